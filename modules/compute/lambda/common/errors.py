@@ -1,0 +1,72 @@
+"""The errors of this project, one small tree.
+
+    LeanOpsError
+    ├── PermanentError        trying again cannot help: the input, a contract or the set-up must change
+    │   ├── RejectedEvent     one event breaks the event contract (goes to the dead-letter queue)
+    │   ├── InvalidInput      a job was started with input it cannot accept
+    │   ├── MissingSetting    an environment variable is absent or malformed
+    │   ├── ContractError     a data contract cannot be read or contradicts itself
+    │   ├── TableMissing      a table, or its catalog database, does not exist
+    │   └── TableMismatch     a table exists but is not what the job needs (columns, partition spec, format)
+    └── TransientError        the same call may succeed later
+        ├── CommitConflict    another writer kept winning the commit; nothing was written to the table
+        └── CommitUnknown     the catalog did not say whether the commit happened; look before retrying
+
+The state machine retries by class name: what it may retry derives from ``TransientError`` (a test holds
+the two together). Every message says what was expected, what was found, where, and what to do.
+"""
+
+from typing import Final
+
+
+class LeanOpsError(Exception):
+    """Root of all errors that this project raises on purpose."""
+
+
+class PermanentError(LeanOpsError):
+    """Trying again cannot help."""
+
+
+class TransientError(LeanOpsError):
+    """The same call may succeed later."""
+
+
+class RejectedEvent(PermanentError):  # noqa: N818 - the event is rejected; "error" would say less
+    """One event breaks the event contract.
+
+    ``code`` is a stable identifier for metrics and replay filters (see ``common.events.RejectCode``);
+    ``detail`` says what was expected and found without repeating payload values.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code: Final = code
+        self.detail: Final = detail
+
+
+class InvalidInput(PermanentError):  # noqa: N818
+    """A job was started with input it cannot accept."""
+
+
+class MissingSetting(PermanentError):  # noqa: N818
+    """An environment variable is absent or malformed."""
+
+
+class ContractError(PermanentError):
+    """A data contract cannot be read or contradicts itself."""
+
+
+class TableMissing(PermanentError):  # noqa: N818
+    """A table, or its catalog database, does not exist."""
+
+
+class TableMismatch(PermanentError):  # noqa: N818
+    """A table exists but is not what the job needs."""
+
+
+class CommitConflict(TransientError):  # noqa: N818
+    """Another writer kept winning the commit; the table is as that writer left it."""
+
+
+class CommitUnknown(TransientError):  # noqa: N818
+    """The catalog did not say whether the commit happened."""
