@@ -1,0 +1,24 @@
+"""The Iceberg catalog of this environment: AWS Glue, in production and on the local stack alike."""
+
+import os
+from collections.abc import Mapping
+
+from pyiceberg.catalog import Catalog, load_catalog
+
+
+def lake_catalog(environ: Mapping[str, str] | None = None) -> Catalog:
+    """The Glue catalog, configured by the AWS environment variables that every SDK reads.
+
+    pyarrow's S3 file system knows nothing of ``AWS_ENDPOINT_URL`` and region variables of the SDKs, so
+    they are handed to it here; without an endpoint override this is the plain AWS Glue catalog.
+    """
+    env = os.environ if environ is None else environ
+    properties = {"type": "glue"}
+    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
+    if region:
+        properties |= {"glue.region": region, "s3.region": region}
+    if endpoint := env.get("AWS_ENDPOINT_URL_GLUE") or env.get("AWS_ENDPOINT_URL"):
+        properties["glue.endpoint"] = endpoint
+    if endpoint := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
+        properties |= {"s3.endpoint": endpoint, "s3.force-virtual-addressing": "false"}
+    return load_catalog("lake", **properties)

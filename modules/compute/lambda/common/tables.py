@@ -1,0 +1,83 @@
+"""Table specifications: the files that say how each layer's Iceberg table is created.
+
+A specification (``modules/storage/tables/<layer>.json``) holds schema, partition spec and sort order in
+Iceberg's own JSON serialisation (Iceberg table spec, appendix C) and the table properties. Terraform reads
+the same files. After creation only Iceberg commits change a table.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.types import NestedField
+
+from common.errors import TableMissing
+
+LAYERS = ("raw", "curated", "semantic", "quarantine")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """How the table of one layer is created."""
+
+    layer: str
+    description: str
+    schema: Schema
+    partition_spec: PartitionSpec
+    sort_order: SortOrder
+    properties: dict[str, str]
+
+    @classmethod
+    def load(cls, directory: Path, layer: str) -> "TableSpec":
+        """Read ``<directory>/<layer>.json``."""
+        spec = json.loads((directory / f"{layer}.json").read_text())
+        return cls(
+            layer=spec["layer"],
+            description=spec["description"],
+            schema=Schema.model_validate(spec["schema"]),
+            partition_spec=PartitionSpec.model_validate({"spec-id": 0, "fields": spec["partition-spec"]}),
+            sort_order=SortOrder(*(SortField.model_validate(f) for f in spec["sort-order"])),
+            properties=dict(spec["properties"]),
+        )
+
+    def with_columns(self, columns: Sequence[NestedField]) -> "TableSpec":
+        """The same specification with a contract's columns after its own, field ids in order."""
+        first = self.schema.highest_field_id + 1
+        extra = [c.model_copy(update={"field_id": first + i}) for i, c in enumerate(columns)]
+        return TableSpec(
+            self.layer,
+            self.description,
+            Schema(*self.schema.fields, *extra),
+            self.partition_spec,
+            self.sort_order,
+            self.properties,
+        )
+
+    def create(self, catalog: Catalog, identifier: str, location: str | None = None) -> Table:
+        """Create the table if it is not there; an existing table is returned as it is."""
+        return catalog.create_table_if_not_exists(
+            identifier,
+            self.schema,
+            location=location,
+            partition_spec=self.partition_spec,
+            sort_order=self.sort_order,
+            properties=self.properties,
+        )
+
+
+def open_table(catalog: Catalog, identifier: str) -> Table:
+    """Load a table; raises TableMissing with the way to create it."""
+    try:
+        return catalog.load_table(identifier)
+    except (NoSuchTableError, NoSuchNamespaceError) as error:
+        raise TableMissing(
+            f"table {identifier}: expected it in the catalog, found none; "
+            "create it with `terraform apply` (or `lean-ops up` for the local stack)"
+        ) from error
