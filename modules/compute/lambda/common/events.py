@@ -1,0 +1,142 @@
+"""Events: the text of a queued message → the record that Firehose writes into RAW, or a reason why not.
+
+The rules are those of the event contract (docs/architecture.md, "The event"). A record carries every
+column of RAW by name: Firehose drops unknown fields silently and refuses records with missing ones.
+Timestamps are whole microseconds since 1970 UTC, the only form that Firehose's Iceberg destination takes
+for certain. The payload travels as one string, byte for byte as it was sent.
+
+Nothing here depends on the wall clock: a message that is delivered again yields the same record.
+"""
+
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+import msgspec
+
+from common.errors import RejectedEvent
+
+# "Maximum size of a record ... 1,000 KiB", Firehose quotas. Counted after the payload became a JSON string.
+MAX_RECORD_BYTES: Final = 1_000 * 1024
+EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+MAX_FUTURE_US: Final = 86_400 * 1_000_000
+_DAY_US: Final = 86_400 * 1_000_000
+_OBJECT_START: Final = ord("{")
+
+
+class RejectCode(StrEnum):
+    """Why a message can never succeed. Stable: metrics, attributes and replay filters use these names."""
+
+    NOT_JSON = "NOT_JSON"
+    NOT_AN_OBJECT = "NOT_AN_OBJECT"
+    MISSING_FIELD = "MISSING_FIELD"
+    MALFORMED_FIELD = "MALFORMED_FIELD"
+    UNKNOWN_TOPIC = "UNKNOWN_TOPIC"
+    TIME_OUT_OF_RANGE = "TIME_OUT_OF_RANGE"
+    TOO_LARGE = "TOO_LARGE"
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The event as devices send it. Fields beyond these are not read: what is open is the payload."""
+
+    message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    topic_name: str
+    publish_time: Annotated[datetime, msgspec.Meta(tz=True)]
+    payload: msgspec.Raw
+    period_reference: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")] | None = None
+    correlation_id: str | None = None
+
+
+class RawRecord(msgspec.Struct, gc=False):
+    """One row of RAW, in the column order of ``modules/storage/tables/raw.json`` (a test compares them)."""
+
+    message_id: str
+    idempotency_key: str
+    topic_name: str
+    period_reference: str
+    correlation_id: str | None
+    publish_time: int
+    ingestion_ts: int
+    json_payload: str
+
+
+class EventParser:
+    """Turns message bodies into Firehose records for the topics of one environment."""
+
+    def __init__(self, topics: AbstractSet[str]) -> None:
+        self._topics = topics
+        self._decode = msgspec.json.Decoder(Envelope).decode
+        self._encode = msgspec.json.Encoder().encode
+        self._period_of_day: dict[int, str] = {}
+
+    def parse(self, body: str, ingestion_us: int) -> tuple[str, bytes]:
+        """Return (topic, Firehose record) of one message.
+
+        ``body`` is the message as queued; ``ingestion_us`` its SentTimestamp in microseconds since 1970
+        UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
+        """
+        try:
+            event = self._decode(body)
+        except msgspec.ValidationError as error:
+            raise _breach(error) from None
+        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+            raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
+        except RecursionError:
+            raise RejectedEvent(RejectCode.NOT_JSON, "expected JSON that can be parsed: nested too deep") from None
+
+        topic = event.topic_name
+        if topic not in self._topics:
+            raise RejectedEvent(
+                RejectCode.UNKNOWN_TOPIC,
+                "topic_name: expected a topic of this environment "
+                f"({', '.join(sorted(self._topics))}), found another",
+            )
+        publish_us = round(event.publish_time.timestamp() * 1_000_000)
+        if not EARLIEST_PUBLISH_US <= publish_us <= ingestion_us + MAX_FUTURE_US:
+            found = "an earlier time" if publish_us < EARLIEST_PUBLISH_US else "a later time"
+            raise RejectedEvent(
+                RejectCode.TIME_OUT_OF_RANGE,
+                f"publish_time: expected 2000-01-01 to one day after the queue accepted the message, found {found}",
+            )
+        payload = bytes(event.payload)
+        if payload[0] != _OBJECT_START:
+            raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
+
+        record = self._encode(
+            RawRecord(
+                event.message_id,
+                event.idempotency_key,
+                topic,
+                event.period_reference or self._period(publish_us),
+                event.correlation_id,
+                publish_us,
+                ingestion_us,
+                payload.decode(),
+            )
+        )
+        if len(record) > MAX_RECORD_BYTES:
+            raise RejectedEvent(
+                RejectCode.TOO_LARGE,
+                f"expected a Firehose record of at most {MAX_RECORD_BYTES} bytes, found {len(record)}",
+            )
+        return topic, record
+
+    def _period(self, publish_us: int) -> str:
+        day = publish_us // _DAY_US
+        period = self._period_of_day.get(day)
+        if period is None:
+            period = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
+            self._period_of_day[day] = period
+        return period
+
+
+def _breach(error: msgspec.ValidationError) -> RejectedEvent:
+    """Name the broken rule. msgspec's messages name types and paths, never values."""
+    text = str(error)
+    if text.startswith("Object missing required field"):
+        return RejectedEvent(RejectCode.MISSING_FIELD, text)
+    if "`$." not in text:
+        return RejectedEvent(RejectCode.NOT_AN_OBJECT, text)
+    return RejectedEvent(RejectCode.MALFORMED_FIELD, text)

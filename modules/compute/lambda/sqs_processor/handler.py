@@ -1,0 +1,74 @@
+"""Queue → Firehose. Answers with ``batchItemFailures``: the messages that SQS is to deliver again."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from common.delivery import RetryPolicy
+from common.events import EventParser
+from common.logs import logger
+from common.metrics import emit
+from common.settings import Settings
+
+from sqs_processor.batch import BatchOutcome, process
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _parser() -> EventParser:
+    return EventParser(frozenset(_settings().topics))
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service)  # type: ignore[call-overload] # the two services of this function
+
+
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, list[dict[str, str]]]:
+    """Entry point of the queue's event source mapping (ReportBatchItemFailures)."""
+    outcome = process(
+        event["Records"],
+        settings=_settings(),
+        parser=_parser(),
+        firehose=_client("firehose"),
+        sqs=_client("sqs"),
+        retry=RetryPolicy(),
+        time_left_s=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    _report(outcome)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in outcome.retry]}
+
+
+def _report(outcome: BatchOutcome) -> None:
+    settings = _settings()
+    failed = len(outcome.retry)
+    log = logger("sqs_processor")
+    (log.error if failed else log.info)(
+        "batch processed",
+        extra={
+            "received": outcome.received,
+            "delivered": outcome.delivered,
+            "rejected": outcome.rejected,
+            "retry": failed,
+            "error_codes": outcome.error_codes,
+        },
+    )
+    emit(
+        settings.project,
+        {
+            "EventsReceived": outcome.received,
+            "EventsDelivered": sum(outcome.delivered.values()),
+            "EventsRejected": sum(outcome.rejected.values()),
+            "EventsFailed": failed,
+        },
+        environment=settings.env,
+    )
+    for code, count in outcome.rejected.items():
+        emit(settings.project, {"EventsRejectedByReason": count}, environment=settings.env, reason=code)
