@@ -5,7 +5,17 @@ checkpoints table is the fast look-up; when the two differ, the one that is furt
 the DynamoDB entry speaks of a merge that the table no longer has (after a rollback).
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pyiceberg.table.snapshots import Snapshot
+
+from common.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
 
 # Keys of the snapshot summary of every merge commit. Values are text: a snapshot id has 64 bits, and JSON
 # readers that turn numbers into doubles would round it.
@@ -15,7 +25,12 @@ SOURCE_POSITION = "lean-ops.source-position"
 RUN_ID = "lean-ops.run-id"
 MERGE_SEQ = "lean-ops.merge-seq"
 
-_WHOLE = 999_999
+# Stands for "no snapshot" and "no checkpoint" where the state machine compares texts.
+NOTHING: Final = "none"
+
+_WHOLE: Final = 999_999
+_TOKEN: Final = re.compile(r"(?P<id>[0-9]+)(?:(?P<mode>[+*])(?P<files>[0-9]+))?")
+_POSITION: Final = re.compile(r"(?P<sequence>[0-9]{15})\.[0-9]{6}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,25 @@ class SourceCheckpoint:
         """Text that sorts the way reading progresses: a checkpoint never moves to a smaller position."""
         return f"{self.sequence:015d}.{_WHOLE if self.files is None else self.files:06d}"
 
+    @classmethod
+    def parse(cls, token: str, position: str) -> "SourceCheckpoint | None":
+        """The inverse of ``token`` and ``position``; None for NOTHING. Raises InvalidInput."""
+        if token == NOTHING:
+            return None
+        parts, place = _TOKEN.fullmatch(token), _POSITION.fullmatch(position)
+        if parts is None or place is None:
+            raise InvalidInput(
+                "checkpoint: expected a token <id>, <id>+<files> or <id>*<files> with its position, "
+                f"found {token!r} at {position!r}; read it again with GetAllCheckpoints"
+            )
+        files = parts["files"]
+        return cls(
+            int(parts["id"]),
+            int(place["sequence"]),
+            None if files is None else int(files),
+            parts["mode"] == "*",
+        )
+
     def summary(self) -> dict[str, str]:
         """The entries for the snapshot summary of the commit that consumed this much."""
         return {
@@ -56,3 +90,51 @@ class SourceCheckpoint:
             SOURCE_TOKEN: self.token,
             SOURCE_POSITION: self.position,
         }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checkpoint as GetAllCheckpoints and the checkpoints table hold it, with the snapshot it made."""
+
+    token: str
+    position: str
+    target_snapshot_id: str
+
+
+def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:
+    """The checkpoint that a table itself carries: the one of its newest merge commit.
+
+    ``lineage`` is the table's current snapshot and its ancestors, newest first.
+    """
+    for snapshot in lineage:
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        if SOURCE_TOKEN in summary:
+            return Entry(summary[SOURCE_TOKEN], summary[SOURCE_POSITION], str(snapshot.snapshot_id))
+    return None
+
+
+def reconcile(
+    committed: Entry | None, recorded: Entry | None, known_snapshots: Iterable[str]
+) -> Entry | None:
+    """The checkpoint that counts: the further one, if the recorded one speaks of this table's history.
+
+    ``committed`` comes from the table, ``recorded`` from DynamoDB; ``known_snapshots`` are the ids of the
+    table's current snapshot and its ancestors, with NOTHING for a table that has none. The recorded one
+    is further along when a run found nothing to change, and so made no commit; it is behind when a run
+    ended between its commit and its update; and it is void when the table was rolled back or made anew.
+    """
+    if recorded is None or recorded.target_snapshot_id not in set(known_snapshots):
+        return committed
+    if committed is None or recorded.position > committed.position:
+        return recorded
+    return committed
+
+
+def load(client: "DynamoDBClient", table: str, topic: str, layer: str) -> Entry | None:
+    """Read the recorded checkpoint of a topic's layer (consistently), or None."""
+    item = client.get_item(
+        TableName=table, Key={"checkpoint_id": {"S": f"{topic}#{layer}"}}, ConsistentRead=True
+    ).get("Item")
+    if item is None:
+        return None
+    return Entry(item["source_token"]["S"], item["source_position"]["S"], item["target_snapshot_id"]["S"])

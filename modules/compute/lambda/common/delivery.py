@@ -20,7 +20,12 @@ MAX_BATCH_RECORDS: Final = 500
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 # Asking again cannot help with these; they are reported at once, and loudly.
 _HOPELESS: Final = frozenset(
-    {"AccessDeniedException", "InvalidArgumentException", "ResourceNotFoundException", "InvalidKMSResourceException"}
+    {
+        "AccessDeniedException",
+        "InvalidArgumentException",
+        "ResourceNotFoundException",
+        "InvalidKMSResourceException",
+    }
 )
 
 

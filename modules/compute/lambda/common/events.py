@@ -45,7 +45,7 @@ class Envelope(msgspec.Struct, gc=False):
     topic_name: str
     publish_time: Annotated[datetime, msgspec.Meta(tz=True)]
     payload: msgspec.Raw
-    period_reference: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")] | None = None
+    period_reference: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])\Z")] | None = None
     correlation_id: str | None = None
 
 
@@ -84,7 +84,9 @@ class EventParser:
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
         except RecursionError:
-            raise RejectedEvent(RejectCode.NOT_JSON, "expected JSON that can be parsed: nested too deep") from None
+            raise RejectedEvent(
+                RejectCode.NOT_JSON, "expected JSON that can be parsed: nested too deep"
+            ) from None
 
         topic = event.topic_name
         if topic not in self._topics:
@@ -98,11 +100,14 @@ class EventParser:
             found = "an earlier time" if publish_us < EARLIEST_PUBLISH_US else "a later time"
             raise RejectedEvent(
                 RejectCode.TIME_OUT_OF_RANGE,
-                f"publish_time: expected 2000-01-01 to one day after the queue accepted the message, found {found}",
+                "publish_time: expected 2000-01-01 to one day after the queue accepted the message, "
+                f"found {found}",
             )
         payload = bytes(event.payload)
         if payload[0] != _OBJECT_START:
-            raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
+            raise RejectedEvent(
+                RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type"
+            )
 
         record = self._encode(
             RawRecord(

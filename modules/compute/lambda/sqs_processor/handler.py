@@ -4,12 +4,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
+
 from common.delivery import RetryPolicy
 from common.events import EventParser
 from common.logs import logger
 from common.metrics import emit
 from common.settings import Settings
-
 from sqs_processor.batch import BatchOutcome, process
 
 if TYPE_CHECKING:

@@ -1,0 +1,45 @@
+"""Where the contracts of an environment are kept: one object a topic in the lake bucket.
+
+``terraform apply`` and ``lean-ops up`` put them there from ``contracts/<topic>.yaml``, so that a new or
+changed contract reaches the jobs without a new deployment of their code.
+"""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from common.errors import ContractError
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+_ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+
+
+def contract_key(topic: str) -> str:
+    """Object key of a topic's contract."""
+    return f"contracts/{topic}.yaml"
+
+
+def contract_exists(s3: "S3Client", bucket: str, topic: str) -> bool:
+    """Whether ``topic`` has a contract."""
+    try:
+        s3.head_object(Bucket=bucket, Key=contract_key(topic))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ABSENT:
+            raise
+        return False
+    return True
+
+
+def read_contract(s3: "S3Client", bucket: str, topic: str) -> str:
+    """The text of a topic's contract; raises ContractError when there is none."""
+    try:
+        return s3.get_object(Bucket=bucket, Key=contract_key(topic))["Body"].read().decode()
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ABSENT:
+            raise
+        raise ContractError(
+            f"contract of topic {topic}: expected s3://{bucket}/{contract_key(topic)}, found none; "
+            f"add contracts/{topic}.yaml and apply the environment"
+        ) from error

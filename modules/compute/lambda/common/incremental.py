@@ -1,0 +1,267 @@
+"""Incremental reading: what is new in a table since a checkpoint, in bounded portions.
+
+RAW is append-only and is read by snapshot range: the data files that each snapshot after the checkpoint
+added, oldest first. Compaction is invisible to this (its snapshots add no rows). A first read, and one
+whose checkpoint is no longer in the table's history (expired, rolled back), takes all live files of the
+current snapshot instead, in portions too; merging what was merged before changes nothing.
+
+Curated is rewritten by merges, so a snapshot range would read untouched rows again. Every merge numbers
+the rows that it writes (``_merge_seq``); new is what has a greater number than the checkpoint, and file
+statistics leave out the files that hold no such row.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import pyarrow as pa
+from pyiceberg.conversions import from_bytes
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThan, LessThanOrEqual
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
+from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.types import LongType
+
+from common.checkpoints import MERGE_SEQ, SourceCheckpoint
+from common.errors import TableMismatch
+
+MERGE_SEQ_COLUMN: Final = "_merge_seq"
+# Files read at the same time: on S3 every file is a request of tens of milliseconds, and every file read
+# ahead is held in memory.
+_FILES_AT_ONCE: Final = 4
+# Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
+# corrected RAW by hand); reading them again is harmless, leaving them out would not be.
+_ADDING: Final = frozenset({Operation.APPEND, Operation.OVERWRITE})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much one run takes at most: it stops after the file that reaches either bound."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The next part of a source, to be read with ``read``.
+
+    ``checkpoint`` is where the source has been read to once the portion is merged; ``None`` means that
+    the source is empty. ``rows`` and ``backlog_rows`` count stored rows of this portion and of what is
+    left after it, before row filters. ``fallback`` says why the source is being read from the start
+    although there was a checkpoint.
+    """
+
+    tasks: Sequence[FileScanTask]
+    row_filter: BooleanExpression
+    checkpoint: SourceCheckpoint | None
+    rows: int
+    backlog_rows: int
+    fallback: str | None = None
+
+
+def new_appends(table: Table, since: SourceCheckpoint | None, bounds: Bounds) -> Portion:
+    """The next portion of an append-only table after ``since`` (None: from the start)."""
+    current = table.current_snapshot()
+    if current is None:
+        return Portion((), AlwaysTrue(), since, 0, 0)
+    fallback = None
+    if since is not None and not since.full_scan:
+        added = _added_files(table, current, since)
+        if added is not None:
+            return _portion_of_range(added, since, bounds)
+        fallback = f"checkpoint {since.token} is not in the history of {_name(table)}; reading all again"
+    return _portion_of_all(table, current, since, bounds, fallback)
+
+
+def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
+    """The next portion of a merged table: rows whose merge sequence is greater than ``since_sequence``.
+
+    A portion ends with a whole merge, so ``bounds`` may be exceeded by one merge of the source.
+    """
+    merged = last_merge(table)
+    if merged is None:
+        return Portion((), AlwaysTrue(), None, 0, 0)
+    snapshot, newest = merged
+    is_new = GreaterThan(MERGE_SEQ_COLUMN, since_sequence)
+    tasks = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
+    upto, rows = _merge_bound(table, tasks, since_sequence, newest, bounds)
+    total = sum(task.file.record_count for task in tasks)
+    row_filter = And(is_new, LessThanOrEqual(MERGE_SEQ_COLUMN, upto))
+    checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
+    return Portion(tasks, row_filter, checkpoint, rows, total - rows)
+
+
+def last_merge(table: Table) -> tuple[Snapshot, int] | None:
+    """The newest snapshot that a merge made, and its merge sequence; None before the first merge.
+
+    Snapshots above it (compaction, deletes by hand) carry no merge sequence.
+    """
+    for snapshot in lineage(table):
+        sequence = snapshot.summary.additional_properties.get(MERGE_SEQ) if snapshot.summary else None
+        if sequence is not None:
+            return snapshot, int(sequence)
+    if MERGE_SEQ in table.properties and (current := table.current_snapshot()) is not None:
+        # The merge's own snapshot has expired under later ones; its number is kept as a property.
+        return current, int(table.properties[MERGE_SEQ])
+    return None
+
+
+def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
+    """``start`` (default: the current snapshot) and its ancestors, as far as history is kept."""
+    snapshot = start or table.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.snapshot_by_id(parent)
+
+
+def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Stream a portion as record batches, a few files ahead; row-level deletes are applied."""
+    schema = table.schema() if columns is None else table.schema().select(*columns)
+    scan = ArrowScan(table.metadata, table.io, schema, portion.row_filter)
+    tasks = iter(portion.tasks)
+    while window := list(islice(tasks, _FILES_AT_ONCE)):
+        yield from scan.to_record_batches(window)
+
+
+def _portion_of_range(
+    added: Sequence[tuple[Snapshot, Sequence[DataFile]]], since: SourceCheckpoint, bounds: Bounds
+) -> Portion:
+    tasks: list[FileScanTask] = []
+    rows = size = backlog = 0
+    checkpoint = since
+    full = False
+    for snapshot, files in added:
+        # Of the snapshot that the last run stopped in, the first files are done.
+        done = since.files or 0 if snapshot.snapshot_id == since.snapshot_id else 0
+        for number, file in enumerate(files[done:], done + 1):
+            if full:
+                backlog += file.record_count
+                continue
+            tasks.append(FileScanTask(file))
+            rows += file.record_count
+            size += file.file_size_in_bytes
+            checkpoint = _checkpoint(snapshot, number)
+            full = rows >= bounds.rows or size >= bounds.bytes
+        if not full or checkpoint == _checkpoint(snapshot, len(files)):
+            checkpoint = _checkpoint(snapshot, None)
+    return Portion(tasks, AlwaysTrue(), checkpoint, rows, backlog)
+
+
+def _portion_of_all(
+    table: Table, current: Snapshot, since: SourceCheckpoint | None, bounds: Bounds, fallback: str | None
+) -> Portion:
+    """A portion of all live files of one snapshot; goes on where the last portion of it ended."""
+    snapshot, done = current, 0
+    if since is not None and since.full_scan:
+        begun = table.snapshot_by_id(since.snapshot_id)
+        if begun is not None:
+            snapshot, done = begun, since.files or 0
+        else:
+            fallback = f"snapshot {since.snapshot_id} of {_name(table)} expired half-way; reading all again"
+    planned = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
+    tasks = sorted(planned, key=lambda task: task.file.file_path)
+    rows = size = taken = 0
+    for task in tasks[done:]:
+        rows += task.file.record_count
+        size += task.file.file_size_in_bytes
+        taken += 1
+        if rows >= bounds.rows or size >= bounds.bytes:
+            break
+    end = done + taken
+    return Portion(
+        tasks[done:end],
+        AlwaysTrue(),
+        _checkpoint(snapshot, None if end >= len(tasks) else end, full_scan=end < len(tasks)),
+        rows,
+        sum(task.file.record_count for task in tasks[end:])
+        + (_added_rows(current) if snapshot is not current else 0),
+        fallback,
+    )
+
+
+def _added_files(
+    table: Table, current: Snapshot, since: SourceCheckpoint
+) -> list[tuple[Snapshot, list[DataFile]]] | None:
+    """Per snapshot after ``since``, oldest first, the files it added by path; None if history is broken.
+
+    One manifest list is read for every unbroken run of appends, not one a snapshot: appends keep the
+    manifests before them, and every manifest entry names the snapshot that added its file.
+    """
+    chain: list[Snapshot] = []
+    for snapshot in lineage(table, current):
+        if snapshot.snapshot_id == since.snapshot_id:
+            break
+        chain.append(snapshot)
+    else:
+        return None
+    if since.files is not None:
+        chain.append(snapshot)
+    chain.reverse()
+
+    added: dict[int, list[DataFile]] = {s.snapshot_id: [] for s in chain if _adds_rows(s)}
+    oldest = since.sequence - (since.files is not None)
+    for i, snapshot in enumerate(chain):
+        run_goes_on = i + 1 < len(chain) and _operation(chain[i + 1]) == Operation.APPEND
+        if not run_goes_on and snapshot.snapshot_id in added:
+            _collect_added(table, snapshot, oldest, added)
+    return [(s, sorted(added.get(s.snapshot_id, []), key=lambda f: f.file_path)) for s in chain]
+
+
+def _collect_added(table: Table, newest: Snapshot, oldest: int, added: dict[int, list[DataFile]]) -> None:
+    """Put the files of ``newest`` that a snapshot in ``added`` brought into that snapshot's list."""
+    for manifest in newest.manifests(table.io):
+        if manifest.content != ManifestContent.DATA or manifest.sequence_number <= oldest:
+            continue
+        for entry in manifest.fetch_manifest_entry(table.io):
+            files = added.get(manifest.added_snapshot_id if entry.snapshot_id is None else entry.snapshot_id)
+            if files is not None and entry.status != ManifestEntryStatus.DELETED:
+                files.append(entry.data_file)
+
+
+def _merge_bound(
+    table: Table, tasks: Sequence[FileScanTask], since: int, newest: int, bounds: Bounds
+) -> tuple[int, int]:
+    """The last merge sequence that fits ``bounds``, and an estimate of the rows up to it."""
+    field_id = table.schema().find_field(MERGE_SEQ_COLUMN).field_id
+    by_sequence: dict[int, tuple[int, int]] = {}
+    for task in tasks:
+        bound = (task.file.upper_bounds or {}).get(field_id)
+        sequence = newest if bound is None else min(newest, int(from_bytes(LongType(), bound)))
+        rows, size = by_sequence.get(sequence, (0, 0))
+        by_sequence[sequence] = rows + task.file.record_count, size + task.file.file_size_in_bytes
+    rows = size = 0
+    for sequence in sorted(by_sequence):
+        rows += by_sequence[sequence][0]
+        size += by_sequence[sequence][1]
+        if (rows >= bounds.rows or size >= bounds.bytes) and sequence > since:
+            return sequence, rows
+    return newest, rows
+
+
+def _checkpoint(snapshot: Snapshot, files: int | None, *, full_scan: bool = False) -> SourceCheckpoint:
+    if snapshot.sequence_number is None:
+        raise TableMismatch(
+            f"snapshot {snapshot.snapshot_id}: expected a sequence number, found none; "
+            "the source table must be of Iceberg format version 2"
+        )
+    return SourceCheckpoint(snapshot.snapshot_id, snapshot.sequence_number, files, full_scan)
+
+
+def _operation(snapshot: Snapshot) -> Operation | None:
+    return snapshot.summary.operation if snapshot.summary else None
+
+
+def _adds_rows(snapshot: Snapshot) -> bool:
+    return _operation(snapshot) in _ADDING
+
+
+def _added_rows(snapshot: Snapshot) -> int:
+    return int(snapshot.summary.additional_properties.get("added-records", 0)) if snapshot.summary else 0
+
+
+def _name(table: Table) -> str:
+    return ".".join(table.name())

@@ -1,0 +1,45 @@
+"""State machine → snapshots, checkpoints and lease of one topic, in one call."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from common.catalog import lake_catalog
+from common.logs import logger
+from common.settings import Settings
+from get_all_checkpoints.lease import acquire
+from get_all_checkpoints.lookup import look_up
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+
+
+def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+    """``{topic, execution_arn, continued_from}`` → ``{lease: held|busy, …}`` (see ``lookup.Checkpoints``)."""
+    settings = _settings()
+    dynamodb = _client("dynamodb")
+    checkpoints = look_up(
+        event["topic"], settings=settings, catalog=lake_catalog(), dynamodb=dynamodb, s3=_client("s3")
+    )
+    held = acquire(
+        dynamodb,
+        _client("stepfunctions"),
+        table=settings.checkpoints_table,
+        topic=event["topic"],
+        execution_arn=event["execution_arn"],
+        continued_from=event["continued_from"],
+    )
+    answer = {"lease": "held" if held else "busy", **checkpoints.as_json()}
+    logger("get_all_checkpoints").info("checkpoints", extra={"topic": event["topic"], **answer})
+    return answer

@@ -1,0 +1,58 @@
+"""The lease of a topic: one execution at a time does the work.
+
+Two executions at once are harmless (commits are optimistic, checkpoints conditional), but they would do
+the same work twice. The lease names the execution that holds it. It needs no release and no expiry: a
+holder that is no longer running has no claim, and Step Functions knows who is running.
+"""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_stepfunctions.client import SFNClient
+
+
+def acquire(
+    dynamodb: "DynamoDBClient",
+    stepfunctions: "SFNClient",
+    *,
+    table: str,
+    topic: str,
+    execution_arn: str,
+    continued_from: str,
+) -> bool:
+    """Take or keep the lease of ``topic`` for ``execution_arn``; False when another execution holds it.
+
+    ``continued_from`` is the execution that started this one to go on with its work (or empty): its lease
+    passes on, even while it is still about to end.
+    """
+    key = {"checkpoint_id": {"S": f"{topic}#lease"}}
+    item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
+    holder = item.get("execution_arn", {}).get("S", "")
+    if holder == execution_arn:
+        return True
+    if holder and holder != continued_from and _is_running(stepfunctions, holder):
+        return False
+    try:
+        dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET execution_arn = :me",
+            # The holder that was looked at must still be the holder: of two that find it gone, one wins.
+            ConditionExpression="attribute_not_exists(execution_arn) OR execution_arn = :seen",
+            ExpressionAttributeValues={":me": {"S": execution_arn}, ":seen": {"S": holder or execution_arn}},
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True
+
+
+def _is_running(stepfunctions: "SFNClient", execution_arn: str) -> bool:
+    try:
+        return stepfunctions.describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
+    except stepfunctions.exceptions.ExecutionDoesNotExist:
+        return False  # Step Functions forgets executions 90 days after they ended

@@ -1,0 +1,80 @@
+"""One look-up of everything that the state machine decides by."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from common.checkpoints import NOTHING, Entry, from_lineage, load, reconcile
+from common.contract_store import contract_exists
+from common.errors import InvalidInput
+from common.incremental import last_merge, lineage
+from common.settings import Settings
+from common.tables import open_table
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_s3.client import S3Client
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Snapshots and checkpoints of one topic, as texts; NOTHING where there is none yet.
+
+    RAW is ahead of Curated when ``raw_snapshot`` differs from ``curated_checkpoint`` (both speak of RAW);
+    Curated is ahead of Semantic when ``curated_snapshot`` differs from ``semantic_checkpoint`` (both speak
+    of Curated). ``*_position`` say the same as the checkpoints in a form that sorts.
+    """
+
+    raw_snapshot: str
+    curated_checkpoint: str
+    curated_position: str
+    curated_snapshot: str
+    semantic_checkpoint: str
+    semantic_position: str
+    schema_exists: bool
+
+    def as_json(self) -> dict[str, str | bool]:
+        """The values for the state machine's data."""
+        return asdict(self)
+
+
+def look_up(
+    topic: str, *, settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
+) -> Checkpoints:
+    """Read the snapshots and checkpoints of ``topic``; raises InvalidInput or TableMissing."""
+    if topic not in settings.topics:
+        raise InvalidInput(
+            f"topic: expected one of {', '.join(settings.topics)}, found {topic!r}; "
+            "topics are listed in the environment's configuration"
+        )
+    raw = open_table(catalog, settings.table("raw", topic))
+    curated = open_table(catalog, settings.table("curated", topic))
+    has_contract = contract_exists(s3, settings.lake_bucket, topic)
+    semantic = open_table(catalog, settings.table("semantic", topic)) if has_contract else None
+
+    curated_entry = _checkpoint(curated, "curated", topic, settings, dynamodb)
+    semantic_entry = _checkpoint(semantic, "semantic", topic, settings, dynamodb) if semantic else None
+    current = raw.current_snapshot()
+    merged = last_merge(curated)
+    return Checkpoints(
+        raw_snapshot=str(current.snapshot_id) if current else NOTHING,
+        curated_checkpoint=curated_entry.token if curated_entry else NOTHING,
+        curated_position=curated_entry.position if curated_entry else NOTHING,
+        curated_snapshot=str(merged[0].snapshot_id) if merged else NOTHING,
+        semantic_checkpoint=semantic_entry.token if semantic_entry else NOTHING,
+        semantic_position=semantic_entry.position if semantic_entry else NOTHING,
+        schema_exists=has_contract,
+    )
+
+
+def _checkpoint(
+    table: Table, layer: str, topic: str, settings: Settings, dynamodb: "DynamoDBClient"
+) -> Entry | None:
+    history = list(lineage(table))
+    return reconcile(
+        from_lineage(history),
+        load(dynamodb, settings.checkpoints_table, topic, layer),
+        [str(s.snapshot_id) for s in history] or [NOTHING],
+    )
