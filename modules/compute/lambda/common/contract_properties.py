@@ -1,0 +1,378 @@
+"""One property of a data contract: its type, its limits, its treatment, and where it is read from.
+
+The type table and the list of options are data here, so that the documentation can be held to them
+(``docs/contracts.md``). Only what the pipeline enforces is accepted; see ``common.contracts``.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Final, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from open_data_contract_standard.model import SchemaProperty
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    PrimitiveType,
+    StringType,
+    TimestamptzType,
+)
+
+from common.errors import ContractError
+from common.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
+
+# The columns of modules/storage/tables/semantic.json, which every Semantic row carries (a test compares).
+LINEAGE_COLUMNS: Final = (
+    "message_id",
+    "idempotency_key",
+    "topic_name",
+    "period_reference",
+    "correlation_id",
+    "publish_time",
+    "ingestion_ts",
+    "_contract_version",
+    "_source_merge_seq",
+    "_merge_seq",
+)
+PII_TREATMENT: Final = "piiTreatment"
+
+PiiTreatment = Literal["hash", "mask", "drop"]
+Bound = Decimal | date | datetime
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,126}")
+_SOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,254}")
+_DECIMAL: Final = re.compile(r"decimal\((\d{1,2}),\s?(\d{1,2})\)")
+
+
+@dataclass(frozen=True)
+class TypeRule:
+    """One line of the type table: what a contract says, and the Iceberg type of the Semantic column.
+
+    ``by`` is how the contract chooses the line: a ``logicalTypeOptions.format`` or a ``physicalType``; None
+    is the line for a property that says neither. ``bounds`` are the smallest and largest value of a format.
+    """
+
+    logical_type: str
+    by: Literal["format", "physicalType"] | None
+    value: str
+    column_type: PrimitiveType | None
+    bounds: tuple[int, int] | None = None
+
+
+# decimal(p,s) stands for a family; its column type comes from the text.
+TYPE_RULES: Final = (
+    TypeRule("string", None, "", StringType()),
+    TypeRule("boolean", None, "", BooleanType()),
+    TypeRule("integer", None, "", LongType()),
+    TypeRule("integer", "format", "i8", IntegerType(), (-(2**7), 2**7 - 1)),
+    TypeRule("integer", "format", "i16", IntegerType(), (-(2**15), 2**15 - 1)),
+    TypeRule("integer", "format", "i32", IntegerType()),
+    TypeRule("integer", "format", "i64", LongType()),
+    TypeRule("integer", "format", "u8", IntegerType(), (0, 2**8 - 1)),
+    TypeRule("integer", "format", "u16", IntegerType(), (0, 2**16 - 1)),
+    TypeRule("integer", "format", "u32", LongType(), (0, 2**32 - 1)),
+    TypeRule("integer", "format", "u64", DecimalType(20, 0), (0, 2**64 - 1)),
+    TypeRule("integer", "physicalType", "int", IntegerType()),
+    TypeRule("integer", "physicalType", "long", LongType()),
+    TypeRule("integer", "physicalType", "decimal(p,0)", None),
+    TypeRule("number", None, "", DoubleType()),
+    TypeRule("number", "format", "f64", DoubleType()),
+    TypeRule("number", "physicalType", "double", DoubleType()),
+    TypeRule("number", "physicalType", "decimal(p,s)", None),
+    TypeRule("date", None, "", DateType()),
+    TypeRule("timestamp", None, "", TimestamptzType()),
+    TypeRule("object", None, "", StringType()),
+    TypeRule("array", None, "", StringType()),
+)
+LOGICAL_TYPES: Final = tuple(dict.fromkeys(rule.logical_type for rule in TYPE_RULES))
+
+_RANGE: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# logicalTypeOptions that the pipeline enforces; any other is refused.
+OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "string": ("minLength", "maxLength", "pattern"),
+    "boolean": (),
+    "integer": ("format", *_RANGE),
+    "number": ("format", *_RANGE),
+    "date": ("format", *_RANGE),
+    "timestamp": ("format", *_RANGE),
+    "object": (),
+    "array": (),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a value must keep to. Bounds have the property's own kind: Decimal, date or datetime (UTC)."""
+
+    minimum: Bound | None = None
+    maximum: Bound | None = None
+    exclusive_minimum: Bound | None = None
+    exclusive_maximum: Bound | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of a contract.
+
+    ``value_type`` is the type of the clear value; ``column_type`` that of the Semantic column (text for
+    hashed or masked values, None where the value is dropped). ``source`` is the Curated column. ``enum``
+    holds the allowed values as text. ``temporal_format`` is set for dates and timestamps only.
+    """
+
+    name: str
+    source: str
+    logical_type: str
+    value_type: PrimitiveType
+    required: bool = False
+    critical: bool = False
+    pii: PiiTreatment | None = None
+    enum: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    temporal_format: TemporalFormat | None = None
+    description: str | None = None
+
+    @property
+    def column_type(self) -> PrimitiveType | None:
+        """Type of the Semantic column; None where the contract drops the value."""
+        if self.pii is None:
+            return self.value_type
+        return None if self.pii == "drop" else StringType()
+
+
+def read_property(source: SchemaProperty) -> Property:
+    """The property that one entry of a contract's schema describes.
+
+    Raises ContractError with what is wrong and what is allowed; the caller says where.
+    """
+    name = source.name or ""
+    if not _NAME.fullmatch(name):
+        raise ContractError(
+            f"name: expected {_NAME.pattern} (lower case, starting with a letter), found {name!r}"
+        )
+    if name in LINEAGE_COLUMNS:
+        raise ContractError(
+            f"name: expected none of the lineage columns {', '.join(LINEAGE_COLUMNS)}, found {name!r}"
+        )
+    logical_type = source.logicalType or ""
+    if logical_type not in LOGICAL_TYPES:
+        raise ContractError(
+            f"logicalType: expected one of {', '.join(LOGICAL_TYPES)}, found {source.logicalType!r}"
+        )
+    options = dict(source.logicalTypeOptions or {})
+    if unknown := sorted(options.keys() - set(OPTIONS[logical_type])):
+        allowed = ", ".join(OPTIONS[logical_type]) or "no option"
+        raise ContractError(
+            f"logicalTypeOptions of {logical_type}: expected {allowed}, found {', '.join(unknown)}"
+        )
+    rule, value_type = _type(source, logical_type, options)
+    limits, temporal_format = _limits(logical_type, rule, options)
+    return Property(
+        name=name,
+        source=_source_column(source, name),
+        logical_type=logical_type,
+        value_type=value_type,
+        required=bool(source.required),
+        critical=bool(source.criticalDataElement),
+        pii=_pii(source),
+        enum=_enum(source, logical_type),
+        limits=limits,
+        temporal_format=temporal_format,
+        description=source.description,
+    )
+
+
+def _type(
+    source: SchemaProperty, logical_type: str, options: Mapping[str, Any]
+) -> tuple[TypeRule, PrimitiveType]:
+    """The line of the type table that applies, and the type of the clear value."""
+    numeric = logical_type in ("integer", "number")
+    number_format = options.get("format") if numeric else None
+    physical = source.physicalType
+    if number_format is not None and physical is not None:
+        raise ContractError(
+            f"expected physicalType or logicalTypeOptions.format, found both ({physical}, {number_format})"
+        )
+    by: Literal["format", "physicalType"] | None = None
+    if number_format is not None:
+        by, value = "format", str(number_format)
+    elif physical is not None and numeric:
+        by, value = "physicalType", physical
+    else:
+        value = ""
+    if by == "physicalType" and (parts := _DECIMAL.fullmatch(value)):
+        precision, scale = int(parts[1]), int(parts[2])
+        if not 1 <= precision <= 38 or scale > precision or (logical_type == "integer" and scale):
+            raise ContractError(
+                f"physicalType: expected decimal(p,s) with p from 1 to 38 and s from 0 to p "
+                f"(0 for an integer), found {value!r}"
+            )
+        return TypeRule(logical_type, by, value, None), DecimalType(precision, scale)
+    rules = [r for r in TYPE_RULES if r.logical_type == logical_type]
+    rule = next((r for r in rules if r.by == by and r.value == value and r.column_type), None)
+    if rule is None or rule.column_type is None:
+        allowed = ", ".join(r.value for r in rules if r.by == by)
+        raise ContractError(f"{by} of {logical_type}: expected one of {allowed}; found {value!r}")
+    if not numeric and physical is not None and physical != str(rule.column_type):
+        raise ContractError(
+            f"physicalType: expected {rule.column_type} (what {logical_type} is stored as) or nothing, "
+            f"found {physical!r}"
+        )
+    return rule, rule.column_type
+
+
+def _limits(
+    logical_type: str, rule: TypeRule, options: Mapping[str, Any]
+) -> tuple[Limits, TemporalFormat | None]:
+    """The bounds and shape that values keep to, each read in the property's own kind."""
+    temporal_format: TemporalFormat | None = None
+    if logical_type in ("date", "timestamp"):
+        with_time = logical_type == "timestamp"
+        text = options.get("format")
+        if text is None:
+            temporal_format = RFC3339 if with_time else ISO_DATE
+        else:
+            temporal_format = compile_format(str(text), with_time=with_time)
+    read_bound: dict[str, Callable[[str, Any], Bound]] = {"date": _date_bound, "timestamp": _time_bound}
+    bounds = {
+        name: read_bound.get(logical_type, _number_bound)(name, options[name])
+        for name in _RANGE
+        if name in options
+    }
+    minimum, maximum = bounds.get("minimum"), bounds.get("maximum")
+    if rule.bounds:
+        smallest, largest = (Decimal(bound) for bound in rule.bounds)
+        minimum = max(minimum, smallest) if isinstance(minimum, Decimal) else smallest
+        maximum = min(maximum, largest) if isinstance(maximum, Decimal) else largest
+    pattern = options.get("pattern")
+    if pattern is not None:
+        _check_pattern(pattern)
+    return (
+        Limits(
+            minimum=minimum,
+            maximum=maximum,
+            exclusive_minimum=bounds.get("exclusiveMinimum"),
+            exclusive_maximum=bounds.get("exclusiveMaximum"),
+            min_length=_length("minLength", options),
+            max_length=_length("maxLength", options),
+            pattern=pattern,
+        ),
+        temporal_format,
+    )
+
+
+def _number_bound(name: str, value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ContractError(f"logicalTypeOptions.{name}: expected a number, found {value!r}")
+    return Decimal(repr(value))
+
+
+def _date_bound(name: str, value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):  # YAML reads a bare date as one
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError as error:
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected a date YYYY-MM-DD, found {value!r}"
+        ) from error
+
+
+def _time_bound(name: str, value: object) -> datetime:
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected an RFC 3339 timestamp, found {value!r}"
+        ) from error
+    if moment.tzinfo is None:
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected a timestamp with an offset, found {value!r}"
+        )
+    return moment.astimezone(UTC)
+
+
+def _length(name: str, options: Mapping[str, Any]) -> int | None:
+    value = options.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected a whole number of characters, found {value!r}"
+        )
+    return value
+
+
+def _check_pattern(pattern: object) -> None:
+    """Arrow applies patterns with RE2, which has no look-around and no back-references."""
+    if not isinstance(pattern, str):
+        raise ContractError(f"logicalTypeOptions.pattern: expected text, found {pattern!r}")
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        raise ContractError(
+            f"logicalTypeOptions.pattern: expected an expression that RE2 accepts (no look-around, "
+            f"no back-reference), found {pattern!r}: {error}"
+        ) from error
+
+
+def _enum(source: SchemaProperty, logical_type: str) -> tuple[str, ...]:
+    """The allowed values as text; YAML's own reading of ``no`` or ``1.10`` is refused, not guessed."""
+    if source.enum is None:
+        return ()
+    if logical_type not in ("string", "integer", "number"):
+        raise ContractError(f"enum: expected on a string, integer or number, found on a {logical_type}")
+    expected: tuple[type, ...] = (str,) if logical_type == "string" else (int, float)
+    values = []
+    for entry in source.enum:
+        if isinstance(entry.value, bool) or not isinstance(entry.value, expected):
+            raise ContractError(
+                f"enum: expected every value as {'quoted text' if logical_type == 'string' else 'a number'}, "
+                f"found {entry.value!r} (YAML reads unquoted yes, no and numbers as something else)"
+            )
+        values.append(str(entry.value))
+    if not values or repeated(values):
+        raise ContractError(f"enum: expected at least one value and each once, found {values}")
+    return tuple(values)
+
+
+def _source_column(source: SchemaProperty, name: str) -> str:
+    columns = [name] if source.transformSourceObjects is None else source.transformSourceObjects
+    if len(columns) != 1 or not _SOURCE.fullmatch(columns[0]):
+        raise ContractError(
+            "transformSourceObjects: expected one Curated column such as reading__value "
+            f"(lower case, path joined with __), found {columns}"
+        )
+    return columns[0]
+
+
+def _pii(source: SchemaProperty) -> PiiTreatment | None:
+    treatments = [c.value for c in source.customProperties or [] if c.property == PII_TREATMENT]
+    if (source.classification or "").casefold() != "pii":
+        if treatments:
+            raise ContractError(
+                f"{PII_TREATMENT}: expected classification: PII beside it, found {source.classification!r}"
+            )
+        return None
+    allowed: tuple[PiiTreatment, ...] = get_args(PiiTreatment)
+    if len(treatments) != 1 or treatments[0] not in allowed:
+        raise ContractError(
+            f"classification PII: expected one custom property {PII_TREATMENT} with {', '.join(allowed)}, "
+            f"found {treatments}"
+        )
+    return allowed[allowed.index(treatments[0])]
+
+
+def repeated(names: Iterator[str] | list[str]) -> list[str]:
+    """The names that occur again, once for each time."""
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]  # add returns None on purpose

@@ -1,0 +1,198 @@
+"""A topic's data contract: what Semantic promises, read from ``contracts/<topic>.yaml``.
+
+The file follows the Open Data Contract Standard v3 (https://bitol-io.github.io/open-data-contract-standard).
+The pipeline enforces a part of the standard; what it would ignore although it changes the meaning of data is
+refused with a message instead, so that a contract never promises more than is kept. ``docs/contracts.md``
+tells data owners how to write one.
+
+Two things are this project's own reading of the standard:
+
+- ``classification: PII`` needs a custom property ``piiTreatment`` with the value ``hash`` (HMAC-SHA256 of the
+  exact text, hexadecimal), ``mask`` (the constant ``***``) or ``drop`` (the column is not in Semantic);
+- ``transformSourceObjects`` has one entry, the Curated column that the property is read from.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal, get_args
+
+import yaml
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
+from pydantic import ValidationError
+from pyiceberg.types import (
+    NestedField,
+)
+
+from common.contract_properties import Property, read_property, repeated
+from common.errors import ContractError
+
+_VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The contract of one topic, in the order of the file."""
+
+    topic: str
+    version: str
+    properties: tuple[Property, ...]
+
+    @property
+    def major(self) -> int:
+        """Major number of the version: only a new one may break readers."""
+        return self.version_key[0]
+
+    @cached_property
+    def version_key(self) -> tuple[int, int, int]:
+        """The version as numbers, which sort as versions do."""
+        major, minor, patch = (int(part) for part in self.version.split("."))
+        return major, minor, patch
+
+    def semantic_columns(self) -> list[NestedField]:
+        """The contract's columns of the Semantic table, in order.
+
+        Field ids are placeholders from 1 on: ``TableSpec.with_columns`` and schema evolution assign the real
+        ones. Every column is optional in Iceberg's sense, so that a contract can be relaxed without
+        rewriting a table; ``required`` and ``criticalDataElement`` are enforced when a row is cast.
+        """
+        stored = [(p, p.column_type) for p in self.properties]
+        kept = [(p, column_type) for p, column_type in stored if column_type is not None]
+        return [
+            NestedField(field_id, p.name, column_type, required=False, doc=p.description)
+            for field_id, (p, column_type) in enumerate(kept, start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a linter says about a contract: ``error`` stops a merge, ``warning`` and ``note`` do not."""
+
+    severity: Literal["error", "warning", "note"]
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.message}"
+
+
+def load_contract(text: str, topic: str) -> Contract:
+    """Read the contract of ``topic``; raises ContractError naming every file part that is wrong."""
+    contract, findings = _read(text, topic)
+    errors = [f for f in findings if f.severity == "error"]
+    if contract is None or errors:
+        raise ContractError("; ".join(f"contracts/{topic}.yaml: {f.where}: {f.message}" for f in errors))
+    return contract
+
+
+def lint(text: str, topic: str) -> list[Finding]:
+    """Everything a data owner should know about the contract text, errors first; never raises for content."""
+    order = get_args(Finding.__annotations__["severity"])
+    return sorted(_read(text, topic)[1], key=lambda finding: order.index(finding.severity))
+
+
+def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
+    """The contract, or None where the file as a whole cannot be read, and all findings."""
+    try:
+        raw = _mapping(text)
+        document = OpenDataContractStandard(**raw)
+        table = _table(document, topic)
+    except (yaml.YAMLError, ContractError) as error:
+        return None, [Finding("error", "file", str(error))]
+    except ValidationError as error:
+        return None, [
+            Finding("error", ".".join(str(part) for part in e["loc"]), f"{e['msg']}, found {e['input']!r}")
+            for e in error.errors()
+        ]
+    dumped = document.model_dump(by_alias=True, exclude_unset=True)
+    findings = [
+        Finding(
+            "error",
+            path,
+            "expected a field of the standard (v3), found a name it does not have; check its spelling",
+        )
+        for path in _unknown_keys(raw, dumped, "")
+    ]
+    properties = []
+    for index, source in enumerate(table.properties or []):
+        where = f"property {source.name or f'number {index + 1}'}"
+        try:
+            properties.append(read_property(source))
+        except ContractError as error:
+            findings.append(Finding("error", where, str(error)))
+        findings += [Finding("warning", where, message) for message in _doubts(source)]
+    findings += [
+        Finding("error", f"property {name}", "expected each name once, found it again")
+        for name in repeated(p.name for p in properties)
+    ]
+    return Contract(topic, document.version or "", tuple(properties)), findings
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses repeated keys
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise ContractError(f"expected a YAML mapping with text keys, found {type(raw).__name__}")
+    return raw
+
+
+def _table(document: OpenDataContractStandard, topic: str) -> SchemaObject:
+    """The one schema object of the document, its head checked."""
+    checks: tuple[tuple[str, object, bool, str], ...] = (
+        ("kind", document.kind, document.kind == "DataContract", "DataContract"),
+        ("apiVersion", document.apiVersion, str(document.apiVersion).startswith("v3."), "v3.x.y"),
+        ("id", document.id, bool(document.id), "a stable identifier"),
+        ("version", document.version, bool(_VERSION.fullmatch(document.version or "")), "major.minor.patch"),
+    )  # fmt: skip
+    for name, found, holds, expected in checks:
+        if not holds:
+            raise ContractError(f"{name}: expected {expected}, found {found!r}")
+    objects = document.schema_ or []
+    if len(objects) != 1 or objects[0].name != topic:
+        raise ContractError(
+            f"schema: expected exactly one object named {topic!r} (one file, one topic), "
+            f"found {[o.name for o in objects]}"
+        )
+    if not objects[0].properties:
+        raise ContractError("schema: expected at least one property, found none")
+    return objects[0]
+
+
+def _doubts(source: SchemaProperty) -> Iterator[str]:
+    """What is allowed and yet deserves a second look."""
+    if source.description is None:
+        yield "no description: analysts see it as the column's comment"
+    if source.classification is None and re.search(
+        r"email|e_mail|phone|iban|passport|birth", source.name or ""
+    ):
+        yield "the name suggests personal data; state a classification (PII or another) to settle it"
+    ignored = ("unique", "primaryKey", "quality", "transformLogic", "relationships", "properties", "items")
+    if stated := [name for name in ignored if getattr(source, name)]:
+        yield f"{', '.join(stated)}: documented to readers, not enforced by the pipeline"
+
+
+def _unknown_keys(raw: object, read: object, path: str) -> Iterator[str]:
+    """Paths that the file has and the standard's model did not take: misspelled fields vanish otherwise."""
+    if isinstance(raw, dict) and isinstance(read, dict):
+        for key, value in raw.items():
+            where = f"{path}.{key}" if path else str(key)
+            if key in read:
+                yield from _unknown_keys(value, read[key], where)
+            else:
+                yield where
+    elif isinstance(raw, list) and isinstance(read, list):
+        for index, (one, other) in enumerate(zip(raw, read, strict=True)):
+            name = one.get("name", index) if isinstance(one, dict) else index
+            yield from _unknown_keys(one, other, f"{path}[{name}]")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe YAML loader that refuses a key written twice, where YAML libraries silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping; raises ContractError where a key is written twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if again := repeated([str(key) for key in keys]):
+            line = node.start_mark.line + 1
+            raise ContractError(f"line {line}: expected each key once, found {', '.join(again)} again")
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,93 @@
+"""How a date or timestamp is written: a JDK date pattern, turned into a regular expression.
+
+A contract names the format of a date or timestamp in the pattern language of Java's ``DateTimeFormatter``
+(Open Data Contract Standard v3, ``logicalTypeOptions.format``). The part of that language that has exactly
+one reading is supported: ``yyyy MM dd HH mm ss``, a fraction ``S`` to ``SSSSSS`` after the seconds, an
+offset ``XXX`` (``Z`` or ``+02:00``), quoted literals and punctuation. The outcome is an RE2 expression with
+one named group a field, so that a whole column is taken apart in one call.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from common.errors import ContractError
+
+_FIELDS: Final = {
+    "yyyy": r"(?P<year>[0-9]{4})",
+    "MM": r"(?P<month>0[1-9]|1[0-2])",
+    "dd": r"(?P<day>0[1-9]|[12][0-9]|3[01])",
+    "HH": r"(?P<hour>[01][0-9]|2[0-3])",
+    "mm": r"(?P<minute>[0-5][0-9])",
+    "ss": r"(?P<second>[0-5][0-9])",
+    "XXX": r"(?P<offset>Z|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])",
+}
+_TOKEN: Final = re.compile(r"'(?:[^']|'')*'|(?P<letters>([A-Za-z])\2*)|[^A-Za-z']")
+
+
+@dataclass(frozen=True)
+class TemporalFormat:
+    """A way to write a date or timestamp: ``expression`` (RE2, anchored) and the ``fields`` it captures."""
+
+    expression: str
+    fields: frozenset[str]
+
+
+# RFC 3339 full-date, and date-time with up to nanoseconds written (casting refuses what microseconds
+# cannot hold). Both "T" and a space are allowed between date and time (RFC 3339, section 5.6, note).
+ISO_DATE: Final = TemporalFormat("^" + "-".join((_FIELDS["yyyy"], _FIELDS["MM"], _FIELDS["dd"])) + "$",
+                                 frozenset({"year", "month", "day"}))  # fmt: skip
+RFC3339: Final = TemporalFormat(
+    ISO_DATE.expression[:-1]
+    + "[Tt ]"
+    + ":".join((_FIELDS["HH"], _FIELDS["mm"], _FIELDS["ss"]))
+    + r"(?:\.(?P<fraction>[0-9]{1,9}))?(?P<offset>[Zz]|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])$",
+    frozenset({"year", "month", "day", "hour", "minute", "second", "fraction", "offset"}),
+)
+
+
+def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
+    """The expression for a JDK date pattern.
+
+    ``with_time`` says whether the value is a timestamp (date, hour and minute are needed) or a date
+    (time fields are refused: dropping them would lose something). Raises ContractError naming the part
+    of the pattern that is unknown, repeated or missing.
+    """
+    expression, fields = "", set[str]()
+    position = 0
+    while position < len(pattern):
+        token = _TOKEN.match(pattern, position)
+        if token is None:
+            raise ContractError(f"format {pattern!r}: expected a closing quote after {pattern[position:]!r}")
+        position = token.end()
+        letters = token["letters"]
+        if letters is None:
+            expression += re.escape(
+                token[0][1:-1].replace("''", "'") or "'" if token[0][0] == "'" else token[0]
+            )
+            continue
+        if set(letters) == {"S"} and len(letters) <= 6:
+            name, group = "fraction", f"(?P<fraction>[0-9]{{{len(letters)}}})"
+        elif letters in _FIELDS:
+            group = _FIELDS[letters]
+            name = group[4 : group.index(">")]
+        else:
+            raise ContractError(
+                f"format {pattern!r}: expected fields among {', '.join(_FIELDS)}, S to SSSSSS; "
+                f"found {letters!r}"
+            )
+        if name in fields:
+            raise ContractError(f"format {pattern!r}: expected every field once, found the {name} again")
+        fields.add(name)
+        expression += group
+    needed = {"year", "month", "day"} | ({"hour", "minute"} if with_time else set())
+    if missing := needed - fields:
+        raise ContractError(f"format {pattern!r}: expected the {', '.join(sorted(missing))} too, found none")
+    if not with_time and fields - needed:
+        raise ContractError(
+            f"format {pattern!r}: expected date fields only, found the {', '.join(sorted(fields - needed))}; "
+            "use logicalType timestamp to keep a time"
+        )
+    if "fraction" in fields and "second" not in fields:
+        raise ContractError(f"format {pattern!r}: expected ss before a fraction of a second, found none")
+    return TemporalFormat(f"^{expression}$", frozenset(fields))
