@@ -1,0 +1,22 @@
+"""The merge engine: an Arrow stream into an Iceberg table, in one atomic commit.
+
+    outcome = merge(catalog, "lake.curated_events", rows, rule=EVENT_RULE, checkpoint=..., run_id=...,
+                    evolve=True, memory_budget_mb=2048)
+
+The way of a merge (docs/adr/0002-merge-on-read-engine.md):
+
+    target      the table, checked                       source     the stream, checked and staged
+    staging     its rows, in memory or on disk
+    livefiles   what the planned snapshot is made of     locate     where the stored rows of the keys are
+    decide      what to write and delete                 partitions which partition a row belongs to
+    datafiles   writing data files                       positions  reading and writing position deletes
+    attempt     all of these on one snapshot             snapshot   the commit on that snapshot
+    engine      attempts until one is committed          outcome    what was done
+"""
+
+from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.merge.decide import History
+from common.merge.engine import merge
+from common.merge.outcome import MergeOutcome
+
+__all__ = ["EVENT_RULE", "SOURCE_RULE", "History", "MergeOutcome", "MergeRule", "merge"]

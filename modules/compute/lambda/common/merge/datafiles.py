@@ -1,0 +1,86 @@
+"""Writing data files: one partition a file, sorted by key, with statistics and Bloom filters.
+
+pyiceberg writes no Bloom filters (it warns "not implemented" on their table properties); pyarrow does. So the
+files are written with pyarrow here, after the same table properties that other engines read.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.typedef import Record
+
+from common.merge.streams import open_output
+from common.merge.target import Target
+
+_BLOOM_ENABLED = "write.parquet.bloom-filter-enabled.column."
+_BLOOM_FPP = "write.parquet.bloom-filter-fpp.column."
+_DEFAULT_FPP = "0.01"
+_CODEC = "write.parquet.compression-codec"
+_DEFAULT_CODEC = "zstd"
+
+
+class DataFileWriter:
+    """Writes the data files of one merge attempt into the target table."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
+        self._paths_to_ids = parquet_path_to_id_mapping(target.schema)
+        self._codec: Any = target.properties.get(_CODEC, _DEFAULT_CODEC)
+        self._bloom = bloom_filter_columns(target.properties, target.arrow_schema.names)
+
+    def write(self, path: str, partition: Record, rows: Sequence[pa.Table]) -> DataFile:
+        """Write ``rows`` (tables with the target's Arrow schema, in file order) to ``path``."""
+        count = sum(r.num_rows for r in rows)
+        with open_output(self._target.table.io, path) as stream:
+            with pq.ParquetWriter(
+                stream,
+                self._target.arrow_schema,
+                compression=self._codec,
+                bloom_filter_options={c: {"ndv": count, "fpp": fpp} for c, fpp in self._bloom.items()}
+                or None,
+                write_page_index=True,
+                store_schema=False,
+            ) as writer:
+                for table in rows:
+                    writer.write_table(table)
+            size = stream.tell()
+        statistics = data_file_statistics_from_parquet_metadata(
+            parquet_metadata=writer.writer.metadata,
+            stats_columns=self._statistics_plan,
+            parquet_column_mapping=self._paths_to_ids,
+        )
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=path,
+            file_format=FileFormat.PARQUET,
+            partition=partition,
+            file_size_in_bytes=size,
+            sort_order_id=None,
+            spec_id=self._target.table.spec().spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **_statistics(statistics),
+        )
+
+
+def bloom_filter_columns(properties: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:
+    """Columns that get a Bloom filter, with the share of false positives the table asks for."""
+    return {
+        column: float(properties.get(_BLOOM_FPP + column, _DEFAULT_FPP))
+        for column in columns
+        if properties.get(_BLOOM_ENABLED + column, "false").lower() == "true"
+    }
+
+
+def _statistics(statistics: Any) -> dict[str, Any]:
+    serialized: dict[str, Any] = statistics.to_serialized_dict()
+    return serialized

@@ -1,0 +1,129 @@
+"""The table that is merged into, checked before anything is read or written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import IcebergType, NestedField, StringType
+
+from common.arrowtypes import Field
+from common.checkpoints import MERGE_SEQ
+from common.deduplication import MergeRule
+from common.errors import TableMismatch
+from common.tables import open_table
+
+MERGE_SEQ_COLUMN = "_merge_seq"
+"""Column that holds, in every row, the number of the merge that last changed it."""
+
+_FORMAT_VERSION = 2  # Position deletes exist from 2 on; Firehose, Athena and Snowflake read no further.
+
+
+@dataclass(frozen=True)
+class Target:
+    """A table at the snapshot the merge is planned on, with the columns the source adds to it.
+
+    ``schema`` is the table's schema plus the new columns; ``added`` are their names in order.
+    """
+
+    table: Table
+    schema: Schema
+    added: tuple[str, ...]
+
+    @classmethod
+    def open(cls, catalog: Catalog, identifier: str, rule: MergeRule) -> "Target":
+        """Load the table; raises TableMissing, or TableMismatch where the engine cannot merge into it."""
+        table = open_table(catalog, identifier)
+        version = table.metadata.format_version
+        if version != _FORMAT_VERSION:
+            raise TableMismatch(
+                f"table {identifier}: expected Iceberg format version {_FORMAT_VERSION}, found {version}; "
+                "create it again from its specification in modules/storage/tables"
+            )
+        names = {f.name for f in table.schema().fields}
+        missing = [c for c in (*rule.columns, MERGE_SEQ_COLUMN) if c not in names]
+        if missing:
+            raise TableMismatch(
+                f"table {identifier}: expected the columns {', '.join((*rule.columns, MERGE_SEQ_COLUMN))}, "
+                f"found no {', '.join(missing)}; add them (optional columns) with an Iceberg schema update"
+            )
+        return cls(table, table.schema(), ())
+
+    def with_columns(self, names: tuple[str, ...]) -> "Target":
+        """The same target with new optional text columns at the end, field ids continued."""
+        if not names:
+            return self
+        first = self.table.metadata.last_column_id + 1
+        fields = [
+            NestedField(field_id=first + i, name=name, field_type=StringType(), required=False)
+            for i, name in enumerate(names)
+        ]
+        current = self.table.schema()
+        schema = Schema(
+            *current.fields,
+            *fields,
+            schema_id=1 + max(s.schema_id for s in self.table.metadata.schemas),
+            identifier_field_ids=current.identifier_field_ids,
+        )
+        return Target(self.table, schema, names)
+
+    @property
+    def name(self) -> str:
+        """Catalog identifier, for messages."""
+        return ".".join(self.table.name())
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """The table's properties."""
+        return self.table.metadata.properties
+
+    @property
+    def snapshot_id(self) -> int | None:
+        """Id of the snapshot the merge is planned on; None in an empty table."""
+        snapshot = self.table.current_snapshot()
+        return snapshot.snapshot_id if snapshot is not None else None
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """Arrow schema of the data files, field ids included, text with 32-bit offsets."""
+        return pa.schema([_small(f) for f in schema_to_pyarrow(self.schema)])
+
+    @cached_property
+    def previous_merge_seq(self) -> int:
+        """Number of the last merge; 0 before the first.
+
+        The table property is written by every merge commit and outlives snapshot expiry, compaction by other
+        writers and rollbacks, so that a number is never used twice.
+        """
+        snapshot = self.table.current_snapshot()
+        summary = snapshot.summary if snapshot is not None else None
+        stored = [self.properties.get(MERGE_SEQ), summary.get(MERGE_SEQ) if summary is not None else None]
+        return max((int(value) for value in stored if value is not None), default=0)
+
+    def field_id(self, column: str) -> int:
+        """Field id of a column."""
+        return self.schema.find_field(column).field_id
+
+    def type_of(self, column: str) -> IcebergType:
+        """Iceberg type of a column."""
+        return self.schema.find_field(column).field_type
+
+    def key_bucket(self, rule: MergeRule) -> tuple[int, BucketTransform[str]] | None:
+        """Position in the partition record and transform of the bucket field on the key, if there is one."""
+        for position, field in enumerate(self.table.spec().fields):
+            if isinstance(field.transform, BucketTransform) and field.source_id == self.field_id(rule.key):
+                return position, field.transform
+        return None
+
+
+def _small(field: Field) -> Field:
+    if pa.types.is_large_string(field.type):
+        return field.with_type(pa.string())
+    if pa.types.is_large_binary(field.type):
+        return field.with_type(pa.binary())
+    return field
