@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pyiceberg.catalog import Catalog, load_catalog
 
 
-def lake_catalog(environ: Mapping[str, str] | None = None) -> Catalog:
+def lake_catalog(
+    environ: Mapping[str, str] | None = None, extra_properties: Mapping[str, str] | None = None
+) -> Catalog:
     """The Glue catalog, configured by the AWS environment variables that every SDK reads.
 
     pyarrow's S3 file system knows nothing of ``AWS_ENDPOINT_URL`` and region variables of the SDKs, so
     they are handed to it here; without an endpoint override this is the plain AWS Glue catalog.
+    ``extra_properties`` are added as they are: credentials that do not come from the environment.
     """
     env = os.environ if environ is None else environ
     properties = {"type": "glue"}
@@ -21,4 +24,4 @@ def lake_catalog(environ: Mapping[str, str] | None = None) -> Catalog:
         properties["glue.endpoint"] = endpoint
     if endpoint := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
         properties |= {"s3.endpoint": endpoint, "s3.force-virtual-addressing": "false"}
-    return load_catalog("lake", **properties)
+    return load_catalog("lake", **properties, **(extra_properties or {}))

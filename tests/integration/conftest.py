@@ -1,0 +1,23 @@
+"""A running local stack, one for each test process, gone with it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lean_ops.local.stack import Stack
+from lean_ops.target import Target
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Emulator and Firehose stand-in, with nothing in them."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True, wait_scale=0.01)
+    stack.up()
+    yield stack
+    stack.down(wipe=True)
+
+
+@pytest.fixture(scope="session")
+def target(stack: Stack) -> Target:
+    """The stack as commands see it."""
+    return Target.local(stack.folder)

@@ -1,0 +1,178 @@
+"""Starting, stopping and finding a local stack; each test has a stack of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lean_ops.local import record
+from lean_ops.local.errors import LocalStackError
+from lean_ops.local.stack import Stack
+from lean_ops.target import Target, TargetUnreachable
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "stack"
+    yield folder
+    Stack(folder).down(wipe=True)
+
+
+def _children_of(folder: Path) -> list[psutil.Process]:
+    """Every process that was started for this stack, by the variable they all inherit."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("LEAN_OPS_STACK_FOLDER") == str(folder):
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def _await_no_children(folder: Path, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while _children_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _children_of(folder) == []
+
+
+def test_state_outlives_down_and_up(folder: Path) -> None:
+    stack = Stack(folder, tied_to_parent=True)
+    stack.up()
+    target = Target.local(folder)
+    target.client("sqs").create_queue(QueueName="kept")
+    target.client("s3").create_bucket(
+        Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    target.client("s3").put_object(Bucket="kept", Key="k", Body=b"v")
+    stack.down()
+    assert not stack.status().up
+
+    stack.up()
+    target = Target.local(folder)
+    assert target.queue_url("kept").endswith("/kept")
+    assert target.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"v"
+
+
+def test_up_twice_is_one_stack(folder: Path) -> None:
+    first = Stack(folder, tied_to_parent=True)
+    assert first.up() == Stack(folder).up()
+    assert first.status().up
+
+
+def test_down_twice_and_wipe_leave_nothing(folder: Path) -> None:
+    stack = Stack(folder, tied_to_parent=True)
+    stack.up()
+    stack.down()
+    stack.down(wipe=True)
+    stack.down(wipe=True)
+    assert not folder.exists()
+    assert _children_of(folder) == []
+
+
+def test_two_stacks_do_not_see_each_other(folder: Path, tmp_path: Path) -> None:
+    stacks = [Stack(folder, tied_to_parent=True), Stack(tmp_path / "other", tied_to_parent=True)]
+    for stack in stacks:
+        stack.up()
+    mine, theirs = (Target.local(stack.folder) for stack in stacks)
+    mine.client("sqs").create_queue(QueueName="mine")
+    assert not theirs.client("sqs").list_queues().get("QueueUrls")
+    stacks[1].down(wipe=True)
+    assert mine.client("sqs").list_queues()["QueueUrls"]
+
+
+def test_a_port_in_use_is_explained_with_its_holder(folder: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(LocalStackError, match=rf"port {port}: .*\(process {os.getpid()}\)"):
+            Stack(folder, ports=(port, 1)).up()
+    assert _children_of(folder) == []
+
+
+def test_a_failed_start_leaves_no_process_and_shows_the_log(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(LocalStackError, match=r"found exit code .* ends with"):
+        Stack(folder).up()
+    assert _children_of(folder) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(LocalStackError, match=r"expected to write to .*file/stack"):
+        Stack(blocker / "stack").up()
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.3, 0.6])
+def test_killing_the_starter_in_the_middle_of_up_leaves_no_process(folder: Path, delay_s: float) -> None:
+    script = (
+        f"from pathlib import Path; from lean_ops.local.stack import Stack; Stack(Path({str(folder)!r})).up()"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 10
+    while not _children_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    starter.kill()
+    starter.wait()
+    if record.load(folder) is None:
+        _await_no_children(folder, within_s=5)
+
+
+def test_a_tied_stack_ends_with_its_parent(folder: Path) -> None:
+    script = (
+        "import time; from pathlib import Path; from lean_ops.local.stack import Stack; "
+        f"Stack(Path({str(folder)!r}), tied_to_parent=True).up(); print('up', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"up\n"
+        parent.kill()
+    _await_no_children(folder, within_s=3)
+
+
+def test_an_untied_stack_outlives_its_starter(folder: Path) -> None:
+    script = (
+        f"from pathlib import Path; from lean_ops.local.stack import Stack; Stack(Path({str(folder)!r})).up()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert Stack(folder).status().up
+    Stack(folder).down()
+    assert _children_of(folder) == []
+
+
+def test_a_killed_process_is_noticed_and_replaced(folder: Path) -> None:
+    stack = Stack(folder, tied_to_parent=True)
+    os.kill(stack.up().firehose.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while stack.status().up and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stack.status().running == {"firehose": False, "emulator": True}
+    stack.up()
+    assert stack.status().up
+
+
+def test_a_target_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(TargetUnreachable, match=r"expected one in .*nothing-here, found none; .*lean-ops up"):
+        Target.local(tmp_path / "nothing-here")
+
+
+def test_a_target_whose_stack_is_down_says_what_it_tried(folder: Path) -> None:
+    stack = Stack(folder, tied_to_parent=True)
+    endpoint = stack.up().emulator.endpoint
+    stack.down()
+    target = Target.local(folder)
+    with pytest.raises(TargetUnreachable, match=endpoint), target.reached():
+        target.client("s3").list_buckets()

@@ -1,0 +1,228 @@
+"""Bridges over what the emulator does differently from AWS, where the pipeline would notice.
+
+| the emulator                                 | AWS, and the emulator with its bridge               |
+|----------------------------------------------|-----------------------------------------------------|
+| hands 10 messages to a function, at once     | BatchSize up to 10,000, batching window, 6 MB       |
+| scans the whole queue for every receive      | (speed) looks at no more messages than it must      |
+| changes a queue from two threads, no lock    | never loses a message                               |
+| calls every exception Runtime.HandlerError   | the exception's class name, for Catch and Retry     |
+| ignores an unknown itemIdentifier, deletes   | returns the whole batch to the queue                |
+
+They replace private functions of ministack, so they belong to exactly one version of it: ``install``
+refuses any other. Each has a test against a running emulator
+(``tests/integration/test_emulator_behaves_like_aws.py``).
+"""
+
+import functools
+import importlib.metadata
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc, sqs
+
+from lean_ops.local.errors import LocalStackError
+
+BRIDGED_VERSION = "1.5.33"
+
+# Lambda's limit on the payload of an invocation, which bounds a batch as well (Lambda developer guide,
+# "Batching behavior"); attributes and identifiers of a record take about 1 kB of it.
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 1024
+
+Message = dict[str, Any]
+Queue = dict[str, Any]
+
+
+def install() -> None:
+    """Put every bridge in place; raises LocalStackError on another version of the emulator."""
+    found = importlib.metadata.version("ministack")
+    if found != BRIDGED_VERSION:
+        raise LocalStackError(
+            f"emulator: expected ministack {BRIDGED_VERSION}, found {found}; install requirements.lock, or "
+            "move lean_ops/local/bridges.py to the new version (its tests say what to look at)"
+        )
+    _lock_queues()
+    _batch_messages_like_lambda()
+    _keep_exception_class()
+    _refuse_unknown_item_identifiers()
+
+
+def _lock_queues() -> None:
+    """The server's thread and the poller's thread both replace ``queue["messages"]``: take turns.
+
+    Without it a message sent between the poller's copy and its assignment is lost.
+    """
+    lock = threading.RLock()  # re-entrant: SendMessageBatch calls SendMessage
+    sqs._queues_lock = lock
+
+    def locked(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with lock:
+                return function(*args, **kwargs)
+
+        return call
+
+    for name in ("_expire_retained", "_dlq_sweep", "_collect_msgs", "_refresh_counts", "_act_send_message"):
+        setattr(sqs, name, locked(getattr(sqs, name)))
+    for action, handler in sqs._HANDLERS.items():
+        # ReceiveMessage waits between its looks at the queue; each of those looks is locked above.
+        if action != "ReceiveMessage":
+            sqs._HANDLERS[action] = locked(handler)
+
+
+def _batch_messages_like_lambda() -> None:
+    """Event source mappings receive by BatchSize, window and payload size."""
+    one_by_one = sqs._collect_msgs
+
+    def collect(queue: Queue, limit: int, visibility_timeout: int) -> list[Message]:
+        if queue["is_fifo"]:
+            found: list[Message] = one_by_one(queue, limit, visibility_timeout)
+            return found
+        with sqs._queues_lock:
+            now = time.time()
+            taken: list[Message] = []
+            for message in queue["messages"]:
+                if len(taken) == limit:
+                    break
+                if message.get("visible_at", 0) <= now:
+                    taken.append(message)
+            _mark_received(taken, now, visibility_timeout)
+            return taken
+
+    def receive(queue_url: str, batch_size: int) -> list[Message]:
+        with sqs._queues_lock:
+            queue = sqs._get_q(queue_url)
+            sqs._expire_retained(queue)
+            sqs._dlq_sweep(queue)
+            now = time.time()
+            ready = [message for message in queue["messages"] if message.get("visible_at", 0) <= now]
+            count = due_batch(ready, batch_size, _batching_window_s(queue_url), now)
+            return collect(queue, count, int(queue["attributes"].get("VisibilityTimeout", "30")))
+
+    sqs._collect_msgs = collect
+    sqs._receive_messages_for_esm = receive
+
+
+def due_batch(ready: list[Message], batch_size: int, window_s: float, now: float) -> int:
+    """How many of the visible messages, oldest first, make the next batch; 0 while it may still grow.
+
+    A batch is due when it is full, by count or by payload bytes, or when its oldest message has waited for
+    the batching window (Lambda developer guide, "Batching behavior").
+    """
+    if not ready:
+        return 0
+    size = 0
+    for count, message in enumerate(ready[:batch_size]):
+        size += len(message["body"].encode()) + RECORD_OVERHEAD_BYTES
+        if size > MAX_PAYLOAD_BYTES:
+            return max(count, 1)
+    if len(ready) >= batch_size:
+        return batch_size
+    waiting_since = min(max(m["sent_at"], m.get("visible_at", 0)) for m in ready)
+    return len(ready) if now - waiting_since >= window_s else 0
+
+
+def _batching_window_s(queue_url: str) -> float:
+    name = queue_url.rsplit("/", 1)[-1]
+    windows = (
+        mapping.get("MaximumBatchingWindowInSeconds", 0)
+        for _account, _region, mapping in lambda_svc._iter_all_esms()
+        if mapping.get("EventSourceArn", "").rsplit(":", 1)[-1] == name
+    )
+    return float(max(windows, default=0))
+
+
+def _mark_received(messages: list[Message], now: float, visibility_timeout: int) -> None:
+    for message in messages:
+        sqs._ensure_msg_fields(message)
+        message["receipt_handle"] = sqs.new_uuid()
+        message["visible_at"] = now + visibility_timeout
+        message["receive_count"] += 1
+        message["first_receive_at"] = message["first_receive_at"] or now
+
+
+def _keep_exception_class() -> None:
+    """A handler's exception reaches the caller under its own name, and the worker stays.
+
+    The worker reports a failure by its text alone, and the pool then ends the worker. So the worker is made
+    to answer "ok" with the exception described inside, which is taken out again on this side.
+    """
+    reported = 'json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()})'
+    described = (
+        'json.dumps({"status": "ok", "result": {"__raised__": {"errorMessage": str(e), '
+        '"errorType": type(e).__name__, "stackTrace": traceback.format_tb(e.__traceback__)}}})'
+    )
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    if script.count(reported) != 1:
+        raise LocalStackError(
+            f"emulator: expected one place in ministack's worker script that reports an exception, found "
+            f"{script.count(reported)}; reinstall ministack {BRIDGED_VERSION}"
+        )
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(reported, described)
+    invoke = lambda_svc._execute_function_warm
+
+    def invoke_keeping_class(function: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
+        answer: dict[str, Any] = invoke(function, event, request_id)
+        body = answer.get("body")
+        if not (isinstance(body, dict) and "__raised__" in body):
+            return answer
+        raised = body["__raised__"]
+        trace = "".join(raised["stackTrace"]) + f"{raised['errorType']}: {raised['errorMessage']}"
+        return {"body": raised, "error": True, "log": f"{answer.get('log', '')}\n{trace}"}
+
+    lambda_svc._execute_function_warm = invoke_keeping_class
+
+
+def _refuse_unknown_item_identifiers() -> None:
+    """A partial batch answer that names no message of the batch fails the whole batch."""
+    current_batch: ContextVar[frozenset[str] | None] = ContextVar("current_batch", default=None)
+    run_batch, execute = lambda_svc._run_sqs_batch, lambda_svc._execute_function
+
+    def run_checked(
+        mapping: dict[str, Any], function: dict[str, Any], event: Any, batch: list[Message], *queue: str
+    ) -> None:
+        partial = "ReportBatchItemFailures" in mapping.get("FunctionResponseTypes", [])
+        token = current_batch.set(frozenset(m["id"] for m in batch) if partial else None)
+        try:
+            run_batch(mapping, function, event, batch, *queue)
+        finally:
+            current_batch.reset(token)
+
+    def execute_checked(function: dict[str, Any], event: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = execute(function, event, *args, **kwargs)
+        identifiers = current_batch.get()
+        if identifiers is None or answer.get("error") or valid_batch_answer(answer.get("body"), identifiers):
+            return answer
+        body = {"errorType": "InvalidBatchResponse", "errorMessage": "batchItemFailures names no message"}
+        return {"error": True, "body": body, "log": answer.get("log", "")}
+
+    lambda_svc._run_sqs_batch = run_checked
+    lambda_svc._execute_function = execute_checked
+
+
+def valid_batch_answer(body: Any, identifiers: frozenset[str]) -> bool:
+    """Whether Lambda would take this answer of a handler with ReportBatchItemFailures for what it says.
+
+    An answer that cannot be read, or an identifier that is absent, empty or not of the batch, makes the
+    whole batch a failure; no answer, or an empty list, is complete success (Lambda developer guide,
+    "Implementing partial batch responses", success and failure conditions).
+    """
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return False
+    if body is None:
+        return True
+    if not isinstance(body, dict):
+        return False
+    failures = body.get("batchItemFailures") or []
+    return isinstance(failures, list) and all(
+        isinstance(failure, dict) and failure.get("itemIdentifier") in identifiers for failure in failures
+    )

@@ -1,0 +1,23 @@
+"""The emulator's process: ministack with the bridges, configured by ministack's own variables.
+
+Started by ``lean_ops.local.stack`` as ``python -m lean_ops.local.emulator``.
+"""
+
+import os
+
+from lean_ops.local import lifeline
+
+
+def main() -> None:
+    """Serve until SIGTERM, then save the state."""
+    lifeline.hold(os.environ)
+    from lean_ops.local import bridges  # noqa: PLC0415 - takes a while, and the lifeline comes first
+
+    bridges.install()
+    from ministack.app import main as serve  # noqa: PLC0415 - the server sees the bridged functions only
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""The local stack: two processes on loopback, their state in one folder.
+
+    stack = Stack(Path(".lean-ops/local"))
+    stack.up()       # both processes answer; does nothing when they already do
+    stack.status()   # what runs, where
+    stack.down()     # orderly: the stand-in delivers what it holds, the emulator saves its state
+
+``up`` after ``down`` continues with the same queues, tables and functions. Stacks in different folders do
+not see each other. The folder holds::
+
+    stack.json              ports, process ids and their start times
+    emulator.log firehose.log
+    emulator/ s3/ firehose/ the state
+    tmp/                    work directories of Lambda functions
+
+Processes never outlive their purpose (``lean_ops.local.lifeline``): an interrupted ``up`` leaves none, and
+those of a stack with ``tied_to_parent`` end with the process that started it.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from lean_ops.local import lifeline, record
+from lean_ops.local.errors import LocalStackError
+from lean_ops.local.record import LOOPBACK, ProcessRecord, StackRecord
+
+DEFAULT_FOLDER = Path(".lean-ops/local")
+REGION = "eu-west-1"
+# The emulator's own account and credentials: it accepts any.
+ACCOUNT = "000000000000"
+CREDENTIAL = "test"
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 20.0
+_HEALTH = {"emulator": "/_ministack/health", "firehose": "/_health"}
+# Settings of the person running the command must not reach the emulator and its functions.
+_FOREIGN_SETTINGS = ("AWS_", "LEAN_OPS_", "PYICEBERG_", "POWERTOOLS_", "MINISTACK_")
+
+# Processes belong to the folder, not to the Stack object that started them; whichever object stops them,
+# this process has to collect their exit codes.
+_STARTED_HERE: list["subprocess.Popen[bytes]"] = []
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """``record`` of the last start, if any, and which of its processes run now."""
+
+    folder: Path
+    record: StackRecord | None
+    running: dict[str, bool]
+
+    @property
+    def up(self) -> bool:
+        """Whether every process runs."""
+        return bool(self.running) and all(self.running.values())
+
+
+class Stack:
+    """A local stack in ``folder``.
+
+    ``ports``: of the emulator and of the stand-in; chosen when None, and kept from one start to the next
+    where they are free. ``wait_scale`` multiplies the waits and retry pauses of state machines.
+    """
+
+    def __init__(
+        self,
+        folder: Path = DEFAULT_FOLDER,
+        *,
+        tied_to_parent: bool = False,
+        ports: tuple[int, int] | None = None,
+        wait_scale: float = 1.0,
+    ) -> None:
+        self.folder = folder.resolve()
+        self._tied_to_parent = tied_to_parent
+        self._ports = ports
+        self._wait_scale = wait_scale
+        self._lifeline: lifeline.Lifeline | None = None
+
+    def up(self) -> StackRecord:
+        """Start what does not run, wait until it answers, and return where it is.
+
+        Raises LocalStackError when a port is taken or a process does not start; nothing is left running.
+        """
+        with self._exclusively():
+            before = self._record()
+            if before is not None and before.running():
+                return before
+            self._stop(before)
+            emulator_port, firehose_port = self._choose_ports(before)
+            line = lifeline.Lifeline()
+            children: dict[str, subprocess.Popen[bytes]] = {}
+            try:
+                stack = self._start(children, line, emulator_port, firehose_port)
+            except BaseException:  # Ctrl-C included: whatever was started ends
+                line.cut()
+                for child in children.values():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+                raise
+            _STARTED_HERE.extend(children.values())
+            if self._tied_to_parent:
+                self._lifeline = line
+            else:
+                line.release(children=len(stack.processes))
+            return stack
+
+    def down(self, *, wipe: bool = False) -> None:
+        """Stop everything, in order; with ``wipe`` the folder goes as well. Safe to run twice."""
+        if not self.folder.exists():
+            return
+        with self._exclusively():
+            self._stop(self._record())
+            if self._lifeline is not None:
+                self._lifeline.cut()
+                self._lifeline = None
+        if wipe:
+            shutil.rmtree(self.folder)
+
+    def status(self) -> StackStatus:
+        """What was started, and what of it runs."""
+        known = self._record()
+        running = {} if known is None else {name: p.running() for name, p in known.processes.items()}
+        return StackStatus(self.folder, known, running)
+
+    def _record(self) -> StackRecord | None:
+        return record.load(self.folder)
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """One command at a time may change this stack."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise LocalStackError(
+                f"folder of the local stack: expected to write to {self.folder}, found {error.strerror}; "
+                "free the place or choose another folder"
+            ) from error
+        with handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _choose_ports(self, before: StackRecord | None) -> tuple[int, int]:
+        if self._ports is not None:
+            for port in self._ports:
+                if not _is_free(port):
+                    raise LocalStackError(
+                        f"port {port}: expected it to be free, found it in use by {_holder(port)}; "
+                        "stop that, or choose another port"
+                    )
+            return self._ports
+        if before is not None and _is_free(before.emulator.port) and _is_free(before.firehose.port):
+            return before.emulator.port, before.firehose.port
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((LOOPBACK, 0))
+            second.bind((LOOPBACK, 0))
+            return first.getsockname()[1], second.getsockname()[1]
+
+    def _start(
+        self,
+        children: dict[str, "subprocess.Popen[bytes]"],
+        line: lifeline.Lifeline,
+        emulator_port: int,
+        firehose_port: int,
+    ) -> StackRecord:
+        """Start both processes, into ``children`` as soon as each exists, and wait until they answer."""
+        environ = self._environment(line, emulator_port, firehose_port)
+        commands = {
+            "emulator": ["lean_ops.local.emulator"],
+            "firehose": ["lean_ops.local.firehose", str(firehose_port), str(self.folder / "firehose")],
+        }
+        ports = {"emulator": emulator_port, "firehose": firehose_port}
+        # Both at once: each takes a good part of a second to import its libraries.
+        for name, arguments in commands.items():
+            children[name] = self._spawn(name, arguments, environ, line)
+        for name, child in children.items():
+            self._await_health(name, child, ports[name])
+        processes = {
+            name: ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), ports[name])
+            for name, child in children.items()
+        }
+        stack = StackRecord(REGION, **processes)
+        stack.save(self.folder)
+        return stack
+
+    def _environment(self, line: lifeline.Lifeline, emulator_port: int, firehose_port: int) -> dict[str, str]:
+        """One environment for both processes; the emulator's Lambda workers inherit it."""
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN_SETTINGS)}
+        return inherited | {
+            "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{emulator_port}",
+            "AWS_ENDPOINT_URL_FIREHOSE": f"http://{LOOPBACK}:{firehose_port}",
+            "AWS_ACCESS_KEY_ID": CREDENTIAL,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "GATEWAY_PORT": str(emulator_port),
+            "BIND_HOST": LOOPBACK,
+            "MINISTACK_HOST": LOOPBACK,
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(self.folder / "emulator"),
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(self.folder / "s3"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "LAMBDA_EXECUTOR": "local",
+            "SFN_WAIT_SCALE": str(self._wait_scale),
+            "IOT_MTLS_ENABLED": "0",  # would listen on every interface, on a fixed port
+            "SFTP_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "PYTHONUNBUFFERED": "1",
+            lifeline.FD_VARIABLE: str(line.child_fd),
+            lifeline.FOLDER_VARIABLE: str(self.folder),
+        }
+
+    def _spawn(
+        self, name: str, arguments: Sequence[str], environ: dict[str, str], line: lifeline.Lifeline
+    ) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - this interpreter and a module of this package
+                [sys.executable, "-m", *arguments],
+                env=environ,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(line.child_fd,),
+            )
+
+    def _await_health(self, name: str, process: subprocess.Popen[bytes], port: int) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://{LOOPBACK}:{port}{_HEALTH[name]}", timeout=1).close()
+                return
+            time.sleep(0.02)
+        found = "no answer" if process.returncode is None else f"exit code {process.returncode}"
+        raise LocalStackError(
+            f"{name}: expected it to answer on port {port} within {_START_TIMEOUT_S:.0f} s, found {found}; "
+            f"its log {self.folder / f'{name}.log'} ends with: {self._last_line_of_log(name)}"
+        )
+
+    def _last_line_of_log(self, name: str) -> str:
+        lines = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "(nothing)"
+
+    def _stop(self, known: StackRecord | None) -> None:
+        """End the stack's processes: asked first, killed when they do not listen, workers included."""
+        if known is None:
+            return
+        for process in known.processes.values():
+            if process.running():
+                os.kill(process.pid, signal.SIGTERM)
+                _await_end(process)
+        _reap()
+        _kill_sessions({process.pid for process in known.processes.values() if not process.running()})
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
+
+
+def _reap() -> None:
+    """Collect the exit codes of ended processes."""
+    _STARTED_HERE[:] = [child for child in _STARTED_HERE if child.poll() is None]
+
+
+def _await_end(process: ProcessRecord) -> None:
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while process.running():
+        if time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.01)
+
+
+def _kill_sessions(leaders: set[int]) -> None:
+    """End what is left of the sessions of ended processes: Lambda workers in the middle of an invocation."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            if process.pid not in leaders and os.getsid(process.pid) in leaders:
+                process.kill()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: a port in TIME_WAIT after a restart is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def _holder(port: int) -> str:
+    """Who listens on a port, as far as the operating system tells."""
+    for process in psutil.process_iter(["pid", "name"]):
+        with contextlib.suppress(psutil.AccessDenied, psutil.NoSuchProcess):
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return f"{process.info['name']} (process {process.info['pid']})"
+    return "a process of another user"

@@ -1,0 +1,94 @@
+"""The files of this repository that the tools read, and the one way of filling their placeholders.
+
+Terraform reads the very same files (docs/architecture.md): the function catalogue, the state machine
+definition, the table specifications and the contracts.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import PermanentError
+
+ROOT = Path(__file__).resolve().parents[2]
+LAMBDA_CODE = ROOT / "modules/compute/lambda"
+FUNCTION_CATALOGUE = ROOT / "modules/compute/functions.json"
+STATE_MACHINE = ROOT / "modules/orchestration/pipeline.asl.json"
+TABLE_SPECIFICATIONS = ROOT / "modules/storage/tables"
+CONTRACTS = ROOT / "contracts"
+
+# `$.x` and `$$.x` are JSONPath and stay; only `${name}` is a placeholder.
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class UnknownPlaceholder(PermanentError):  # noqa: N818 - the placeholder is unknown; "error" would say less
+    """A file names a placeholder that nothing gives a value for."""
+
+
+@dataclass(frozen=True)
+class FunctionEntry:
+    """One function of the catalogue. ``environment`` still holds its placeholders."""
+
+    name: str
+    description: str
+    handler: str
+    runtime: str
+    memory_mb: int
+    timeout_s: int
+    environment: dict[str, str]
+
+
+def render(text: str, values: Mapping[str, str]) -> str:
+    """``text`` with every ``${name}`` replaced, the way Terraform's ``templatefile`` does for plain names.
+
+    Raises UnknownPlaceholder naming every placeholder without a value.
+    """
+    unknown = sorted(set(_PLACEHOLDER.findall(text)) - values.keys())
+    if unknown:
+        raise UnknownPlaceholder(
+            f"placeholders: expected a value for each, found none for {', '.join(unknown)}; "
+            f"known are {', '.join(sorted(values))}"
+        )
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def function_catalogue(path: Path = FUNCTION_CATALOGUE) -> list[FunctionEntry]:
+    """All functions, each with the common environment merged under its own."""
+    catalogue = json.loads(path.read_text())
+    return [
+        FunctionEntry(
+            name=name,
+            description=entry["description"],
+            handler=entry["handler"],
+            runtime=catalogue["runtime"],
+            memory_mb=entry["memory_mb"],
+            timeout_s=entry["timeout_s"],
+            environment={**catalogue["environment"], **entry["environment"]},
+        )
+        for name, entry in catalogue["functions"].items()
+    ]
+
+
+def state_machine_definition(values: Mapping[str, str], path: Path = STATE_MACHINE) -> dict[str, Any]:
+    """The rendered Amazon States Language definition; raises UnknownPlaceholder."""
+    definition: dict[str, Any] = json.loads(render(path.read_text(), values))
+    return definition
+
+
+def contract_files(directory: Path = CONTRACTS) -> dict[str, Path]:
+    """Topic to contract file, by topic."""
+    return {path.stem: path for path in sorted(directory.glob("*.yaml"))}
+
+
+def known_topics(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Topics with a contract, and those the environment adds (``LEAN_OPS_TOPICS``, comma separated).
+
+    ``events``, the default topic, is always one of them.
+    """
+    env = os.environ if environ is None else environ
+    listed = {topic.strip() for topic in env.get("LEAN_OPS_TOPICS", "").split(",")} - {""}
+    return tuple(sorted({"events", *contract_files(), *listed}))

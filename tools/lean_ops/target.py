@@ -1,0 +1,259 @@
+"""Where a command talks to: the local stack or an environment on AWS, under one set of names.
+
+target = Target.local()                      # the stack that `lean-ops up` started
+target = Target.aws("dev", region="eu-west-1")
+with target.reached():
+    target.client("sqs").get_queue_url(QueueName=target.source_queue)
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from botocore.exceptions import (
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+from pyiceberg.catalog import Catalog
+
+from common.catalog import lake_catalog
+from common.errors import TransientError
+from common.settings import Settings
+from lean_ops.local import record
+from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
+from lean_ops.repository import known_topics
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.client import CloudWatchClient
+    from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_firehose.client import FirehoseClient
+    from types_boto3_glue.client import GlueClient
+    from types_boto3_lambda.client import LambdaClient
+    from types_boto3_logs.client import CloudWatchLogsClient
+    from types_boto3_s3.client import S3Client
+    from types_boto3_secretsmanager.client import SecretsManagerClient
+    from types_boto3_sqs.client import SQSClient
+    from types_boto3_stepfunctions.client import SFNClient
+
+PROJECT = "lean-ops"
+LOCAL_ENV = "local"
+
+_UNREACHABLE = (
+    BotoConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+
+class TargetUnreachable(TransientError):  # noqa: N818 - the target is unreachable; "error" would say less
+    """A command cannot reach what it talks to; the message says what was tried."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An environment: its names, its clients, its catalog.
+
+    ``endpoints``: base URLs that replace AWS's, by service name, ``""`` for every other service; empty on
+    AWS. ``region`` None leaves it to the AWS configuration of the person running the command.
+    """
+
+    env: str
+    project: str = PROJECT
+    region: str | None = None
+    topics: tuple[str, ...] = ("events",)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def local(cls, folder: Path = DEFAULT_FOLDER) -> "Target":
+        """The local stack in ``folder``; raises TargetUnreachable when none was started there."""
+        known = record.load(folder)
+        if known is None:
+            raise TargetUnreachable(
+                f"local stack: expected one in {folder.resolve()}, found none; start it with `lean-ops up`"
+            )
+        endpoints = {"": known.emulator.endpoint, "firehose": known.firehose.endpoint}
+        return cls(LOCAL_ENV, region=known.region, topics=known_topics(), endpoints=endpoints)
+
+    @classmethod
+    def aws(cls, env: str, project: str = PROJECT, region: str | None = None) -> "Target":
+        """The environment ``env`` in the AWS account whose credentials are configured."""
+        return cls(env, project, region, known_topics())
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a local stack."""
+        return bool(self.endpoints)
+
+    @property
+    def settings(self) -> Settings:
+        """Names as the functions know them (queue URL, secret and state machine ARN excepted)."""
+        return Settings.from_environment(
+            {
+                "LEAN_OPS_PROJECT": self.project,
+                "LEAN_OPS_ENV": self.env,
+                "LEAN_OPS_TOPICS": ",".join(self.topics),
+                "LEAN_OPS_DATABASE": self.database,
+                "LEAN_OPS_LAKE_BUCKET": self.lake_bucket,
+                "LEAN_OPS_CHECKPOINTS_TABLE": self.checkpoints_table,
+                "LEAN_OPS_DRIFT_LOG_TABLE": self.drift_log_table,
+                "LEAN_OPS_PII_KEY_SECRET_ID": self.pii_key_secret,
+            }
+        )
+
+    @property
+    def name_prefix(self) -> str:
+        """``<project>-<env>``, the start of every resource name."""
+        return f"{self.project}-{self.env}"
+
+    @property
+    def database(self) -> str:
+        """Glue database; Glue and Iceberg names take no hyphen."""
+        return self.name_prefix.replace("-", "_")
+
+    @property
+    def lake_bucket(self) -> str:
+        """Bucket of tables, contracts and delivery errors."""
+        return f"{self.name_prefix}-lake"
+
+    @property
+    def source_queue(self) -> str:
+        """Queue that devices send to."""
+        return f"{self.name_prefix}-source"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """Queue of rejected and of repeatedly failed messages."""
+        return f"{self.name_prefix}-dlq"
+
+    @property
+    def checkpoints_table(self) -> str:
+        """DynamoDB table of checkpoints and leases."""
+        return f"{self.name_prefix}-checkpoints"
+
+    @property
+    def drift_log_table(self) -> str:
+        """DynamoDB table of schema drift."""
+        return f"{self.name_prefix}-drift-log"
+
+    @property
+    def pii_key_secret(self) -> str:
+        """Secret with the key that PII is hashed with."""
+        return f"{self.name_prefix}-pii-key"
+
+    @property
+    def state_machine(self) -> str:
+        """State machine of the pipeline."""
+        return f"{self.name_prefix}-pipeline"
+
+    def function(self, name: str) -> str:
+        """Deployed name of a function of the catalogue: ``sqs_processor`` → ``…-sqs-processor``."""
+        return f"{self.name_prefix}-{name.replace('_', '-')}"
+
+    @property
+    def description(self) -> str:
+        """What a command tries to reach, for messages."""
+        if self.is_local:
+            return f"local stack at {self.endpoints['']}"
+        return (
+            f"environment {self.name_prefix} on AWS, region {self.session.region_name or 'not set'}, "
+            f"profile {os.environ.get('AWS_PROFILE', 'default')}"
+        )
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        """The boto3 session: a fixed credential for the emulator, the person's own for AWS."""
+        if self.is_local:
+            return boto3.Session(
+                aws_access_key_id=CREDENTIAL, aws_secret_access_key=CREDENTIAL, region_name=self.region
+            )
+        return boto3.Session(region_name=self.region)
+
+    @overload
+    def client(self, service: Literal["cloudwatch"]) -> "CloudWatchClient": ...
+    @overload
+    def client(self, service: Literal["dynamodb"]) -> "DynamoDBClient": ...
+    @overload
+    def client(self, service: Literal["firehose"]) -> "FirehoseClient": ...
+    @overload
+    def client(self, service: Literal["glue"]) -> "GlueClient": ...
+    @overload
+    def client(self, service: Literal["lambda"]) -> "LambdaClient": ...
+    @overload
+    def client(self, service: Literal["logs"]) -> "CloudWatchLogsClient": ...
+    @overload
+    def client(self, service: Literal["s3"]) -> "S3Client": ...
+    @overload
+    def client(self, service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
+    @overload
+    def client(self, service: Literal["sqs"]) -> "SQSClient": ...
+    @overload
+    def client(self, service: Literal["stepfunctions"]) -> "SFNClient": ...
+    def client(self, service: Any) -> Any:
+        """A boto3 client of the service, at the right endpoint."""
+        return self.session.client(
+            service, endpoint_url=self.endpoints.get(service) or self.endpoints.get("")
+        )
+
+    def catalog(self) -> Catalog:
+        """The Iceberg catalog."""
+        region = self.session.region_name
+        environ = {"AWS_REGION": region} if region else {}
+        if not self.is_local:
+            return lake_catalog(environ)
+        return lake_catalog(
+            environ | {"AWS_ENDPOINT_URL": self.endpoints[""]},
+            {"client.access-key-id": CREDENTIAL, "client.secret-access-key": CREDENTIAL},
+        )
+
+    def queue_url(self, name: str) -> str:
+        """URL of a queue by its name."""
+        return self.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+
+    @cached_property
+    def account(self) -> str:
+        """Account id: the emulator's own, or of the credentials in use."""
+        if self.is_local:
+            return ACCOUNT
+        account: str = self.session.client("sts").get_caller_identity()["Account"]
+        return account
+
+    @property
+    def state_machine_arn(self) -> str:
+        """ARN of the pipeline's state machine."""
+        scope = f"{self.session.region_name}:{self.account}"
+        return f"arn:{self.partition}:states:{scope}:stateMachine:{self.state_machine}"
+
+    @property
+    def partition(self) -> str:
+        """AWS partition of the region (``aws``, ``aws-cn``, …)."""
+        region = self.session.region_name
+        return str(self.session.get_partition_for_region(region)) if region else "aws"
+
+    @contextlib.contextmanager
+    def reached(self) -> Iterator[None]:
+        """Turn the ways in which AWS SDKs say "no connection" into TargetUnreachable, with what was tried."""
+        try:
+            yield
+        except _UNREACHABLE as error:
+            advice = "see `lean-ops status`" if self.is_local else "check the AWS credentials and the network"
+            raise TargetUnreachable(
+                f"{self.description}: expected an answer, found {type(error).__name__}: {error}; {advice}"
+            ) from error
