@@ -6,8 +6,12 @@ of one key, which of them must win.
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+# The violation of a message whose sender does not know the contract: a person's own readings.
+UNJUDGED: Final = "unjudged"
 
 
 class Kind(StrEnum):
@@ -25,7 +29,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     ``publish_us`` is in microseconds since 1970 UTC. A broken message has a ``reject_code`` (see
     ``common.events.RejectCode``) and neither id, key nor time: they cannot be relied on. ``violation``
-    names the contract rule that an otherwise good message breaks (it is curated, then quarantined).
+    names the contract rule that an otherwise good message breaks (it is curated, then quarantined), or is
+    UNJUDGED.
     """
 
     body: str

@@ -1,0 +1,199 @@
+"""What the ledger says was sent is what a plain count over the messages says; nothing is lost in a crash."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from common.errors import InvalidInput
+from lean_ops.ledger import Ledger, WrongRow
+from lean_ops.messages import UNJUDGED, Kind, Message
+from lean_ops.reconciliation import Observed, ObservedTopic, Sent
+from lean_ops.simulator.history import History, Scenario
+
+SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC), violation_rate=0.02)
+SOURCE = {"scenario": 1}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger")
+
+
+def record(ledger: Ledger, messages: Iterator[Message] | Sequence[Message], segment: int = 5_000) -> None:
+    run = ledger.begin(SOURCE)
+    stream = iter(messages)
+    while chunk := list(islice(stream, segment)):
+        run.plan(chunk)
+        run.confirm()
+    run.finish()
+
+
+def curated(winners: dict[str, Message]) -> pa.RecordBatchReader:
+    """A Curated table of these rows."""
+    table = pa.table(
+        {"idempotency_key": list(winners), "message_id": [m.message_id for m in winners.values()]}
+    )
+    return table.to_reader()
+
+
+def winners_of(messages: Sequence[Message]) -> dict[str, Message]:
+    """The newest version of each key, found the plain way."""
+    newest: dict[str, Message] = {}
+    for message in messages:
+        if message.kind is not Kind.BROKEN and (
+            message.key not in newest or message.publish_us > newest[message.key].publish_us
+        ):
+            newest[message.key] = message
+    return newest
+
+
+def test_an_empty_ledger_has_sent_nothing(ledger: Ledger) -> None:
+    assert ledger.sent() == Sent()
+    assert ledger.reconcile(Observed({}, {})).balanced
+
+
+def test_counts_equal_those_of_a_plain_pass(ledger: Ledger) -> None:
+    messages = list(History(SCENARIO))
+    record(ledger, messages)
+    good = [m for m in messages if m.kind is not Kind.BROKEN]
+    versions: dict[str, list[Message]] = defaultdict(list)
+    for message in good:
+        versions[message.key].append(message)
+    newest = [max(group, key=lambda m: m.publish_us) for group in versions.values()]
+
+    sent = ledger.sent()
+
+    assert (sent.messages, sent.uncertain) == (12_000, 0)
+    assert sent.by_kind == Counter(m.kind.value for m in messages)
+    assert sent.broken == Counter(m.reject_code for m in messages if m.reject_code)
+    topic = sent.topics["events"]
+    assert topic.messages == len(good)
+    assert topic.message_ids == len({m.message_id for m in good})
+    assert topic.keys == len(versions)
+    assert topic.good_keys == sum(not m.violation for m in newest)
+    assert topic.bad_keys == sum(bool(m.violation) for m in newest)
+    assert topic.once_good_keys == sum(any(not m.violation for m in v) for v in versions.values())
+    assert topic.once_bad_keys == sum(any(m.violation for m in v) for v in versions.values())
+    assert topic.violations == Counter(m.violation for m in good if m.violation)
+    assert topic.judged
+
+
+def test_a_planned_segment_counts_as_possibly_sent(ledger: Ledger) -> None:
+    messages = list(History(replace(SCENARIO, events=3_000)))
+    run = ledger.begin(SOURCE)
+    run.plan(messages[:2_000])
+    run.confirm()
+    run.plan(messages[2_000:])
+    sent = ledger.sent()
+    assert (sent.messages, sent.uncertain) == (2_000, 1_000)
+
+
+def test_a_run_is_taken_up_after_its_last_confirmed_segment(ledger: Ledger) -> None:
+    messages = list(History(replace(SCENARIO, events=3_000)))
+    run = ledger.begin(SOURCE)
+    run.plan(messages[:1_000])
+    run.confirm()
+    run.plan(messages[1_000:2_000])
+
+    resumed = ledger.resume(SOURCE)
+    assert resumed.name == run.name
+    assert resumed.messages_sent() == 1_000
+    for start in (1_000, 2_000):
+        resumed.plan(messages[start : start + 1_000])
+        resumed.confirm()
+    resumed.finish()
+
+    assert (ledger.sent().messages, ledger.sent().uncertain) == (3_000, 0)
+    assert ledger.unfinished() == []
+
+
+def test_only_an_unfinished_run_of_the_same_source_is_taken_up(ledger: Ledger) -> None:
+    record(ledger, History(replace(SCENARIO, events=10)).messages())
+    with pytest.raises(InvalidInput, match="unfinished run"):
+        ledger.resume(SOURCE)
+    ledger.begin({"file": "other.csv"})
+    with pytest.raises(InvalidInput, match="unfinished run"):
+        ledger.resume(SOURCE)
+    assert ledger.unfinished() == [{"file": "other.csv"}]
+
+
+def test_nothing_is_confirmed_that_was_not_planned(ledger: Ledger) -> None:
+    with pytest.raises(InvalidInput, match="plan it first"):
+        ledger.begin(SOURCE).confirm()
+
+
+def test_topics_are_counted_apart_and_unknown_contracts_are_not_judged(ledger: Ledger) -> None:
+    record(ledger, History(replace(SCENARIO, events=1_000)).messages())
+    record(ledger, [Message("{}", "weather", Kind.ORIGINAL, "m", "k", 1, violation=UNJUDGED)])
+    topics = ledger.sent().topics
+    assert topics["events"].judged
+    assert not topics["weather"].judged
+    assert topics["weather"].keys == 1
+    assert topics["weather"].violations == {}
+
+
+def test_the_same_source_sent_twice_has_the_same_keys(ledger: Ledger) -> None:
+    for _ in range(2):
+        record(ledger, History(replace(SCENARIO, events=1_000)).messages())
+    sent = ledger.sent()
+    assert sent.messages == 2_000
+    assert sent.topics["events"].messages > sent.topics["events"].message_ids > sent.topics["events"].keys
+
+
+def test_a_table_of_the_newest_versions_has_no_wrong_row(ledger: Ledger) -> None:
+    messages = list(History(SCENARIO))
+    record(ledger, messages)
+    assert ledger.wrong_rows("events", curated(winners_of(messages))) == []
+
+
+def test_a_missing_an_outdated_and_an_unknown_row_are_found(ledger: Ledger) -> None:
+    messages = list(History(SCENARIO))
+    record(ledger, messages)
+    winners = winners_of(messages)
+    outdated = next(m for m in messages if m.key and winners[m.key].publish_us > m.publish_us)
+    missing = next(key for key in winners if key != outdated.key)
+    wrong = {**winners, outdated.key: outdated, "stray": Message("", "events", Kind.ORIGINAL, "s", "stray")}
+    del wrong[missing]
+
+    found = ledger.wrong_rows("events", curated(wrong))
+
+    assert {row.idempotency_key: row for row in found} == {
+        outdated.key: WrongRow(outdated.key, [winners[outdated.key].message_id], outdated.message_id),
+        missing: WrongRow(missing, [winners[missing].message_id], None),
+        "stray": WrongRow("stray", [], "s"),
+    }
+
+
+def test_versions_that_tie_may_win_either_way(ledger: Ledger) -> None:
+    tied = [Message("{}", "t", Kind.ORIGINAL, f"m{i}", "k", 5) for i in range(3)]
+    record(ledger, [*tied, Message("{}", "t", Kind.ORIGINAL, "old", "k", 4)])
+    for version in tied:
+        assert ledger.wrong_rows("t", curated({"k": version})) == []
+    assert ledger.wrong_rows("t", curated({"k": Message("{}", "t", Kind.ORIGINAL, "old", "k", 4)})) == [
+        WrongRow("k", ["m0", "m1", "m2"], "old")
+    ]
+
+
+def test_a_settled_stack_balances_and_one_lost_message_does_not(ledger: Ledger) -> None:
+    record(ledger, History(SCENARIO).messages())
+    sent = ledger.sent()
+    topic = sent.topics["events"]
+    tables = ObservedTopic(
+        raw_rows=topic.messages,
+        raw_message_ids=topic.message_ids,
+        curated_rows=topic.keys,
+        curated_keys=topic.keys,
+        semantic_keys=topic.good_keys,
+        quarantine_keys=topic.bad_keys,
+        unserved_keys=0,
+    )
+    assert ledger.reconcile(Observed({"events": tables}, sent.broken)).balanced
+    lost = replace(tables, raw_rows=topic.messages - 1)
+    (difference,) = ledger.reconcile(Observed({"events": lost}, sent.broken)).differences
+    assert str(difference) == ("messages in RAW, dead-letter queue or flight: expected 12000, found 11999")

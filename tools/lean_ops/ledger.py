@@ -1,0 +1,239 @@
+"""The ledger: what was sent, so that a run can be reconciled with what arrived.
+
+    <ledger>/<run>/run.json                 what the run sends from: its source, as JSON values
+    <ledger>/<run>/000000.planned.parquet   a segment that is being sent: some of it may have arrived
+    <ledger>/<run>/000000.sent.parquet      a segment that the queue accepted to the last message
+    <ledger>/<run>/finished                 the source was sent to its end
+
+A segment is on record before its first message leaves and is renamed once the queue has taken the last
+one. So a crash leaves messages that count as possibly sent, never messages that nobody knows of; a run that
+is taken up again sends that segment once more, which changes nothing in the tables. Writing takes constant
+memory; questions are answered by DuckDB over the segments.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.errors import InvalidInput
+from lean_ops.messages import UNJUDGED, Kind, Message
+from lean_ops.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
+
+_NAME: Final[pa.DataType] = pa.dictionary(pa.int8(), pa.string())
+_SCHEMA: Final = pa.schema(
+    [
+        pa.field("topic", pa.dictionary(pa.int16(), pa.string())),
+        pa.field("kind", _NAME),
+        pa.field("message_id", pa.string()),
+        pa.field("idempotency_key", pa.string()),
+        pa.field("publish_us", pa.int64()),
+        pa.field("reject_code", _NAME),
+        pa.field("violation", _NAME),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class WrongRow:
+    """A key whose row in Curated is not the version that must have won.
+
+    ``expected`` holds the message ids that may be there (none: the key was never sent), ``found`` the one
+    that is (None: the key is missing).
+    """
+
+    idempotency_key: str
+    expected: list[str]
+    found: str | None
+
+
+class LedgerRun:
+    """The record of one run, written by one sender at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory: Final = directory
+        self._segments = len(list(directory.glob("*.sent.parquet")))
+        self._planned: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's number in its ledger, as text."""
+        return self._directory.name
+
+    def messages_sent(self) -> int:
+        """How many messages of the source the queue has accepted: where to take up the run again."""
+        return sum(pq.read_metadata(segment).num_rows for segment in self._directory.glob("*.sent.parquet"))
+
+    def plan(self, messages: Sequence[Message]) -> None:
+        """Put the next segment on record, before any of it is sent."""
+        planned = self._directory / f"{self._segments:06d}.planned.parquet"
+        writing = planned.with_suffix(".writing")
+        pq.write_table(_segment(messages), writing, compression="zstd")
+        writing.replace(planned)
+        self._planned = planned
+
+    def confirm(self) -> None:
+        """Record that the queue accepted every message of the planned segment."""
+        if self._planned is None:
+            raise InvalidInput(
+                f"ledger run {self._directory}: expected a planned segment to confirm, found none; "
+                "plan it first"
+            )
+        self._planned.rename(self._directory / f"{self._segments:06d}.sent.parquet")
+        self._segments += 1
+        self._planned = None
+
+    def finish(self) -> None:
+        """Record that the source was sent to its end."""
+        (self._directory / "finished").touch()
+
+
+class Ledger:
+    """All runs that were sent into one stack."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory: Final = directory
+
+    def begin(self, source: Mapping[str, object]) -> LedgerRun:
+        """Start the record of a new run. ``source`` (JSON values) says what it sends from."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        number = len(self._runs())
+        while True:
+            directory = self._directory / f"{number:06d}"
+            try:
+                directory.mkdir()
+            except FileExistsError:  # another sender took this number
+                number += 1
+                continue
+            (directory / "run.json").write_text(json.dumps({"source": source}, indent=1) + "\n")
+            return LedgerRun(directory)
+
+    def resume(self, source: Mapping[str, object]) -> LedgerRun:
+        """Take up the newest unfinished run of ``source``; raises InvalidInput where there is none."""
+        wanted = json.loads(json.dumps(source))
+        for directory in reversed(self._runs()):
+            stored = json.loads((directory / "run.json").read_text())["source"]
+            if stored == wanted and not (directory / "finished").exists():
+                return LedgerRun(directory)
+        raise InvalidInput(
+            f"ledger {self._directory}: expected an unfinished run of the same source and options, "
+            "found none; send without resuming, or give the options of the interrupted run"
+        )
+
+    def unfinished(self) -> list[Mapping[str, object]]:
+        """The sources of the runs that were not sent to their end, oldest first."""
+        return [
+            json.loads((directory / "run.json").read_text())["source"]
+            for directory in self._runs()
+            if not (directory / "finished").exists()
+        ]
+
+    def sent(self) -> Sent:
+        """What was sent, in counts."""
+        with self._open() as ledger:
+            ((certain, uncertain),) = ledger.execute(_CERTAINTY).fetchall()
+            violations: dict[str, dict[str, int]] = {}
+            for topic, rule, count in ledger.execute(_VIOLATIONS).fetchall():
+                violations.setdefault(topic, {})[rule] = count
+            return Sent(
+                messages=certain,
+                uncertain=uncertain,
+                by_kind=dict(ledger.execute(_KINDS).fetchall()),
+                broken=dict(ledger.execute(_BROKEN).fetchall()),
+                topics={
+                    topic: SentTopic(*[*counts, violations.get(topic, {})])
+                    for topic, *counts in ledger.execute(_TOPICS).fetchall()
+                },
+            )
+
+    def reconcile(self, observed: Observed) -> Reconciliation:
+        """Hold what arrived against what was sent."""
+        return reconcile(self.sent(), observed)
+
+    def wrong_rows(self, topic: str, curated: pa.RecordBatchReader, limit: int = 20) -> list[WrongRow]:
+        """Compare Curated, row by row, with the versions that must have won; at most ``limit`` differences.
+
+        ``curated`` has the columns idempotency_key and message_id and is read once, in batches. A key whose
+        newest versions tie on publish time may hold any of them: ingestion time decides, which the sender
+        does not know. Empty when every message has arrived and every merge was right.
+        """
+        with self._open() as ledger:
+            ledger.register("curated", curated)
+            rows = ledger.execute(_WRONG_ROWS, {"topic": topic, "limit": limit}).fetchall()
+        return [WrongRow(*row) for row in rows]
+
+    def _runs(self) -> list[Path]:
+        return sorted(path.parent for path in self._directory.glob("*/run.json"))
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        """A connection with the view ``messages`` over all segments; ``uncertain`` marks the planned ones."""
+        connection = duckdb.connect()
+        segments = sorted(str(path) for path in self._directory.glob("*/*.parquet"))
+        if segments:
+            messages = connection.read_parquet(segments, filename=True)
+            messages = messages.project("*, filename LIKE '%.planned.parquet' AS uncertain")
+        else:
+            messages = connection.from_arrow(_SCHEMA.append(pa.field("uncertain", pa.bool_())).empty_table())
+        messages.create_view("messages")
+        return connection
+
+
+def _segment(messages: Sequence[Message]) -> pa.Table:
+    return pa.Table.from_pydict(
+        {
+            "topic": [message.topic for message in messages],
+            "kind": [message.kind.value for message in messages],
+            "message_id": [message.message_id for message in messages],
+            "idempotency_key": [message.key for message in messages],
+            "publish_us": [message.publish_us for message in messages],
+            "reject_code": [message.reject_code for message in messages],
+            "violation": [message.violation for message in messages],
+        },
+        schema=_SCHEMA,
+    )
+
+
+_KINDS: Final = "SELECT kind, count(*) FROM messages GROUP BY kind ORDER BY kind"
+_CERTAINTY: Final = "SELECT count(*) FILTER (NOT uncertain), count(*) FILTER (uncertain) FROM messages"
+_BROKEN: Final = f"""
+    SELECT reject_code, count(*) FROM messages
+    WHERE kind = '{Kind.BROKEN}' GROUP BY reject_code ORDER BY reject_code"""  # noqa: S608 - constants only
+_VIOLATIONS: Final = f"""
+    SELECT topic, violation, count(*) FROM messages
+    WHERE violation NOT IN ('', '{UNJUDGED}') GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - constants only
+# One row a key: how its newest version fares, and whether any version ever fared so.
+_TOPICS: Final = f"""
+    WITH keys AS (
+        SELECT topic, idempotency_key,
+               count(*) AS messages,
+               count(DISTINCT message_id) AS message_ids,
+               arg_max(violation, publish_us) = '' AS good,
+               bool_or(violation = '') AS once_good,
+               bool_or(violation <> '') AS once_bad,
+               bool_or(violation = '{UNJUDGED}') AS unjudged
+        FROM messages WHERE kind <> '{Kind.BROKEN}' GROUP BY ALL)
+    SELECT topic,
+           sum(messages)::BIGINT, sum(message_ids)::BIGINT, count(*),
+           count(*) FILTER (good), count(*) FILTER (NOT good),
+           count(*) FILTER (once_good), count(*) FILTER (once_bad),
+           NOT bool_or(unjudged)
+    FROM keys GROUP BY topic ORDER BY topic"""  # noqa: S608 - constants only
+_WRONG_ROWS: Final = f"""
+    WITH newest AS (
+        SELECT idempotency_key, message_id
+        FROM messages WHERE topic = $topic AND kind <> '{Kind.BROKEN}'
+        GROUP BY idempotency_key, message_id
+        QUALIFY rank() OVER (PARTITION BY idempotency_key ORDER BY max(publish_us) DESC) = 1),
+    expected AS (
+        SELECT idempotency_key, list(message_id ORDER BY message_id) AS message_ids
+        FROM newest GROUP BY idempotency_key)
+    SELECT coalesce(expected.idempotency_key, curated.idempotency_key) AS idempotency_key,
+           coalesce(message_ids, []), curated.message_id
+    FROM expected FULL JOIN curated USING (idempotency_key)
+    WHERE NOT coalesce(list_contains(message_ids, curated.message_id), false)
+    ORDER BY ALL LIMIT $limit"""  # noqa: S608 - constants only

@@ -1,0 +1,175 @@
+"""Reconciliation: does what arrived account for what was sent?
+
+The laws held here, once a pipeline has settled:
+
+- every message sent is in RAW, in the dead-letter queue, or still in flight;
+- RAW has every good message once (by ``message_id``), the dead-letter queue every broken one under its code;
+- Curated has every key once; every key of Curated is in Semantic or in Quarantine;
+- a key whose newest version keeps the contract is in Semantic, one whose newest version breaks it in
+  Quarantine. What else they hold depends on which versions met in one batch, within bounds.
+
+Queues and Firehose deliver at least once: a message that arrived twice is reported, not held against the
+run, for a repetition changes nothing in the tables.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SentTopic:
+    """Good messages sent to one topic, and what must become of their keys.
+
+    ``good_keys`` and ``bad_keys`` count keys by their newest version: it keeps the contract, or breaks it;
+    ``once_good_keys`` and ``once_bad_keys`` by any version. ``judged`` is false where some sender does not
+    know the contract: then these four say nothing. ``violations`` counts messages by the rule they break.
+    """
+
+    messages: int
+    message_ids: int
+    keys: int
+    good_keys: int
+    bad_keys: int
+    once_good_keys: int
+    once_bad_keys: int
+    judged: bool
+    violations: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Everything sent. ``messages`` the queue accepted; of the ``uncertain`` ones some may have left."""
+
+    messages: int = 0
+    uncertain: int = 0
+    by_kind: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, int] = field(default_factory=dict)
+    topics: Mapping[str, SentTopic] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ObservedTopic:
+    """What the tables of one topic hold.
+
+    ``raw_message_ids`` and ``curated_keys`` are distinct counts. The last three are None for a topic without
+    a contract; ``unserved_keys`` counts the keys of Curated that are neither in Semantic nor in Quarantine.
+    """
+
+    raw_rows: int
+    raw_message_ids: int
+    curated_rows: int
+    curated_keys: int
+    semantic_keys: int | None = None
+    quarantine_keys: int | None = None
+    unserved_keys: int | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a stack holds. ``in_flight`` counts the messages that the source queue still has."""
+
+    topics: Mapping[str, ObservedTopic]
+    dead_letters: Mapping[str, int]
+    in_flight: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One law: ``found`` must lie in ``least`` to ``most`` (both included)."""
+
+    law: str
+    least: int
+    most: int
+    found: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the law is kept."""
+        return self.least <= self.found <= self.most
+
+    def __str__(self) -> str:
+        expected = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        return f"{self.law}: expected {expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Every law with its verdict. ``repeated`` counts deliveries beyond what was sent: harmless."""
+
+    checks: tuple[Check, ...]
+    repeated: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every law is kept."""
+        return not self.differences
+
+    @property
+    def differences(self) -> tuple[Check, ...]:
+        """The laws that are broken."""
+        return tuple(check for check in self.checks if not check.holds)
+
+
+def reconcile(sent: Sent, observed: Observed) -> Reconciliation:
+    """Hold what arrived against what was sent; both of one stack, from its creation on."""
+    arrived = (
+        sum(topic.raw_rows for topic in observed.topics.values())
+        + sum(observed.dead_letters.values())
+        + observed.in_flight
+    )
+    repeated = max(0, arrived - sent.messages - sent.uncertain)
+    # Each of these may be the one that a count is short of.
+    open_messages = observed.in_flight + sent.uncertain
+    checks = [
+        Check(
+            "messages in RAW, dead-letter queue or flight",
+            sent.messages,
+            sent.messages + sent.uncertain + repeated,
+            arrived,
+        )
+    ]
+    for code in sorted({*sent.broken, *observed.dead_letters}):
+        broken = sent.broken.get(code, 0)
+        least, most = max(0, broken - open_messages), broken + (repeated if broken else 0)
+        checks.append(Check(f"dead letters {code}", least, most, observed.dead_letters.get(code, 0)))
+    for name in sorted({*sent.topics, *observed.topics}):
+        expected = sent.topics.get(name, _NOTHING)
+        checks += _topic_checks(name, expected, observed.topics.get(name, _EMPTY), open_messages)
+    return Reconciliation(tuple(checks), repeated)
+
+
+_NOTHING = SentTopic(0, 0, 0, 0, 0, 0, 0, judged=True)
+_EMPTY = ObservedTopic(0, 0, 0, 0)
+
+
+def _topic_checks(name: str, sent: SentTopic, found: ObservedTopic, open_messages: int) -> list[Check]:
+    def short_of(count: int) -> int:
+        return max(0, count - open_messages)
+
+    checks = [
+        Check(
+            f"{name}: messages in RAW", short_of(sent.message_ids), sent.message_ids, found.raw_message_ids
+        ),
+        Check(f"{name}: keys in Curated", short_of(sent.keys), sent.keys, found.curated_keys),
+        Check(f"{name}: rows beyond one a key in Curated", 0, 0, found.curated_rows - found.curated_keys),
+    ]
+    if found.unserved_keys is not None:
+        checks.append(
+            Check(f"{name}: keys of Curated in neither Semantic nor Quarantine", 0, 0, found.unserved_keys)
+        )
+    if sent.judged and found.semantic_keys is not None and found.quarantine_keys is not None:
+        checks += [
+            Check(
+                f"{name}: keys in Semantic",
+                short_of(sent.good_keys),
+                sent.once_good_keys,
+                found.semantic_keys,
+            ),
+            Check(
+                f"{name}: keys in Quarantine",
+                short_of(sent.bad_keys),
+                sent.once_bad_keys,
+                found.quarantine_keys,
+            ),
+        ]
+    return checks
