@@ -17,7 +17,8 @@ from typing import Final
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThan, LessThanOrEqual
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions.parser import parse
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, Table
@@ -85,11 +86,11 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     if merged is None:
         return Portion((), AlwaysTrue(), None, 0, 0)
     snapshot, newest = merged
-    is_new = GreaterThan(MERGE_SEQ_COLUMN, since_sequence)
+    is_new = f"{MERGE_SEQ_COLUMN} > {since_sequence}"
     tasks = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
     upto, rows = _merge_bound(table, tasks, since_sequence, newest, bounds)
     total = sum(task.file.record_count for task in tasks)
-    row_filter = And(is_new, LessThanOrEqual(MERGE_SEQ_COLUMN, upto))
+    row_filter = parse(f"{is_new} and {MERGE_SEQ_COLUMN} <= {upto}")
     checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
     return Portion(tasks, row_filter, checkpoint, rows, total - rows)
 
@@ -217,7 +218,8 @@ def _collect_added(table: Table, newest: Snapshot, oldest: int, added: dict[int,
         if manifest.content != ManifestContent.DATA or manifest.sequence_number <= oldest:
             continue
         for entry in manifest.fetch_manifest_entry(table.io):
-            files = added.get(manifest.added_snapshot_id if entry.snapshot_id is None else entry.snapshot_id)
+            added_by = manifest.added_snapshot_id if entry.snapshot_id is None else entry.snapshot_id
+            files = added.get(added_by) if added_by is not None else None
             if files is not None and entry.status != ManifestEntryStatus.DELETED:
                 files.append(entry.data_file)
 

@@ -1,0 +1,73 @@
+"""State machine → merge new RAW events of a topic into Curated."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from common import drift
+from common.catalog import lake_catalog
+from common.checkpoints import SourceCheckpoint
+from common.logs import logger
+from common.metrics import emit
+from common.settings import Settings
+from curation.job import Curated, curate
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _dynamodb() -> Any:
+    return boto3.client("dynamodb")
+
+
+def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Curated.as_json``."""
+    settings = _settings()
+    topic, run_id = event["topic"], event["run_id"]
+
+    def record_new_columns(columns: Sequence[str]) -> None:
+        drift.record(
+            _dynamodb(), settings.drift_log_table, [drift.new_column(topic, c, run_id) for c in columns]
+        )
+
+    done = curate(
+        topic,
+        SourceCheckpoint.parse(event["source_token"], event["source_position"]),
+        run_id,
+        settings=settings,
+        catalog=lake_catalog(),
+        record_new_columns=record_new_columns,
+    )
+    _report(topic, run_id, done)
+    return done.as_json()
+
+
+def _report(topic: str, run_id: str, done: Curated) -> None:
+    settings = _settings()
+    log = logger("curation")
+    facts = {"topic": topic, "run_id": run_id, **done.as_json(), "rows_read": done.rows_read}
+    if done.fallback:
+        log.warning(done.fallback, extra=facts)
+    merged = asdict(done.merge) if done.merge else {}
+    log.info("curated", extra={**facts, "merge": merged})
+    emit(
+        settings.project,
+        {
+            "RowsRead": done.rows_read,
+            "RowsWritten": int(done.as_json()["records_written"]),
+            "BacklogRows": done.backlog_rows,
+            "FullReads": 1 if done.fallback else 0,
+        },
+        environment=settings.env,
+        topic=topic,
+        layer="curated",
+    )

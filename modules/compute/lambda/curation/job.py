@@ -1,0 +1,132 @@
+"""RAW → Curated: read what is new, flatten it, merge it in one commit that carries its own checkpoint."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import And, In
+from pyiceberg.table import Table
+
+from common.checkpoints import NOTHING, SourceCheckpoint
+from common.deduplication import EVENT_RULE
+from common.flattening import flatten
+from common.incremental import Bounds, Portion, last_merge, new_appends, read
+from common.merge import MergeOutcome, merge
+from common.settings import Settings
+from common.spool import Spool
+from common.tables import open_table
+
+PAYLOAD = "json_payload"
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What one run did. ``merge`` is None when RAW held nothing new.
+
+    ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW
+    was read from the start (see ``common.incremental``).
+    """
+
+    snapshot_id: str
+    checkpoint: SourceCheckpoint | None
+    rows_read: int
+    backlog_rows: int
+    merge: MergeOutcome | None = None
+    fallback: str | None = None
+
+    def as_json(self) -> dict[str, str | int | bool]:
+        """The token for the state machine: pointers and counts, never rows; ids as text."""
+        return {
+            "curated_snapshot_id": self.snapshot_id,
+            "records_written": self.merge.inserted + self.merge.updated if self.merge else 0,
+            "backlog": self.backlog_rows > 0,
+            "source_token": self.checkpoint.token if self.checkpoint else NOTHING,
+            "source_position": self.checkpoint.position if self.checkpoint else NOTHING,
+        }
+
+
+def curate(
+    topic: str,
+    since: SourceCheckpoint | None,
+    run_id: str,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    record_new_columns: Callable[[Sequence[str]], None],
+) -> Curated:
+    """Merge the next portion of RAW after ``since`` into Curated.
+
+    ``record_new_columns`` is told of columns that Curated does not have yet, before the commit that adds
+    them: told twice is harmless, never told would not be. Raises the errors of ``common.merge.merge``.
+    """
+    raw = open_table(catalog, settings.table("raw", topic))
+    identifier = settings.table("curated", topic)
+    curated = open_table(catalog, identifier)
+    portion = new_appends(raw, since, Bounds(settings.batch_rows, settings.batch_bytes))
+    if not portion.tasks:
+        return Curated(
+            _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
+        )
+    known = frozenset(curated.schema().column_names)
+    with Spool() as spool:
+        for batch in flattened(read(raw, portion), known):
+            spool.write(batch)
+        new = [name for name in spool.schema.names if name not in known]
+        if new:
+            record_new_columns(new)
+        outcome = merge(
+            catalog,
+            identifier,
+            spool.reader(),
+            rule=EVENT_RULE,
+            checkpoint=portion.checkpoint,
+            run_id=run_id,
+            evolve=True,
+            memory_budget_mb=settings.memory_budget_mb,
+            history=_History(raw, portion, known | frozenset(new)),
+        )
+        rows = spool.rows
+    curated.refresh()
+    return Curated(
+        _snapshot_id(curated), portion.checkpoint, rows, portion.backlog_rows, outcome, portion.fallback
+    )
+
+
+def flattened(batches: Iterable[pa.RecordBatch], known: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
+
+    ``known`` are Curated's columns; columns found in earlier batches count as known in later ones.
+    """
+    columns = known
+    for batch in batches:
+        leaves = flatten(batch.column(PAYLOAD), columns)
+        columns |= frozenset(leaves.new_columns)
+        envelope = batch.drop_columns([PAYLOAD])
+        for part in leaves.table.to_batches():
+            yield pa.RecordBatch.from_arrays(
+                [*envelope.columns, *part.columns], names=[*envelope.schema.names, *part.schema.names]
+            )
+
+
+class _History:
+    """Reads events again from RAW where a merge must decide a tie anew (``common.merge.decide.History``)."""
+
+    def __init__(self, raw: Table, portion: Portion, known: frozenset[str]) -> None:
+        self._raw, self._portion, self._known = raw, portion, known
+
+    def __call__(self, keys: pa.Array, publish_times: pa.Array) -> pa.Table | None:
+        """All events of these keys at these times, up to the snapshot that is being merged."""
+        checkpoint = self._portion.checkpoint
+        if checkpoint is None:
+            return None
+        times = [when.isoformat() for when in publish_times.to_pylist()]
+        row_filter = And(In("publish_time", times), In("idempotency_key", keys.to_pylist()))
+        scan = self._raw.scan(row_filter=row_filter, snapshot_id=checkpoint.snapshot_id)
+        batches = list(flattened(scan.to_arrow_batch_reader(), self._known))
+        return pa.Table.from_batches(batches) if batches else None
+
+
+def _snapshot_id(curated: Table) -> str:
+    merged = last_merge(curated)
+    return str(merged[0].snapshot_id) if merged else NOTHING

@@ -1,0 +1,89 @@
+"""State machine → merge changed Curated rows of a topic into Semantic, under its contract."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from common import drift
+from common.catalog import lake_catalog
+from common.checkpoints import SourceCheckpoint
+from common.contract_store import read_contract
+from common.contracts import load_contract
+from common.logs import logger
+from common.metrics import emit
+from common.settings import Settings
+from semantic.job import Published, publish
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+
+
+@cache
+def _pii_key() -> bytes:
+    """The hashing key; one read a start, since a new key would break every join on the hashes."""
+    secret = _client("secretsmanager").get_secret_value(SecretId=_settings().pii_key_secret_id)
+    return str(secret["SecretString"]).encode()
+
+
+def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Published.as_json``."""
+    settings = _settings()
+    topic, run_id = event["topic"], event["run_id"]
+
+    def record_uncontracted(columns: Sequence[str]) -> None:
+        entries = [drift.uncontracted_column(topic, column, run_id) for column in columns]
+        drift.record(_client("dynamodb"), settings.drift_log_table, entries)
+
+    done = publish(
+        load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic),
+        SourceCheckpoint.parse(event["source_token"], event["source_position"]),
+        run_id,
+        settings=settings,
+        catalog=lake_catalog(),
+        pii_key=_pii_key(),
+        record_uncontracted=record_uncontracted,
+    )
+    _report(topic, run_id, done)
+    return done.as_json()
+
+
+def _report(topic: str, run_id: str, done: Published) -> None:
+    settings = _settings()
+    answer = done.as_json()
+    logger("semantic").info(
+        "published",
+        extra={
+            "topic": topic,
+            "run_id": run_id,
+            **answer,
+            "rows_read": done.rows_read,
+            "nulled": {f"{column}: {rule}": count for (column, rule), count in done.nulled.items()},
+            "merge": asdict(done.merge) if done.merge else {},
+        },
+    )
+    emit(
+        settings.project,
+        {
+            "RowsRead": done.rows_read,
+            "RowsWritten": int(answer["records_written"]),
+            "RowsQuarantined": done.quarantined,
+            "ValuesNulled": sum(done.nulled.values()),
+            "BacklogRows": done.backlog_rows,
+        },
+        environment=settings.env,
+        topic=topic,
+        layer="semantic",
+    )

@@ -1,0 +1,1 @@
+"""The commands of ``lean-ops``, one module a group."""

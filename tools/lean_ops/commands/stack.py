@@ -1,0 +1,73 @@
+"""``up``, ``down``, ``status``: the local stack."""
+
+from typing import Annotated
+
+import typer
+
+from lean_ops.commands.options import JsonOption, StackOption, stack_folder
+from lean_ops.console import say, show_json, show_table
+from lean_ops.local.provision import provision
+from lean_ops.local.stack import Stack
+from lean_ops.target import Target
+
+
+def up(
+    stack: StackOption = "local",
+    port: Annotated[
+        int | None, typer.Option(help="Port of the AWS emulator; the Firehose stand-in takes the next one.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Start the local stack and bring it up to date with this checkout; safe to run again."""
+    folder = stack_folder(stack)
+    record = Stack(folder, ports=(port, port + 1) if port else None).up()
+    provision(Target.local(folder))
+    if json:
+        show_json({"folder": folder, "endpoints": _endpoints(stack)})
+        return
+    say(f"The local stack {stack!r} runs at {record.emulator.endpoint} (state in {folder}).")
+    say("Next: `lean-ops send`, `lean-ops run`, `lean-ops query`, and `lean-ops down` to stop it.")
+
+
+def down(
+    stack: StackOption = "local",
+    wipe: Annotated[bool, typer.Option("--wipe", help="Remove its state as well.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Stop the local stack; its state stays for the next start unless wiped."""
+    folder = stack_folder(stack)
+    known = folder.exists()
+    Stack(folder).down(wipe=wipe)
+    if json:
+        show_json({"stack": stack, "stopped": known, "wiped": wipe and known})
+    elif known:
+        say(f"The local stack {stack!r} is stopped; its state is {'gone' if wipe else f'in {folder}'}.")
+    else:
+        say(f"There is no local stack {stack!r} here.")
+
+
+def status(stack: StackOption = "local", json: JsonOption = False) -> None:
+    """Say what of the local stack runs, and where; exit code 1 when it does not run."""
+    found = Stack(stack_folder(stack)).status()
+    processes = found.record.processes if found.record else {}
+    rows = [
+        {
+            "process": name,
+            "running": found.running[name],
+            "pid": process.pid,
+            "endpoint": process.endpoint,
+        }
+        for name, process in processes.items()
+    ]
+    if json:
+        show_json({"stack": stack, "folder": found.folder, "up": found.up, "processes": rows})
+    elif rows:
+        show_table(f"Local stack {stack!r}", list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        say(f"There is no local stack {stack!r} here; start one with `lean-ops up`.")
+    if not found.up:
+        raise typer.Exit(1)
+
+
+def _endpoints(stack: str) -> dict[str, str]:
+    return {service or "aws": url for service, url in Target.local(stack_folder(stack)).endpoints.items()}

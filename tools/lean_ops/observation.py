@@ -1,0 +1,111 @@
+"""Observation: what a stack holds, counted in its queues and tables, for reconciliation with the ledger."""
+
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import duckdb
+
+from lean_ops import lake
+from lean_ops.reconciliation import Observed, ObservedTopic
+from lean_ops.target import Target
+
+# The reason of a dead letter that SQS itself moved, after too many tries.
+REDRIVEN: Final = "REDRIVEN"
+_PEEK_VISIBILITY_S: Final = 20
+
+
+def observe(target: Target) -> Observed:
+    """Count messages and rows of ``target``. Meant for a stack that has settled (see ``settle``)."""
+    with lake.connect(target) as connection:
+        names = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+        topics = sorted(name.removeprefix("raw_") for name in names if name.startswith("raw_"))
+        return Observed(
+            topics={topic: _topic(connection, topic, names) for topic in topics},
+            dead_letters=dead_letters(target),
+            in_flight=in_flight(target),
+        )
+
+
+def in_flight(target: Target) -> int:
+    """Messages that the source queue still has: waiting, being processed or delayed."""
+    attributes = target.client("sqs").get_queue_attributes(
+        QueueUrl=target.queue_url(target.source_queue),
+        AttributeNames=[
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ],
+    )["Attributes"]
+    return sum(int(count) for count in attributes.values())
+
+
+def dead_letters(target: Target) -> dict[str, int]:
+    """Messages in the dead-letter queue by reason.
+
+    Every message is received once, which hides it for some seconds; nothing is deleted. On AWS a message
+    that was received three times leaves the queue's age metric, so this is for local stacks.
+    """
+    client = target.client("sqs")
+    url = target.queue_url(target.dead_letter_queue)
+    reasons: dict[str, str] = {}
+    while True:
+        received = client.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=_PEEK_VISIBILITY_S,
+            MessageAttributeNames=["error_code"],
+        ).get("Messages", [])
+        fresh = [message for message in received if message["MessageId"] not in reasons]
+        if not fresh:
+            return dict(Counter(reasons.values()))
+        for message in fresh:
+            attribute = message.get("MessageAttributes", {}).get("error_code")
+            reasons[message["MessageId"]] = attribute["StringValue"] if attribute else REDRIVEN
+
+
+def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] = lambda _n: None) -> int:
+    """Wait until the source queue is empty and Firehose has delivered; return what is left (0: settled).
+
+    ``on_wait`` is told how many messages the queue still has. The local stand-in is asked to deliver at
+    once; on AWS its buffering interval passes by itself.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (left := in_flight(target)) and time.monotonic() < deadline:
+        on_wait(left)
+        time.sleep(0.1)
+    if target.is_local:
+        request = urllib.request.Request(f"{target.endpoints['firehose']}/_flush", method="POST")  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - loopback
+            answer.read()
+    return left
+
+
+def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -> ObservedTopic:
+    def count(what: str, table: str) -> int:
+        row = connection.execute(f'SELECT {what} FROM "{table}_{topic}"').fetchone()  # noqa: S608 - catalog names
+        return int(row[0]) if row else 0
+
+    keys = "count(DISTINCT idempotency_key)"
+    has_contract = f"semantic_{topic}" in names
+    return ObservedTopic(
+        raw_rows=count("count(*)", "raw"),
+        raw_message_ids=count("count(DISTINCT message_id)", "raw"),
+        curated_rows=count("count(*)", "curated"),
+        curated_keys=count(keys, "curated"),
+        semantic_keys=count(keys, "semantic") if has_contract else None,
+        quarantine_keys=count(keys, "quarantine") if has_contract else None,
+        unserved_keys=_unserved(connection, topic) if has_contract else None,
+    )
+
+
+def _unserved(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
+    row = connection.execute(
+        f"""SELECT count(*) FROM "curated_{topic}" c
+            WHERE c.idempotency_key NOT IN (
+                SELECT idempotency_key FROM "semantic_{topic}"
+                UNION ALL SELECT idempotency_key FROM "quarantine_{topic}")"""  # noqa: S608 - catalog names
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,109 @@
+"""Pipeline runs: start the state machine for a topic and follow it, state by state."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from lean_ops.target import Target
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions.client import SFNClient
+    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+
+
+@dataclass(frozen=True)
+class StateVisit:
+    """One visit of one state. ``output`` and ``left`` are None for a state that failed or still runs."""
+
+    name: str
+    entered: datetime
+    left: datetime | None
+    input: Any
+    output: Any
+
+    @property
+    def seconds(self) -> float:
+        """How long the visit took; 0 for one that did not end."""
+        return (self.left - self.entered).total_seconds() if self.left else 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an execution ended. ``status`` is Step Functions' own word; ``error`` and ``cause`` say why."""
+
+    arn: str
+    status: str
+    seconds: float
+    error: str = ""
+    cause: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every state that ran did its work."""
+        return self.status == "SUCCEEDED"
+
+
+def start(target: Target, topic: str, *, force: bool = False) -> str:
+    """Start a run of ``topic`` and return its execution ARN."""
+    answer = target.client("stepfunctions").start_execution(
+        stateMachineArn=target.state_machine_arn, input=json.dumps({"topic": topic, "force": force})
+    )
+    return answer["executionArn"]
+
+
+def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
+    """Yield every state as it is left, until the execution ends."""
+    client = target.client("stepfunctions")
+    pause = 0.1 if target.is_local else 1.0
+    entered: dict[str, HistoryEventTypeDef] = {}
+    seen = 0
+    while True:
+        # Asked before the history is read: what ends in between is read in this round.
+        running = client.describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
+        for event in _history(client, execution_arn, after=seen):
+            seen = event["id"]
+            if details := event.get("stateEnteredEventDetails"):
+                entered[details["name"]] = event
+            elif left := event.get("stateExitedEventDetails"):
+                begun = entered.pop(left["name"])
+                yield _visit(begun, event)
+        if not running:
+            yield from (_visit(event, None) for event in entered.values())
+            return
+        time.sleep(pause)
+
+
+def outcome(target: Target, execution_arn: str) -> Outcome:
+    """How the execution ended (or that it still runs)."""
+    answer = target.client("stepfunctions").describe_execution(executionArn=execution_arn)
+    stopped = answer.get("stopDate")
+    return Outcome(
+        arn=execution_arn,
+        status=answer["status"],
+        seconds=(stopped - answer["startDate"]).total_seconds() if stopped else 0.0,
+        error=answer.get("error", ""),
+        cause=answer.get("cause", ""),
+    )
+
+
+def _history(client: "SFNClient", execution_arn: str, after: int) -> Iterator["HistoryEventTypeDef"]:
+    pages = client.get_paginator("get_execution_history").paginate(
+        executionArn=execution_arn, includeExecutionData=True, PaginationConfig={"PageSize": 1000}
+    )
+    for page in pages:
+        yield from (event for event in page["events"] if event["id"] > after)
+
+
+def _visit(begun: "HistoryEventTypeDef", ended: "HistoryEventTypeDef | None") -> StateVisit:
+    details = begun["stateEnteredEventDetails"]
+    output = ended["stateExitedEventDetails"].get("output") if ended else None
+    return StateVisit(
+        name=details["name"],
+        entered=begun["timestamp"],
+        left=ended["timestamp"] if ended else None,
+        input=json.loads(details.get("input") or "null"),
+        output=json.loads(output) if output else None,
+    )
