@@ -7,14 +7,13 @@ writer was first, the whole merge is planned again on the new state.
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.table import Table
 
 from common.checkpoints import SourceCheckpoint
 from common.deduplication import MergeRule
@@ -25,6 +24,7 @@ from common.merge.outcome import MergeOutcome
 from common.merge.passing import may_pass
 from common.merge.snapshot import SnapshotCommit
 from common.merge.source import stage, unknown_columns
+from common.merge.streams import remove_files
 from common.merge.target import Target
 
 logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def _attempt_until_done(
             if target.table.metadata.snapshot_by_id(snapshot_id) is not None:
                 return outcome
         if _lost_race(lost):
-            _discard(target.table, [*attempt.written, *commit.written])
+            remove_files(target.table.io, [*attempt.written, *commit.written])
         logger.info("merge into %s: attempt %d lost the commit: %s", identifier, number, lost)
         time.sleep(_wait(number))
     kind = CommitUnknown if unknown else CommitConflict
@@ -128,15 +128,6 @@ def _reload(catalog: Catalog, identifier: str, rule: MergeRule, after: Exception
             f"merge into {identifier}: expected to see whether the commit happened, found the catalog "
             f"failing ({error}); run the merge again, it repeats nothing that was committed"
         ) from after
-
-
-def _discard(table: Table, paths: Iterable[str]) -> None:
-    """Remove the files of an attempt that is known to have failed; what stays is an orphan, and harmless."""
-    for path in paths:
-        try:
-            table.io.delete(path)
-        except OSError as error:
-            logger.warning("could not remove %s of a lost commit: %s", path, error)
 
 
 def _wait(number: int) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from pyiceberg.avro.codecs import AvroCompressionCodec
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io import OutputFile
 from pyiceberg.manifest import (
     DataFile,
@@ -26,6 +25,7 @@ from pyiceberg.manifest import (
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import (
     Operation,
@@ -50,6 +50,7 @@ from pyiceberg.table.update import (
 )
 
 from common.merge.livefiles import LiveFiles
+from common.merge.streams import remove_files
 
 _CODEC: AvroCompressionCodec = (
     "deflate"  # what Iceberg's own writers use for manifests unless a table says otherwise
@@ -113,8 +114,8 @@ class SnapshotCommit:
             schema_id=self._schema.schema_id,
         )
 
-    def commit(self, catalog: Catalog, snapshot: Snapshot) -> Table:
-        """Make ``snapshot`` the table's current one; gives the table after the commit.
+    def commit(self, catalog: Catalog, snapshot: Snapshot) -> None:
+        """Make ``snapshot`` the table's current one.
 
         Raises CommitFailedException where the table is no longer as planned; any other exception leaves the
         outcome unknown.
@@ -136,9 +137,15 @@ class SnapshotCommit:
         if self._change.properties:
             updates += (SetPropertiesUpdate(updates=dict(self._change.properties)),)
         response = catalog.commit_table(self._table, self._requirements(), updates)
-        if response.metadata.table_uuid != self._table.metadata.table_uuid:
-            raise CommitFailedException(f"table {'.'.join(self._table.name())} was replaced by another table")
-        return catalog.load_table(self._table.name())
+        self._remove_old_metadata(response.metadata)
+
+    def _remove_old_metadata(self, after: TableMetadata) -> None:
+        """Remove the metadata files that left the table's log, where the table asks for it."""
+        if after.properties.get("write.metadata.delete-after-commit.enabled", "false").lower() != "true":
+            return
+        kept = {entry.metadata_file for entry in after.metadata_log}
+        dropped = (entry.metadata_file for entry in self._table.metadata.metadata_log)
+        remove_files(self._table.io, (path for path in dropped if path not in kept))
 
     def _requirements(self) -> tuple[TableRequirement, ...]:
         metadata = self._table.metadata

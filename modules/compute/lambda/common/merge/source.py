@@ -73,9 +73,9 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
 def conform(rows: pa.Table, target: Target, merge_seq: int) -> pa.Table:
     """``rows`` with exactly the target's columns and types: missing ones null, ``_merge_seq`` set.
 
-    Raises InvalidInput where a column cannot be cast without loss.
+    Raises InvalidInput where a column cannot be cast without loss, or has nulls that the table forbids.
     """
-    columns = []
+    columns: list[Array | Column] = []
     for field in target.arrow_schema:
         if field.name == MERGE_SEQ_COLUMN:
             columns.append(pa.repeat(pa.scalar(merge_seq, field.type), rows.num_rows))
@@ -83,6 +83,11 @@ def conform(rows: pa.Table, target: Target, merge_seq: int) -> pa.Table:
             columns.append(_cast(rows[field.name], field, target))
         else:
             columns.append(pa.nulls(rows.num_rows, field.type))
+        if not field.nullable and columns[-1].null_count:
+            raise InvalidInput(
+                f"merge into {target.name}: expected a value in every row of required column {field.name!r}, "
+                f"found {columns[-1].null_count} without; fill them in the source"
+            )
     return pa.table(columns, schema=target.arrow_schema)
 
 

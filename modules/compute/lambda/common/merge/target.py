@@ -9,7 +9,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.transforms import BucketTransform
+from pyiceberg.transforms import BucketTransform, IdentityTransform, TimeTransform, TruncateTransform
 from pyiceberg.types import IcebergType, NestedField, StringType
 
 from common.arrowtypes import Field
@@ -22,6 +22,9 @@ MERGE_SEQ_COLUMN = "_merge_seq"
 """Column that holds, in every row, the number of the merge that last changed it."""
 
 _FORMAT_VERSION = 2  # Position deletes exist from 2 on; Firehose, Athena and Snowflake read no further.
+
+
+_TRANSFORMS = (IdentityTransform, BucketTransform, TruncateTransform, TimeTransform)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,13 @@ class Target:
             raise TableMismatch(
                 f"table {identifier}: expected the columns {', '.join((*rule.columns, MERGE_SEQ_COLUMN))}, "
                 f"found no {', '.join(missing)}; add them (optional columns) with an Iceberg schema update"
+            )
+        unknown = [f.name for f in table.spec().fields if not isinstance(f.transform, _TRANSFORMS)]
+        if unknown:
+            raise TableMismatch(
+                f"table {identifier}: expected a partition spec of identity, bucket, truncate and time "
+                f"transforms, found another in {', '.join(unknown)}; create the table again from its "
+                "specification in modules/storage/tables"
             )
         return cls(table, table.schema(), ())
 

@@ -1,0 +1,127 @@
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType, NestedField, StringType
+
+from common.deduplication import EVENT_RULE, SOURCE_RULE
+from common.errors import InvalidInput, TableMismatch, TableMissing
+from common.merge import merge
+
+
+@pytest.mark.parametrize("budget", [0, 256])
+@pytest.mark.parametrize("key", [None, "", "k" * 257])
+def test_a_null_empty_or_too_long_key_is_refused(lake, key, budget):
+    with pytest.raises(InvalidInput, match="in source row 1;"):
+        lake.merge([lake.event("a"), lake.event(key)], memory_budget_mb=budget)
+    assert not lake.data_files()
+
+
+def test_a_key_of_256_characters_is_taken(lake):
+    key = "ü" * 256
+    lake.merge([lake.event(key)])
+    assert lake.merge([lake.event(key, "m2", publish=1)]).updated == 1
+
+
+def test_an_unknown_column_is_refused_where_the_table_must_not_evolve(lake):
+    with pytest.raises(InvalidInput, match="found color"):
+        lake.merge([lake.event("a", color="red")], evolve=False)
+
+
+def test_a_new_column_that_differs_only_in_case_is_refused(lake):
+    with pytest.raises(InvalidInput, match="'Topic_Name' twice"):
+        lake.merge([lake.event("a", Topic_Name="x")])
+
+
+def test_a_new_column_that_is_not_text_is_refused(lake):
+    table = pa.Table.from_batches(lake.reader([lake.event("a")]), lake.reader([]).schema)
+    source = table.append_column("size", pa.array([1]))
+    with pytest.raises(InvalidInput, match="'size' to be text, found int64"):
+        merge(
+            lake.catalog,
+            lake.identifier,
+            source.to_reader(),
+            rule=EVENT_RULE,
+            checkpoint=None,
+            run_id="r",
+            evolve=True,
+            memory_budget_mb=64,
+        )
+
+
+def test_a_missing_table_says_how_to_create_it(lake):
+    lake.catalog.drop_table(lake.identifier)
+    with pytest.raises(TableMissing, match="terraform apply"):
+        lake.merge([lake.event("a")])
+
+
+def test_a_table_without_the_merge_sequence_is_refused(lake):
+    with lake.table.update_schema() as update:
+        update.delete_column("_merge_seq")
+    with pytest.raises(TableMismatch, match="found no _merge_seq"):
+        lake.merge([lake.event("a")])
+
+
+def test_files_of_an_older_partition_spec_are_refused(lake):
+    lake.merge([lake.event("a")])
+    with lake.table.update_spec() as update:
+        update.remove_field("key_bucket")
+    with pytest.raises(TableMismatch, match="rewrite the table's files"):
+        lake.merge([lake.event("a", "m2", publish=1)])
+
+
+def test_a_foreign_partition_spec_is_used_as_it_is(lake):
+    lake.catalog.drop_table(lake.identifier)
+    schema = Schema(
+        *(
+            NestedField(i, name, StringType(), required=False)
+            for i, name in enumerate(["idempotency_key", "message_id", "topic_name"], 1)
+        ),
+        NestedField(4, "_source_merge_seq", LongType(), required=False),
+        NestedField(5, "_merge_seq", LongType(), required=False),
+    )
+    spec = PartitionSpec(PartitionField(3, 1000, IdentityTransform(), "topic"))
+    lake.catalog.create_table(lake.identifier, schema, partition_spec=spec)
+    for name, topic in (("first", "t1"), ("second", None)):
+        source = pa.table(
+            {
+                "idempotency_key": ["k"],
+                "message_id": [name],
+                "topic_name": pa.array([topic], pa.string()),
+                "publish_time": [1],
+                "_source_merge_seq": [1 if name == "first" else 2],
+            }
+        ).drop_columns("publish_time")
+        merge(
+            lake.catalog,
+            lake.identifier,
+            source.to_reader(),
+            rule=SOURCE_RULE,
+            checkpoint=None,
+            run_id="r",
+            evolve=False,
+            memory_budget_mb=64,
+        )
+    assert [(r["message_id"], r["topic_name"]) for r in lake.rows()] == [("second", None)]
+
+
+def test_ancient_and_future_times_find_their_partitions(lake):
+    first = dt.datetime(1960, 2, 29, 23, 59, tzinfo=dt.UTC)
+    last = dt.datetime(9998, 12, 31, tzinfo=dt.UTC)
+    lake.merge(
+        [
+            {**lake.event("old"), "publish_time": first, "period_reference": "1960-02"},
+            {**lake.event("new"), "publish_time": last, "period_reference": "9998-12"},
+        ]
+    )
+    assert {r["idempotency_key"]: r["publish_time"] for r in lake.rows()} == {"old": first, "new": last}
+    assert lake.duckdb_rows() == lake.rows()
+
+
+def test_a_batch_of_copies_of_one_message_is_one_row(lake):
+    outcome = lake.merge([lake.event("a", ingestion=i) for i in range(500)])
+    assert (outcome.inserted, outcome.duplicate_messages) == (1, 499)
+    assert lake.rows()[0]["ingestion_ts"] == lake.event("a")["ingestion_ts"]
