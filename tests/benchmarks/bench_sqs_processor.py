@@ -1,0 +1,130 @@
+"""How fast ``sqs_processor`` turns a batch of queued messages into Firehose calls; the calls are stubbed.
+
+    python tests/benchmarks/bench_sqs_processor.py [--events 100000] [--runs 5]
+
+Compared in one run with what a team would otherwise write: Powertools' ``BatchProcessor`` with ``json``,
+which checks the same fields and builds the same record. Batches hold 10,000 messages, as on the queue.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from common.delivery import RetryPolicy
+from common.events import EventParser
+from common.settings import Settings
+from lean_ops.simulator.history import History, Scenario
+from sqs_processor.batch import process
+
+BATCH = 10_000
+SETTINGS = Settings.from_environment(
+    {"LEAN_OPS_PROJECT": "lean-ops", "LEAN_OPS_ENV": "bench", "LEAN_OPS_TOPICS": "events"}
+)
+
+
+class _Sink:
+    """Accepts everything, as fast as can be."""
+
+    def put_record_batch(self, *, Records: list[Any], **_request: Any) -> dict[str, Any]:
+        return {"FailedPutCount": 0, "RequestResponses": [{}] * len(Records)}
+
+    def send_message_batch(self, **_request: Any) -> dict[str, Any]:
+        return {"Failed": []}
+
+
+def usual_way(sink: _Sink) -> Callable[[dict[str, Any]], object]:
+    """Powertools' processor, one call of ``handle`` a message, then the same cut into calls of 500."""
+    processor = BatchProcessor(event_type=EventType.SQS)
+    records: list[dict[str, bytes]] = []
+
+    def handle(record: SQSRecord) -> None:
+        event = json.loads(record.body)
+        published = datetime.fromisoformat(event["publish_time"]).astimezone(UTC)
+        row = {
+            "message_id": event["message_id"],
+            "idempotency_key": event["idempotency_key"],
+            "topic_name": event["topic_name"],
+            "period_reference": event.get("period_reference") or published.strftime("%Y-%m"),
+            "correlation_id": event.get("correlation_id"),
+            "publish_time": int(published.timestamp() * 1_000_000),
+            "ingestion_ts": int(record.attributes.sent_timestamp or 0) * 1000,
+            "json_payload": json.dumps(event["payload"]),
+        }
+        records.append({"Data": json.dumps(row).encode()})
+
+    def run(event: dict[str, Any]) -> object:
+        records.clear()
+        answer = process_partial_response(event, handle, processor, None)
+        for start in range(0, len(records), 500):
+            sink.put_record_batch(DeliveryStreamName="s", Records=records[start : start + 500])
+        return answer
+
+    return run
+
+
+def ours(sink: Any) -> Callable[[dict[str, Any]], object]:
+    """The function's own code, from the Lambda event to the Firehose calls."""
+    parser = EventParser(frozenset(SETTINGS.topics))
+
+    def run(event: dict[str, Any]) -> object:
+        return process(
+            event["Records"],
+            settings=SETTINGS,
+            parser=parser,
+            firehose=sink,
+            sqs=sink,
+            retry=RetryPolicy(),
+            time_left_s=lambda: 60,
+        )
+
+    return run
+
+
+def lambda_events(count: int) -> list[dict[str, Any]]:
+    """Simulated good events as Lambda events of ``BATCH`` messages."""
+    sent = str(int(time.time() * 1000))
+    attributes = {"SentTimestamp": sent, "ApproximateFirstReceiveTimestamp": sent}
+    records = [
+        {"messageId": str(i), "body": message.body, "attributes": attributes, "eventSource": "aws:sqs"}
+        for i, message in enumerate(History(Scenario(events=count, broken_rate=0)))
+    ]
+    return [{"Records": records[i : i + BATCH]} for i in range(0, count, BATCH)]
+
+
+def main() -> None:
+    """Print events a second of both ways, with the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    events = lambda_events(options.events)
+    sink = _Sink()
+    rates: dict[str, list[float]] = {"Powertools BatchProcessor + json": [], "sqs_processor": []}
+    for _ in range(options.runs):  # taking turns, so that a busy moment of the machine hits both
+        for name, run in zip(rates, (usual_way(sink), ours(sink)), strict=True):
+            started = time.perf_counter()
+            for event in events:
+                run(event)
+            rates[name].append(options.events / (time.perf_counter() - started))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    ratio = medians["sqs_processor"] / medians["Powertools BatchProcessor + json"]
+    if options.json:
+        json.dump({"events_per_s": rates, "medians": medians, "ratio": ratio}, sys.stdout)
+        return
+    for name, values in rates.items():
+        spread = f"{min(values):,.0f} to {max(values):,.0f}"
+        print(f"{name:<34}{medians[name]:>12,.0f} events/s  ({spread})")  # noqa: T201 - the result
+    print(f"{'ratio':<34}{ratio:>12.1f}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
