@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
@@ -208,9 +209,15 @@ class Target:
     def client(self, service: Literal["stepfunctions"]) -> "SFNClient": ...
     def client(self, service: Any) -> Any:
         """A boto3 client of the service, at the right endpoint."""
-        return self.session.client(
-            service, endpoint_url=self.endpoints.get(service) or self.endpoints.get("")
+        if not self.is_local:
+            return self.session.client(service)
+        # A process on this machine answers or is down: there is nothing to wait for.
+        # Jobs run up to 15 minutes, and an invocation must not be repeated because it takes long.
+        patience = Config(
+            retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=900
         )
+        endpoint = self.endpoints.get(service, self.endpoints[""])
+        return self.session.client(service, endpoint_url=endpoint, config=patience)
 
     def catalog(self) -> Catalog:
         """The Iceberg catalog."""

@@ -197,17 +197,23 @@ def _refuse_unknown_item_identifiers() -> None:
     def execute_checked(function: dict[str, Any], event: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         answer: dict[str, Any] = execute(function, event, *args, **kwargs)
         identifiers = current_batch.get()
-        if identifiers is None or answer.get("error") or valid_batch_answer(answer.get("body"), identifiers):
+        if identifiers is None or answer.get("error"):
             return answer
-        body = {"errorType": "InvalidBatchResponse", "errorMessage": "batchItemFailures names no message"}
-        return {"error": True, "body": body, "log": answer.get("log", "")}
+        failed = failed_items(answer.get("body"), identifiers)
+        if failed is None:
+            body: dict[str, Any] = {
+                "errorType": "InvalidBatchResponse",
+                "errorMessage": "batchItemFailures cannot be read, or names no message of the batch",
+            }
+            return {"error": True, "body": body, "log": answer.get("log", "")}
+        return answer | {"body": {"batchItemFailures": [{"itemIdentifier": item} for item in sorted(failed)]}}
 
     lambda_svc._run_sqs_batch = run_checked
     lambda_svc._execute_function = execute_checked
 
 
-def valid_batch_answer(body: Any, identifiers: frozenset[str]) -> bool:
-    """Whether Lambda would take this answer of a handler with ReportBatchItemFailures for what it says.
+def failed_items(body: Any, identifiers: frozenset[str]) -> set[str] | None:
+    """The messages that a handler with ReportBatchItemFailures gives back; None: the whole batch.
 
     An answer that cannot be read, or an identifier that is absent, empty or not of the batch, makes the
     whole batch a failure; no answer, or an empty list, is complete success (Lambda developer guide,
@@ -217,12 +223,16 @@ def valid_batch_answer(body: Any, identifiers: frozenset[str]) -> bool:
         try:
             body = json.loads(body)
         except ValueError:
-            return False
+            return None
     if body is None:
-        return True
-    if not isinstance(body, dict):
-        return False
-    failures = body.get("batchItemFailures") or []
-    return isinstance(failures, list) and all(
-        isinstance(failure, dict) and failure.get("itemIdentifier") in identifiers for failure in failures
-    )
+        return set()
+    failures = (body.get("batchItemFailures") or []) if isinstance(body, dict) else None
+    if not isinstance(failures, list):
+        return None
+    failed: set[str] = set()
+    for failure in failures:
+        item = failure.get("itemIdentifier") if isinstance(failure, dict) else None
+        if not isinstance(item, str) or item not in identifiers:
+            return None
+        failed.add(item)
+    return failed

@@ -9,6 +9,7 @@ segment that cannot be delivered (emulator down, commit lost to other writers) i
 """
 
 import datetime as dt
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -123,10 +124,12 @@ class DeliveryStream:
     """One stream: accepts records, buffers them, delivers them. Safe to use from several threads."""
 
     def __init__(self, definition: StreamDefinition, folder: Path, services: Services) -> None:
+        """Open the stream in its ``folder``, with what an earlier process left undelivered there."""
         self.definition = definition
         self.counts = DeliveryCounts()
         self._services = services
-        self._journal = Journal(folder)
+        self._folder = folder
+        self._journal = Journal(folder / "journal")
         self._flushing = threading.Lock()
         self._closed: list[Segment] = list(self._journal.recovered)
         self._retry_at = 0.0
@@ -170,6 +173,13 @@ class DeliveryStream:
                     raise
                 self._journal.discard(segment)
                 del self._closed[0]
+
+    def destroy(self) -> None:
+        """Forget the stream and what it has not delivered."""
+        with self._flushing:
+            self._journal.close_segment()
+            self._closed.clear()
+            shutil.rmtree(self._folder)
 
     def _deliver(self, segment: Segment) -> None:
         routed = self._route(segment.records)

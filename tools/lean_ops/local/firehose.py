@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -159,7 +158,7 @@ class Firehose:
         stream = self._stream(json.loads(body).get("DeliveryStreamName", ""))
         with self._changing:
             del self._streams[stream.definition.name]
-            shutil.rmtree(self._folder / stream.definition.name)
+            stream.destroy()
         return {}
 
     def put_record(self, body: bytes) -> dict[str, Any]:
@@ -214,7 +213,7 @@ class Firehose:
         definition = StreamDefinition(
             name, self._arn_prefix + name, request["IcebergDestinationConfiguration"]
         )
-        self._streams[name] = DeliveryStream(definition, self._folder / name / "journal", self._services)
+        self._streams[name] = DeliveryStream(definition, self._folder / name, self._services)
         return self._streams[name]
 
     def _stream(self, name: str) -> DeliveryStream:

@@ -267,6 +267,9 @@ class Stack:
         """End the stack's processes: asked first, killed when they do not listen, workers included."""
         if known is None:
             return
+        if known.firehose.running() and not known.emulator.running():
+            # It has nobody to deliver to and would wait for the emulator; its journal keeps every record.
+            os.killpg(known.firehose.pid, signal.SIGKILL)
         for process in known.processes.values():
             if process.running():
                 os.kill(process.pid, signal.SIGTERM)
