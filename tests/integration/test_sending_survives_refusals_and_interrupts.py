@@ -11,8 +11,9 @@ import pytest
 
 from common.errors import InvalidInput, TransientError
 from lean_ops.ledger import Ledger
-from lean_ops.messages import Message
+from lean_ops.messages import Kind, Message
 from lean_ops.sender import Progress, SendPolicy, send
+from lean_ops.simulator.faults import FAULTS
 from lean_ops.simulator.history import History, Scenario
 from lean_ops.target import Target
 
@@ -157,10 +158,13 @@ def test_the_rate_limit_is_kept(ledger: Ledger, messages: list[Message]) -> None
     assert result.seconds == pytest.approx(10, rel=0.05)
 
 
-def test_the_emulators_queue_takes_every_simulated_message(target: Target, ledger: Ledger) -> None:
+def test_the_emulators_queue_takes_a_history_and_every_fault(target: Target, ledger: Ledger) -> None:
     client = target.client("sqs")
     url = client.create_queue(QueueName="simulated")["QueueUrl"]
-    messages = list(History(Scenario(events=1_500, end=SCENARIO.end, broken_rate=0.2)))
+    history = History(Scenario(events=1_500, end=SCENARIO.end))
+    fields = {"message_id": '"m"', "idempotency_key": '"k"', "payload": "{}"}
+    broken = [Message(fault.body(fields), "events", Kind.BROKEN) for fault in FAULTS]
+    messages = [*history, *broken]
 
     result = send(messages, client, url, ledger.begin(SOURCE))
 
@@ -168,5 +172,5 @@ def test_the_emulators_queue_takes_every_simulated_message(target: Target, ledge
     while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         received.update(message["Body"] for message in batch)
     client.delete_queue(QueueUrl=url)
-    assert result.sent == 1_500
+    assert result.sent == len(messages)
     assert received == Counter(m.body for m in messages)

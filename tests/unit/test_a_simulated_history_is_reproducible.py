@@ -1,5 +1,6 @@
 """A history is a pure function of its scenario."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -51,3 +52,14 @@ def test_an_empty_history_has_no_message() -> None:
 def test_a_scenario_that_cannot_be_simulated_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="expected"):
         replace(SCENARIO, **wrong)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_a_scenario_is_found_again_in_what_the_ledger_keeps_of_it() -> None:
+    kept = json.loads(json.dumps(SCENARIO.source()))
+    assert Scenario.from_source(kept) == SCENARIO
+
+
+@pytest.mark.parametrize("source", [{}, {"file": "readings.csv"}, {"scenario": {"events": "many"}}])
+def test_another_source_is_no_scenario(source: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match="expected one of a simulated history"):
+        Scenario.from_source(source)

@@ -58,12 +58,16 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class DeviceType:
-    """One type of device. ``read`` gives the text of ``reading.value`` and the type's own JSON members."""
+    """One type of device. ``read`` gives the text of ``reading.value`` and the type's own JSON members.
+
+    ``counter_base`` is what its counter starts from; ``battery`` says whether readings carry its charge.
+    """
 
     name: str
     unit: str
     read: Callable[[Moment], tuple[str, str]]
     counter_base: int = 0
+    battery: bool = False
 
 
 def _thermostat(moment: Moment) -> tuple[str, str]:
@@ -97,9 +101,9 @@ def _smart_meter(moment: Moment) -> tuple[str, str]:
 def _vehicle(moment: Moment) -> tuple[str, str]:
     a, b, c, d = moment.noise
     value = max(0.0, 38 + 30 * moment.daily + (a & 4095) / 100)
-    position = f'{{"lat":{35 + b / 4096:.6f},"lon":-{c / 1024:.6f}}}'
+    position = f'"lat":{35 + b / 4096:.6f},"lon":-{c / 1024:.6f}'
     fix = f'{{"satellites":{4 + d % 12},"hdop":{1 + d % 90 / 10:.1f}e0}}'
-    return f"{value:.1f}", f'"gps":{{"position":{position},"fix":{fix}}},"odometer_km":{a * 7}.10'
+    return f"{value:.1f}", f'"gps":{{{position},"fix":{fix}}},"odometer_km":{a * 7}.10'
 
 
 def _pump(moment: Moment) -> tuple[str, str]:
@@ -113,10 +117,10 @@ def _pump(moment: Moment) -> tuple[str, str]:
 
 # A meter's counter has 20 digits: more than a 64-bit integer holds.
 DEVICE_TYPES: Final = (
-    DeviceType("thermostat", "Cel", _thermostat),
+    DeviceType("thermostat", "Cel", _thermostat, battery=True),
     DeviceType("air_quality", "ug/m3", _air_quality),
     DeviceType("smart_meter", "kWh", _smart_meter, counter_base=98_765_432_100_000_000_000),
-    DeviceType("vehicle", "km/h", _vehicle),
+    DeviceType("vehicle", "km/h", _vehicle, battery=True),
     DeviceType("pump", "bar", _pump),
 )
 
@@ -189,11 +193,12 @@ class Device:
             value = f'"value":{_NOT_NUMBERS[noise[0] % len(_NOT_NUMBERS)]},'
         elif violation == TYPE_NOT_IN_ENUM:
             name = OUTSIDE_ENUM
+        battery = f'"battery_pct":{noise[2] % 10_000 / 100:.2f},' if kind.battery else ""
         rank = noise[3] & 127
         quality = "good" if rank > 4 else "suspect" if rank else "bad"
         return (
             f'{{"device":{{"id":"{self.id}","type":"{name}","firmware":"2.{firmware}.0"}},'
-            f'"reading":{{{value}"unit":"{kind.unit}","quality":"{quality}"}},{self._site},{self._operator}'
+            f'"reading":{{{value}{battery}"unit":"{kind.unit}","quality":"{quality}"}},{self._site},{self._operator}'
             f'"counter":{kind.counter_base + sequence},{own}{_NEW_MEMBERS[firmware]}{members}}}'
         )
 

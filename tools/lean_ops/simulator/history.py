@@ -17,7 +17,7 @@ import random
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -101,9 +101,20 @@ class Scenario:
                 f"found {self.new_fields_at}; put them in order"
             )
 
-    def description(self) -> Mapping[str, object]:
-        """The scenario as JSON values: equal descriptions mean equal messages."""
-        return {**{name: getattr(self, name) for name in self.__match_args__}, "end": self.end.isoformat()}
+    def source(self) -> Mapping[str, object]:
+        """What a ledger run of this scenario sends from (JSON values): equal means the same messages."""
+        return {"scenario": {**asdict(self), "end": self.end.isoformat()}}
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, object]) -> "Scenario":
+        """The scenario that ``source`` was made of; raises InvalidInput where it is something else."""
+        try:
+            return msgspec.convert(source["scenario"], cls)
+        except (KeyError, msgspec.ValidationError) as error:
+            raise InvalidInput(
+                f"ledger run: expected one of a simulated history, found {', '.join(source) or 'nothing'}; "
+                "resume it with the command that began it"
+            ) from error
 
 
 class _Draw(msgspec.Struct, frozen=True, gc=False):
@@ -124,7 +135,7 @@ class History:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario: Final = scenario
         self._fleet: Final = fleet(scenario.devices)
-        identity = msgspec.json.encode(scenario.description())
+        identity = msgspec.json.encode(scenario.source())
         self._randomness: Final = hashlib.blake2b(identity, digest_size=_DRAW.size)
         self._tag: Final = hashlib.blake2b(identity, digest_size=4).hexdigest()
         self._broken_below: Final = round(scenario.broken_rate * _FULL)

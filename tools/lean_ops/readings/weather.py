@@ -1,0 +1,75 @@
+"""A real series to try the pipeline with: a year of hourly weather-station temperatures.
+
+Two stations, Seattle and San Francisco, 8,759 readings each, of the year 2010: files that the PyPI package
+``vega_datasets`` carries. Times are taken as local standard time (UTC-8): no hour is there twice, so there is
+no daylight saving in them; one hour of March is missing in both. They go the way of a person's own file:
+CSV → mapping → messages.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final
+
+from common.errors import InvalidInput
+from lean_ops.messages import Message
+from lean_ops.readings.mapping import ReadingMapping, messages
+from lean_ops.readings.rows import BadRow
+
+TOPIC: Final = "weather"
+
+
+@dataclass(frozen=True)
+class Station:
+    """A weather station: its id in events, its name, and its file in the package."""
+
+    id: str
+    name: str
+    file: str
+
+    @property
+    def csv(self) -> Path:
+        """The station's file; raises InvalidInput where the package is not installed.
+
+        The file is looked up in the installed package, which is never imported: its code needs pandas.
+        """
+        try:
+            path = Path(str(distribution("vega_datasets").locate_file(f"vega_datasets/_data/{self.file}")))
+        except PackageNotFoundError as error:
+            raise InvalidInput(
+                "weather readings: expected the package vega-datasets, found none; "
+                "install the extra `tools` of this project"
+            ) from error
+        return path
+
+    @property
+    def mapping(self) -> ReadingMapping:
+        """How its rows become events; the payload has station.id|name|country, local_time, temperature_f."""
+        return ReadingMapping(
+            TOPIC,
+            key=("station.id", "date"),
+            time="date",
+            timezone="-08:00",
+            rename={"date": "local_time", "temp": "temperature_f"},
+            constants={"station.id": self.id, "station.name": self.name, "station.country": "US"},
+        )
+
+
+STATIONS: Final = (
+    Station("seattle", "Seattle", "seattle-temps.csv"),
+    Station("san-francisco", "San Francisco", "sf-temps.csv"),
+)
+
+
+def weather_station_readings() -> Iterator[Message]:
+    """All readings of both stations, 17,518 events of topic ``weather``."""
+    for station in STATIONS:
+        yield from messages(station.csv, station.mapping, _refuse)
+
+
+def _refuse(row: BadRow) -> None:
+    raise InvalidInput(
+        f"weather readings, line {row.number}: expected a good row, found {row.reason}; "
+        "reinstall vega-datasets"
+    )
