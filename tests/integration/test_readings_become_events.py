@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from common.errors import InvalidInput
 from lean_ops.ledger import Ledger
 from lean_ops.messages import Message
-from lean_ops.readings.mapping import ReadingMapping, messages
-from lean_ops.readings.preview import Guess, preview
-from lean_ops.readings.rows import BadRow
+from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview
 
 MAPPING = ReadingMapping("events", key=("device", "at"), time="at")
 Write = Callable[[str, str | bytes], Path]

@@ -8,7 +8,7 @@ import pytest
 
 from common.events import EventParser
 from lean_ops.messages import Message
-from lean_ops.readings.weather import STATIONS, weather_station_readings
+from lean_ops.readings import STATIONS, weather_station_readings
 
 NOW_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 

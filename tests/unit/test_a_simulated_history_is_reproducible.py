@@ -55,11 +55,11 @@ def test_a_scenario_that_cannot_be_simulated_is_refused(wrong: dict[str, object]
 
 
 def test_a_scenario_is_found_again_in_what_the_ledger_keeps_of_it() -> None:
-    kept = json.loads(json.dumps(SCENARIO.source()))
-    assert Scenario.from_source(kept) == SCENARIO
+    kept = json.loads(json.dumps(SCENARIO.description()))
+    assert Scenario.from_description(kept) == SCENARIO
 
 
-@pytest.mark.parametrize("source", [{}, {"file": "readings.csv"}, {"scenario": {"events": "many"}}])
-def test_another_source_is_no_scenario(source: dict[str, object]) -> None:
-    with pytest.raises(InvalidInput, match="expected one of a simulated history"):
-        Scenario.from_source(source)
+@pytest.mark.parametrize("wrong", [{"events": "many"}, {"end": "soon"}])
+def test_what_is_no_description_of_a_scenario_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match="description of a scenario"):
+        Scenario.from_description({**SCENARIO.description(), **wrong})

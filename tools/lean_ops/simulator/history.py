@@ -101,19 +101,19 @@ class Scenario:
                 f"found {self.new_fields_at}; put them in order"
             )
 
-    def source(self) -> Mapping[str, object]:
-        """What a ledger run of this scenario sends from (JSON values): equal means the same messages."""
-        return {"scenario": {**asdict(self), "end": self.end.isoformat()}}
+    def description(self) -> Mapping[str, object]:
+        """The scenario as JSON values, for the ledger: equal descriptions mean equal messages."""
+        return {**asdict(self), "end": self.end.isoformat()}
 
     @classmethod
-    def from_source(cls, source: Mapping[str, object]) -> "Scenario":
-        """The scenario that ``source`` was made of; raises InvalidInput where it is something else."""
+    def from_description(cls, description: Mapping[str, object]) -> "Scenario":
+        """The scenario of a ledger run, to take it up again; raises InvalidInput where it is something else."""
         try:
-            return msgspec.convert(source["scenario"], cls)
-        except (KeyError, msgspec.ValidationError) as error:
+            return msgspec.convert(description, cls)
+        except msgspec.ValidationError as error:
             raise InvalidInput(
-                f"ledger run: expected one of a simulated history, found {', '.join(source) or 'nothing'}; "
-                "resume it with the command that began it"
+                f"ledger run: expected the description of a scenario, found {error}; "
+                "resume the run with the command that began it"
             ) from error
 
 
@@ -135,7 +135,7 @@ class History:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario: Final = scenario
         self._fleet: Final = fleet(scenario.devices)
-        identity = msgspec.json.encode(scenario.source())
+        identity = msgspec.json.encode(scenario.description())
         self._randomness: Final = hashlib.blake2b(identity, digest_size=_DRAW.size)
         self._tag: Final = hashlib.blake2b(identity, digest_size=4).hexdigest()
         self._broken_below: Final = round(scenario.broken_rate * _FULL)
