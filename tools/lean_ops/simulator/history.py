@@ -107,7 +107,7 @@ class Scenario:
 
     @classmethod
     def from_description(cls, description: Mapping[str, object]) -> "Scenario":
-        """The scenario of a ledger run, to take it up again; raises InvalidInput where it is something else."""
+        """The scenario of a ledger run, to take it up again; raises InvalidInput for anything else."""
         try:
             return msgspec.convert(description, cls)
         except msgspec.ValidationError as error:
