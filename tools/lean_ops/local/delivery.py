@@ -174,10 +174,15 @@ class DeliveryStream:
                 self._journal.discard(segment)
                 del self._closed[0]
 
+    def close(self) -> None:
+        """Accept no more; what is undelivered stays in the journal for the next process."""
+        with self._flushing:
+            self._journal.close()
+
     def destroy(self) -> None:
         """Forget the stream and what it has not delivered."""
         with self._flushing:
-            self._journal.close_segment()
+            self._journal.close()
             self._closed.clear()
             shutil.rmtree(self._folder)
 

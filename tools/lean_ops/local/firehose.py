@@ -208,6 +208,11 @@ class Firehose:
                 failures[name] = f"{type(error).__name__}: {error}"
         return failures
 
+    def close(self) -> None:
+        """Close the journals; what is undelivered stays in them."""
+        for stream in self._streams.values():
+            stream.close()
+
     def _open(self, request: dict[str, Any]) -> DeliveryStream:
         name = request["DeliveryStreamName"]
         definition = StreamDefinition(
@@ -311,6 +316,7 @@ def serve(port: int, folder: Path) -> None:
         stopping.set()
         flusher.join()
     failures = firehose.flush()
+    firehose.close()
     if failures:
         _log.warning("ended with undelivered records, kept in the journal: %s", ", ".join(failures))
 

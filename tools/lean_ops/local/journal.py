@@ -109,6 +109,13 @@ class Journal:
         """Forget a delivered segment."""
         segment.path.unlink()
 
+    def close(self) -> None:
+        """Close the file; what is in it stays for the next process."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._segment = self._file = None
+
     def _open_segment(self) -> tuple[Segment, FileIO]:
         if self._segment is None or self._file is None:
             # From the clock, so that a number is not used again when a stream of this name is made anew.
