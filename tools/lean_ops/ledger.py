@@ -172,7 +172,8 @@ class Ledger:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         """A connection with the view ``messages`` over all segments; ``uncertain`` marks the planned ones."""
-        connection = duckdb.connect()
+        # What does not fit into memory is spilled beside the ledger, not into the current directory.
+        connection = duckdb.connect(config={"temp_directory": str(self._directory / "spill")})
         segments = sorted(str(path) for path in self._directory.glob("*/*.parquet"))
         if segments:
             messages = connection.read_parquet(segments, filename=True)
