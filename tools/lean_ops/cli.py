@@ -8,7 +8,7 @@ import click
 import typer
 
 from common.errors import LeanOpsError
-from lean_ops.commands import lake, run, stack
+from lean_ops.commands import demo, lake, run, send, stack
 from lean_ops.console import complain
 
 app = typer.Typer(
@@ -18,7 +18,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (stack.up, stack.down, stack.status, run.run, run.checkpoints, lake.query, lake.tables):
+for command in (
+    demo.demo,
+    stack.up,
+    stack.down,
+    stack.status,
+    send.send,
+    run.run,
+    run.checkpoints,
+    lake.query,
+    lake.tables,
+):
     app.command()(command)
 
 

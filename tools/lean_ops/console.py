@@ -40,7 +40,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
 
 def say(text: str, style: str = "") -> None:
     """Print one line for people."""
-    out.print(Text(harmless(text)), style=style)
+    out.print(Text(harmless(text)), style=style, soft_wrap=True)
 
 
 def complain(text: str) -> None:

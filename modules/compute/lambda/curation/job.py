@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import And, In
+from pyiceberg.expressions import And, BooleanExpression, In
 from pyiceberg.table import Table
 
+from common.arrowtypes import Array
 from common.checkpoints import NOTHING, SourceCheckpoint
 from common.deduplication import EVENT_RULE
 from common.flattening import flatten
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
+from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
 
-PAYLOAD = "json_payload"
+PAYLOAD: Final = "json_payload"
+_STRETCH_ROWS: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,11 @@ def curate(
         return Curated(
             _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
         )
-    known = frozenset(curated.schema().column_names)
+    known = frozenset(curated.schema().column_names) - RESERVED_COLUMNS
     with Spool() as spool:
         for batch in flattened(read(raw, portion), known):
             spool.write(batch)
-        new = [name for name in spool.schema.names if name not in known]
+        new = sorted(set(spool.schema.names) - RESERVED_COLUMNS - known)
         if new:
             record_new_columns(new)
         outcome = merge(
@@ -96,17 +100,30 @@ def curate(
 def flattened(batches: Iterable[pa.RecordBatch], known: frozenset[str]) -> Iterator[pa.RecordBatch]:
     """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
 
-    ``known`` are Curated's columns; columns found in earlier batches count as known in later ones.
+    ``known`` are the payload columns of Curated; those found in earlier rows count as known in later ones.
     """
     columns = known
-    for batch in batches:
-        leaves = flatten(batch.column(PAYLOAD), columns)
+    for rows in _stretches(batches):
+        leaves = flatten(rows[PAYLOAD], columns)
         columns |= frozenset(leaves.new_columns)
-        envelope = batch.drop_columns([PAYLOAD])
-        for part in leaves.table.to_batches():
-            yield pa.RecordBatch.from_arrays(
-                [*envelope.columns, *part.columns], names=[*envelope.schema.names, *part.schema.names]
-            )
+        curated = rows.drop_columns([PAYLOAD])
+        for field, column in zip(leaves.table.schema, leaves.table.columns, strict=True):
+            curated = curated.append_column(field, column)
+        yield from curated.combine_chunks().to_batches()
+
+
+def _stretches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches put together: Firehose writes many small files, and flattening learns from every stretch."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= _STRETCH_ROWS:
+            yield pa.Table.from_batches(waiting)
+            waiting, rows = [], 0
+    if rows:
+        yield pa.Table.from_batches(waiting)
 
 
 class _History:
@@ -115,13 +132,13 @@ class _History:
     def __init__(self, raw: Table, portion: Portion, known: frozenset[str]) -> None:
         self._raw, self._portion, self._known = raw, portion, known
 
-    def __call__(self, keys: pa.Array, publish_times: pa.Array) -> pa.Table | None:
+    def __call__(self, keys: Array, publish_times: Array) -> pa.Table | None:
         """All events of these keys at these times, up to the snapshot that is being merged."""
         checkpoint = self._portion.checkpoint
         if checkpoint is None:
             return None
-        times = [when.isoformat() for when in publish_times.to_pylist()]
-        row_filter = And(In("publish_time", times), In("idempotency_key", keys.to_pylist()))
+        times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+        row_filter = And(_in("publish_time", times), _in("idempotency_key", keys.to_pylist()))
         scan = self._raw.scan(row_filter=row_filter, snapshot_id=checkpoint.snapshot_id)
         batches = list(flattened(scan.to_arrow_batch_reader(), self._known))
         return pa.Table.from_batches(batches) if batches else None
@@ -130,3 +147,8 @@ class _History:
 def _snapshot_id(curated: Table) -> str:
     merged = last_merge(curated)
     return str(merged[0].snapshot_id) if merged else NOTHING
+
+
+def _in(column: str, values: Iterable[object]) -> BooleanExpression:
+    # The type checker takes the fields of pyiceberg's pydantic models for their constructors' parameters.
+    return In(column, set(values))  # type: ignore[call-arg,misc]

@@ -1,0 +1,80 @@
+"""Drift: what differs from the contract, recorded once in the drift log for the people who own the data.
+
+The log is a DynamoDB table, one item for each topic and entry. An entry is written when it is first seen
+and never again, so that an alarm on new items means something; it expires after ``KEPT_DAYS``.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+
+KEPT_DAYS: Final = 400
+
+
+@dataclass(frozen=True)
+class DriftEntry:
+    """One finding about a topic. ``kind`` and ``subject`` together say what is noticed once."""
+
+    topic: str
+    kind: str
+    subject: str
+    detail: str
+    run_id: str
+
+    @property
+    def entry(self) -> str:
+        """Sort key of the log: ``<kind>#<subject>``."""
+        return f"{self.kind}#{self.subject}"
+
+
+def new_column(topic: str, column: str, run_id: str) -> DriftEntry:
+    """A payload leaf that Curated had no column for; the column is added."""
+    return DriftEntry(topic, "new-column", column, "column added to Curated", run_id)
+
+
+def uncontracted_column(topic: str, column: str, run_id: str) -> DriftEntry:
+    """A column of Curated that the contract does not mention; it is not in Semantic."""
+    return DriftEntry(
+        topic, "uncontracted-column", column, "in Curated, not in the contract: not in Semantic", run_id
+    )
+
+
+def missing_contract(topic: str, run_id: str) -> DriftEntry:
+    """A topic without a contract; its data stops at Curated."""
+    return DriftEntry(topic, "missing-contract", topic, "no contract: the topic stops at Curated", run_id)
+
+
+def record(client: "DynamoDBClient", table: str, entries: Iterable[DriftEntry]) -> int:
+    """Write the entries that the log does not have yet; returns how many were new."""
+    return sum(_record_one(client, table, entry) for entry in entries)
+
+
+def _record_one(client: "DynamoDBClient", table: str, entry: DriftEntry) -> bool:
+    now = int(time.time())
+    try:
+        client.put_item(
+            TableName=table,
+            Item={
+                "topic": {"S": entry.topic},
+                "entry": {"S": entry.entry},
+                "kind": {"S": entry.kind},
+                "subject": {"S": entry.subject},
+                "detail": {"S": entry.detail},
+                "run_id": {"S": entry.run_id},
+                "first_seen": {"S": datetime.fromtimestamp(now, UTC).isoformat()},
+                "expires_at": {"N": str(now + KEPT_DAYS * 86_400)},
+            },
+            ConditionExpression="attribute_not_exists(entry)",
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return False
+    return True

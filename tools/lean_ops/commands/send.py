@@ -1,0 +1,194 @@
+"""``send``: simulated devices, or a person's own readings, into the source queue."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.errors import InvalidInput
+from lean_ops import readings, sender
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    TopicOption,
+    resolve,
+    stack_folder,
+)
+from lean_ops.console import progress, say, show_json, show_table
+from lean_ops.ledger import Ledger, LedgerRun
+from lean_ops.messages import Message
+from lean_ops.readings import BadRow, Preview, ReadingMapping
+from lean_ops.sender import SendPolicy, SendResult
+from lean_ops.simulator.history import History, Scenario
+from lean_ops.target import Target
+
+_SHOWN_BAD_ROWS = 10
+
+
+def send(
+    topic: TopicOption = "events",
+    events: Annotated[int, typer.Option(help="Simulated events to send.", min=1)] = 10_000,
+    seed: Annotated[int, typer.Option(help="Another seed gives other devices and faults.")] = 1,
+    days: Annotated[float, typer.Option(help="Days that the simulated history covers.", min=0.05)] = 30.0,
+    devices: Annotated[int, typer.Option(help="Simulated devices.", min=1)] = 500,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Send these readings instead: .csv, .tsv, .ndjson, .jsonl (also .gz) or .parquet."),
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="Column of the file that identifies a reading; several as a,b.")
+    ] = "",
+    time: Annotated[str, typer.Option(help="Column of the file with the time of a reading.")] = "",
+    time_format: Annotated[
+        str | None, typer.Option(help="Format of that time, as strptime; default: guessed.")
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Zone of times without an offset.")] = "UTC",
+    rename: Annotated[
+        list[str] | None, typer.Option(help="old=new; dots in the new name make nested objects.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
+    constant: Annotated[list[str] | None, typer.Option(help="name=value, added to every row.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events; send nothing.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was interrupted.")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(help="Messages a second at most.", min=0.1)] = None,
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Send events into the source queue: simulated devices, or the readings in a file of yours.
+
+    Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled.
+    Exit code 1 when rows of a file had to be left out.
+    """
+    ledger = Ledger(stack_folder(stack if env is Environment.LOCAL else env.value) / "ledger")
+    if file is None:
+        _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant)
+        scenario = Scenario(
+            events=events, seed=seed, end=datetime.now(UTC), days=days, devices=devices, topic=topic
+        )
+        if resume:
+            scenario = _unfinished_scenario(ledger)
+        if dry_run:
+            _show_messages(
+                [message for message, _ in zip(History(scenario), range(3), strict=False)], json=json
+            )
+            return
+        run = ledger.resume(scenario.description()) if resume else ledger.begin(scenario.description())
+        result = _send(History(scenario), scenario.events, run, resolve(env, stack, region), rate, quiet=json)
+        _report(result, [], json=json)
+        return
+
+    plan = ReadingMapping(
+        topic,
+        key=tuple(part.strip() for part in key.split(",")),
+        time=time,
+        timezone=timezone,
+        time_format=time_format,
+        rename=_pairs("rename", rename),
+        drop=frozenset(drop or ()),
+        constants=_pairs("constant", constant),
+    )
+    if dry_run:
+        _show_preview(readings.preview(file, plan), json=json)
+        return
+    source = plan.source(file)
+    run = ledger.resume(source) if resume else ledger.begin(source)
+    bad: list[BadRow] = []
+    events_of_file = readings.messages(file, plan, bad.append)
+    result = _send(events_of_file, None, run, resolve(env, stack, region), rate, quiet=json)
+    _report(result, bad, json=json)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _send(
+    messages: Iterable[Message],
+    total: int | None,
+    run: LedgerRun,
+    target: Target,
+    rate: float | None,
+    *,
+    quiet: bool,
+) -> SendResult:
+    with target.reached(), progress(quiet=quiet) as bar:
+        task = bar.add_task("sending", total=total)
+        return sender.send(
+            messages,
+            target.client("sqs"),
+            target.queue_url(target.source_queue),
+            run,
+            policy=SendPolicy(per_second=rate),
+            on_progress=lambda done: bar.update(task, completed=done.earlier + done.sent),
+        )
+
+
+def _report(result: SendResult, bad: list[BadRow], *, json: bool) -> None:
+    if json:
+        show_json({**asdict(result), "left_out": [asdict(row) for row in bad]})
+        return
+    pace = result.sent / result.seconds if result.seconds else 0.0
+    earlier = f" after {result.earlier:,} in an earlier run" if result.earlier else ""
+    say(f"{result.sent:,} messages sent{earlier} in {result.seconds:.1f} s ({pace:,.0f} a second).")
+    if bad:
+        say(f"{len(bad):,} rows were left out:")
+        show_table("", ["row", "why"], [[f"{row.number}", row.reason] for row in bad[:_SHOWN_BAD_ROWS]])
+
+
+def _show_preview(seen: Preview, *, json: bool) -> None:
+    if json:
+        show_json({**asdict(seen), "messages": [_fields(message) for message in seen.messages]})
+        return
+    show_table(
+        f"Columns of the first {seen.rows:,} rows",
+        ["column", "looks like", "filled", "distinct", "example"],
+        [[c.name, c.guess.value, c.filled, c.distinct, c.example] for c in seen.columns],
+    )
+    _show_messages(seen.messages, json=False)
+    for row in seen.bad_rows[:_SHOWN_BAD_ROWS]:
+        say(f"row {row.number} would be left out: {row.reason}")
+
+
+def _show_messages(messages: Iterable[Message], *, json: bool) -> None:
+    if json:
+        show_json([_fields(message) for message in messages])
+        return
+    say("The first events, as they would be sent:")
+    for message in messages:
+        say(message.body)
+
+
+def _fields(message: Message) -> dict[str, str | int]:
+    return {"topic": message.topic, "key": message.key, "body": message.body}
+
+
+def _unfinished_scenario(ledger: Ledger) -> Scenario:
+    """The newest simulated run that was not sent to its end; raises InvalidInput where there is none."""
+    for source in reversed(ledger.unfinished()):
+        if "seed" in source and "part" not in source:
+            return Scenario.from_description(source)
+    raise InvalidInput("--resume: expected a simulated run that was interrupted, found none; send without it")
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise InvalidInput(f"--{option}: expected name=value, found {text!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _no_file_options(**options: object) -> None:
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        raise InvalidInput(f"{', '.join(given)}: expected together with --file, found no file; name one")
