@@ -22,8 +22,7 @@ def test_new_rows_corrections_and_new_columns_arrive_in_one_snapshot(lake):
     assert snapshot.snapshot_id == second.snapshot_id
     assert snapshot.summary[SOURCE_SNAPSHOT_ID] == str(2**62 + 1)
     assert (snapshot.summary[RUN_ID], snapshot.summary[MERGE_SEQ]) == ("run-2", "2")
-    assert snapshot.summary["total-records"] == "4"
-    assert snapshot.summary["total-position-deletes"] == "1"
+    assert snapshot.summary["total-records"] == "3"
 
 
 def test_a_correction_that_changes_partition_leaves_its_old_partition(lake):
@@ -55,9 +54,10 @@ def test_an_empty_source_changes_nothing_in_an_empty_table(lake):
 
 
 def test_pyiceberg_and_duckdb_read_the_same_rows_after_deletes_on_deletes(lake):
-    lake.merge([lake.event(f"k{i}", f"m{i}", publish=i) for i in range(40)])
-    lake.merge([lake.event(f"k{i}", f"n{i}", publish=i + 1) for i in range(0, 40, 2)])
+    lake.merge([lake.event(f"k{i}", f"m{i}", publish=i % 2) for i in range(40)])
+    lake.merge([lake.event(f"k{i}", f"n{i}", publish=i % 2 + 1) for i in range(0, 40, 2)])
     lake.merge([lake.event(f"k{i}", f"o{i}", publish=i + 50) for i in range(0, 40, 3)])
+    assert int(lake.table.current_snapshot().summary["total-position-deletes"]) > 0
     rows = lake.rows()
     assert len(rows) == 40
     assert lake.duckdb_rows() == rows

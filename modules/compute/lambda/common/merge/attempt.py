@@ -1,14 +1,12 @@
 """One attempt: plan, locate, decide and write a merge on one snapshot of the table, without the commit."""
 
-import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
@@ -20,12 +18,14 @@ from common.merge.decide import Decision, History, decide
 from common.merge.livefiles import LiveFile, LiveFiles, live_files
 from common.merge.locate import StoredRows, locate
 from common.merge.outcome import MergeOutcome
-from common.merge.partitions import PartitionRows, partition_rows, source_columns
-from common.merge.positions import Positions, write_deletes
+from common.merge.partitions import SourceRows, partition_rows, source_columns
+from common.merge.positions import ExistingDeletes, Positions, write_deletes
+from common.merge.reading import StoredFile
 from common.merge.snapshot import Change
 from common.merge.source import conform, unknown_columns
 from common.merge.staging import StagedSource
 from common.merge.target import Target
+from common.merge.tiers import FileState, files_to_rewrite
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,14 @@ class Attempt:
         self._target = target.with_columns(
             unknown_columns(request.source.columns, target, evolve=request.evolve)
         )
-        self._live = live_files(target.table, pool)
+        self.live: LiveFiles = live_files(target.table, pool)
+        self._by_partition: dict[Record, list[LiveFile]] = defaultdict(list)
+        for file in self.live.files:
+            self._by_partition[file.file.partition].append(file)
+        self._deletes = ExistingDeletes(target.table.io, pool)
+        self._deleted: dict[str, Positions] = {}
         self._added: list[DataFile] = []
-        self._delete: dict[str, list[Positions]] = defaultdict(list)
+        self._removed: set[str] = set()
         self._merge_seq = target.previous_merge_seq + 1
         self.written: list[str] = []
         self.outcome = MergeOutcome(
@@ -62,19 +67,15 @@ class Attempt:
             rows_read=request.source.rows,
         )
 
-    @property
-    def live(self) -> LiveFiles:
-        """The files of the snapshot this attempt is planned on."""
-        return self._live
-
     def run(self) -> Change | None:
         """Write the files of the merge; gives the change to commit, or None where nothing changes."""
         for shard in self._request.source.shards():
             self._merge_shard(shard)
-        self._write_deletes()
         if not self._added:
             return None
+        self._write_deletes()
         deletes = [f for f in self._added if f.content == DataFileContent.POSITION_DELETES]
+        rewritten = self._removed & {f.path for f in self.live.files}
         self.outcome = replace(
             self.outcome,
             committed=True,
@@ -82,14 +83,16 @@ class Attempt:
             new_columns=self._target.added,
             data_files=len(self._added) - len(deletes),
             delete_files=len(deletes),
+            rewritten_files=len(rewritten),
             bytes_written=sum(f.file_size_in_bytes for f in self._added),
         )
         carried = {MERGE_SEQ: str(self._merge_seq)}
         if self._request.checkpoint is not None:
             carried |= self._request.checkpoint.summary()
         return Change(
-            operation=Operation.OVERWRITE if deletes else Operation.APPEND,
+            operation=Operation.OVERWRITE if deletes or self._removed else Operation.APPEND,
             added=self._added,
+            removed=frozenset(self._removed),
             schema=self._target.schema if self._target.added else None,
             properties=carried,
             summary={
@@ -103,18 +106,17 @@ class Attempt:
     def _merge_shard(self, shard: pa.Table) -> None:
         rule = self._request.rule
         winners = choose_winners(shard.select(list(rule.columns)), rule)
-        keys = shard[rule.key].take(winners.rows).combine_chunks().cast(pa.string())
-        stored = locate(self._target, rule, self._live.files, keys, self._pool)
+        wanted = conform(shard.select([rule.key, rule.order[0]]).take(winners.rows), self._target, 0)
+        stored = locate(self._target, rule, self.live.files, wanted, deletes=self._deletes, pool=self._pool)
         decision = decide(shard, winners, stored, rule, self._request.history)
-        self._write_rows(shard, decision.write)
+        sources = [(shard, decision.write)]
         if decision.recovered is not None:
-            recovered = decision.recovered
-            new = unknown_columns(recovered.schema, self._target, evolve=self._request.evolve)
-            self._target = self._target.with_columns(
-                (*self._target.added, *(c for c in new if c not in self._target.added))
-            )
-            self._write_rows(recovered, np.arange(recovered.num_rows, dtype=np.int64))
-        self._collect_deletes(stored, decision)
+            sources.append((decision.recovered, np.arange(decision.recovered.num_rows, dtype=np.int64)))
+            self._add_columns(decision.recovered.schema)
+        deleted = _positions_by_file(stored, decision)
+        self._write_partitions(sources, deleted)
+        for path, positions in deleted.items():
+            self._deleted[path] = np.union1d(self._deleted.get(path, positions), positions)
         self.outcome = replace(
             self.outcome,
             duplicate_messages=self.outcome.duplicate_messages + winners.duplicate_messages,
@@ -124,58 +126,122 @@ class Attempt:
             unchanged=self.outcome.unchanged + decision.unchanged,
         )
 
-    def _write_rows(self, shard: pa.Table, rows: np.ndarray) -> None:
-        """Write the given rows of ``shard``: one file a partition, sorted by key."""
-        names = [
-            c for c in (self._request.rule.key, *source_columns(self._target)) if c in shard.schema.names
-        ]
-        layout = conform(shard.select(list(dict.fromkeys(names))).take(rows), self._target, self._merge_seq)
+    def _add_columns(self, schema: pa.Schema) -> None:
+        """Rows read again from the history may have columns that this batch does not have."""
+        known = self._target.added
+        new = unknown_columns(schema, self._target, evolve=self._request.evolve)
+        self._target = self._target.with_columns((*known, *(c for c in new if c not in known)))
+
+    def _write_partitions(
+        self, sources: list[tuple[pa.Table, np.ndarray]], deleted: Mapping[str, Positions]
+    ) -> None:
+        """Write new rows partition by partition, together with the files that are rewritten for them."""
+        parts: dict[Record, list[SourceRows]] = defaultdict(list)
+        for table, rows in sources:
+            names = {self._request.rule.key, *source_columns(self._target)} & set(table.schema.names)
+            layout = conform(table.select(sorted(names)).take(rows), self._target, self._merge_seq)
+            for partition, places in partition_rows(self._target, layout):
+                parts[partition].append(SourceRows(table, rows[places]))
+        rewrites = {} if self._request.source.spilled else self._plan_rewrites(parts, deleted)
+        self._deletes.load(f for files in rewrites.values() for f in files)
         writer = DataFileWriter(self._target)
-        keys = layout[self._request.rule.key]
+        partitions = dict.fromkeys((*parts, *rewrites))
+        jobs = [(p, parts.get(p, []), rewrites.get(p, [])) for p in partitions]
+        for written in self._pool.map(lambda job: self._write_partition(writer, deleted, *job), jobs):
+            self._added += written
+        self._removed |= {f.path for files in rewrites.values() for f in files}
 
-        def write(part: PartitionRows) -> DataFile:
-            order = pc.sort_indices(keys.take(part.rows)).to_numpy()
-            chosen = shard.take(rows[part.rows[order]])
-            path = self._data_path(part.directory, "parquet")
-            return writer.write(path, part.partition, [conform(chosen, self._target, self._merge_seq)])
+    def _plan_rewrites(
+        self, parts: Mapping[Record, list[SourceRows]], deleted: Mapping[str, Positions]
+    ) -> dict[Record, list[LiveFile]]:
+        """Files to rewrite, by partition. A spilled source rewrites none: a later shard may need them."""
+        touched = {f.file.partition for f in self.live.files if f.path in deleted} | parts.keys()
+        candidates = [f for partition in touched for f in self._by_partition.get(partition, [])]
+        self._deletes.load(f for f in candidates if f.path in deleted)
+        plan = {}
+        for partition in touched:
+            files = self._by_partition.get(partition, [])
+            chosen = files_to_rewrite(
+                [self._state(f, deleted) for f in files],
+                sum(len(s.rows) for s in parts.get(partition, [])),
+            )
+            if chosen:
+                plan[partition] = [f for f in files if f.path in chosen]
+        return plan
 
-        self._added += self._pool.map(write, partition_rows(self._target, layout))
+    def _state(self, file: LiveFile, deleted: Mapping[str, Positions]) -> FileState:
+        new = deleted.get(file.path)
+        gone = 0 if new is None else len(np.union1d(self._deletes.of(file), new))
+        return FileState(file.path, file.file.file_size_in_bytes, file.file.record_count, gone)
 
-    def _collect_deletes(self, stored: StoredRows, decision: Decision) -> None:
-        for number in np.unique(stored.file_of[decision.delete]):
-            rows = decision.delete[stored.file_of[decision.delete] == number]
-            self._delete[stored.files[number].path].append(stored.positions[rows])
+    def _write_partition(
+        self,
+        writer: DataFileWriter,
+        deleted: Mapping[str, Positions],
+        partition: Record,
+        sources: Iterable[SourceRows],
+        rewritten: Iterable[LiveFile],
+    ) -> list[DataFile]:
+        """The rows of one partition, sorted by key, in one file (more where it would be too large)."""
+        key = self._request.rule.key
+        pieces = [conform(s.sorted_by(key), self._target, self._merge_seq) for s in sources]
+        for file in rewritten:
+            gone = self._deletes.of(file)
+            new = deleted.get(file.path)
+            gone = gone if new is None else np.union1d(gone, new)
+            if len(gone) < file.file.record_count:
+                with StoredFile(self._target, file) as stored:
+                    pieces.append(conform(stored.live_rows(gone), self._target, None))
+        if not pieces:
+            return []
+        rows = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(key)
+        return writer.write_partition(partition, rows, self._new_path)
 
     def _write_deletes(self) -> None:
-        """One position-delete file a partition."""
+        """One position-delete file a partition: its new deletes and those it had, replacing the old files."""
         partitions: dict[Record, dict[str, Positions]] = defaultdict(dict)
-        files: dict[str, LiveFile] = {f.path: f for f in self._live.files}
-        for path, parts in self._delete.items():
-            partitions[files[path].file.partition][path] = np.unique(np.concatenate(parts))
-        spec, schema = self._target.table.spec(), self._target.schema
-
-        def write(item: tuple[Record, dict[str, Positions]]) -> DataFile:
-            directory = spec.partition_to_path(item[0], schema) if spec.fields else ""
-            return write_deletes(self._target, self._data_path(directory, "deletes.parquet"), *item)
-
-        self._added += self._pool.map(write, partitions.items())
-
-    def _data_path(self, directory: str, ending: str) -> str:
-        name = f"{uuid.uuid4()}.{ending}"
-        path = self._target.table.location_provider().new_data_location(
-            f"{directory}/{name}" if directory else name
+        files = {f.path: f for f in self.live.files}
+        for path, positions in self._deleted.items():
+            if path not in self._removed:
+                partitions[files[path].file.partition][path] = positions
+        kept = [f for p in partitions for f in self._by_partition[p] if f.path not in self._removed]
+        self._deletes.load(kept)
+        for file in kept:
+            rows = partitions[file.file.partition]
+            known = self._deletes.of(file)
+            if len(known):
+                rows[file.path] = np.union1d(rows.get(file.path, known), known)
+            self._removed |= {d.data_file.file_path for d in file.deletes}
+        self._removed |= self._dangling()
+        self._added += self._pool.map(
+            lambda item: write_deletes(
+                self._target, self._new_path(self._target.directory(item[0]), "deletes.parquet"), *item
+            ),
+            partitions.items(),
         )
+
+    def _dangling(self) -> set[str]:
+        """Delete files that apply only to data files that this merge removes."""
+        needed = {
+            d.data_file.file_path for f in self.live.files if f.path not in self._removed for d in f.deletes
+        }
+        removed = [f for f in self.live.files if f.path in self._removed]
+        return {d.data_file.file_path for f in removed for d in f.deletes} - needed
+
+    def _new_path(self, directory: str, ending: str) -> str:
+        path = self._target.new_path(directory, ending)
         self.written.append(path)
         return path
 
     def _counts(self) -> dict[str, str]:
         """The row counts, for the snapshot summary."""
-        outcome = self.outcome
-        return {
-            "lean-ops.rows-read": str(outcome.rows_read),
-            "lean-ops.duplicate-messages": str(outcome.duplicate_messages),
-            "lean-ops.superseded": str(outcome.superseded),
-            "lean-ops.inserted": str(outcome.inserted),
-            "lean-ops.updated": str(outcome.updated),
-            "lean-ops.unchanged": str(outcome.unchanged),
-        }
+        names = ("rows_read", "duplicate_messages", "superseded", "inserted", "updated", "unchanged")
+        return {f"lean-ops.{name.replace('_', '-')}": str(getattr(self.outcome, name)) for name in names}
+
+
+def _positions_by_file(stored: StoredRows, decision: Decision) -> dict[str, Positions]:
+    file_of = stored.file_of[decision.delete]
+    return {
+        stored.files[number].path: np.sort(stored.positions[decision.delete[file_of == number]])
+        for number in np.unique(file_of)
+    }

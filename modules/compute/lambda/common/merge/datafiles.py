@@ -4,7 +4,7 @@ pyiceberg writes no Bloom filters (it warns "not implemented" on their table pro
 files are written with pyarrow here, after the same table properties that other engines read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +25,14 @@ _BLOOM_FPP = "write.parquet.bloom-filter-fpp.column."
 _DEFAULT_FPP = "0.01"
 _CODEC = "write.parquet.compression-codec"
 _DEFAULT_CODEC = "zstd"
+_TARGET_SIZE = "write.target-file-size-bytes"
+_DEFAULT_TARGET_SIZE = 512 * 2**20
+
+
+ROW_GROUP_ROWS = 128 * 1024
+"""Rows of a row group: bounds what reading one column of a few rows costs."""
+
+_SHRINKAGE = 3  # Arrow bytes a Parquet byte: measured on text-heavy rows, docs/benchmarks.md
 
 
 class DataFileWriter:
@@ -35,23 +43,36 @@ class DataFileWriter:
         self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
         self._paths_to_ids = parquet_path_to_id_mapping(target.schema)
         self._codec: Any = target.properties.get(_CODEC, _DEFAULT_CODEC)
+        self._target_size = int(target.properties.get(_TARGET_SIZE, _DEFAULT_TARGET_SIZE))
         self._bloom = bloom_filter_columns(target.properties, target.arrow_schema.names)
 
-    def write(self, path: str, partition: Record, rows: Sequence[pa.Table]) -> DataFile:
-        """Write ``rows`` (tables with the target's Arrow schema, in file order) to ``path``."""
-        count = sum(r.num_rows for r in rows)
+    def write_partition(
+        self, partition: Record, rows: pa.Table, new_path: Callable[[str, str], str]
+    ) -> list[DataFile]:
+        """Write the rows of one partition, in the order given: one file, or several of the target size.
+
+        ``new_path(directory, ending)`` names each file.
+        """
+        directory = self._target.directory(partition)
+        per_file = rows_per_file(rows.nbytes, rows.num_rows, self._target_size)
+        return [
+            self.write(new_path(directory, "parquet"), partition, rows.slice(first, per_file))
+            for first in range(0, rows.num_rows, per_file)
+        ]
+
+    def write(self, path: str, partition: Record, rows: pa.Table) -> DataFile:
+        """Write ``rows``, which have the target's Arrow schema, to ``path``."""
         with open_output(self._target.table.io, path) as stream:
             with pq.ParquetWriter(
                 stream,
                 self._target.arrow_schema,
                 compression=self._codec,
-                bloom_filter_options={c: {"ndv": count, "fpp": fpp} for c, fpp in self._bloom.items()}
+                bloom_filter_options={c: {"ndv": rows.num_rows, "fpp": fpp} for c, fpp in self._bloom.items()}
                 or None,
                 write_page_index=True,
                 store_schema=False,
             ) as writer:
-                for table in rows:
-                    writer.write_table(table)
+                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
             size = stream.tell()
         statistics = data_file_statistics_from_parquet_metadata(
             parquet_metadata=writer.writer.metadata,
@@ -70,6 +91,11 @@ class DataFileWriter:
             key_metadata=None,
             **_statistics(statistics),
         )
+
+
+def rows_per_file(arrow_bytes: int, rows: int, target_size: int) -> int:
+    """How many rows of this width make a Parquet file of about ``target_size`` bytes, at least one."""
+    return max(1, target_size * _SHRINKAGE * max(rows, 1) // max(arrow_bytes, 1))
 
 
 def bloom_filter_columns(properties: Mapping[str, str], columns: Sequence[str]) -> dict[str, float]:

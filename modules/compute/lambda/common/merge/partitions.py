@@ -6,47 +6,48 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.typedef import Record
 
 from common.arrowtypes import Array, Scalar
 from common.merge.target import Target
 
+Places = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
-class PartitionRows:
-    """Rows of one partition: positions in the table that was partitioned."""
+class SourceRows:
+    """Some rows of a table, by place."""
 
-    partition: Record
-    directory: str
-    rows: npt.NDArray[np.int64]
+    table: pa.Table
+    rows: Places
+
+    def sorted_by(self, column: str) -> pa.Table:
+        """These rows in ascending order of one column."""
+        order = pc.sort_indices(self.table[column].take(self.rows))
+        return self.table.take(self.rows[order.to_numpy()])
 
 
-def partition_rows(target: Target, table: pa.Table) -> Iterator[PartitionRows]:
+def partition_rows(target: Target, table: pa.Table) -> Iterator[tuple[Record, Places]]:
     """Group the rows of ``table`` by the target's partition spec; within a partition their order stays.
 
-    ``table`` needs the source columns of the spec. An unpartitioned target is one partition.
+    ``table`` has the target's columns. An unpartitioned target is one partition.
     """
-    spec = target.table.spec()
     values: list[Array] = []
     group = np.zeros(table.num_rows, dtype=np.int64)
-    for field in spec.fields:
+    for field in target.table.spec().fields:
         source = target.schema.find_field(field.source_id)
         column = table[source.name].combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         transformed = field.transform.pyarrow_transform(source.field_type)(column)
         encoded = transformed.dictionary_encode(null_encoding="encode")
         values.append(transformed)
-        _, group = np.unique(
-            group * len(encoded.dictionary) + encoded.indices.to_numpy(), return_inverse=True
-        )
+        codes = group * len(encoded.dictionary) + encoded.indices.to_numpy()
+        _, group = np.unique(codes, return_inverse=True)
     if not table.num_rows:
         return
     order = np.argsort(group, kind="stable")
-    bounds = np.flatnonzero(np.diff(group[order])) + 1
-    for rows in np.split(order, bounds):
-        partition = Record(*(_literal(column[int(rows[0])]) for column in values))
-        directory = spec.partition_to_path(partition, target.schema) if spec.fields else ""
-        yield PartitionRows(partition, directory, rows)
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        yield Record(*(_literal(column[int(rows[0])]) for column in values)), rows
 
 
 def source_columns(target: Target) -> tuple[str, ...]:
@@ -57,6 +58,6 @@ def source_columns(target: Target) -> tuple[str, ...]:
 
 def _literal(value: Scalar) -> object:
     """A partition value the way manifests store it: dates as days since 1970-01-01."""
-    if pa.types.is_date(value.type) or pa.types.is_timestamp(value.type):
-        return value.cast(pa.int32() if pa.types.is_date32(value.type) else pa.int64()).as_py()
+    if pa.types.is_date(value.type):
+        return value.cast(pa.int32()).as_py()
     return value.as_py()

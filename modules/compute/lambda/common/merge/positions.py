@@ -23,18 +23,37 @@ _FIELDS: list[Field] = [
     pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(PATH_FIELD_ID)}),
     pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POSITION_FIELD_ID)}),
 ]
+_NONE: Positions = np.zeros(0, dtype=np.int64)
 
 
-def deleted_positions(io: FileIO, files: Iterable[LiveFile], pool: Executor) -> dict[str, Positions]:
-    """Rows of ``files`` that are already deleted, by data file path; files without deletes are left out."""
-    wanted = {f.path for f in files if f.deletes}
-    paths = sorted({d.data_file.file_path for f in files for d in f.deletes})
-    found: dict[str, list[Positions]] = {}
-    for table in pool.map(lambda path: _read(io, path), paths):
-        for path, positions in _by_path(table):
-            if path in wanted:
-                found.setdefault(path, []).append(positions)
-    return {path: np.unique(np.concatenate(parts)) for path, parts in found.items()}
+class ExistingDeletes:
+    """The position deletes of a snapshot, each delete file read once and only when asked for."""
+
+    def __init__(self, io: FileIO, pool: Executor) -> None:
+        self._io = io
+        self._pool = pool
+        self._read: dict[str, dict[str, Positions]] = {}
+
+    def load(self, files: Iterable[LiveFile]) -> None:
+        """Read the delete files that apply to ``files``, many at once."""
+        wanted = {d.data_file.file_path for f in files for d in f.deletes}
+        missing = sorted(wanted - self._read.keys())
+        for path, rows in zip(missing, self._pool.map(self._rows, missing), strict=True):
+            self._read[path] = rows
+
+    def of(self, file: LiveFile) -> Positions:
+        """Deleted rows of a data file, after ``load``; empty where it has none."""
+        found = [self._read[d.data_file.file_path].get(file.path, _NONE) for d in file.deletes]
+        return np.unique(np.concatenate(found)) if found else _NONE
+
+    def _rows(self, path: str) -> dict[str, Positions]:
+        with open_input(self._io, path) as stream:
+            table = pq.read_table(stream, columns=["file_path", "pos"], use_threads=False)
+        paths = table["file_path"].to_numpy()
+        positions = table["pos"].to_numpy()
+        order = np.argsort(paths, kind="stable")
+        groups = np.split(order, np.flatnonzero(paths[order][1:] != paths[order][:-1]) + 1)
+        return {paths[group[0]]: positions[group] for group in groups if len(group)}
 
 
 def write_deletes(target: Target, path: str, partition: Record, rows: Mapping[str, Positions]) -> DataFile:
@@ -64,17 +83,3 @@ def write_deletes(target: Target, path: str, partition: Record, rows: Mapping[st
         equality_ids=None,
         key_metadata=None,
     )
-
-
-def _read(io: FileIO, path: str) -> pa.Table:
-    with open_input(io, path) as stream:
-        return pq.read_table(stream, columns=["file_path", "pos"], use_threads=False)
-
-
-def _by_path(table: pa.Table) -> Iterable[tuple[str, Positions]]:
-    paths = table["file_path"].to_numpy()
-    positions = table["pos"].to_numpy()
-    order = np.argsort(paths, kind="stable")
-    for group in np.split(order, np.flatnonzero(paths[order][1:] != paths[order][:-1]) + 1):
-        if len(group):
-            yield paths[group[0]], positions[group]

@@ -70,14 +70,14 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
     return unknown
 
 
-def conform(rows: pa.Table, target: Target, merge_seq: int) -> pa.Table:
-    """``rows`` with exactly the target's columns and types: missing ones null, ``_merge_seq`` set.
+def conform(rows: pa.Table, target: Target, merge_seq: int | None) -> pa.Table:
+    """``rows`` with exactly the target's columns and types: missing ones null, ``_merge_seq`` set or kept.
 
     Raises InvalidInput where a column cannot be cast without loss, or has nulls that the table forbids.
     """
     columns: list[Array | Column] = []
     for field in target.arrow_schema:
-        if field.name == MERGE_SEQ_COLUMN:
+        if field.name == MERGE_SEQ_COLUMN and merge_seq is not None:
             columns.append(pa.repeat(pa.scalar(merge_seq, field.type), rows.num_rows))
         elif field.name in rows.schema.names:
             columns.append(_cast(rows[field.name], field, target))

@@ -1,5 +1,6 @@
 """The table that is merged into, checked before anything is read or written."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,8 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import BucketTransform, IdentityTransform, TimeTransform, TruncateTransform
-from pyiceberg.types import IcebergType, NestedField, StringType
+from pyiceberg.typedef import Record
+from pyiceberg.types import NestedField, StringType
 
 from common.arrowtypes import Field
 from common.checkpoints import MERGE_SEQ
@@ -115,13 +117,19 @@ class Target:
         stored = [self.properties.get(MERGE_SEQ), summary.get(MERGE_SEQ) if summary is not None else None]
         return max((int(value) for value in stored if value is not None), default=0)
 
+    def directory(self, partition: Record) -> str:
+        """Path of a partition below the table's data location; empty for an unpartitioned table."""
+        spec = self.table.spec()
+        return spec.partition_to_path(partition, self.schema) if spec.fields else ""
+
+    def new_path(self, directory: str, ending: str) -> str:
+        """A fresh location for a data or delete file of a partition's directory."""
+        name = f"{uuid.uuid4()}.{ending}"
+        return self.table.location_provider().new_data_location(f"{directory}/{name}" if directory else name)
+
     def field_id(self, column: str) -> int:
         """Field id of a column."""
         return self.schema.find_field(column).field_id
-
-    def type_of(self, column: str) -> IcebergType:
-        """Iceberg type of a column."""
-        return self.schema.find_field(column).field_type
 
     def key_bucket(self, rule: MergeRule) -> tuple[int, BucketTransform[str]] | None:
         """Position in the partition record and transform of the bucket field on the key, if there is one."""

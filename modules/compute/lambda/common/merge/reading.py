@@ -1,0 +1,85 @@
+"""Reading a table's own data files: columns by field id, as the table's current schema has them."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.errors import TableMismatch
+from common.merge.livefiles import LiveFile
+from common.merge.streams import open_input
+from common.merge.target import Target
+
+_FIELD_ID = b"PARQUET:field_id"
+
+
+class StoredFile:
+    """One data file, open for reading. Used as a context."""
+
+    def __init__(self, target: Target, file: LiveFile) -> None:
+        self._target = target
+        self._path = file.path
+        self._stream = open_input(target.table.io, file.path)
+        self._parquet = pq.ParquetFile(self._stream, pre_buffer=True)
+        self._names = _names_by_id(target, self._parquet.schema_arrow)
+        ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
+        self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stream.close()
+
+    def column(self, name: str) -> pa.Table:
+        """One whole column, as a table of one column with the target's type."""
+        return self._typed(self._parquet.read([self._required(name)], use_threads=False), [name])
+
+    def rows(self, names: Sequence[str], positions: npt.NDArray[np.int64]) -> pa.Table:
+        """Columns at ascending ``positions``, reading only the row groups they are in."""
+        group_of = np.searchsorted(self._ends, positions, side="right")
+        groups = np.unique(group_of)
+        starts = np.append(0, self._ends[:-1])
+        lengths = (self._ends - starts)[groups]
+        moved = np.append(0, np.cumsum(lengths)[:-1]) - starts[groups]
+        within = positions + moved[np.searchsorted(groups, group_of)]
+        columns = [self._required(name) for name in names]
+        found = self._parquet.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
+        return self._typed(found, names).take(within)
+
+    def live_rows(self, deleted: npt.NDArray[np.int64]) -> pa.Table:
+        """All columns of the target that the file has, without the rows at ``deleted``."""
+        names = [f.name for f in self._target.schema.fields if f.field_id in self._names]
+        found = self._parquet.read([self._required(n) for n in names], use_threads=False)
+        table = self._typed(found, names)
+        keep = np.ones(table.num_rows, bool)
+        keep[deleted] = False
+        return table.filter(keep) if len(deleted) else table
+
+    def _groups(self) -> range:
+        return range(self._parquet.num_row_groups)
+
+    def _required(self, name: str) -> str:
+        """The name that a column of the target has in this file."""
+        found = self._names.get(self._target.field_id(name))
+        if found is None:
+            raise TableMismatch(
+                f"table {self._target.name}: expected column {name} in every data file, found none in "
+                f"{self._path}; rewrite that file's partition, then run again"
+            )
+        return found
+
+    def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        """The columns with the names and types of the target; older files may have narrower ones."""
+        fields = [self._target.arrow_schema.field(name).remove_metadata() for name in names]
+        columns = [table[self._required(n)].cast(f.type) for n, f in zip(names, fields, strict=True)]
+        return pa.table(columns, schema=pa.schema([f.with_nullable(nullable=True) for f in fields]))
+
+
+def _names_by_id(target: Target, schema: pa.Schema) -> dict[int, str]:
+    """Field id → column name in a file; files without ids are read by name, as they were written elsewhere."""
+    by_id = {int(f.metadata[_FIELD_ID]): f.name for f in schema if f.metadata and _FIELD_ID in f.metadata}
+    return by_id or {f.field_id: f.name for f in target.schema.fields if f.name in schema.names}

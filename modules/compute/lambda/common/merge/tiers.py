@@ -1,0 +1,54 @@
+"""Which files of a partition a write takes with it, so that files and deletes do not pile up.
+
+Counted in rows, as in a binary counter: a write takes along the small files that together are no larger than
+what is being written anyway. A row is then rewritten about log2(n) times in n merges, and a partition that
+gets rows in every merge holds about log2(n) files. Files in which most rows are deleted are taken too:
+from then on every reader skips more rows than it keeps. Thresholds: docs/adr/0002-merge-on-read-engine.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FILES_LEFT_ALONE = 4
+"""A partition with fewer files is not tidied: reading it costs little, writing it again costs more."""
+
+DELETED_SHARE = 0.5
+"""From this share of deleted rows on, a file is rewritten."""
+
+LARGEST_REWRITE_BYTES = 32 * 2**20
+"""Larger files are left to maintenance: a merge stays bounded in time and memory."""
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A live data file as it would be after the merge; ``deleted`` counts rows, new deletes included."""
+
+    path: str
+    size: int
+    rows: int
+    deleted: int
+
+    @property
+    def live(self) -> int:
+        """Rows that are left."""
+        return self.rows - self.deleted
+
+
+def files_to_rewrite(files: Sequence[FileState], new_rows: int) -> frozenset[str]:
+    """Paths of the files of one partition that a merge which adds ``new_rows`` to it rewrites.
+
+    A file without any row left is always among them; it is dropped without being read.
+    """
+    taken = {f.path for f in files if f.live == 0}
+    small = [f for f in files if f.live > 0 and f.size <= LARGEST_REWRITE_BYTES]
+    worn = [f for f in small if f.deleted >= DELETED_SHARE * f.rows]
+    taken |= {f.path for f in worn}
+    written = new_rows + sum(f.live for f in worn)
+    remaining = sorted((f for f in small if f.path not in taken), key=lambda f: f.live)
+    if written and len(files) - len(taken) >= FILES_LEFT_ALONE:
+        for file in remaining:
+            if file.live > written:
+                break
+            taken.add(file.path)
+            written += file.live
+    return frozenset(taken)
