@@ -1,11 +1,14 @@
 """Starting, stopping and finding a local stack; each test has a stack of its own."""
 
+import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +132,50 @@ def test_killing_the_starter_in_the_middle_of_up_leaves_no_process(folder: Path,
     starter.wait()
     if record.load(folder) is None:
         _await_no_children(folder, within_s=5)
+
+
+def test_ctrl_c_in_the_middle_of_up_leaves_no_process(folder: Path) -> None:
+    script = (
+        f"from pathlib import Path; from lean_ops.local.stack import Stack; Stack(Path({str(folder)!r})).up()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as starter:
+        deadline = time.monotonic() + 10
+        while not _children_of(folder) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        starter.send_signal(signal.SIGINT)
+        assert starter.stderr is not None
+        assert b"KeyboardInterrupt" in starter.stderr.read()
+    _await_no_children(folder, within_s=5)
+
+
+def test_down_ends_a_function_in_the_middle_of_an_invocation(folder: Path) -> None:
+    stack = Stack(folder, tied_to_parent=True)
+    stack.up()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("index.py", "import time\ndef handler(event, context): time.sleep(60)\n")
+    client = Target.local(folder).client("lambda")
+    client.create_function(
+        FunctionName="sleeping",
+        Role="arn:aws:iam::000000000000:role/local",
+        Runtime="python3.11",
+        Handler="index.handler",
+        Code={"ZipFile": archive.getvalue()},
+        Timeout=90,
+    )
+    client.invoke(FunctionName="sleeping", InvocationType="Event")
+    deadline = time.monotonic() + 10
+    while len(_children_of(folder)) < 3:
+        assert time.monotonic() < deadline, "the function did not start"
+        time.sleep(0.05)
+    stack.down()
+    assert _children_of(folder) == []
+
+
+def test_removing_the_folder_ends_the_processes(folder: Path) -> None:
+    Stack(folder).up()
+    shutil.rmtree(folder)
+    _await_no_children(folder, within_s=10)
 
 
 def test_a_tied_stack_ends_with_its_parent(folder: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
@@ -173,8 +174,10 @@ class Target:
         """What a command tries to reach, for messages."""
         if self.is_local:
             return f"local stack at {self.endpoints['']}"
+        # Not from the session: a profile that does not exist is one of the things this has to describe.
+        region = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         return (
-            f"environment {self.name_prefix} on AWS, region {self.session.region_name or 'not set'}, "
+            f"environment {self.name_prefix} on AWS, region {region or 'of the profile'}, "
             f"profile {os.environ.get('AWS_PROFILE', 'default')}"
         )
 
@@ -182,8 +185,13 @@ class Target:
     def session(self) -> boto3.Session:
         """The boto3 session: a fixed credential for the emulator, the person's own for AWS."""
         if self.is_local:
+            # Whatever AWS_PROFILE says, even a profile that does not exist, has no part in this.
+            no_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
             return boto3.Session(
-                aws_access_key_id=CREDENTIAL, aws_secret_access_key=CREDENTIAL, region_name=self.region
+                aws_access_key_id=CREDENTIAL,
+                aws_secret_access_key=CREDENTIAL,
+                region_name=self.region,
+                botocore_session=no_profile,
             )
         return boto3.Session(region_name=self.region)
 

@@ -1,0 +1,53 @@
+import pytest
+
+from lean_ops.target import Target, TargetUnreachable
+
+
+def test_every_name_starts_with_project_and_environment() -> None:
+    target = Target("dev", project="fleet", region="eu-west-1")
+    assert target.source_queue == "fleet-dev-source"
+    assert target.dead_letter_queue == "fleet-dev-dlq"
+    assert target.lake_bucket == "fleet-dev-lake"
+    assert target.state_machine == "fleet-dev-pipeline"
+    assert target.function("sqs_processor") == "fleet-dev-sqs-processor"
+    assert target.checkpoints_table == "fleet-dev-checkpoints"
+    assert target.drift_log_table == "fleet-dev-drift-log"
+    assert target.pii_key_secret == "fleet-dev-pii-key"  # noqa: S105 - a name, not a secret
+
+
+def test_the_database_has_no_hyphen() -> None:
+    assert Target("dev").database == "lean_ops_dev"
+
+
+def test_tables_and_streams_are_named_as_the_functions_name_them() -> None:
+    settings = Target("dev", topics=("events", "air_quality")).settings
+    assert settings.table("raw", "air_quality") == "lean_ops_dev.raw_air_quality"
+    assert settings.delivery_stream("air_quality") == "lean-ops-dev-air-quality"
+
+
+def test_a_local_client_ignores_the_persons_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://elsewhere.invalid")
+    endpoints = {"": "http://127.0.0.1:1", "firehose": "http://127.0.0.1:2"}
+    target = Target("local", region="eu-west-1", endpoints=endpoints)
+    assert target.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
+    assert target.client("firehose").meta.endpoint_url == "http://127.0.0.1:2"
+    assert target.state_machine_arn == (
+        "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-local-pipeline"
+    )
+
+
+def test_a_profile_that_does_not_exist_is_unreachable_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
+    target = Target.aws("dev", region="eu-west-1")
+    with pytest.raises(TargetUnreachable, match=r"lean-ops-dev on AWS.*does-not-exist"), target.reached():
+        target.client("sqs")
+
+
+def test_missing_credentials_are_unreachable_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    target = Target.aws("dev", region="eu-west-1")
+    expected = r"environment lean-ops-dev on AWS, region eu-west-1, profile default: .*NoCredentialsError"
+    with pytest.raises(TargetUnreachable, match=expected), target.reached():
+        target.queue_url(target.source_queue)
