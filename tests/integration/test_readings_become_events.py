@@ -187,6 +187,21 @@ def test_broken_lines_of_ndjson_are_named_and_left_out(write: Write) -> None:
     assert [row.number for row in bad] == [2, 3, 4, 5]
 
 
+def test_a_cell_beyond_what_csv_readers_take_costs_its_line_only(write: Write) -> None:
+    path = write("r.csv", f"device,at\n{'x' * 200_000},2026-01-01\nb,2026-01-01\n")
+    sent, bad = read(path)
+    assert [m.key for m in sent] == ["b:2026-01-01"]
+    assert [row.number for row in bad] == [2]
+    assert "field larger than field limit" in bad[0].reason
+
+
+def test_a_row_too_large_for_the_pipeline_is_named_and_left_out(write: Write) -> None:
+    path = write("r.ndjson", f'{{"device":"a","at":"2026-01-01","note":"{"x" * 1_030_000}"}}\n')
+    sent, bad = read(path)
+    assert sent == []
+    assert bad[0].reason.startswith("TOO_LARGE")
+
+
 def test_columns_that_claim_one_place_are_named(write: Write) -> None:
     path = write("r.csv", "device,at,a,a.b\nx,2026-01-01,1,2\n")
     _, bad = read(path)

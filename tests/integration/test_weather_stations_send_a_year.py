@@ -2,10 +2,12 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from importlib.metadata import Distribution, PackageNotFoundError
 
 import msgspec
 import pytest
 
+from common.errors import InvalidInput
 from common.events import EventParser
 from lean_ops.messages import Message
 from lean_ops.readings import STATIONS, weather_station_readings
@@ -42,3 +44,12 @@ def test_temperatures_keep_their_text_and_times_their_year(readings: list[Messag
 def test_the_files_can_be_given_to_the_command_line() -> None:
     for station in STATIONS:
         assert station.csv.read_text().splitlines()[0].count(",") == 1
+
+
+def test_without_the_package_the_way_to_install_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Distribution:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("lean_ops.readings.weather.distribution", missing)
+    with pytest.raises(InvalidInput, match="install the extra `tools`"):
+        list(weather_station_readings())

@@ -98,20 +98,13 @@ class RowMapper:
             body, self._mapping.topic, Kind.ORIGINAL, message_id, key, publish_us, violation=UNJUDGED
         )
 
-    def path(self, column: str) -> tuple[str, ...]:
-        """Where a column stands in the payload."""
-        path = self._paths.get(column)
-        if path is None:
-            path = self._paths[column] = tuple(self._mapping.rename.get(column, column).split("."))
-        return path
-
     def _payload(self, values: Mapping[str, str]) -> str:
         """JSON text of the payload; raises ValueError where two columns claim the same place."""
         tree: _Tree = {}
         for column, text in values.items():
             if column in self._mapping.drop:
                 continue
-            *parents, leaf = self.path(column)
+            *parents, leaf = self._path(column)
             node = tree
             for parent in parents:
                 child = node.setdefault(parent, {})
@@ -122,6 +115,13 @@ class RowMapper:
                 raise _taken(column)
             node[leaf] = text
         return _render(tree)
+
+    def _path(self, column: str) -> tuple[str, ...]:
+        """Where a column stands in the payload."""
+        path = self._paths.get(column)
+        if path is None:
+            path = self._paths[column] = tuple(self._mapping.rename.get(column, column).split("."))
+        return path
 
 
 def messages(path: Path, mapping: ReadingMapping, on_bad_row: Callable[[BadRow], None]) -> Iterator[Message]:
