@@ -1,0 +1,66 @@
+"""What the code says about tables, functions and settings is what the shared files say."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from common.events import RawRecord
+from common.json_leaves import RESERVED_COLUMNS
+from common.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = json.loads((ROOT / "modules/compute/functions.json").read_text())
+
+
+def columns(layer: str) -> list[str]:
+    spec = json.loads((ROOT / f"modules/storage/tables/{layer}.json").read_text())
+    return [field["name"] for field in spec["schema"]["fields"]]
+
+
+def test_a_firehose_record_has_the_columns_of_raw_in_their_order() -> None:
+    assert [field.name for field in msgspec.structs.fields(RawRecord)] == columns("raw")
+
+
+def test_payload_leaves_may_not_take_the_names_of_curated_or_of_raw() -> None:
+    assert {*columns("curated"), "json_payload"} == RESERVED_COLUMNS
+
+
+@pytest.mark.parametrize("layer", ["raw", "curated", "semantic", "quarantine"])
+def test_field_ids_count_from_one_so_that_creation_keeps_them(layer: str) -> None:
+    spec = json.loads((ROOT / f"modules/storage/tables/{layer}.json").read_text())
+    ids = [field["id"] for field in spec["schema"]["fields"]]
+    assert ids == list(range(1, len(ids) + 1))
+    assert spec["properties"]["format-version"] == "2"
+
+
+def test_curated_and_semantic_are_partitioned_alike() -> None:
+    curated, semantic = (
+        json.loads((ROOT / f"modules/storage/tables/{layer}.json").read_text())
+        for layer in ("curated", "semantic")
+    )
+    assert curated["partition-spec"] == semantic["partition-spec"]
+    assert curated["schema"]["fields"][:7] == semantic["schema"]["fields"][:7]
+
+
+@pytest.mark.parametrize("name", CATALOGUE["functions"])
+def test_every_function_has_its_handler_and_only_settings_that_are_read(name: str) -> None:
+    entry = CATALOGUE["functions"][name]
+    module, _, attribute = entry["handler"].rpartition(".")
+    path = ROOT / "modules/compute/lambda" / (module.replace(".", "/") + ".py")
+    assert re.search(rf"^def {attribute}\(", path.read_text(), re.M)
+    source = (ROOT / "modules/compute/lambda/common/settings.py").read_text()
+    for variable in {**CATALOGUE["environment"], **entry["environment"]}:
+        assert variable.startswith("POWERTOOLS_") or f'"{variable}"' in source
+
+
+def test_every_handler_folder_is_in_the_catalogue() -> None:
+    folders = {path.parent.name for path in (ROOT / "modules/compute/lambda").glob("*/handler.py")}
+    assert folders == CATALOGUE["functions"].keys()
+
+
+def test_the_catalogue_gives_every_setting_that_is_required() -> None:
+    environment = {**CATALOGUE["environment"], "LEAN_OPS_TOPICS": "events"}
+    assert Settings.from_environment(environment).topics == ("events",)
