@@ -29,15 +29,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def _children_of(folder: Path) -> list[psutil.Process]:
-    """Every process that was started for this stack, by the variable they all inherit."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("LEAN_OPS_STACK_FOLDER") == str(folder):
-                found.append(process)
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
+    return [process for process in psutil.process_iter() if record.serves(process, str(folder))]
 
 
 def _await_no_children(folder: Path, within_s: float) -> None:

@@ -6,19 +6,17 @@ import msgspec
 import psutil
 
 from lean_ops.local.errors import LocalStackError
+from lean_ops.local.lifeline import FOLDER_VARIABLE
 
 FILE = "stack.json"
 LOOPBACK = "127.0.0.1"
 
 
 class ProcessRecord(msgspec.Struct, frozen=True):
-    """A process, beyond doubt: a process id alone may be given to another program later.
-
-    ``started``: seconds since the epoch, as the operating system reports it.
-    """
+    """A process of the stack in ``folder``."""
 
     pid: int
-    started: float
+    folder: str
     port: int
 
     @property
@@ -29,8 +27,7 @@ class ProcessRecord(msgspec.Struct, frozen=True):
     def running(self) -> bool:
         """Whether this very process still runs."""
         try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+            return serves(psutil.Process(self.pid), self.folder)
         except psutil.NoSuchProcess:
             return False
 
@@ -56,6 +53,19 @@ class StackRecord(msgspec.Struct, frozen=True):
         draft = folder / f"{FILE}.new"
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))
         draft.replace(folder / FILE)
+
+
+def serves(process: psutil.Process, folder: str) -> bool:
+    """Whether a process was started for the stack in ``folder``; Lambda workers are such processes too.
+
+    Told by the variable that all of them inherit: a process id may be given to another program later, and
+    start times move when the clock is set.
+    """
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and process.environ().get(FOLDER_VARIABLE) == folder
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return False
 
 
 def load(folder: Path) -> StackRecord | None:

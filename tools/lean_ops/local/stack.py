@@ -8,7 +8,7 @@
 ``up`` after ``down`` continues with the same queues, tables and functions. Stacks in different folders do
 not see each other. The folder holds::
 
-    stack.json              ports, process ids and their start times
+    stack.json              ports and process ids
     emulator.log firehose.log
     emulator/ s3/ firehose/ the state
     tmp/                    work directories of Lambda functions
@@ -99,6 +99,7 @@ class Stack:
             if before is not None and before.running():
                 return before
             self._stop(before)
+            self._cut_lifeline()
             emulator_port, firehose_port = self._choose_ports(before)
             line = lifeline.Lifeline()
             children: dict[str, subprocess.Popen[bytes]] = {}
@@ -124,9 +125,7 @@ class Stack:
             return
         with self._exclusively():
             self._stop(self._record())
-            if self._lifeline is not None:
-                self._lifeline.cut()
-                self._lifeline = None
+            self._cut_lifeline()
         if wipe:
             shutil.rmtree(self.folder)
 
@@ -190,8 +189,7 @@ class Stack:
         for name, child in children.items():
             self._await_health(name, child, ports[name])
         processes = {
-            name: ProcessRecord(child.pid, psutil.Process(child.pid).create_time(), ports[name])
-            for name, child in children.items()
+            name: ProcessRecord(child.pid, str(self.folder), ports[name]) for name, child in children.items()
         }
         stack = StackRecord(REGION, **processes)
         stack.save(self.folder)
@@ -263,6 +261,18 @@ class Stack:
         lines = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "(nothing)"
 
+    def _cut_lifeline(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.cut()
+            self._lifeline = None
+
+    def _kill_stragglers(self) -> None:
+        """End what the ended processes left behind: Lambda workers in the middle of an invocation."""
+        for process in psutil.process_iter():
+            if process.pid != os.getpid() and record.serves(process, str(self.folder)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
     def _stop(self, known: StackRecord | None) -> None:
         """End the stack's processes: asked first, killed when they do not listen, workers included."""
         if known is None:
@@ -275,7 +285,7 @@ class Stack:
                 os.kill(process.pid, signal.SIGTERM)
                 _await_end(process)
         _reap()
-        _kill_sessions({process.pid for process in known.processes.values() if not process.running()})
+        self._kill_stragglers()
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
 
@@ -291,14 +301,6 @@ def _await_end(process: ProcessRecord) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             deadline = float("inf")
         time.sleep(0.01)
-
-
-def _kill_sessions(leaders: set[int]) -> None:
-    """End what is left of the sessions of ended processes: Lambda workers in the middle of an invocation."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, PermissionError, psutil.NoSuchProcess):
-            if process.pid not in leaders and os.getsid(process.pid) in leaders:
-                process.kill()
 
 
 def _is_free(port: int) -> bool:
