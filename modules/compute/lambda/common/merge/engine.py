@@ -24,7 +24,7 @@ from common.merge.outcome import MergeOutcome
 from common.merge.passing import may_pass
 from common.merge.snapshot import SnapshotCommit
 from common.merge.source import stage, unknown_columns
-from common.merge.streams import remove_files
+from common.merge.streams import concurrency, remove_files
 from common.merge.target import Target
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 6
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 5.0
-CONCURRENCY = 8
-"""Files read or written at once: on S3 the latency of requests counts, not the cores."""
 
 
 def merge(
@@ -65,7 +63,7 @@ def merge(
     unknown_columns(source.schema, target, evolve=evolve)
     with (
         stage(source, target, rule, memory_budget_mb) as staged,
-        ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="merge") as pool,
+        ThreadPoolExecutor(concurrency(target.table.location()), thread_name_prefix="merge") as pool,
     ):
         request = Request(staged, rule, run_id, evolve, history, checkpoint, extra_summary or {})
         return _attempt_until_done(catalog, identifier, request, target, pool)

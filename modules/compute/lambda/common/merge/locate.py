@@ -1,8 +1,8 @@
 """Finding the stored rows of given keys: which file, which position, and the values that decide.
 
-Files are ruled out by the partition's key bucket and by the key's min/max. Of the rest only the key column is
-read, then the first order column of the row groups that hold one of the keys; the other order columns only
-where that first one ties, since only then they decide.
+Files are ruled out by the partition's key bucket and by the key's min/max. Of the rest the key column and the
+first order column (times or numbers, small beside it) are read with one request; the other order columns only
+in row groups with a key for which that first one ties, since only then they decide.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -134,14 +134,15 @@ def _may_hold(file: LiveFile, key_id: int, low: str, high: str) -> bool:
 
 def _search(target: Target, rule: MergeRule, file: LiveFile, candidates: _Candidates) -> _Hit | None:
     with StoredFile(target, file) as stored:
-        matches = pc.index_in(stored.column(rule.key).column(0), value_set=candidates.keys)
+        first, *rest = rule.order
+        found = stored.columns([rule.key, first])
+        matches = pc.index_in(found[rule.key], value_set=candidates.keys)
         positions = np.flatnonzero(matches.is_valid().to_numpy())
         if not len(positions):
             return None
         place = matches.take(positions).to_numpy().astype(np.int64)
         keys = candidates.keys.take(place)
-        first, *rest = rule.order
-        columns = {rule.key: pa.chunked_array([keys]), first: stored.rows([first], positions)[first]}
+        columns = {rule.key: pa.chunked_array([keys]), first: found[first].take(positions)}
         decided = not np.any(equal(candidates.wanted[first].take(place), columns[first]))
         others = None if decided or not rest else stored.rows(rest, positions)
         for name in rest:

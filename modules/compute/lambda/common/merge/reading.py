@@ -22,7 +22,7 @@ class StoredFile:
     def __init__(self, target: Target, file: LiveFile) -> None:
         self._target = target
         self._path = file.path
-        self._stream = open_input(target.table.io, file.path)
+        self._stream = open_input(target.table.io, file.path, file.file.file_size_in_bytes)
         self._parquet = pq.ParquetFile(self._stream, pre_buffer=True)
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
@@ -34,9 +34,9 @@ class StoredFile:
     def __exit__(self, *_error: object) -> None:
         self._stream.close()
 
-    def column(self, name: str) -> pa.Table:
-        """One whole column, as a table of one column with the target's type."""
-        return self._typed(self._parquet.read([self._required(name)], use_threads=False), [name])
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Whole columns."""
+        return self._typed(self._parquet.read([self._required(n) for n in names], use_threads=False), names)
 
     def rows(self, names: Sequence[str], positions: npt.NDArray[np.int64]) -> pa.Table:
         """Columns at ascending ``positions``, reading only the row groups they are in."""
@@ -73,9 +73,9 @@ class StoredFile:
         return found
 
     def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
-        """The columns with the names and types of the target; older files may have narrower ones."""
+        """The columns with the target's names and types; files of an older schema may differ in both."""
         fields = [self._target.arrow_schema.field(name).remove_metadata() for name in names]
-        columns = [table[self._required(n)].cast(f.type) for n, f in zip(names, fields, strict=True)]
+        columns = [table[self._required(f.name)].cast(f.type) for f in fields]
         return pa.table(columns, schema=pa.schema([f.with_nullable(nullable=True) for f in fields]))
 
 

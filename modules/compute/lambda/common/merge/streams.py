@@ -10,14 +10,37 @@ from pyiceberg.io import FileIO
 logger = logging.getLogger(__name__)
 
 
-def open_input(io: FileIO, path: str) -> pa.NativeFile:
-    """Open a file for reading. pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol."""
-    return cast("pa.NativeFile", io.new_input(path).open())
+WHOLE_FILE_BYTES = 1024 * 1024
+"""Files up to this size are read with one request instead of one a column."""
+
+REMOTE_CONCURRENCY = 32
+LOCAL_CONCURRENCY = 4
+
+
+def concurrency(location: str) -> int:
+    """How many files of a table to read or write at once.
+
+    On an object store the latency of requests counts, on a local disk the cores; every file in work costs a
+    few megabytes (docs/benchmarks.md).
+    """
+    return LOCAL_CONCURRENCY if location.startswith(("file:", "/")) else REMOTE_CONCURRENCY
+
+
+def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
+    """Open a file for reading; with a ``size`` (bytes) that is small, its content is fetched at once.
+
+    pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol.
+    """
+    stream = cast("pa.NativeFile", io.new_input(path).open())
+    if size is None or size > WHOLE_FILE_BYTES:
+        return stream
+    with stream:
+        return pa.BufferReader(stream.read_buffer(size))
 
 
 def open_output(io: FileIO, path: str) -> pa.NativeFile:
-    """Create a file for writing; raises FileExistsError where there is one."""
-    return cast("pa.NativeFile", io.new_output(path).create())
+    """Create a file for writing. Names are unique, so that looking for an existing file would be wasted."""
+    return cast("pa.NativeFile", io.new_output(path).create(overwrite=True))
 
 
 def remove_files(io: FileIO, paths: Iterable[str]) -> None:

@@ -4,15 +4,17 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import quote_plus
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.partitioning import PartitionField
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import BucketTransform, IdentityTransform, TimeTransform, TruncateTransform
 from pyiceberg.typedef import Record
-from pyiceberg.types import NestedField, StringType
+from pyiceberg.types import IcebergType, NestedField, StringType
 
 from common.arrowtypes import Field
 from common.checkpoints import MERGE_SEQ
@@ -118,9 +120,21 @@ class Target:
         return max((int(value) for value in stored if value is not None), default=0)
 
     def directory(self, partition: Record) -> str:
-        """Path of a partition below the table's data location; empty for an unpartitioned table."""
+        """Path of a partition below the table's data location; empty for an unpartitioned table.
+
+        As ``PartitionSpec.partition_to_path`` makes it, which derives the types anew on every call.
+        """
+        texts = [
+            f"{quote_plus(f.name)}={quote_plus(f.transform.to_human_string(kind, partition[place]))}"
+            for place, (f, kind) in enumerate(self._partition_fields)
+        ]
+        return "/".join(texts)
+
+    @cached_property
+    def _partition_fields(self) -> list[tuple[PartitionField, IcebergType]]:
         spec = self.table.spec()
-        return spec.partition_to_path(partition, self.schema) if spec.fields else ""
+        types = spec.partition_type(self.schema).fields
+        return [(f, t.field_type) for f, t in zip(spec.fields, types, strict=True)]
 
     def new_path(self, directory: str, ending: str) -> str:
         """A fresh location for a data or delete file of a partition's directory."""
