@@ -1,14 +1,15 @@
 """The ledger: what was sent, so that a run can be reconciled with what arrived.
 
-    <ledger>/<run>/run.json                 what the run sends from: its source, as JSON values
-    <ledger>/<run>/000000.planned.parquet   a segment that is being sent: some of it may have arrived
-    <ledger>/<run>/000000.sent.parquet      a segment that the queue accepted to the last message
-    <ledger>/<run>/finished                 the source was sent to its end
+    <ledger>/<run>/run.json          what the run sends from: its source, as JSON values
+    <ledger>/<run>/000000.parquet    a segment: the messages planned to be sent together
+    <ledger>/<run>/000000.sent       the queue accepted that segment to the last message
+    <ledger>/<run>/finished          the source was sent to its end
 
-A segment is on record before its first message leaves and is renamed once the queue has taken the last
-one. So a crash leaves messages that count as possibly sent, never messages that nobody knows of; a run that
-is taken up again sends that segment once more, which changes nothing in the tables. Writing takes constant
-memory; questions are answered by DuckDB over the segments.
+A segment is on record before its first message leaves and is marked once the queue has taken the last one.
+So a crash leaves messages that count as possibly sent, never messages that nobody knows of; a run that is
+taken up again sends that segment once more, which changes nothing in the tables. No segment ever changes its
+name: the ledger can be asked while a run is sending. Writing takes constant memory; questions are answered
+by DuckDB over the segments.
 """
 
 import json
@@ -57,7 +58,7 @@ class LedgerRun:
 
     def __init__(self, directory: Path) -> None:
         self._directory: Final = directory
-        self._segments = len(list(directory.glob("*.sent.parquet")))
+        self._segments = len(list(directory.glob("*.sent")))
         self._planned: Path | None = None
 
     @property
@@ -67,11 +68,12 @@ class LedgerRun:
 
     def messages_sent(self) -> int:
         """How many messages of the source the queue has accepted: where to take up the run again."""
-        return sum(pq.read_metadata(segment).num_rows for segment in self._directory.glob("*.sent.parquet"))
+        sent = (mark.with_suffix(".parquet") for mark in self._directory.glob("*.sent"))
+        return sum(pq.read_metadata(segment).num_rows for segment in sent)
 
     def plan(self, messages: Sequence[Message]) -> None:
         """Put the next segment on record, before any of it is sent."""
-        planned = self._directory / f"{self._segments:06d}.planned.parquet"
+        planned = self._directory / f"{self._segments:06d}.parquet"
         writing = planned.with_suffix(".writing")
         pq.write_table(_segment(messages), writing, compression="zstd")
         writing.replace(planned)
@@ -84,7 +86,7 @@ class LedgerRun:
                 f"ledger run {self._directory}: expected a planned segment to confirm, found none; "
                 "plan it first"
             )
-        self._planned.rename(self._directory / f"{self._segments:06d}.sent.parquet")
+        self._planned.with_suffix(".sent").touch()
         self._segments += 1
         self._planned = None
 
@@ -171,13 +173,15 @@ class Ledger:
         return sorted(path.parent for path in self._directory.glob("*/run.json"))
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        """A connection with the view ``messages`` over all segments; ``uncertain`` marks the planned ones."""
+        """A connection with the view ``messages``; ``uncertain`` marks those not known to be sent."""
         # What does not fit into memory is spilled beside the ledger, not into the current directory.
         connection = duckdb.connect(config={"temp_directory": str(self._directory / "spill")})
-        segments = sorted(str(path) for path in self._directory.glob("*/*.parquet"))
+        segments = sorted(self._directory.glob("*/*.parquet"))
         if segments:
-            messages = connection.read_parquet(segments, filename=True)
-            messages = messages.project("*, filename LIKE '%.planned.parquet' AS uncertain")
+            open_segments = [str(path) for path in segments if not path.with_suffix(".sent").exists()]
+            connection.register("open_segments", pa.table({"path": pa.array(open_segments, pa.string())}))
+            messages = connection.read_parquet([str(path) for path in segments], filename=True)
+            messages = messages.project("*, filename IN (SELECT path FROM open_segments) AS uncertain")
         else:
             messages = connection.from_arrow(_SCHEMA.append(pa.field("uncertain", pa.bool_())).empty_table())
         messages.create_view("messages")
