@@ -1,0 +1,346 @@
+"""Curated rows to Semantic rows: every property typed as the contract says, or a reason why not.
+
+- A row whose *critical* property is missing or not what the contract says goes to quarantine with reasons.
+- Any other property that is not what the contract says becomes null and is counted; so is one that is
+  required and missing. A source column that Curated does not have (yet) is missing in every row.
+- Personal data is checked in clear, then hashed, masked or dropped; neither reasons nor the quarantined row
+  contain it in clear.
+"""
+
+import hashlib
+import hmac
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.types import DecimalType, DoubleType, IntegerType, PrimitiveType, StringType
+
+from common.contract_properties import LINEAGE_COLUMNS, Bound, Property
+from common.contracts import Contract
+from common.typed_texts import Column, arrow_type, read_texts
+
+MASK: Final = "***"
+_MOMENT: Final[pa.DataType] = pa.timestamp("us", tz="UTC")
+# Bounds are written by people; decimals have at most 38 digits. Nothing is rounded within this many.
+_WIDE: Final = Context(prec=800)
+# Rows cast at once: bounds the memory for intermediate columns.
+_STRETCH: Final = 131_072
+
+_LINEAGE: Final = tuple(name for name in LINEAGE_COLUMNS if name[0] != "_")
+_QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        ("idempotency_key", pa.string()),
+        ("message_id", pa.string()),
+        ("period_reference", pa.string()),
+        ("publish_time", _MOMENT),
+        ("ingestion_ts", _MOMENT),
+        ("reasons", pa.string()),
+        ("row_json", pa.string()),
+        ("_contract_version", pa.string()),
+        ("_source_merge_seq", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CastResult:
+    """What became of the rows, each table in the order of the rows given.
+
+    ``good``: lineage and contract columns, as the Semantic table has them but for ``_merge_seq``.
+    ``rejected``: as the quarantine table has them but for ``_merge_seq``.
+    ``nulled``: how many values of good rows became null, by (column, rule).
+    """
+
+    good: pa.Table
+    rejected: pa.Table
+    nulled: dict[tuple[str, str], int]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Rows (a mask without nulls) in which a property breaks one rule."""
+
+    rule: str
+    expected: str
+    rows: Column
+
+
+@dataclass
+class _Cast:
+    """One property of a stretch of rows: its source texts, clear values, and what failed."""
+
+    of: Property
+    texts: Column
+    values: Column
+    failures: list[_Failure] = field(default_factory=list)
+
+    def check(self, rule: str, expected: str, holds: Column) -> None:
+        """Note where a present value breaks the rule, and make it null."""
+        broken = pc.and_(self.values.is_valid(), pc.invert(pc.fill_null(holds, True)))  # noqa: FBT003
+        if pc.any(broken).as_py():
+            self.failures.append(_Failure(rule, expected, broken))
+            self.values = pc.if_else(broken, pa.scalar(None, self.values.type), self.values)
+
+
+def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResult:
+    """Cast Curated rows under a contract.
+
+    ``curated`` has the envelope, string payload columns and ``_merge_seq``. ``pii_key`` is the key of
+    the HMAC that stands for hashed personal data. Memory beside input and outcome does not grow with rows.
+    """
+    good, rejected, nulled = [], [], Counter[tuple[str, str]]()
+    for start in range(0, curated.num_rows, _STRETCH):
+        part = curated.slice(start, _STRETCH).combine_chunks()
+        casts = [_cast(part, p) for p in contract.properties]
+        bad = _rejected_rows(casts, part.num_rows)
+        kept: Column = pc.invert(bad)
+        good.append(_semantic(part, contract, casts, pii_key).filter(kept))
+        if pc.any(bad).as_py():
+            rejected.append(_quarantine(part, contract, casts, bad, pii_key))
+        for cast in casts:
+            for failure in cast.failures:
+                nulled[cast.of.name, failure.rule] += _count(pc.and_(failure.rows, kept))
+    return CastResult(
+        good=pa.concat_tables([_semantic_schema(contract).empty_table(), *good]),
+        rejected=pa.concat_tables([_QUARANTINE_SCHEMA.empty_table(), *rejected]),
+        nulled={key: count for key, count in nulled.items() if count},
+    )
+
+
+def treat_pii(texts: Column, of: Property, pii_key: bytes) -> Column:
+    """What may be shown of a property's texts: hashed, masked, nothing, or, if it is not personal, all."""
+    if of.pii is None:
+        return texts
+    if of.pii == "drop":
+        return pa.nulls(len(texts), pa.string())
+    if of.pii == "mask":
+        return pc.if_else(texts.is_valid(), pa.scalar(MASK), pa.scalar(None, pa.string()))
+    encoded: Any = texts.dictionary_encode()
+    hashes = [
+        hmac.new(pii_key, text.encode(), hashlib.sha256).hexdigest()
+        for text in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(hashes, pa.string()).take(encoded.indices)
+
+
+def _cast(part: pa.Table, of: Property) -> _Cast:
+    """A property's clear values, every rule of the contract checked."""
+    texts: Column = pa.nulls(part.num_rows, pa.string())
+    if of.source in part.column_names:
+        texts = _one_array(part[of.source])
+    cast = _Cast(of, texts, read_texts(texts, of.logical_type, of.value_type, of.temporal_format))
+    unread = pc.and_(texts.is_valid(), cast.values.is_null())
+    if (of.required or of.critical) and texts.null_count:
+        cast.failures.append(_Failure("missing", "a value", texts.is_null()))
+    if pc.any(unread).as_py():
+        cast.failures.append(_Failure("type", str(of.value_type), unread))
+    for rule, expected, holds in _rules(cast):
+        cast.check(rule, expected, holds)
+    return cast
+
+
+def _rules(cast: _Cast) -> Iterator[tuple[str, str, Column]]:
+    """Rules beyond the type: name, what is expected, and where it holds (null: nothing to hold for)."""
+    of, limits = cast.of, cast.of.limits
+    if of.enum:
+        allowed: Column = pa.array(of.enum, pa.string())
+        if not isinstance(of.value_type, StringType):
+            allowed = read_texts(allowed, of.logical_type, of.value_type, None).drop_null()
+        yield "enum", "one of " + ", ".join(of.enum), pc.is_in(cast.values, allowed)
+    if limits.min_length is not None:
+        yield (
+            "minLength",
+            f"at least {limits.min_length} characters",
+            pc.greater_equal(pc.utf8_length(cast.values), pa.scalar(limits.min_length)),
+        )
+    if limits.max_length is not None:
+        yield (
+            "maxLength",
+            f"at most {limits.max_length} characters",
+            pc.less_equal(pc.utf8_length(cast.values), pa.scalar(limits.max_length)),
+        )
+    if limits.pattern is not None:
+        yield "pattern", f"a match of {limits.pattern}", pc.match_substring_regex(cast.values, limits.pattern)
+    if limits.minimum is not None:
+        yield "minimum", f"at least {limits.minimum}", _compare(cast, ">=", limits.minimum)
+    if limits.exclusive_minimum is not None:
+        yield (
+            "exclusiveMinimum",
+            f"above {limits.exclusive_minimum}",
+            _compare(cast, ">", limits.exclusive_minimum),
+        )
+    if limits.maximum is not None:
+        yield "maximum", f"at most {limits.maximum}", _compare(cast, "<=", limits.maximum)
+    if limits.exclusive_maximum is not None:
+        yield (
+            "exclusiveMaximum",
+            f"below {limits.exclusive_maximum}",
+            _compare(cast, "<", limits.exclusive_maximum),
+        )
+
+
+def _compare(cast: _Cast, operator: str, bound: Bound) -> Column:
+    """Where values keep to a bound; exact also for bounds that the column's type could not hold."""
+    compare: Any = {">=": pc.greater_equal, ">": pc.greater, "<=": pc.less_equal, "<": pc.less}[operator]
+    value_type = cast.of.value_type
+    if isinstance(bound, date | datetime):
+        return compare(cast.values, pa.scalar(bound, cast.values.type))
+    if isinstance(value_type, DoubleType):
+        return compare(cast.values, pa.scalar(float(bound)))
+    scale = value_type.scale if isinstance(value_type, DecimalType) else 0
+    # v >= b is v >= ceil(b), and v > b is v > floor(b), at the scale of the values; likewise from above.
+    upwards = operator in (">=", "<")
+    nearest = bound.quantize(
+        Decimal(1).scaleb(-scale), ROUND_CEILING if upwards else ROUND_FLOOR, context=_WIDE
+    )
+    smallest, largest = _range(value_type)
+    if not smallest <= nearest <= largest:
+        always = (nearest < smallest) == (operator in (">=", ">"))
+        return pa.repeat(pa.scalar(always), len(cast.values))
+    exact = nearest if isinstance(value_type, DecimalType) else int(nearest)
+    return compare(cast.values, pa.scalar(exact, cast.values.type))
+
+
+def _range(value_type: PrimitiveType) -> tuple[Decimal, Decimal]:
+    """Smallest and largest value of an exact numeric type."""
+    if isinstance(value_type, DecimalType):
+        largest = Decimal(10**value_type.precision - 1).scaleb(-value_type.scale)
+        return -largest, largest
+    bits = 31 if isinstance(value_type, IntegerType) else 63
+    return Decimal(-(2**bits)), Decimal(2**bits - 1)
+
+
+def _rejected_rows(casts: list[_Cast], rows: int) -> Column:
+    """Rows in which a critical property failed."""
+    bad: Column = pa.repeat(pa.scalar(False), rows)  # noqa: FBT003
+    for cast in casts:
+        if cast.of.critical:
+            for failure in cast.failures:
+                bad = pc.or_(bad, failure.rows)
+    return bad
+
+
+def _semantic(part: pa.Table, contract: Contract, casts: list[_Cast], pii_key: bytes) -> pa.Table:
+    """All rows as the Semantic table has them, but for ``_merge_seq``."""
+    columns: list[Column] = [_one_array(part[name]) for name in _LINEAGE]
+    columns.append(pa.repeat(pa.scalar(contract.version), part.num_rows))
+    columns.append(_one_array(part["_merge_seq"]))
+    for cast in casts:
+        if cast.of.pii is None:
+            columns.append(cast.values)
+        elif cast.of.pii != "drop":
+            valid = pc.if_else(cast.values.is_valid(), cast.texts, pa.scalar(None, pa.string()))
+            columns.append(treat_pii(valid, cast.of, pii_key))
+    return pa.Table.from_arrays(columns, names=_semantic_schema(contract).names).cast(
+        _semantic_schema(contract)
+    )
+
+
+def _semantic_schema(contract: Contract) -> pa.Schema:
+    kinds = {"publish_time": _MOMENT, "ingestion_ts": _MOMENT}
+    lineage = [(name, kinds.get(name, pa.string())) for name in _LINEAGE]
+    own: list[tuple[str, pa.DataType]] = [
+        ("_contract_version", pa.string()),
+        ("_source_merge_seq", pa.int64()),
+    ]
+    columns = [(p.name, arrow_type(p.column_type)) for p in contract.properties if p.column_type is not None]
+    return pa.schema([*lineage, *own, *columns])
+
+
+def _quarantine(
+    part: pa.Table, contract: Contract, casts: list[_Cast], bad: Column, pii_key: bytes
+) -> pa.Table:
+    """The rejected rows as the quarantine table has them."""
+    rejected = part.filter(bad)
+    rows = rejected.num_rows
+    columns = {name: rejected[name] for name in _QUARANTINE_SCHEMA.names[:5]}
+    return pa.table(
+        columns
+        | {
+            "reasons": pa.array(_reasons(casts, bad), pa.string()),
+            "row_json": pa.array(_rows_as_json(rejected, contract, pii_key), pa.string()),
+            "_contract_version": pa.repeat(pa.scalar(contract.version), rows),
+            "_source_merge_seq": rejected["_merge_seq"],
+        }
+    ).cast(_QUARANTINE_SCHEMA)
+
+
+def _reasons(casts: list[_Cast], bad: Column) -> list[str]:
+    """For every rejected row a JSON list of what its critical properties broke."""
+    reasons: list[list[dict[str, str]]] = [[] for _ in range(_count(bad))]
+    for cast in casts:
+        if not cast.of.critical:
+            continue
+        for failure in cast.failures:
+            failed = failure.rows.filter(bad).to_pylist()
+            texts = cast.texts.filter(bad).to_pylist()
+            for row, text in ((r, t) for r, (t, f) in enumerate(zip(texts, failed, strict=True)) if f):
+                reasons[row].append(
+                    {
+                        "column": cast.of.name,
+                        "rule": failure.rule,
+                        "expected": failure.expected,
+                        "found": _kind(text),
+                    }
+                )
+    return [json.dumps(row, ensure_ascii=False) for row in reasons]
+
+
+def _kind(text: str | None) -> str:
+    """What a text is, without saying what it says: it may be personal."""
+    if text is None:
+        return "nothing"
+    if not text:
+        return "empty text"
+    if text in ("true", "false"):
+        return "a boolean"
+    if text[0] in "[{":
+        return "an array" if text[0] == "[" else "an object"
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        return "text"
+    return "an integer" if text.lstrip("-").isdecimal() else "a number" if number.is_finite() else "text"
+
+
+def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> list[str]:
+    """Rejected Curated rows as JSON objects without nulls, personal data treated as in Semantic.
+
+    ``_rescued`` may repeat personal data under another spelling of its path: it is masked where the contract
+    has any personal data. Curated keeps it.
+    """
+    personal = {p.source: p for p in contract.properties if p.pii is not None}
+    columns: dict[str, list[Any]] = {}
+    for name in rejected.column_names:
+        column: Column = rejected[name]
+        if name in personal:
+            column = treat_pii(_one_array(column), personal[name], pii_key)
+        elif name == "_rescued" and personal:
+            column = pc.if_else(column.is_valid(), pa.scalar(MASK), pa.scalar(None, pa.string()))
+        columns[name] = column.to_pylist()
+    return [
+        json.dumps(
+            {k: v for k, v in zip(columns, row, strict=True) if v is not None},
+            ensure_ascii=False,
+            default=_iso,
+        )
+        for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def _count(mask: Column) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat()
+
+
+def _one_array(column: "pa.ChunkedArray[Any]") -> Column:
+    return column.combine_chunks()

@@ -1,0 +1,213 @@
+"""Exact text to typed values, a column at a time; what does not denote a value of the type becomes null.
+
+The grammar of numbers is JSON's (RFC 8259, section 6), whether the payload had a number or a string; no
+rounding takes place except to the nearest double. Regular texts are cast by Arrow; texts of unusual form
+(exponents, many digits) are read one by one in Python, each distinct one once.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Context, Decimal
+from math import isfinite
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    PrimitiveType,
+    StringType,
+    TimestamptzType,
+)
+
+from common.temporal_formats import TemporalFormat
+
+# A pyarrow Array: its stubs have no signatures for arrays whose type is known at run time only.
+Column: TypeAlias = Any
+Integers = npt.NDArray[np.int64]
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# Decimals have at most 38 digits: what is beyond this is no column's value, and never written out.
+_LARGEST_EXPONENT: Final = 400
+_WIDE: Final = Context(prec=50)
+
+
+def arrow_type(column_type: PrimitiveType) -> pa.DataType:
+    """The Arrow type of a contract's column type."""
+    if isinstance(column_type, DecimalType):
+        return pa.decimal128(column_type.precision, column_type.scale)
+    return _ARROW_TYPES[type(column_type)]
+
+
+def read_texts(
+    texts: Column, logical_type: str, value_type: PrimitiveType, temporal_format: TemporalFormat | None
+) -> Column:
+    """Values of ``value_type`` for a string column; null where a text is null or denotes no such value."""
+    if temporal_format is not None:
+        return _temporal(texts, temporal_format, value_type)
+    if logical_type in ("array", "object"):
+        return _json(texts, list if logical_type == "array" else dict)
+    if isinstance(value_type, StringType):
+        return texts
+    if isinstance(value_type, BooleanType):
+        known = pc.is_in(texts, pa.array(["true", "false"]))
+        return pc.if_else(known, pc.equal(texts, pa.scalar("true")), pa.scalar(None, pa.bool_()))
+    return _numeric(texts, value_type)
+
+
+def _numeric(texts: Column, value_type: PrimitiveType) -> Column:
+    """Numbers: texts of a regular form by Arrow, the others one by one."""
+    target = arrow_type(value_type)
+    form, excess = _regular_form(value_type)
+    regular = pc.match_substring_regex(texts, form)
+    plain = pc.if_else(regular, texts, pa.scalar(None, pa.string()))
+    if excess is not None:
+        longer = pc.match_substring_regex(plain, excess[0])
+        if pc.any(longer).as_py():
+            plain = pc.if_else(longer, pc.replace_substring_regex(plain, excess[0], excess[1]), plain)
+    values = plain.cast(target)
+    return _with_odd_ones(texts, values, pc.invert(regular), lambda text: _number(text, value_type))
+
+
+def _regular_form(value_type: PrimitiveType) -> tuple[str, tuple[str, str] | None]:
+    """Texts that Arrow casts exactly, and how to drop the zeros that the type has no digits for."""
+    if isinstance(value_type, DoubleType):
+        return r"^-?(?:0|[1-9][0-9]{0,16})(?:\.[0-9]{1,17})?$", None
+    if isinstance(value_type, DecimalType):
+        whole, scale = value_type.precision - value_type.scale, value_type.scale
+    else:
+        whole, scale = 9 if isinstance(value_type, IntegerType) else 18, 0
+    before = rf"^-?(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole else "^-?0"
+    if not scale:
+        return before + r"(?:\.0+)?$", (r"\.0+$", "")
+    return before + rf"(?:\.[0-9]{{1,{scale}}}0*)?$", (rf"(\.[0-9]{{{scale}}})0+$", r"\1")
+
+
+def _number(text: str, value_type: PrimitiveType) -> object:
+    """The number that a text denotes; None where the type cannot hold it (exactly, but for a double)."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    if isinstance(value_type, DoubleType):
+        value = float(text)
+        return value if isfinite(value) else None
+    number = _exact(text)
+    if number is None:
+        return None
+    if isinstance(value_type, DecimalType):
+        digits, exponent = number
+        fits = exponent >= -value_type.scale and abs(digits) * 10 ** (exponent + value_type.scale) < (
+            10**value_type.precision
+        )
+        return Decimal(digits).scaleb(exponent, _WIDE) if fits else None
+    whole = number[0] * 10 ** number[1] if number[1] >= 0 else None
+    bits = 31 if isinstance(value_type, IntegerType) else 63
+    return whole if whole is not None and -(2**bits) <= whole < 2**bits else None
+
+
+def _exact(text: str) -> tuple[int, int] | None:
+    """A number as digits and a power of ten, no trailing zeros; None beyond what any type here can hold."""
+    significand, _, power = text.lower().partition("e")
+    whole, _, fraction = significand.partition(".")
+    digits = (whole + fraction).rstrip("0")
+    dropped = len(whole + fraction) - len(digits)
+    if not digits.strip("-0"):
+        return 0, 0
+    if len(digits.lstrip("-0")) > _LARGEST_EXPONENT or len(power.lstrip("+-0")) > len(str(_LARGEST_EXPONENT)):
+        return None
+    exponent = int(power or 0) - len(fraction) + dropped
+    return None if abs(exponent) > _LARGEST_EXPONENT else (int(digits), exponent)
+
+
+def _json(texts: Column, kind: type) -> Column:
+    """Texts that are a JSON array (or object), as they are."""
+    decode = msgspec.json.Decoder(list[msgspec.Raw] if kind is list else dict[str, msgspec.Raw]).decode
+
+    def read(text: str) -> str | None:
+        try:
+            decode(text)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        return text
+
+    nothing = pa.nulls(len(texts), pa.string())
+    return _with_odd_ones(texts, nothing, texts.is_valid(), read)
+
+
+def _with_odd_ones(texts: Column, values: Column, odd: Column, read: Callable[[str], object]) -> Column:
+    """``values`` with the texts marked ``odd`` read by ``read``, each distinct one once."""
+    odd = pc.fill_null(odd, False)  # noqa: FBT003 - the value to fill in
+    if not pc.any(odd).as_py():
+        return values
+    encoded: Any = texts.filter(odd).dictionary_encode()
+    read_once: Column = pa.array([read(text) for text in encoded.dictionary.to_pylist()], values.type)
+    replaced: Column = pc.replace_with_mask(values, odd, read_once.take(encoded.indices))
+    return replaced
+
+
+def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType) -> Column:
+    """Dates (days) or timestamps (microseconds UTC) that exist in the calendar."""
+    parts: Any = pc.extract_regex(texts, written.expression)
+    matched = parts.is_valid().to_numpy(zero_copy_only=False)
+    if not matched.any():
+        return pa.nulls(len(texts), arrow_type(value_type))
+
+    def part(name: str) -> Integers:
+        if name not in written.fields:
+            return np.zeros(len(texts), dtype=np.int64)
+        digits = pc.if_else(parts.is_valid(), parts.field(name), pa.scalar("0"))
+        return digits.cast(pa.int64()).to_numpy()
+
+    month = ((part("year") - 1970) * 12 + part("month") - 1).astype("datetime64[M]")
+    day = month.astype("datetime64[D]") + (part("day") - 1)
+    exists = matched & (day.astype("datetime64[M]") == month) & (part("year") > 0)
+    if isinstance(value_type, DateType):
+        return pa.array(day.astype(np.int32), pa.int32(), mask=~exists).cast(pa.date32())
+    nanoseconds = _nanoseconds(parts, written, len(texts))
+    exists &= nanoseconds % 1000 == 0
+    seconds = ((day.astype(np.int64) * 24 + part("hour")) * 60 + part("minute")) * 60 + part("second")
+    seconds -= _offset_seconds(parts, written, len(texts))
+    moments = pa.array(seconds * 1_000_000 + nanoseconds // 1000, pa.int64(), mask=~exists)
+    return moments.cast(arrow_type(value_type))
+
+
+def _nanoseconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
+    if "fraction" not in written.fields:
+        return np.zeros(rows, dtype=np.int64)
+    digits = pc.utf8_rpad(pc.fill_null(parts.field("fraction"), ""), 9, "0")
+    return pc.if_else(parts.is_valid(), digits, pa.scalar("0")).cast(pa.int64()).to_numpy()
+
+
+def _offset_seconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
+    """Seconds east of UTC; a format without an offset means UTC, the standard's default time zone."""
+    if "offset" not in written.fields:
+        return np.zeros(rows, dtype=np.int64)
+    encoded = parts.field("offset").dictionary_encode()
+    known = [_offset(text) for text in encoded.dictionary.to_pylist()]
+    seconds = np.array(known or [0], dtype=np.int64)[pc.fill_null(encoded.indices, 0).to_numpy()]
+    return np.where(parts.is_valid().to_numpy(zero_copy_only=False), seconds, 0)
+
+
+def _offset(text: str | None) -> int:
+    if not text or text in "Zz":
+        return 0
+    seconds = int(text[1:3]) * 3600 + int(text[4:6]) * 60
+    return -seconds if text[0] == "-" else seconds
+
+
+_ARROW_TYPES: Final[dict[type[PrimitiveType], pa.DataType]] = {
+    StringType: pa.string(),
+    BooleanType: pa.bool_(),
+    IntegerType: pa.int32(),
+    LongType: pa.int64(),
+    DoubleType: pa.float64(),
+    DateType: pa.date32(),
+    TimestamptzType: pa.timestamp("us", tz="UTC"),
+}
