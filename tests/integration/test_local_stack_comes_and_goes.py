@@ -106,7 +106,7 @@ def test_a_failed_start_leaves_no_process_and_shows_the_log(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(LocalStackError, match=r"expected to write to .*file/stack"):
+    with pytest.raises(LocalStackError, match=r"expected to work in .*file/stack, found Not a directory"):
         Stack(blocker / "stack").up()
 
 

@@ -13,12 +13,16 @@ not see each other. The folder holds::
     emulator/ s3/ firehose/ the state
     tmp/                    work directories of Lambda functions
 
+The emulator saves its state when it is stopped: after ``kill -9`` or a power cut it comes back as it was at
+the last orderly stop. The stand-in's journal loses nothing either way.
+
 Processes never outlive their purpose (``lean_ops.local.lifeline``): an interrupted ``up`` leaves none, and
 those of a stack with ``tied_to_parent`` end with the process that started it.
 """
 
 import contextlib
 import fcntl
+import http.client
 import os
 import shutil
 import signal
@@ -26,7 +30,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,25 +102,7 @@ class Stack:
             if before is not None and before.running():
                 return before
             self._stop(before)
-            self._cut_lifeline()
-            emulator_port, firehose_port = self._choose_ports(before)
-            line = lifeline.Lifeline()
-            children: dict[str, subprocess.Popen[bytes]] = {}
-            try:
-                stack = self._start(children, line, emulator_port, firehose_port)
-            except BaseException:  # Ctrl-C included: whatever was started ends
-                line.cut()
-                for child in children.values():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(child.pid, signal.SIGKILL)
-                    child.wait()
-                raise
-            _STARTED_HERE.extend(children.values())
-            if self._tied_to_parent:
-                self._lifeline = line
-            else:
-                line.release(children=len(stack.processes))
-            return stack
+            return self._start(*self._choose_ports(before))
 
     def down(self, *, wipe: bool = False) -> None:
         """Stop everything, in order; with ``wipe`` the folder goes as well. Safe to run twice."""
@@ -125,9 +110,8 @@ class Stack:
             return
         with self._exclusively():
             self._stop(self._record())
-            self._cut_lifeline()
-        if wipe:
-            shutil.rmtree(self.folder)
+            if wipe:
+                shutil.rmtree(self.folder)
 
     def status(self) -> StackStatus:
         """What was started, and what of it runs."""
@@ -140,18 +124,17 @@ class Stack:
 
     @contextlib.contextmanager
     def _exclusively(self) -> Iterator[None]:
-        """One command at a time may change this stack."""
+        """One command at a time may change this stack; what the disk refuses is said in one sentence."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / "lock").open("w")
+            with (self.folder / "lock").open("w") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
         except OSError as error:
             raise LocalStackError(
-                f"folder of the local stack: expected to write to {self.folder}, found {error.strerror}; "
+                f"local stack: expected to work in {self.folder}, found {error.strerror} ({error.filename}); "
                 "free the place or choose another folder"
             ) from error
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
 
     def _choose_ports(self, before: StackRecord | None) -> tuple[int, int]:
         if self._ports is not None:
@@ -169,30 +152,30 @@ class Stack:
             second.bind((LOOPBACK, 0))
             return first.getsockname()[1], second.getsockname()[1]
 
-    def _start(
-        self,
-        children: dict[str, "subprocess.Popen[bytes]"],
-        line: lifeline.Lifeline,
-        emulator_port: int,
-        firehose_port: int,
-    ) -> StackRecord:
-        """Start both processes, into ``children`` as soon as each exists, and wait until they answer."""
-        environ = self._environment(line, emulator_port, firehose_port)
-        commands = {
-            "emulator": ["lean_ops.local.emulator"],
-            "firehose": ["lean_ops.local.firehose", str(firehose_port), str(self.folder / "firehose")],
-        }
-        ports = {"emulator": emulator_port, "firehose": firehose_port}
-        # Both at once: each takes a good part of a second to import its libraries.
-        for name, arguments in commands.items():
-            children[name] = self._spawn(name, arguments, environ, line)
-        for name, child in children.items():
-            self._await_health(name, child, ports[name])
-        processes = {
-            name: ProcessRecord(child.pid, str(self.folder), ports[name]) for name, child in children.items()
-        }
-        stack = StackRecord(REGION, **processes)
-        stack.save(self.folder)
+    def _start(self, emulator_port: int, firehose_port: int) -> StackRecord:
+        """Start both processes; whatever stops that half-way, Ctrl-C included, ends them again."""
+        line = lifeline.Lifeline()
+        children: dict[str, subprocess.Popen[bytes]] = {}
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(_end_at_once, children)
+            on_failure.callback(line.cut)
+            environ = self._environment(line, emulator_port, firehose_port)
+            firehose_arguments = [str(firehose_port), str(self.folder / "firehose")]
+            # Both at once: each takes a good part of a second to import its libraries.
+            children["emulator"] = self._spawn("emulator", [], environ, line)
+            children["firehose"] = self._spawn("firehose", firehose_arguments, environ, line)
+            stack = StackRecord(
+                REGION,
+                emulator=self._await_health("emulator", children["emulator"], emulator_port),
+                firehose=self._await_health("firehose", children["firehose"], firehose_port),
+            )
+            stack.save(self.folder)
+            on_failure.pop_all()
+        _STARTED_HERE.extend(children.values())
+        if self._tied_to_parent:
+            self._lifeline = line
+        else:
+            line.release(children=len(children))
         return stack
 
     def _environment(self, line: lifeline.Lifeline, emulator_port: int, firehose_port: int) -> dict[str, str]:
@@ -207,6 +190,8 @@ class Stack:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": LOOPBACK,  # nothing else is talked to
+            "no_proxy": LOOPBACK,
             "GATEWAY_PORT": str(emulator_port),
             "BIND_HOST": LOOPBACK,
             "MINISTACK_HOST": LOOPBACK,
@@ -232,7 +217,7 @@ class Stack:
     ) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - this interpreter and a module of this package
-                [sys.executable, "-m", *arguments],
+                [sys.executable, "-m", f"lean_ops.local.{name}", *arguments],
                 env=environ,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -242,14 +227,13 @@ class Stack:
                 pass_fds=(line.child_fd,),
             )
 
-    def _await_health(self, name: str, process: subprocess.Popen[bytes], port: int) -> None:
+    def _await_health(self, name: str, process: subprocess.Popen[bytes], port: int) -> ProcessRecord:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://{LOOPBACK}:{port}{_HEALTH[name]}", timeout=1).close()
-                return
+            if _answers(port, _HEALTH[name]):
+                return ProcessRecord(process.pid, str(self.folder), port)
             time.sleep(0.02)
         found = "no answer" if process.returncode is None else f"exit code {process.returncode}"
         raise LocalStackError(
@@ -279,13 +263,13 @@ class Stack:
             return
         if known.firehose.running() and not known.emulator.running():
             # It has nobody to deliver to and would wait for the emulator; its journal keeps every record.
-            os.killpg(known.firehose.pid, signal.SIGKILL)
+            _signal(known.firehose, signal.SIGKILL)
         for process in known.processes.values():
-            if process.running():
-                os.kill(process.pid, signal.SIGTERM)
-                _await_end(process)
-        _reap()
+            _signal(process, signal.SIGTERM)
+            _await_end(process)
         self._kill_stragglers()
+        self._cut_lifeline()
+        _reap()
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
 
@@ -298,9 +282,34 @@ def _await_end(process: ProcessRecord) -> None:
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while process.running():
         if time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
+            _signal(process, signal.SIGKILL)
             deadline = float("inf")
         time.sleep(0.01)
+
+
+def _signal(process: ProcessRecord, number: signal.Signals) -> None:
+    if process.running():
+        with contextlib.suppress(ProcessLookupError):  # it may end between the two
+            os.kill(process.pid, number)
+
+
+def _end_at_once(children: dict[str, "subprocess.Popen[bytes]"]) -> None:
+    """Kill the process group of each child, which is its own."""
+    for child in children.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _is_free(port: int) -> bool:

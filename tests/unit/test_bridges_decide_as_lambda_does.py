@@ -4,11 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lean_ops.local.bridges import MAX_PAYLOAD_BYTES, due_batch, failed_items
+from lean_ops.local.bridges import BRIDGED_VERSION, MAX_PAYLOAD_BYTES, due_batch, failed_items, install
+from lean_ops.local.errors import LocalStackError
 
 
 def _messages(count: int, sent_at: float = 0.0, body: str = "x") -> list[dict[str, Any]]:
     return [{"body": body, "sent_at": sent_at, "visible_at": sent_at} for _ in range(count)]
+
+
+def test_another_version_of_the_emulator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "9.9.9")
+    with pytest.raises(LocalStackError, match=rf"expected ministack {BRIDGED_VERSION}, found 9\.9\.9"):
+        install()
 
 
 def test_nothing_visible_is_no_batch() -> None:
