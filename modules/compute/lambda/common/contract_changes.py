@@ -1,0 +1,129 @@
+"""What a new version of a contract means for those who read the Semantic table.
+
+Semantic versioning over columns: what a reader relied on may only go with a new major version. Adding and
+widening are always possible. Which types widen is Iceberg's rule (table spec, "Schema Evolution": int to long,
+a decimal to more digits at the same scale); anything else needs a table, or at least a column, of its own.
+"""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from pyiceberg.types import DecimalType, IntegerType, LongType, PrimitiveType
+
+from common.contract_properties import Limits, Property
+from common.contracts import Contract, Finding, lint, load_contract
+
+# A change and whether readers break by it.
+Change = tuple[Literal["breaks", "fits"], str, str]
+
+_LOWER: Final = ("minimum", "exclusive_minimum", "min_length")
+_UPPER: Final = ("maximum", "exclusive_maximum", "max_length")
+
+
+def review(text: str, topic: str, before: str | None = None) -> list[Finding]:
+    """All findings for a contract text: its own, and what it changes against the text of the version before.
+
+    For the command line and for CI; the contract may be merged when none of the findings is an error. Raises
+    ContractError where ``before`` cannot be read.
+    """
+    findings = lint(text, topic)
+    if before is None or any(finding.severity == "error" for finding in findings):
+        return findings
+    return compare(load_contract(before, topic), load_contract(text, topic)) + findings
+
+
+def compare(old: Contract, new: Contract) -> list[Finding]:
+    """What changed: an error for what breaks readers without a new major version, a note for all else."""
+    changes = list(_changes(old, new))
+    allowed = new.major > old.major
+    findings = [
+        Finding(
+            "error" if kind == "breaks" and not allowed else "note",
+            f"property {name}",
+            message
+            + (f"; this needs version {old.major + 1}.0.0" if kind == "breaks" and not allowed else ""),
+        )
+        for kind, name, message in changes
+    ]
+    if new.version_key < old.version_key or (changes and new.version_key == old.version_key):
+        findings.append(
+            Finding(
+                "error", "version", f"expected a version above {old.version}, found {new.version}; raise it"
+            )
+        )
+    return sorted(findings, key=lambda finding: finding.severity)
+
+
+def widens(old: PrimitiveType, new: PrimitiveType) -> bool:
+    """Whether Iceberg can promote the old column type to the new one in place."""
+    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
+        return old.scale == new.scale and old.precision <= new.precision
+    return isinstance(old, IntegerType) and isinstance(new, LongType)
+
+
+def _changes(old: Contract, new: Contract) -> Iterator[Change]:
+    before = {p.name: p for p in old.properties}
+    after = {p.name: p for p in new.properties}
+    added = [p for name, p in after.items() if name not in before]
+    for name, was in before.items():
+        if name in after:
+            yield from _property_changes(was, after[name])
+            continue
+        renamed = next((p.name for p in added if p.source == was.source), None)
+        yield "breaks", name, f"renamed to {renamed}" if renamed else "dropped"
+    for p in added:
+        # A critical newcomer sends rows to quarantine that were fine: devices may not send it yet.
+        yield "breaks" if p.critical else "fits", p.name, "added, critical" if p.critical else "added"
+
+
+def _property_changes(was: Property, now: Property) -> Iterator[Change]:
+    name = was.name
+    if was.column_type != now.column_type:
+        wider = was.column_type and now.column_type and widens(was.column_type, now.column_type)
+        kind: Literal["breaks", "fits"] = "fits" if wider else "breaks"
+        yield (
+            kind,
+            name,
+            f"type {'widened' if wider else 'changed'} from {was.column_type} to {now.column_type}",
+        )
+    elif (was.logical_type, was.temporal_format) != (now.logical_type, now.temporal_format):
+        yield "breaks", name, "reads its source in another way (logicalType or format)"
+    if was.source != now.source:
+        yield "breaks", name, f"source changed from {was.source} to {now.source}"
+    if was.pii != now.pii:
+        yield "breaks", name, f"{was.pii or 'clear'} values become {now.pii or 'clear'}"
+    for word, earlier, later in (
+        ("required", was.required, now.required),
+        ("critical", was.critical, now.critical),
+    ):
+        if earlier != later:
+            yield "breaks" if later else "fits", name, f"{'now' if later else 'no longer'} {word}"
+    yield from _enum_changes(was, now)
+    yield from _limit_changes(name, was.limits, now.limits)
+
+
+def _enum_changes(was: Property, now: Property) -> Iterator[Change]:
+    gone = [value for value in was.enum if value not in now.enum] if now.enum else []
+    come = [value for value in now.enum if value not in was.enum] if was.enum else []
+    if now.enum and not was.enum:
+        yield "breaks", was.name, f"enum added: only {', '.join(now.enum)} from now on"
+    elif was.enum and not now.enum:
+        yield "fits", was.name, "enum removed: any value from now on"
+    elif gone:
+        yield "breaks", was.name, f"enum loses {', '.join(gone)}"
+    if come and now.enum:
+        yield "fits", was.name, f"enum gains {', '.join(come)}"
+
+
+def _limit_changes(name: str, was: Limits, now: Limits) -> Iterator[Change]:
+    for limit in (*_LOWER, *_UPPER):
+        earlier, later = getattr(was, limit), getattr(now, limit)
+        if earlier == later:
+            continue
+        tighter = later is not None and (
+            earlier is None or (later > earlier if limit in _LOWER else later < earlier)
+        )
+        yield "breaks" if tighter else "fits", name, f"{limit} changed from {earlier} to {later}"
+    if was.pattern != now.pattern:
+        kind: Literal["breaks", "fits"] = "fits" if now.pattern is None else "breaks"
+        yield kind, name, f"pattern changed from {was.pattern} to {now.pattern}"
