@@ -84,6 +84,15 @@ def test_two_stacks_do_not_see_each_other(folder: Path, tmp_path: Path) -> None:
     assert mine.client("sqs").list_queues()["QueueUrls"]
 
 
+def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
+    known = stack.status().record
+    assert known is not None
+    for process in known.processes.values():
+        connections = psutil.Process(process.pid).net_connections(kind="inet")
+        listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
+        assert [(address.ip, address.port) for address in listening] == [("127.0.0.1", process.port)]
+
+
 def test_a_port_in_use_is_explained_with_its_holder(folder: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
