@@ -1,12 +1,14 @@
 """The Firehose stand-in as a process, spoken to by boto3."""
 
 import base64
+import http.client
 import io
 import json
 import time
 import uuid
 import zipfile
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -223,6 +225,17 @@ def test_operations_it_does_not_know_are_named(target: Target) -> None:
         target.client("firehose").tag_delivery_stream(
             DeliveryStreamName=stream, Tags=[{"Key": "k", "Value": "v"}]
         )
+
+
+@pytest.mark.parametrize("operation", ["CreateDeliveryStream", "PutRecordBatch"])
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"Records": "x"}'])
+def test_a_request_that_cannot_be_read_is_answered(target: Target, operation: str, body: bytes) -> None:
+    connection = http.client.HTTPConnection(urlsplit(target.endpoints["firehose"]).netloc, timeout=5)
+    connection.request("POST", "/", body, {"X-Amz-Target": f"Firehose_20150804.{operation}"})
+    answer = connection.getresponse()
+    assert answer.status == 400
+    assert json.load(answer)["__type"] in {"SerializationException", "InvalidArgumentException"}
+    connection.close()
 
 
 def _transformation(target: Target, source: str) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Firehose:
 
     def create_delivery_stream(self, body: bytes) -> dict[str, Any]:
         """Create a stream with an Iceberg destination; it is there at once, and after a restart."""
-        request = json.loads(body)
+        request = _decode(body, dict[str, Any])
         name = request.get("DeliveryStreamName", "")
         if not _STREAM_NAME.fullmatch(name):
             raise ApiError("InvalidArgumentException", f"DeliveryStreamName {name!r} is not a stream name.")
@@ -128,7 +128,7 @@ class Firehose:
 
     def describe_delivery_stream(self, body: bytes) -> dict[str, Any]:
         """Describe one stream."""
-        definition = self._stream(json.loads(body).get("DeliveryStreamName", "")).definition
+        definition = self._stream(_decode(body, dict[str, Any]).get("DeliveryStreamName", "")).definition
         description = {
             "DeliveryStreamName": definition.name,
             "DeliveryStreamARN": definition.arn,
@@ -147,7 +147,7 @@ class Firehose:
 
     def list_delivery_streams(self, body: bytes) -> dict[str, Any]:
         """Stream names in order, ``Limit`` (default 10) after ``ExclusiveStartDeliveryStreamName``."""
-        request = json.loads(body)
+        request = _decode(body, dict[str, Any])
         after = request.get("ExclusiveStartDeliveryStreamName", "")
         names = [name for name in sorted(self._streams) if name > after]
         limit = request.get("Limit", 10)
@@ -155,7 +155,7 @@ class Firehose:
 
     def delete_delivery_stream(self, body: bytes) -> dict[str, Any]:
         """Delete a stream and, as Firehose does, whatever it has not delivered."""
-        stream = self._stream(json.loads(body).get("DeliveryStreamName", ""))
+        stream = self._stream(_decode(body, dict[str, Any]).get("DeliveryStreamName", ""))
         with self._changing:
             del self._streams[stream.definition.name]
             stream.destroy()
@@ -284,7 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         name = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         try:
-            self._answer(HTTPStatus.OK, self.server.firehose.call(name, body))
+            self._answer(HTTPStatus.OK, firehose.call(name, body))
         except ApiError as error:
             self._answer(error.status, {"__type": error.name, "message": str(error)})
 
