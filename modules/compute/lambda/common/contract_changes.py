@@ -1,8 +1,8 @@
 """What a new version of a contract means for those who read the Semantic table.
 
 Semantic versioning over columns: what a reader relied on may only go with a new major version. Adding and
-widening are always possible. Which types widen is Iceberg's rule (table spec, "Schema Evolution": int to long,
-a decimal to more digits at the same scale); anything else needs a table, or at least a column, of its own.
+widening are always possible. Which types widen is Iceberg's rule (table spec, "Schema Evolution": int to
+long, a decimal to more digits at the same scale); anything else needs a column, or a table, of its own.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,150 @@
+"""How fast payload texts become columns, exactly: learned shapes against the other exact ways.
+
+    python tests/benchmarks/bench_flattening.py [--rows 100000] [--runs 5]
+
+Every way keeps ``1.10``, 30-digit integers and arrays as written and finds unknown keys by itself; each is
+checked against the others before it is timed. Payloads have 16 leaves on 3 levels. One core; all in one run.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from common.flattening import flatten
+from common.json_leaves import column_name, read_leaves
+
+BLOCK = 2_000
+
+Way = Callable[[pa.Array], pa.Table]
+
+
+def payloads(rows: int, *, spaced: bool) -> list[str]:
+    """Orders with 16 leaves on 3 levels, about 400 bytes; ``spaced``: as ``json.dumps`` writes by default."""
+    chance = random.Random(1)
+
+    def order(number: int) -> dict[str, Any]:
+        items = [{"sku": f"s{chance.randrange(999)}", "qty": chance.randrange(9)} for _ in range(2)]
+        city = chance.choice(["Zürich", "Genf", "Bern"])
+        return {
+            "order": {"id": f"o-{number:09d}", "channel": chance.choice(["web", "store"]), "items": items},
+            "customer": {
+                "id": f"c{chance.randrange(10**6)}",
+                "name": f"Name {chance.randrange(10**5)}",
+                "address": {"city": city, "zip": str(chance.randrange(9999))},
+            },
+            "amount": chance.randrange(10**6) / 100,
+            "tax": chance.random(),
+            "discount": chance.randrange(100) / 10,
+            "currency": "CHF",
+            "status": "paid",
+            "ledger": chance.randrange(10**18),
+            "reference": "R9300762011623852957",
+            "risk": chance.random(),
+            "notes": f"some notes about {number}",
+        }
+
+    separators = None if spaced else (",", ":")
+    return [json.dumps(order(n), separators=separators, ensure_ascii=spaced) for n in range(rows)]
+
+
+def with_repeated_keys(texts: list[str], one_in: int) -> list[str]:
+    """Some payloads have a key twice, which no shape can read."""
+    return [text[:-1] + ',"notes":1}' if n % one_in == 0 else text for n, text in enumerate(texts)]
+
+
+def msgspec_hook(texts: pa.Array) -> pa.Table:
+    """The fastest exact way known: untyped msgspec with numbers kept as text, then Python dictionaries."""
+    decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
+    encode = msgspec.json.encode
+
+    def walk(node: dict[str, Any], prefix: str, row: dict[str, str]) -> dict[str, str]:
+        for key, value in node.items():
+            if isinstance(value, str):
+                row[prefix + key] = value
+            elif isinstance(value, msgspec.Raw):
+                row[prefix + key] = bytes(value).decode()
+            elif isinstance(value, dict):
+                walk(value, f"{prefix}{key}__", row)
+            elif value is not None:
+                row[prefix + key] = str(value) if type(value) is int else encode(value).decode()
+        return row
+
+    return _table(texts, lambda text: walk(decode(text), "", {}))
+
+
+def leaf_by_leaf(texts: pa.Array) -> pa.Table:
+    """The rule itself, ``common.json_leaves``: what odd payloads cost."""
+    return _table(texts, lambda text: {column_name(leaf.path): leaf.text for leaf in read_leaves(text, 8)})
+
+
+def by_shape(texts: pa.Array) -> pa.Table:
+    """``common.flattening``."""
+    return flatten(texts).table
+
+
+def _table(texts: pa.Array, read: Callable[[str], dict[Any, Any]]) -> pa.Table:
+    """Rows to columns as fast as Python does it; blocks that fit the CPU's cache, as ``by_shape`` has them."""
+    parts = []
+    for start in range(0, len(texts), BLOCK):
+        columns: dict[Any, list[str | None]] = {}
+        block = texts.slice(start, BLOCK).to_pylist()
+        for number, text in enumerate(block):
+            for name, value in read(text).items():
+                column = columns.setdefault(name, [])
+                if len(column) < number:
+                    column.extend([None] * (number - len(column)))
+                column.append(value)
+        padded = {name: column + [None] * (len(block) - len(column)) for name, column in columns.items()}
+        parts.append(pa.table({name: pa.array(column, pa.string()) for name, column in padded.items()}))
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def rate(way: Way, texts: pa.Array, runs: int) -> tuple[float, float]:
+    """Median rows a second, and the spread between the fastest and the slowest run as a part of it."""
+    rates = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        way(texts)
+        rates.append(len(texts) / (time.perf_counter() - start))
+    return statistics.median(rates), (max(rates) - min(rates)) / statistics.median(rates)
+
+
+def main() -> None:
+    """Check, measure, print."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--rows", type=int, default=100_000)
+    options.add_argument("--runs", type=int, default=5)
+    chosen = options.parse_args()
+
+    compact, spaced = (payloads(chosen.rows, spaced=flag) for flag in (False, True))
+    sample = pa.array(compact[:1000])
+    expected = msgspec_hook(sample)
+    for way in (leaf_by_leaf, by_shape):
+        if not way(sample).select(expected.column_names).combine_chunks().equals(expected.combine_chunks()):
+            raise SystemExit(f"{way.__name__} does not give what msgspec_hook gives; its speed means nothing")
+
+    reference, spread = rate(msgspec_hook, pa.array(compact), chosen.runs)
+    print(f"{'way':<44}{'rows/s':>10}{'ratio':>8}{'spread':>8}")  # noqa: T201 - a benchmark prints
+    print(f"{'msgspec, numbers as text (reference)':<44}{reference:>10,.0f}{1:>8.2f}{spread:>8.0%}")  # noqa: T201
+    for label, way, texts in (
+        ("leaf by leaf", leaf_by_leaf, compact),
+        ("by shape", by_shape, compact),
+        ("by shape, spaced and escaped payloads", by_shape, spaced),
+        ("by shape, 1 in 100 with a repeated key", by_shape, with_repeated_keys(compact, 100)),
+        ("by shape, all with a repeated key", by_shape, with_repeated_keys(compact, 1)),
+    ):
+        median, spread = rate(way, pa.array(texts), chosen.runs)
+        print(f"{label:<44}{median:>10,.0f}{median / reference:>8.2f}{spread:>8.0%}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
