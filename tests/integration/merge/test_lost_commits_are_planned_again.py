@@ -3,12 +3,12 @@ import threading
 import pytest
 
 from common.errors import CommitConflict, CommitUnknown
-from common.merge import engine
+from common.merge import committing
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(engine, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(committing, "FIRST_WAIT_S", 0.0)
 
 
 def around_commit(catalog, monkeypatch, *, before=None, after=None):

@@ -46,6 +46,12 @@ class LiveFiles:
     entries: dict[str, tuple[ManifestEntry, ...]]
     files: tuple[LiveFile, ...]
 
+    @property
+    def delete_paths(self) -> set[str]:
+        """All live delete files, also those that apply to no data file any more."""
+        found = (e.data_file for entries in self.entries.values() for e in entries)
+        return {f.file_path for f in found if f.content == DataFileContent.POSITION_DELETES}
+
 
 def live_files(table: Table, pool: Executor) -> LiveFiles:
     """Read all manifests of the table's current snapshot; an empty table has no files.

@@ -80,6 +80,6 @@ class StoredFile:
 
 
 def _names_by_id(target: Target, schema: pa.Schema) -> dict[int, str]:
-    """Field id → column name in a file; files without ids are read by name, as they were written elsewhere."""
+    """Field id → column name in a file; files without ids, written elsewhere, go by name."""
     by_id = {int(f.metadata[_FIELD_ID]): f.name for f in schema if f.metadata and _FIELD_ID in f.metadata}
     return by_id or {f.field_id: f.name for f in target.schema.fields if f.name in schema.names}

@@ -56,6 +56,9 @@ _CODEC: AvroCompressionCodec = (
     "deflate"  # what Iceberg's own writers use for manifests unless a table says otherwise
 )
 
+MANIFESTS_LEFT_ALONE = 24
+SMALL_MANIFEST_ENTRIES = 500
+
 
 @dataclass(frozen=True)
 class Change:
@@ -177,22 +180,38 @@ class SnapshotCommit:
                 yield self._write_manifest(content, entries)
 
     def _kept_manifests(self) -> Iterable[ManifestFile]:
-        """Manifests of the planned snapshot; those that list a removed file are written again."""
+        """Manifests of the planned snapshot; those that list a removed file are written again.
+
+        Small ones are put together when there are many, so that planning reads few files.
+        """
+        small: dict[ManifestContent, list[ManifestFile]] = {c: [] for c in ManifestContent}
         for manifest in self._live.manifests:
             entries = self._live.entries[manifest.manifest_path]
             if not entries:
                 continue
-            gone = [e.data_file.file_path in self._change.removed for e in entries]
-            if not any(gone):
+            if any(e.data_file.file_path in self._change.removed for e in entries):
+                yield self._write_manifest(manifest.content, [self._carried(e) for e in entries])
+            elif len(entries) < SMALL_MANIFEST_ENTRIES:
+                small[manifest.content].append(manifest)
+            else:
                 yield manifest
-                continue
-            yield self._write_manifest(
-                manifest.content,
-                [
-                    _carried(e, self.snapshot_id if left else None)
-                    for e, left in zip(entries, gone, strict=True)
-                ],
-            )
+        for content, manifests in small.items():
+            if len(manifests) < MANIFESTS_LEFT_ALONE:
+                yield from manifests
+            else:
+                merged = (e for m in manifests for e in self._live.entries[m.manifest_path])
+                yield self._write_manifest(content, [self._carried(e) for e in merged])
+
+    def _carried(self, entry: ManifestEntry) -> ManifestEntry:
+        """The entry for a manifest written again: existing, or deleted by this snapshot."""
+        left = entry.data_file.file_path in self._change.removed
+        return ManifestEntry.from_args(
+            status=ManifestEntryStatus.DELETED if left else ManifestEntryStatus.EXISTING,
+            snapshot_id=self.snapshot_id if left else entry.snapshot_id,
+            sequence_number=entry.sequence_number,
+            file_sequence_number=entry.file_sequence_number,
+            data_file=entry.data_file,
+        )
 
     def _write_manifest(self, content: ManifestContent, entries: Iterable[ManifestEntry]) -> ManifestFile:
         path = self._metadata_path(f"{self._uuid}-m{len(self.written)}.avro")
@@ -245,14 +264,3 @@ class _ManifestWriter(ManifestWriterV2):
     @property
     def _meta(self) -> dict[str, str]:
         return {**super()._meta, "content": "deletes" if self._content == ManifestContent.DELETES else "data"}
-
-
-def _carried(entry: ManifestEntry, removed_by: int | None) -> ManifestEntry:
-    """The entry for a rewritten manifest: existing, or deleted by the given snapshot."""
-    return ManifestEntry.from_args(
-        status=ManifestEntryStatus.EXISTING if removed_by is None else ManifestEntryStatus.DELETED,
-        snapshot_id=entry.snapshot_id if removed_by is None else removed_by,
-        sequence_number=entry.sequence_number,
-        file_sequence_number=entry.file_sequence_number,
-        data_file=entry.data_file,
-    )

@@ -7,7 +7,6 @@ from functools import cached_property
 from urllib.parse import quote_plus
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionField
 from pyiceberg.schema import Schema
@@ -20,7 +19,6 @@ from common.arrowtypes import Field
 from common.checkpoints import MERGE_SEQ
 from common.deduplication import MergeRule
 from common.errors import TableMismatch
-from common.tables import open_table
 
 MERGE_SEQ_COLUMN = "_merge_seq"
 """Column that holds, in every row, the number of the merge that last changed it."""
@@ -43,9 +41,9 @@ class Target:
     added: tuple[str, ...]
 
     @classmethod
-    def open(cls, catalog: Catalog, identifier: str, rule: MergeRule) -> "Target":
-        """Load the table; raises TableMissing, or TableMismatch where the engine cannot merge into it."""
-        table = open_table(catalog, identifier)
+    def check(cls, table: Table, rule: MergeRule) -> "Target":
+        """The table as a target; raises TableMismatch where the engine cannot merge into it."""
+        identifier = ".".join(table.name())
         version = table.metadata.format_version
         if version != _FORMAT_VERSION:
             raise TableMismatch(
