@@ -25,6 +25,15 @@ def test_each_station_sends_its_8759_hours_under_distinct_keys(readings: list[Me
     assert Counter(m.key.split(":")[0] for m in readings) == {"seattle": 8_759, "san-francisco": 8_759}
 
 
+def test_one_day_in_several_is_sent_whole_and_covers_every_month() -> None:
+    hours = Counter(
+        (m.key.split(":")[0], m.publish_us // 86_400_000_000) for m in weather_station_readings(10)
+    )
+    assert len(hours) == 2 * 37
+    assert sum(count == 24 for count in hours.values()) >= 72
+    assert len({datetime.fromtimestamp(day * 86_400, UTC).month for _, day in hours}) == 12
+
+
 def test_every_reading_is_accepted(readings: list[Message]) -> None:
     parser = EventParser({"weather"})
     for message in readings:

@@ -18,6 +18,7 @@ from lean_ops.readings.mapping import ReadingMapping, messages
 from lean_ops.readings.rows import BadRow
 
 TOPIC: Final = "weather"
+_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,15 @@ STATIONS: Final = (
 )
 
 
-def weather_station_readings() -> Iterator[Message]:
-    """All readings of both stations, 17,518 events of topic ``weather``."""
+def weather_station_readings(every_days: int = 1) -> Iterator[Message]:
+    """The readings of both stations, events of topic ``weather``: all 17,518, or whole days, one in several.
+
+    A year is 365 partition days: ``every_days`` (UTC days) keeps a try-out short and still covers all months.
+    """
     for station in STATIONS:
-        yield from messages(station.csv, station.mapping, _refuse)
+        for message in messages(station.csv, station.mapping, _refuse):
+            if message.publish_us // _DAY_US % every_days == 0:
+                yield message
 
 
 def _refuse(row: BadRow) -> None:
