@@ -21,6 +21,7 @@ from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.errors import TableMismatch
 from common.incremental import Bounds, new_merges, read
+from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.settings import Settings
 from common.spool import Spool
@@ -93,7 +94,8 @@ def publish(
         return Published(_snapshot_id(semantic), portion.checkpoint, 0, portion.backlog_rows)
 
     align_columns(semantic, contract)
-    if uncontracted := contract.uncontracted(curated.schema().column_names):
+    contracted = {property_.source for property_ in contract.properties}
+    if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
         record_uncontracted(uncontracted)
     nulled: Counter[tuple[str, str]] = Counter()
     rows = 0
