@@ -69,7 +69,8 @@ class KeyTree(dict[str, "KeyTree | None"]):
 class LeafValues:
     """The raw values of one leaf, for all rows that a shape has read.
 
-    ``present`` marks rows with a value other than null, ``objects`` those with an object. ``lengths`` and
+    ``present`` marks rows with a value other than null, ``objects`` those with an
+    object that may have members. ``lengths`` and
     ``white_space`` are in bytes.
     """
 
@@ -80,7 +81,7 @@ class LeafValues:
         self.lengths: Lengths = ends - starts
         first = self._codes[starts]  # an absent value shows the separator
         self.present: Mask = (first != 0) & (first != ord("n"))
-        self.objects: Mask = first == ord("{")
+        self.objects: Mask = (first == ord("{")) & (self.lengths != len("{}"))
         self._quoted: Mask = first == ord('"')
 
     @classmethod
