@@ -120,6 +120,10 @@ def test_reserved_and_unusable_names_are_rescued(row: Row) -> None:
     }
 
 
+def test_rows_without_anything_to_rescue_are_not_lost_among_those_with_it() -> None:
+    assert rows(['{"a":1}', '{"_x":2}'] * 20) == [{"a": "1"}, {"_rescued": '{"/_x":2}'}] * 20
+
+
 def test_reserved_names_are_the_columns_of_curated() -> None:
     spec = json.loads((REPOSITORY / "modules/storage/tables/curated.json").read_text())
     assert {f["name"] for f in spec["schema"]["fields"]} | {"json_payload"} == RESERVED_COLUMNS

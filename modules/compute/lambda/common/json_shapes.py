@@ -69,9 +69,8 @@ class KeyTree(dict[str, "KeyTree | None"]):
 class LeafValues:
     """The raw values of one leaf, for all rows that a shape has read.
 
-    ``present`` marks rows with a value other than null, ``objects`` those with an
-    object that may have members. ``lengths`` and
-    ``white_space`` are in bytes.
+    ``present`` marks rows with a value other than null, ``objects`` those with an object that may
+    have members. ``lengths`` and ``white_space`` are in bytes.
     """
 
     def __init__(self, text: bytes, starts: Lengths, ends: Lengths, white_space: Lengths) -> None:
