@@ -25,10 +25,12 @@ from lean_ops.simulator.history import History, Scenario
 from lean_ops.target import Target
 
 SETTLE_TIMEOUT_S: Final = 120.0
+# 500 devices that report every fifteen minutes send 100,000 events in two days.
+_DAYS: Final = 2.0
 
 QUERIES: Final = {
     "The newest readings, typed and governed (Semantic, as an analyst sees them in Snowflake)": """
-        SELECT device_type, count(*) AS devices_rows, round(avg(reading_value), 2) AS mean_value,
+        SELECT device_type, count(*) AS readings, round(avg(reading_value), 2) AS mean_value,
                max(publish_time) AS newest
         FROM semantic_events GROUP BY ALL ORDER BY device_type""",
     "What devices sent, exactly as written (Curated, as a data scientist sees it in Athena)": """
@@ -88,7 +90,7 @@ class Watcher:
 def perform(target: Target, ledger: Ledger, *, events: int, seed: int, watcher: Watcher) -> Report:
     """Send, run, send the rest, run again, look at the result, reconcile."""
     report = Report()
-    scenario = Scenario(events=events, seed=seed, end=datetime.now(UTC))
+    scenario = Scenario(events=events, seed=seed, end=datetime.now(UTC), days=_DAYS)
     history = History(scenario).messages()
     halves = [events - events // 2, events // 2]
     for name, size in zip(("first half", "second half"), halves, strict=True):
@@ -97,7 +99,7 @@ def perform(target: Target, ledger: Ledger, *, events: int, seed: int, watcher: 
             part = {**scenario.description(), "part": name}
             _send(target, ledger.begin(part), islice(history, size), size, watcher)
         if name == "second half":
-            watcher.step("Sending two years of hourly readings of two real weather stations")
+            watcher.step("Sending a year of hourly readings of two real weather stations")
             with _timed(report, "sending"):
                 readings = list(weather_station_readings())
                 _send(target, ledger.begin({"series": "weather"}), readings, len(readings), watcher)

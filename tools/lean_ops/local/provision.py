@@ -171,14 +171,14 @@ def _iceberg_tables(target: Target, catalog: "Catalog") -> None:
     """RAW and Curated of every topic; Semantic and Quarantine of those with a contract."""
     catalog.create_namespace_if_not_exists(target.database)
     contracts = contract_files()
-    specs = {layer: TableSpec.load(TABLE_SPECIFICATIONS, layer) for layer in LAYERS}
     for topic in target.topics:
-        of_topic = {layer: specs[layer] for layer in _LAYERS_OF_EVERY_TOPIC}
-        if topic in contracts:
-            columns = load_contract(contracts[topic].read_text(), topic).semantic_columns()
-            of_topic["semantic"] = specs["semantic"].with_columns(columns)
-            of_topic["quarantine"] = specs["quarantine"]
-        for layer, spec in of_topic.items():
+        contract = load_contract(contracts[topic].read_text(), topic) if topic in contracts else None
+        for layer in LAYERS if contract else _LAYERS_OF_EVERY_TOPIC:
+            spec = TableSpec.load(
+                TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume
+            )
+            if contract and layer == "semantic":
+                spec = spec.with_columns(contract.semantic_columns())
             location = f"s3://{target.lake_bucket}/{layer}_{topic}"
             spec.create(catalog, target.settings.table(layer, topic), location)
 

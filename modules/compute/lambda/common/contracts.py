@@ -9,7 +9,9 @@ Two things are this project's own reading of the standard:
 
 - ``classification: PII`` needs a custom property ``piiTreatment`` with the value ``hash`` (HMAC-SHA256 of the
   exact text, hexadecimal), ``mask`` (the constant ``***``) or ``drop`` (the column is not in Semantic);
-- ``transformSourceObjects`` has one entry, the Curated column that the property is read from.
+- ``transformSourceObjects`` has one entry, the Curated column that the property is read from;
+- the contract's custom property ``volume`` is ``high`` (default) or ``low``: a topic of few events a day,
+  whose tables are partitioned by month when they are created (docs/adr/0006).
 """
 
 import re
@@ -33,11 +35,12 @@ _VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one topic, in the order of the file."""
+    """The contract of one topic, in the order of the file. ``low_volume``: few events a day."""
 
     topic: str
     version: str
     properties: tuple[Property, ...]
+    low_volume: bool = False
 
     @property
     def major(self) -> int:
@@ -98,6 +101,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
         raw = _mapping(text)
         document = OpenDataContractStandard(**raw)
         table = _table(document, topic)
+        low_volume = _low_volume(document)
     except (yaml.YAMLError, ContractError) as error:
         return None, [Finding("error", "file", str(error))]
     except ValidationError as error:
@@ -126,7 +130,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
         Finding("error", f"property {name}", "expected each name once, found it again")
         for name in repeated(p.name for p in properties)
     ]
-    return Contract(topic, document.version or "", tuple(properties)), findings
+    return Contract(topic, document.version or "", tuple(properties), low_volume), findings
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -156,6 +160,13 @@ def _table(document: OpenDataContractStandard, topic: str) -> SchemaObject:
     if not objects[0].properties:
         raise ContractError("schema: expected at least one property, found none")
     return objects[0]
+
+
+def _low_volume(document: OpenDataContractStandard) -> bool:
+    stated = [c.value for c in document.customProperties or [] if c.property == "volume"] or ["high"]
+    if len(stated) != 1 or stated[0] not in ("high", "low"):
+        raise ContractError(f"customProperties, volume: expected high or low, once, found {stated}")
+    return stated[0] == "low"
 
 
 def _doubts(source: SchemaProperty) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A specification (``modules/storage/tables/<layer>.json``) holds schema, partition spec and sort order in
 Iceberg's own JSON serialisation (Iceberg table spec, appendix C) and the table properties. Terraform reads
-the same files. After creation only Iceberg commits change a table.
+the same files. After creation only Iceberg commits change a table. Each file has a second partition spec
+for topics of low volume, whose contract says so (docs/adr/0006).
 """
 
 import json
@@ -35,14 +36,15 @@ class TableSpec:
     properties: dict[str, str]
 
     @classmethod
-    def load(cls, directory: Path, layer: str) -> "TableSpec":
-        """Read ``<directory>/<layer>.json``."""
+    def load(cls, directory: Path, layer: str, *, low_volume: bool = False) -> "TableSpec":
+        """Read ``<directory>/<layer>.json``, partitioned for a topic of many or of few events."""
         spec = json.loads((directory / f"{layer}.json").read_text())
+        partition_fields = spec["partition-spec-low-volume" if low_volume else "partition-spec"]
         return cls(
             layer=spec["layer"],
             description=spec["description"],
             schema=Schema.model_validate(spec["schema"]),
-            partition_spec=PartitionSpec.model_validate({"spec-id": 0, "fields": spec["partition-spec"]}),
+            partition_spec=PartitionSpec.model_validate({"spec-id": 0, "fields": partition_fields}),
             sort_order=SortOrder(*(SortField.model_validate(f) for f in spec["sort-order"])),
             properties=dict(spec["properties"]),
         )
