@@ -265,5 +265,5 @@ def _rescued_column(entries: list[tuple[str, Texts]], rows: int) -> Texts:
     ]
     joined = join(*members, "")
     without_first = pc.utf8_slice_codeunits(joined, 1)
-    objects: Texts = pc.if_else(pc.equal(joined, ""), None, join("{", without_first, "}", ""))
+    objects: Texts = pc.if_else(pc.equal(joined, pa.scalar("")), None, join("{", without_first, "}", ""))
     return objects
