@@ -29,7 +29,9 @@ def show_json(document: object) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows under their column names; numbers are set to the right."""
     listed = [list(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    if title:
+        out.print(Text(title, style="bold"), soft_wrap=True)
+    table = Table(header_style="bold")
     for position, name in enumerate(columns):
         numeric = bool(listed) and all(isinstance(row[position], int | float | None) for row in listed)
         table.add_column(harmless(name), justify="right" if numeric else "left", overflow="fold")

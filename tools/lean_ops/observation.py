@@ -1,7 +1,6 @@
 """Observation: what a stack holds, counted in its queues and tables, for reconciliation with the ledger."""
 
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -9,12 +8,14 @@ from typing import Final
 import duckdb
 
 from lean_ops import lake
+from lean_ops.local import admin
 from lean_ops.reconciliation import Observed, ObservedTopic
 from lean_ops.target import Target
 
 # The reason of a dead letter that SQS itself moved, after too many tries.
 REDRIVEN: Final = "REDRIVEN"
-_PEEK_VISIBILITY_S: Final = 20
+# Longer than counting takes: a message is counted once.
+_PEEK_VISIBILITY_S: Final = 120
 
 
 def observe(target: Target) -> Observed:
@@ -45,25 +46,32 @@ def in_flight(target: Target) -> int:
 def dead_letters(target: Target) -> dict[str, int]:
     """Messages in the dead-letter queue by reason.
 
-    Every message is received once, which hides it for some seconds; nothing is deleted. On AWS a message
-    that was received three times leaves the queue's age metric, so this is for local stacks.
+    Every message is received once and handed back at once; nothing is deleted. On AWS a message that was
+    received three times leaves the queue's age metric, so this is for local stacks.
     """
     client = target.client("sqs")
     url = target.queue_url(target.dead_letter_queue)
     reasons: dict[str, str] = {}
-    while True:
-        received = client.receive_message(
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=_PEEK_VISIBILITY_S,
-            MessageAttributeNames=["error_code"],
-        ).get("Messages", [])
-        fresh = [message for message in received if message["MessageId"] not in reasons]
-        if not fresh:
-            return dict(Counter(reasons.values()))
-        for message in fresh:
+    handles: list[str] = []
+    while received := client.receive_message(
+        QueueUrl=url,
+        MaxNumberOfMessages=10,
+        VisibilityTimeout=_PEEK_VISIBILITY_S,
+        MessageAttributeNames=["error_code"],
+    ).get("Messages", []):
+        for message in received:
             attribute = message.get("MessageAttributes", {}).get("error_code")
             reasons[message["MessageId"]] = attribute["StringValue"] if attribute else REDRIVEN
+            handles.append(message["ReceiptHandle"])
+    for start in range(0, len(handles), 10):
+        client.change_message_visibility_batch(
+            QueueUrl=url,
+            Entries=[
+                {"Id": str(i), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+                for i, handle in enumerate(handles[start : start + 10])
+            ],
+        )
+    return dict(Counter(reasons.values()))
 
 
 def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] = lambda _n: None) -> int:
@@ -77,9 +85,7 @@ def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] =
         on_wait(left)
         time.sleep(0.1)
     if target.is_local:
-        request = urllib.request.Request(f"{target.endpoints['firehose']}/_flush", method="POST")  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - loopback
-            answer.read()
+        admin.flush(target.endpoints["firehose"])
     return left
 
 

@@ -1,0 +1,196 @@
+"""Simulated devices through the real functions: the ledger balances, and a repetition changes nothing."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+import pyarrow as pa
+import pytest
+
+from lean_ops import lake, observation, pipeline, sender
+from lean_ops.ledger import Ledger
+from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.stack import Stack
+from lean_ops.messages import Kind, Message
+from lean_ops.pipeline import Outcome
+from lean_ops.readings import weather_station_readings
+from lean_ops.reconciliation import Reconciliation
+from lean_ops.simulator.history import History, Scenario
+from lean_ops.target import Target
+
+EVENTS = 3_000
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A stack with its ledger."""
+
+    target: Target
+    ledger: Ledger
+    scenario: Scenario
+
+    def send(self, messages: Iterator[Message], name: str) -> None:
+        url = self.target.queue_url(self.target.source_queue)
+        sender.send(messages, self.target.client("sqs"), url, self.ledger.begin({"test": name}))
+        assert observation.settle(self.target, timeout_s=60) == 0
+
+    def run(self, topic: str = "events", *, force: bool = False) -> tuple[list[str], Outcome]:
+        arn = pipeline.start(self.target, topic, force=force)
+        path = [visit.name for visit in pipeline.follow(self.target, arn)]
+        outcome = pipeline.outcome(self.target, arn)
+        assert outcome.succeeded, outcome
+        return path, outcome
+
+    def reconcile(self) -> Reconciliation:
+        return self.ledger.reconcile(observation.observe(self.target))
+
+    def rows(self, table: str) -> pa.Table:
+        """All rows of a table with every column, sorted by key."""
+        identifier = f"{self.target.database}.{table}"
+        rows = self.target.catalog().load_table(identifier).scan().to_arrow()
+        return rows.sort_by("idempotency_key")
+
+    def wrong_rows(self, topic: str) -> list[object]:
+        table = self.target.catalog().load_table(f"{self.target.database}.curated_{topic}")
+        scan = table.scan(selected_fields=("idempotency_key", "message_id"))
+        return list(self.ledger.wrong_rows(topic, scan.to_arrow_batch_reader()))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """Two halves of a history with a run after each, and a hundred days of weather."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.05)
+    stack.up()
+    target = replace(Target.local(stack.folder), topics=("bare", "events", "weather"))
+    provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1))
+    scenario = Scenario(events=EVENTS, days=1.0, broken_rate=0.02, violation_rate=0.02, end=datetime.now(UTC))
+    pipe = Pipeline(target, Ledger(folder / "ledger"), scenario)
+    history = History(scenario).messages()
+    pipe.send(islice(history, EVENTS // 2), "first half")
+    pipe.run()
+    pipe.send(history, "second half")
+    pipe.send(weather_station_readings(every_days=20), "weather")
+    pipe.run()
+    pipe.run("weather")
+    yield pipe
+    stack.down(wipe=True)
+
+
+def test_sent_is_raw_and_dead_letters_and_every_key_is_served(done: Pipeline) -> None:
+    result = done.reconcile()
+    assert result.balanced, [str(check) for check in result.differences]
+
+
+@pytest.mark.parametrize("topic", ["events", "weather"])
+def test_every_row_of_curated_is_the_version_that_must_win(done: Pipeline, topic: str) -> None:
+    assert done.wrong_rows(topic) == []
+
+
+def test_dead_letters_are_the_broken_messages_unchanged_each_with_its_reason(done: Pipeline) -> None:
+    broken = [m for m in History(done.scenario) if m.kind is Kind.BROKEN]
+    assert len(broken) > 12
+    client, url = done.target.client("sqs"), done.target.queue_url(done.target.dead_letter_queue)
+    found: dict[str, tuple[str, str]] = {}
+    while batch := client.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageAttributeNames=["All"]
+    ).get("Messages"):
+        for message in batch:
+            attributes = message["MessageAttributes"]
+            found[message["MessageId"]] = (message["Body"], attributes["error_code"]["StringValue"])
+            assert attributes["error_detail"]["StringValue"]
+            assert datetime.fromisoformat(attributes["first_seen"]["StringValue"]).tzinfo
+    assert sorted(found.values()) == sorted((m.body, m.reject_code) for m in broken)
+
+
+def test_payloads_are_in_raw_byte_for_byte(done: Pipeline) -> None:
+    sent = {m.message_id: m.body for m in History(done.scenario) if m.kind is not Kind.BROKEN}
+    rows = done.rows("raw_events").select(["message_id", "json_payload"]).to_pylist()
+    assert rows
+    for row in rows:
+        assert f'"payload":{row["json_payload"]}' in sent[row["message_id"]]
+
+
+def test_semantic_is_typed_and_holds_no_personal_data_in_clear(done: Pipeline) -> None:
+    semantic = done.rows("semantic_events")
+    assert pa.types.is_decimal(semantic.schema.field("reading_value").type)
+    clear = {
+        json.loads(m.body)["payload"].get("operator", {}).get("email")
+        for m in History(done.scenario)
+        if m.kind is not Kind.BROKEN
+    } - {None}
+    assert clear
+    for table in ("semantic_events", "quarantine_events"):
+        text = repr(done.rows(table).to_pylist())
+        assert not [email for email in clear if email in text]
+
+
+def test_new_fields_became_columns_and_were_logged_once(done: Pipeline) -> None:
+    columns = set(done.rows("curated_events").column_names)
+    assert "reading__battery_pct" in columns
+    log = done.target.client("dynamodb").scan(TableName=done.target.drift_log_table)["Items"]
+    entries = [item["entry"]["S"] for item in log if item["topic"]["S"] == "events"]
+    assert entries.count("new-column#reading__battery_pct") == 1
+
+
+def test_sending_everything_again_and_forcing_a_run_changes_no_row(done: Pipeline) -> None:
+    layers = ("curated_events", "semantic_events", "quarantine_events")
+    before = {name: done.rows(name) for name in layers}
+    good = (m for m in History(done.scenario) if m.kind is not Kind.BROKEN)
+    done.send(good, "replay")
+    done.run(force=True)
+    path, _ = done.run(force=True)
+    assert path[-1] == "FullPipelineSuccess"
+    for name in layers:
+        assert done.rows(name).equals(before[name]), name
+
+
+def test_a_topic_without_contract_stops_at_curated_is_noticed_once_and_catches_up(done: Pipeline) -> None:
+    scenario = replace(done.scenario, events=300, topic="bare", seed=7, broken_rate=0.0)
+    done.send(iter(History(scenario)), "bare")
+    assert done.run("bare")[0][-1] == "CurationOnlySuccess"
+    done.send(iter(History(replace(scenario, seed=8))), "bare again")
+    assert done.run("bare")[0][-1] == "CurationOnlySuccess"
+    log = done.target.client("dynamodb").scan(TableName=done.target.drift_log_table)["Items"]
+    assert [i["entry"]["S"] for i in log if i["entry"]["S"].startswith("missing-contract")] == [
+        "missing-contract#bare"
+    ]
+    _register_contract(done.target, "bare")
+    path, _ = done.run("bare")
+    assert "CatchUpSemantic" in path
+    served = done.rows("semantic_bare").num_rows + done.rows("quarantine_bare").num_rows
+    assert served >= done.rows("curated_bare").num_rows > 0
+
+
+def _register_contract(target: Target, topic: str) -> None:
+    """What ``lean-ops up`` does for a new file in contracts/."""
+    from common.contracts import load_contract
+    from common.tables import TableSpec
+    from lean_ops.repository import CONTRACTS, TABLE_SPECIFICATIONS
+
+    text = (CONTRACTS / "events.yaml").read_text().replace("- name: events", f"- name: {topic}")
+    contract = load_contract(text, topic)
+    for layer in ("semantic", "quarantine"):
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, layer)
+        if layer == "semantic":
+            spec = spec.with_columns(contract.semantic_columns())
+        spec.create(
+            target.catalog(),
+            f"{target.database}.{layer}_{topic}",
+            f"s3://{target.lake_bucket}/{layer}_{topic}",
+        )
+    target.client("s3").put_object(
+        Bucket=target.lake_bucket, Key=f"contracts/{topic}.yaml", Body=text.encode()
+    )
+
+
+def test_duckdb_reads_the_same_rows_as_pyiceberg(done: Pipeline) -> None:
+    with lake.connect(done.target) as connection:
+        for name in ("raw_events", "curated_events", "semantic_events", "quarantine_events"):
+            ((rows, ids),) = lake.run(connection, f"FROM {name} SELECT count(*), count(DISTINCT message_id)")[
+                1
+            ]
+            table = done.rows(name)
+            assert (rows, ids) == (table.num_rows, len(set(table["message_id"].to_pylist())))
