@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from common.casting import CastResult, cast_rows
 from common.contracts import Contract, load_contract
+from common.errors import MissingSetting
 from common.tables import TableSpec
 
 REPOSITORY = Path(__file__).parents[2]
@@ -266,6 +267,12 @@ def test_personal_data_leaves_hashed_masked_or_not_at_all() -> None:
     assert found.good["e"].to_pylist() == [hmac.new(KEY, b"a@b.c", hashlib.sha256).hexdigest(), None]
     assert found.good["p"].to_pylist() == ["***", None]
     assert "n" not in found.good.column_names
+
+
+def test_hashing_without_a_key_is_refused() -> None:
+    hashed = contract({"name": "e", "logicalType": "string", **pii("hash")})
+    with pytest.raises(MissingSetting, match="LEAN_OPS_PII_KEY_SECRET_ID"):
+        cast_rows(curated(1, e=["x"]), hashed, b"")
 
 
 @pytest.mark.parametrize("treatment", ["hash", "mask", "drop"])

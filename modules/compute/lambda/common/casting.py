@@ -22,6 +22,7 @@ from pyiceberg.types import DecimalType, DoubleType, IntegerType, PrimitiveType,
 
 from common.contract_properties import LINEAGE_COLUMNS, Bound, Property
 from common.contracts import Contract
+from common.errors import MissingSetting
 from common.typed_texts import Column, arrow_type, read_texts
 
 MASK: Final = "***"
@@ -92,7 +93,15 @@ def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResu
 
     ``curated`` has the envelope, string payload columns and ``_merge_seq``. ``pii_key`` is the key of
     the HMAC that stands for hashed personal data. Memory beside input and outcome does not grow with rows.
+
+    Raises MissingSetting where the contract hashes and the key is empty: anyone could undo such hashes by
+    trying values.
     """
+    if not pii_key and any(p.pii == "hash" for p in contract.properties):
+        raise MissingSetting(
+            f"key for hashing personal data of topic {contract.topic}: expected some bytes, found none; "
+            "put one into the secret named by LEAN_OPS_PII_KEY_SECRET_ID"
+        )
     good, rejected, nulled = [], [], Counter[tuple[str, str]]()
     for start in range(0, curated.num_rows, _STRETCH):
         part = curated.slice(start, _STRETCH).combine_chunks()
