@@ -166,7 +166,7 @@ def _low_volume(document: OpenDataContractStandard) -> bool:
     stated = [c.value for c in document.customProperties or [] if c.property == "volume"] or ["high"]
     if len(stated) != 1 or stated[0] not in ("high", "low"):
         raise ContractError(f"customProperties, volume: expected high or low, once, found {stated}")
-    return stated[0] == "low"
+    return bool(stated[0] == "low")
 
 
 def _doubts(source: SchemaProperty) -> Iterator[str]:

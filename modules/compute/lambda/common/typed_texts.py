@@ -157,13 +157,12 @@ def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType)
     parts: Any = pc.extract_regex(texts, written.expression)
     matched = parts.is_valid().to_numpy(zero_copy_only=False)
     if not matched.any():
-        return pa.nulls(len(texts), arrow_type(value_type))
+        return pa.array([None] * len(texts), arrow_type(value_type))
 
     def part(name: str) -> Integers:
         if name not in written.fields:
             return np.zeros(len(texts), dtype=np.int64)
-        digits = pc.if_else(parts.is_valid(), parts.field(name), pa.scalar("0"))
-        return digits.cast(pa.int64()).to_numpy()
+        return _integers(pc.if_else(parts.is_valid(), parts.field(name), pa.scalar("0")))
 
     month = ((part("year") - 1970) * 12 + part("month") - 1).astype("datetime64[M]")
     day = month.astype("datetime64[D]") + (part("day") - 1)
@@ -182,7 +181,12 @@ def _nanoseconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
     if "fraction" not in written.fields:
         return np.zeros(rows, dtype=np.int64)
     digits = pc.utf8_rpad(pc.fill_null(parts.field("fraction"), ""), 9, "0")
-    return pc.if_else(parts.is_valid(), digits, pa.scalar("0")).cast(pa.int64()).to_numpy()
+    return _integers(pc.if_else(parts.is_valid(), digits, pa.scalar("0")))
+
+
+def _integers(digits: Column) -> Integers:
+    integers: Integers = digits.cast(pa.int64()).to_numpy()
+    return integers
 
 
 def _offset_seconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
