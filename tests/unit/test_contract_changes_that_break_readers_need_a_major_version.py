@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -97,6 +98,12 @@ def test_a_change_needs_a_new_version_and_no_change_needs_none() -> None:
     unchanged = compare(contract("1.0.0", string()), contract("1.0.0", string(), B))
     assert [f.where for f in unchanged] == ["version", "property b"]
     assert [f.where for f in compare(contract("1.1.0", string()), contract("1.0.0", string()))] == ["version"]
+
+
+def test_another_volume_is_noted_since_tables_keep_their_partitions() -> None:
+    old, new = contract("1.0.0", string()), contract("1.1.0", string())
+    (finding,) = compare(old, replace(new, low_volume=True))
+    assert (finding.severity, finding.where) == ("note", "volume")
 
 
 def test_a_review_gives_the_findings_of_the_text_and_of_the_change() -> None:

@@ -45,7 +45,11 @@ def compare(old: Contract, new: Contract) -> list[Finding]:
         )
         for kind, name, message in changes
     ]
-    if new.version_key < old.version_key or (changes and new.version_key == old.version_key):
+    if old.low_volume != new.low_volume:
+        findings.append(
+            Finding("note", "volume", "changed: existing tables keep their partitions; rebuild them")
+        )
+    if new.version_key < old.version_key or (findings and new.version_key == old.version_key):
         findings.append(
             Finding(
                 "error", "version", f"expected a version above {old.version}, found {new.version}; raise it"
