@@ -156,7 +156,7 @@ def _plan_portion(
         return Planned(CompactionOutcome(0, 0, 0, 0, 0, target.snapshot_id))
     deletes = ExistingDeletes(target.table.io, pool)
     deletes.load(f for g in portion for f in g.files)
-    writer = DataFileWriter(target)
+    writer = DataFileWriter(target, rule)
     written: list[str] = []
 
     def new_path(directory: str, ending: str) -> str:

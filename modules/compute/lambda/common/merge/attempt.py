@@ -144,7 +144,7 @@ class Attempt:
                 parts[partition].append(SourceRows(table, rows[places]))
         rewrites = {} if self._request.source.spilled else self._plan_rewrites(parts, deleted)
         self._deletes.load(f for files in rewrites.values() for f in files)
-        writer = DataFileWriter(self._target)
+        writer = DataFileWriter(self._target, self._request.rule)
         partitions = dict.fromkeys((*parts, *rewrites))
         jobs = [(p, parts.get(p, []), rewrites.get(p, [])) for p in partitions]
         for written in self._pool.map(lambda job: self._write_partition(writer, deleted, *job), jobs):

@@ -17,6 +17,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
+from common.deduplication import MergeRule
 from common.merge.streams import open_output
 from common.merge.target import Target
 
@@ -38,8 +39,11 @@ _SHRINKAGE = 3  # Arrow bytes a Parquet byte: measured on text-heavy rows, docs/
 class DataFileWriter:
     """Writes the data files of one merge attempt into the target table."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, rule: MergeRule) -> None:
         self._target = target
+        # Keys and message ids hardly repeat in a file: a dictionary of them costs and gains nothing.
+        distinct = (rule.key, rule.message)
+        self._dictionary = [name for name in target.arrow_schema.names if name not in distinct]
         self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
         self._paths_to_ids = parquet_path_to_id_mapping(target.schema)
         self._codec: Any = target.properties.get(_CODEC, _DEFAULT_CODEC)
@@ -69,6 +73,7 @@ class DataFileWriter:
                 compression=self._codec,
                 bloom_filter_options={c: {"ndv": rows.num_rows, "fpp": fpp} for c, fpp in self._bloom.items()}
                 or None,
+                use_dictionary=self._dictionary,
                 write_page_index=True,
                 store_schema=False,
             ) as writer:

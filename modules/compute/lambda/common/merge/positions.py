@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ _FIELDS: list[Field] = [
     pa.field("file_path", pa.string(), nullable=False, metadata={"PARQUET:field_id": str(PATH_FIELD_ID)}),
     pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POSITION_FIELD_ID)}),
 ]
+# Small files of which a reader takes everything: what would help it to skip is left out.
+_FORMAT: Any = {"compression": "zstd", "use_dictionary": ["file_path"], "store_schema": False}
 _NONE: Positions = np.zeros(0, dtype=np.int64)
 
 
@@ -67,7 +70,7 @@ def write_deletes(target: Target, path: str, partition: Record, rows: Mapping[st
     names = pa.array(paths, pa.string()).take(np.repeat(np.arange(len(paths)), counts))
     positions = pa.array(np.concatenate([rows[p] for p in paths]), pa.int64())
     with open_output(target.table.io, path) as stream:
-        pq.write_table(pa.table([names, positions], schema=pa.schema(_FIELDS)), stream, compression="zstd")
+        pq.write_table(pa.table([names, positions], schema=pa.schema(_FIELDS)), stream, **_FORMAT)
         size = stream.tell()
     return DataFile.from_args(
         content=DataFileContent.POSITION_DELETES,

@@ -56,7 +56,7 @@ _CODEC: AvroCompressionCodec = (
     "deflate"  # what Iceberg's own writers use for manifests unless a table says otherwise
 )
 
-MANIFESTS_LEFT_ALONE = 24
+MANIFESTS_LEFT_ALONE = 64
 SMALL_MANIFEST_ENTRIES = 500
 
 
