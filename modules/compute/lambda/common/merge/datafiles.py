@@ -43,7 +43,7 @@ class DataFileWriter:
         self._target = target
         # Keys and message ids hardly repeat in a file: a dictionary of them costs and gains nothing.
         distinct = (rule.key, rule.message)
-        self._dictionary = [name for name in target.arrow_schema.names if name not in distinct]
+        self._dictionary: Any = [name for name in target.arrow_schema.names if name not in distinct]
         self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
         self._paths_to_ids = parquet_path_to_id_mapping(target.schema)
         self._codec: Any = target.properties.get(_CODEC, _DEFAULT_CODEC)

@@ -7,6 +7,7 @@ in row groups with a key for which that first one ties, since only then they dec
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from common.merge.reading import StoredFile
 from common.merge.target import Target
 
 Numbers = npt.NDArray[np.int64]
+
+_LARGEST_GROUP = 8
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ def locate(
     ``wanted``: the key column and the first order column of the source rows.
     """
     groups = list(_candidates(target, rule, files, wanted))
-    jobs = [(f, g) for g in groups for f in g.files]
-    found = [h for h in pool.map(lambda j: _search(target, rule, j[0], j[1]), jobs) if h is not None]
+    jobs = [(files, g) for g in groups for files in _file_groups(g)]
+    searched = pool.map(lambda job: _search(target, rule, *job), jobs)
+    found = [hit for hits in searched for hit in hits]
     deletes.load(h.file for h in found)
     live = [h.without(deletes.of(h.file)) for h in found]
     fields = [
@@ -132,23 +136,49 @@ def _may_hold(file: LiveFile, key_id: int, low: str, high: str) -> bool:
     return upper is None or from_bytes(StringType(), upper) >= low
 
 
-def _search(target: Target, rule: MergeRule, file: LiveFile, candidates: _Candidates) -> _Hit | None:
-    with StoredFile(target, file) as stored:
-        first, *rest = rule.order
-        found = stored.columns([rule.key, first])
+def _search(
+    target: Target, rule: MergeRule, files: Sequence[LiveFile], candidates: _Candidates
+) -> list[_Hit]:
+    """Rows of ``files`` with a wanted key, deleted ones included."""
+    first, *rest = rule.order
+    hits = []
+    with ExitStack() as stack:
+        opened = [stack.enter_context(StoredFile(target, f)) for f in files]
+        found = pa.concat_tables(f.columns([rule.key, first]) for f in opened)
         matches = pc.index_in(found[rule.key], value_set=candidates.keys)
-        positions = np.flatnonzero(matches.is_valid().to_numpy())
-        if not len(positions):
-            return None
-        place = matches.take(positions).to_numpy().astype(np.int64)
-        keys = candidates.keys.take(place)
-        columns = {rule.key: pa.chunked_array([keys]), first: found[first].take(positions)}
-        decided = not np.any(equal(candidates.wanted[first].take(place), columns[first]))
-        others = None if decided or not rest else stored.rows(rest, positions)
-        for name in rest:
-            kind = target.arrow_schema.field(name).type
-            columns[name] = pa.chunked_array([pa.nulls(len(keys), kind)]) if others is None else others[name]
-    return _Hit(file, pa.table(columns), candidates.index[place], positions)
+        rows = np.flatnonzero(matches.is_valid().to_numpy())
+        places = matches.take(rows).to_numpy().astype(np.int64)
+        firsts = found[first].take(rows)
+        ties = equal(candidates.wanted[first].take(places), firsts)
+        start = 0
+        for file, stored in zip(files, opened, strict=True):
+            low, high = (int(n) for n in np.searchsorted(rows, [start, start + stored.rows_total]))
+            positions, place = rows[low:high] - start, places[low:high]
+            start += stored.rows_total
+            if not len(positions):
+                continue
+            columns = {rule.key: candidates.keys.take(place), first: firsts.slice(low, high - low)}
+            if rest and np.any(ties[low:high]):
+                others = stored.rows(rest, positions)
+                columns |= {name: others[name] for name in rest}
+            else:
+                kinds = {name: target.arrow_schema.field(name).type for name in rest}
+                columns |= {name: pa.nulls(len(place), kind) for name, kind in kinds.items()}
+            hits.append(_Hit(file, pa.table(columns), candidates.index[place], positions))
+    return hits
+
+
+def _file_groups(candidates: _Candidates) -> Iterator[list[LiveFile]]:
+    """Files that are searched together: hashing the wanted keys should not cost more than searching."""
+    group: list[LiveFile] = []
+    for file in candidates.files:
+        group.append(file)
+        rows = sum(f.file.record_count for f in group)
+        if rows >= len(candidates.keys) or len(group) == _LARGEST_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _joined(parts: Iterable[Numbers]) -> Numbers:

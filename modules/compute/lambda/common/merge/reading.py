@@ -34,6 +34,11 @@ class StoredFile:
     def __exit__(self, *_error: object) -> None:
         self._stream.close()
 
+    @property
+    def rows_total(self) -> int:
+        """How many rows the file has, deleted ones included."""
+        return int(self._parquet.metadata.num_rows)
+
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Whole columns."""
         return self._typed(self._parquet.read([self._required(n) for n in names], use_threads=False), names)
