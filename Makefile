@@ -19,7 +19,7 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: check
 check: install tools format-check lint types test ## All that CI runs

@@ -4,11 +4,10 @@ import signal
 import sys
 from types import FrameType
 
-import click
 import typer
 
 from common.errors import LeanOpsError
-from lean_ops.commands import demo, lake, run, send, stack
+from lean_ops.commands import contract, demo, lake, run, send, stack
 from lean_ops.console import complain
 
 app = typer.Typer(
@@ -30,26 +29,29 @@ for command in (
     lake.tables,
 ):
     app.command()(command)
+app.add_typer(contract.app, name="contract")
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM; not a KeyboardInterrupt, which typer would turn into a bare "Aborted"."""
 
 
 def main() -> None:
-    """Run the command line; a known error is one sentence on standard error and exit code 1."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command line; what is known to go wrong is one sentence on standard error and exit code 1."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        app(standalone_mode=False)
+        app()
     except LeanOpsError as error:
         complain(str(error))
         sys.exit(1)
     except OSError as error:
-        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        complain(f"{error.filename or 'system'}: {error.strerror or error}")
         sys.exit(1)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except Interrupted:
         complain("interrupted; what was sent or committed stays, and the same command can be run again")
         sys.exit(130)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise Interrupted

@@ -85,7 +85,7 @@ def outcome(target: Target, execution_arn: str) -> Outcome:
         status=answer["status"],
         seconds=(stopped - answer["startDate"]).total_seconds() if stopped else 0.0,
         error=answer.get("error", ""),
-        cause=answer.get("cause", ""),
+        cause=_sentence(answer.get("cause", "")),
     )
 
 
@@ -95,6 +95,15 @@ def _history(client: "SFNClient", execution_arn: str, after: int) -> Iterator["H
     )
     for page in pages:
         yield from (event for event in page["events"] if event["id"] > after)
+
+
+def _sentence(cause: str) -> str:
+    """The message of a function's error, which Lambda wraps in JSON; any other cause as it is."""
+    try:
+        wrapped = json.loads(cause)
+    except json.JSONDecodeError:
+        return cause
+    return str(wrapped["errorMessage"]) if isinstance(wrapped, dict) and "errorMessage" in wrapped else cause
 
 
 def _visit(begun: "HistoryEventTypeDef", ended: "HistoryEventTypeDef | None") -> StateVisit:

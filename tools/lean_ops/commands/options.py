@@ -1,14 +1,18 @@
 """Options that many commands share, and what they resolve to."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from common.errors import InvalidInput
+from lean_ops.repository import ROOT
 from lean_ops.target import Target
 
-STACKS = Path(".lean-ops")
+STACKS: Final = ROOT / ".lean-ops"
+_STACK_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class Environment(StrEnum):
@@ -32,8 +36,19 @@ TopicOption = Annotated[str, typer.Option("--topic", help="Topic of the events."
 
 
 def stack_folder(name: str) -> Path:
-    """Folder of the local stack ``name``, under the current folder."""
+    """Folder of the local stack ``name``: in the checkout, wherever the command is run."""
+    if not _STACK_NAME.fullmatch(name):
+        raise InvalidInput(f"--stack: expected letters, digits, - and _, found {name!r}; choose such a name")
     return STACKS / name
+
+
+def check_topic(target: Target, topic: str) -> None:
+    """Raise InvalidInput for a topic that the environment does not have."""
+    if topic not in target.topics:
+        raise InvalidInput(
+            f"--topic: expected one of {', '.join(target.topics)}, found {topic!r}; "
+            "a topic is known by its file in contracts/, or listed in LEAN_OPS_TOPICS"
+        )
 
 
 def resolve(env: Environment, stack: str, region: str | None) -> Target:

@@ -15,6 +15,7 @@ from lean_ops.commands.options import (
     RegionOption,
     StackOption,
     TopicOption,
+    check_topic,
     resolve,
 )
 from lean_ops.console import complain, out, say, show_json, show_table
@@ -36,12 +37,15 @@ def run(
 ) -> None:
     """Run the pipeline once for a topic and follow it state by state; exit code 1 when it fails."""
     target = resolve(env, stack, region)
+    check_topic(target, topic)
     with target.reached():
         visits, ended = run_and_follow(target, topic, force=force, quiet=json)
     if json:
         show_json({**asdict(ended), "states": [asdict(visit) for visit in visits]})
     if not ended.succeeded:
-        complain(f"execution {ended.arn} {ended.status}: {ended.error}: {ended.cause}")
+        complain(
+            f"{topic}: the run ended {ended.status}: {ended.error}: {ended.cause} (execution {ended.arn})"
+        )
         raise typer.Exit(1)
 
 
@@ -70,6 +74,7 @@ def checkpoints(
 ) -> None:
     """Show how far Curated has read RAW and Semantic has read Curated, as recorded and as committed."""
     target = resolve(env, stack, region)
+    check_topic(target, topic)
     with target.reached():
         recorded = target.client("dynamodb").scan(TableName=target.checkpoints_table)["Items"]
     entries = [

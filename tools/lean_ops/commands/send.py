@@ -17,6 +17,7 @@ from lean_ops.commands.options import (
     RegionOption,
     StackOption,
     TopicOption,
+    check_topic,
     resolve,
     stack_folder,
 )
@@ -69,6 +70,8 @@ def send(
     Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled.
     Exit code 1 when rows of a file had to be left out.
     """
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
     ledger = Ledger(stack_folder(stack if env is Environment.LOCAL else env.value) / "ledger")
     if file is None:
         _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant)
@@ -83,8 +86,8 @@ def send(
             )
             return
         run = ledger.resume(scenario.description()) if resume else ledger.begin(scenario.description())
-        result = _send(History(scenario), scenario.events, run, resolve(env, stack, region), rate, quiet=json)
-        _report(result, [], json=json)
+        result = _send(History(scenario), scenario.events, run, target, rate, quiet=json)
+        _report(result, _LeftOut(), json=json)
         return
 
     plan = ReadingMapping(
@@ -102,12 +105,25 @@ def send(
         return
     source = plan.source(file)
     run = ledger.resume(source) if resume else ledger.begin(source)
-    bad: list[BadRow] = []
-    events_of_file = readings.messages(file, plan, bad.append)
-    result = _send(events_of_file, None, run, resolve(env, stack, region), rate, quiet=json)
-    _report(result, bad, json=json)
-    if bad:
+    left_out = _LeftOut()
+    events_of_file = readings.messages(file, plan, left_out.note)
+    result = _send(events_of_file, None, run, target, rate, quiet=json)
+    _report(result, left_out, json=json)
+    if left_out.count:
         raise typer.Exit(1)
+
+
+class _LeftOut:
+    """Rows that could not be sent: how many, and the first few."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[BadRow] = []
+
+    def note(self, row: BadRow) -> None:
+        self.count += 1
+        if len(self.first) < _SHOWN_BAD_ROWS:
+            self.first.append(row)
 
 
 def _send(
@@ -131,16 +147,17 @@ def _send(
         )
 
 
-def _report(result: SendResult, bad: list[BadRow], *, json: bool) -> None:
+def _report(result: SendResult, left_out: _LeftOut, *, json: bool) -> None:
     if json:
-        show_json({**asdict(result), "left_out": [asdict(row) for row in bad]})
+        first = [asdict(row) for row in left_out.first]
+        show_json({**asdict(result), "left_out": left_out.count, "first_left_out": first})
         return
     pace = result.sent / result.seconds if result.seconds else 0.0
     earlier = f" after {result.earlier:,} in an earlier run" if result.earlier else ""
     say(f"{result.sent:,} messages sent{earlier} in {result.seconds:.1f} s ({pace:,.0f} a second).")
-    if bad:
-        say(f"{len(bad):,} rows were left out:")
-        show_table("", ["row", "why"], [[f"{row.number}", row.reason] for row in bad[:_SHOWN_BAD_ROWS]])
+    if left_out.count:
+        rows = [[str(row.number), row.reason] for row in left_out.first]
+        show_table(f"{left_out.count:,} rows were left out, among them:", ["row", "why"], rows)
 
 
 def _show_preview(seen: Preview, *, json: bool) -> None:

@@ -1,0 +1,143 @@
+"""A command that cannot do its work says so in one sentence on standard error and ends with its exit code."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lean_ops.commands.options import STACKS
+from lean_ops.local.stack import Stack
+from lean_ops.target import Target
+
+LEAN_OPS = Path(sys.executable).with_name("lean-ops")
+
+
+def lean_ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | environment
+    return subprocess.run(
+        [LEAN_OPS, *arguments], capture_output=True, text=True, check=False, timeout=60, env=env
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["tables", "--stack", "absent"], "found none; start it with `lean-ops up`"),
+        (["run", "--stack", "absent"], "found none; start it with `lean-ops up`"),
+        (["up", "--stack", "../elsewhere"], "expected letters, digits, - and _"),
+        (["run", "--env", "dev"], "environment lean-ops-dev on AWS"),
+        (["query", "SELECT 1", "--env", "prod", "--region", "eu-west-1"], "environment lean-ops-prod on AWS"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_target_that_is_not_there_is_named(arguments: list[str], expected: str) -> None:
+    no_credentials = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME"), "/nonexistent")
+    done = lean_ops(*arguments, AWS_EC2_METADATA_DISABLED="true", **no_credentials)
+    assert done.returncode == 1
+    assert expected in " ".join(done.stderr.split())
+    assert done.stderr.startswith("lean-ops: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "--nope"], ["send", "--events", "many"]])
+def test_wrong_usage_is_explained_with_exit_code_two(arguments: list[str]) -> None:
+    done = lean_ops(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def name(stack: Stack) -> Iterator[str]:
+    """The running stack of this test process, under a name that the command line knows."""
+    link = STACKS / f"test-{os.getpid()}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(stack.folder)
+    yield link.name
+    link.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "--topic", "nope"], "--topic: expected one of events, weather, found 'nope'"),
+        (["send", "--topic", 'x"; drop'], "--topic: expected one of"),
+        (["send", "--file", "absent.csv", "--key", "a", "--time", "b"], "absent.csv"),
+        (["send", "--key", "a"], "--key: expected together with --file"),
+        (["send", "--resume"], "expected a simulated run that was interrupted"),
+        (["tables"], "expected tables in database lean_ops_local, found none"),
+        (["query", "SELECT 1"], "expected tables in database"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_missing_is_named(name: str, arguments: list[str], expected: str) -> None:
+    done = lean_ops(*arguments, "--stack", name)
+    assert done.returncode == 1, done
+    assert expected in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_status_as_json_is_one_document(name: str) -> None:
+    done = lean_ops("status", "--json", "--stack", name)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["up"] is True
+
+
+def test_a_port_in_use_is_explained_and_nothing_stays_behind() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        name = f"test-port-{os.getpid()}"
+        done = lean_ops("up", "--stack", name, "--port", str(port))
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert "in use" in done.stderr
+    assert lean_ops("status", "--stack", name).returncode == 1
+    lean_ops("down", "--wipe", "--stack", name)
+
+
+def test_ctrl_c_stops_the_demo_and_the_stack_that_it_started() -> None:
+    name = f"test-interrupt-{os.getpid()}"
+    demo = subprocess.Popen(
+        [LEAN_OPS, "demo", "--events", "100000", "--stack", name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not _is_up(name) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    demo.send_signal(signal.SIGINT)
+    _, complaint = demo.communicate(timeout=60)
+    assert demo.returncode == 130
+    assert complaint.splitlines()[-1].startswith("lean-ops: interrupted;")
+    assert "Traceback" not in complaint
+    assert not _is_up(name)
+    Stack(STACKS / name).down(wipe=True)
+
+
+def _is_up(name: str) -> bool:
+    return Stack(STACKS / name).status().up
+
+
+def test_a_bad_contract_is_refused_with_file_and_property(
+    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from common.errors import ContractError
+    from lean_ops.local import provision
+    from lean_ops.repository import CONTRACTS
+
+    text = (CONTRACTS / "events.yaml").read_text()
+    (tmp_path / "events.yaml").write_text(text.replace("logicalType: number", "logicalType: numbr", 1))
+    monkeypatch.setattr(provision, "contract_files", lambda: {"events": tmp_path / "events.yaml"})
+    with pytest.raises(ContractError, match=r"contracts/events.yaml: property .*found 'numbr'"):
+        provision.provision(target)

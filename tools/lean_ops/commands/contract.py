@@ -1,0 +1,41 @@
+"""``contract``: check a data contract before it is merged."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.contract_changes import review
+from common.contracts import Finding
+from lean_ops.commands.options import JsonOption
+from lean_ops.console import say, show_json
+from lean_ops.repository import contract_files
+
+app = typer.Typer(help="Check data contracts.", no_args_is_help=True)
+
+
+@app.command("lint")
+def lint(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Contracts to check; default: every file in contracts/.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="The version that readers use now: says what would break them.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what is wrong or doubtful in contracts; exit code 1 when something must change before a merge."""
+    before = against.read_text() if against else None
+    found: dict[str, list[Finding]] = {
+        str(path): review(path.read_text(), path.stem, before) for path in files or contract_files().values()
+    }
+    if json:
+        show_json({path: [asdict(finding) for finding in findings] for path, findings in found.items()})
+    for path, findings in found.items():
+        if not json:
+            say(f"{path}: {'nothing to say' if not findings else ''}")
+            for finding in findings:
+                say(f"  {finding}")
+    if any(finding.severity == "error" for findings in found.values() for finding in findings):
+        raise typer.Exit(1)
