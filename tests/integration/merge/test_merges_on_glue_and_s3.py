@@ -1,0 +1,67 @@
+"""The engine on the Glue catalog and S3 of the local stack, with the catalog that the functions use."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.deduplication import EVENT_RULE
+from common.errors import CommitConflict
+from common.maintenance import CompactionPolicy, compact
+from common.merge import merge
+from common.tables import TableSpec
+from lean_ops.target import Target
+
+SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
+
+
+@pytest.fixture
+def identifier(target: Target) -> Iterator[str]:
+    """A Curated table in Glue, in a bucket of its own."""
+    name = f"merge-{uuid.uuid4().hex[:8]}"
+    target.client("s3").create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    database = name.replace("-", "_")
+    catalog = target.catalog()
+    catalog.create_namespace(database)
+    spec = TableSpec.load(SPECIFICATIONS, "curated")
+    spec.create(catalog, f"{database}.curated_events", f"s3://{name}/curated_events")
+    yield f"{database}.curated_events"
+    catalog.drop_table(f"{database}.curated_events")
+    catalog.drop_namespace(database)
+
+
+def test_writers_in_glue_lose_nothing_and_a_compaction_fits_between(lake, target, identifier):
+    def write(writer):
+        catalog = target.catalog()
+        for turn in range(3):
+            events = [lake.event(f"k{n}", f"w{writer}t{turn}", publish=turn * 2 + writer) for n in range(9)]
+            for _ in range(5):
+                try:
+                    merge(
+                        catalog,
+                        identifier,
+                        lake.reader([*events, lake.event(f"own-{writer}-{turn}")]),
+                        rule=EVENT_RULE,
+                        checkpoint=None,
+                        run_id=f"{writer}-{turn}",
+                        evolve=True,
+                        memory_budget_mb=64,
+                    )
+                    break
+                except CommitConflict:
+                    continue
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    compact(target.catalog(), identifier, EVENT_RULE, run_id="tidy", policy=CompactionPolicy(files=1))
+    for thread in threads:
+        thread.join()
+    rows = target.catalog().load_table(identifier).scan().to_arrow().to_pylist()
+    found = {r["idempotency_key"]: r["message_id"] for r in rows}
+    assert len(found) == len(rows) == 9 + 6
+    assert {found[f"k{n}"] for n in range(9)} == {"w1t2"}
