@@ -1,0 +1,4 @@
+environment         = "dev"
+region              = "eu-west-1"
+maximum_concurrency = 5
+log_retention_days  = 365

@@ -1,0 +1,4 @@
+environment         = "staging"
+region              = "eu-west-1"
+maximum_concurrency = 10
+log_retention_days  = 365

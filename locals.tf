@@ -1,0 +1,44 @@
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+locals {
+  name_prefix = "${var.project}-${var.environment}"
+
+  # Glue and Iceberg names take no hyphen.
+  database = replace(local.name_prefix, "-", "_")
+
+  # Bucket names are global: the account id keeps two installations apart.
+  lake_bucket = "${local.name_prefix}-lake-${data.aws_caller_identity.current.account_id}"
+
+  contract_files = {
+    for file in fileset("${path.root}/contracts", "*.yaml") :
+    trimsuffix(file, ".yaml") => "${path.root}/contracts/${file}"
+  }
+
+  # Topics with a contract, those the environment adds, and the default topic, which is always there.
+  topics = {
+    for topic in toset(concat(["events"], keys(local.contract_files), tolist(var.topics))) : topic => {
+      contract = lookup(local.contract_files, topic, null)
+      low_volume = contains([
+        for property in try(yamldecode(file(local.contract_files[topic])).customProperties, []) :
+        property.value if property.property == "volume"
+      ], "low")
+    }
+  }
+
+  # What the placeholders of infra/policies stand for. ARNs are composed there from names, so that a plan
+  # shows every policy in full; only the key's id is AWS's choice.
+  policy_values = {
+    partition   = data.aws_partition.current.partition
+    region      = var.region
+    account     = data.aws_caller_identity.current.account_id
+    project     = var.project
+    env         = var.environment
+    name_prefix = local.name_prefix
+    database    = local.database
+    lake_bucket = local.lake_bucket
+  }
+
+  keyed_policy_values = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
+}

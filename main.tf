@@ -1,0 +1,106 @@
+module "encryption" {
+  source = "./modules/encryption"
+
+  name_prefix   = local.name_prefix
+  policy_values = local.policy_values
+}
+
+module "state" {
+  source = "./modules/state"
+
+  name_prefix = local.name_prefix
+  kms_key_arn = module.encryption.key_arn
+}
+
+module "storage" {
+  source = "./modules/storage"
+
+  name_prefix                   = local.name_prefix
+  database                      = local.database
+  lake_bucket                   = local.lake_bucket
+  topics                        = local.topics
+  kms_key_arn                   = module.encryption.key_arn
+  policy_values                 = local.keyed_policy_values
+  permissions_boundary_arn      = var.permissions_boundary_arn
+  snapshot_retention_days       = var.snapshot_retention_days
+  orphan_file_retention_days    = var.orphan_file_retention_days
+  delivery_error_retention_days = var.delivery_error_retention_days
+}
+
+module "ingestion" {
+  source = "./modules/ingestion"
+
+  name_prefix                = local.name_prefix
+  kms_key_arn                = module.encryption.key_arn
+  policy_values              = local.keyed_policy_values
+  permissions_boundary_arn   = var.permissions_boundary_arn
+  raw_tables                 = module.storage.raw_tables
+  lake_bucket_arn            = module.storage.lake_bucket_arn
+  database                   = module.storage.database
+  processor                  = module.compute.functions["sqs_processor"]
+  batch_size                 = var.batch_size
+  batching_window_s          = var.batching_window_s
+  maximum_concurrency        = var.maximum_concurrency
+  max_receive_count          = var.max_receive_count
+  source_retention_days      = var.source_retention_days
+  dead_letter_retention_days = var.dead_letter_retention_days
+  buffer_interval_s          = var.buffer_interval_s
+  buffer_mib                 = var.buffer_mib
+  log_retention_days         = var.log_retention_days
+  iot_topic_filter           = var.iot_topic_filter
+}
+
+module "compute" {
+  source = "./modules/compute"
+
+  name_prefix              = local.name_prefix
+  kms_key_arn              = module.encryption.key_arn
+  policy_values            = local.keyed_policy_values
+  permissions_boundary_arn = var.permissions_boundary_arn
+  build_directory          = var.build_directory
+  lake_bucket              = module.storage.lake_bucket
+  log_retention_days       = var.log_retention_days
+
+  placeholder_values = {
+    project               = var.project
+    env                   = var.environment
+    topics                = join(",", keys(local.topics))
+    database              = module.storage.database
+    lake_bucket           = module.storage.lake_bucket
+    checkpoints_table     = module.state.checkpoints_table
+    drift_log_table       = module.state.drift_log_table
+    dead_letter_queue_url = module.ingestion.dead_letter_queue_url
+    pii_key_secret_id     = module.encryption.pii_key_secret
+  }
+}
+
+module "orchestration" {
+  source = "./modules/orchestration"
+
+  name_prefix              = local.name_prefix
+  kms_key_arn              = module.encryption.key_arn
+  policy_values            = local.keyed_policy_values
+  permissions_boundary_arn = var.permissions_boundary_arn
+  checkpoints_table        = module.state.checkpoints_table
+  function_arns            = { for name, function in module.compute.functions : name => function.arn }
+  topics                   = keys(local.topics)
+  paused_topics            = var.paused_topics
+  schedule_minutes         = var.schedule_minutes
+  log_retention_days       = var.log_retention_days
+}
+
+module "monitoring" {
+  source = "./modules/monitoring"
+
+  name_prefix                = local.name_prefix
+  kms_key_arn                = module.encryption.key_arn
+  policy_values              = local.keyed_policy_values
+  source_queue               = module.ingestion.source_queue
+  dead_letter_queue          = module.ingestion.dead_letter_queue
+  drift_log_table            = module.state.drift_log_table
+  state_machine_arn          = module.orchestration.state_machine_arn
+  processor_function         = module.compute.functions["sqs_processor"].name
+  dead_letter_age_alarm_days = var.dead_letter_age_alarm_days
+  error_rate_alarm_percent   = var.error_rate_alarm_percent
+  subscriptions              = var.subscriptions
+}

@@ -1,0 +1,90 @@
+locals {
+  # Keys, sizes and layers come from the catalogue as it stands, so that they are known in every plan;
+  # the environment is filled once the resources that it names exist.
+  catalogue = jsondecode(file("${path.module}/functions.json"))
+  rendered  = jsondecode(templatefile("${path.module}/functions.json", var.placeholder_values))
+
+  names = { for name in keys(local.catalogue.functions) : name => "${var.name_prefix}-${replace(name, "_", "-")}" }
+
+  # `make build` writes archives and their hashes. Without it the variable's validation speaks, nothing else.
+  build    = coalesce(var.build_directory, "${path.module}/.build")
+  manifest = try(jsondecode(file("${local.build}/manifest.json")), { functions = {}, layers = {} })
+  layers   = toset(flatten([for function in local.catalogue.functions : function.layers]))
+}
+
+module "role" {
+  source   = "../role"
+  for_each = local.names
+
+  name                     = each.value
+  description              = local.catalogue.functions[each.key].description
+  service                  = "lambda.amazonaws.com"
+  policy                   = replace(each.key, "_", "-")
+  policy_values            = merge(var.policy_values, { function_name = each.value })
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.names
+
+  name              = "/aws/lambda/${each.value}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+# Layers are larger than Lambda takes directly (50 MB), so they go through the bucket.
+resource "aws_s3_object" "layer" {
+  for_each = local.layers
+
+  bucket      = var.lake_bucket
+  key         = "artifacts/layers/${each.key}.zip"
+  source      = "${local.build}/${try(local.manifest.layers[each.key].archive, "")}"
+  source_hash = try(local.manifest.layers[each.key].sha256, null)
+}
+
+resource "aws_lambda_layer_version" "this" {
+  for_each = local.layers
+
+  layer_name               = "${var.name_prefix}-${each.key}"
+  description              = "Libraries of the functions, from requirements.lock"
+  s3_bucket                = aws_s3_object.layer[each.key].bucket
+  s3_key                   = aws_s3_object.layer[each.key].key
+  s3_object_version        = aws_s3_object.layer[each.key].version_id
+  source_code_hash         = try(local.manifest.layers[each.key].sha256, null)
+  compatible_runtimes      = [local.catalogue.runtime]
+  compatible_architectures = [local.catalogue.architecture]
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.names
+
+  # checkov:skip=CKV_AWS_115:The mapping's maximum concurrency bounds sqs_processor, the lease bounds the jobs; reserved concurrency would send good messages to the dead-letter queue
+  # checkov:skip=CKV_AWS_116:Every invocation is synchronous, so a function's own dead-letter queue would stay empty
+  # checkov:skip=CKV_AWS_117:The functions reach AWS services only; a VPC would add endpoints and no boundary
+  # checkov:skip=CKV_AWS_173:The environment holds names and numbers, no secret
+  # checkov:skip=CKV_AWS_272:The archives are built in the pipeline that deploys them and compared by hash
+  function_name    = each.value
+  description      = local.catalogue.functions[each.key].description
+  role             = module.role[each.key].arn
+  handler          = local.catalogue.functions[each.key].handler
+  runtime          = local.catalogue.runtime
+  architectures    = [local.catalogue.architecture]
+  memory_size      = local.catalogue.functions[each.key].memory_mb
+  timeout          = local.catalogue.functions[each.key].timeout_s
+  filename         = "${local.build}/${try(local.manifest.functions[each.key].archive, "")}"
+  source_code_hash = try(local.manifest.functions[each.key].sha256, null)
+  layers           = [for layer in local.catalogue.functions[each.key].layers : aws_lambda_layer_version.this[layer].arn]
+
+  environment {
+    variables = merge(local.rendered.environment, local.rendered.functions[each.key].environment)
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  logging_config {
+    log_format = "JSON"
+    log_group  = aws_cloudwatch_log_group.function[each.key].name
+  }
+}

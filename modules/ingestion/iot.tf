@@ -1,0 +1,37 @@
+# Optional: devices that speak MQTT. A message has to be an event already (docs/architecture.md).
+module "iot_role" {
+  source = "../role"
+  count  = var.iot_topic_filter == null ? 0 : 1
+
+  name                     = "${var.name_prefix}-iot-rule"
+  description              = "AWS IoT puts device messages on the source queue, and what fails on the dead-letter queue"
+  service                  = "iot.amazonaws.com"
+  policy                   = "iot-rule"
+  policy_values            = var.policy_values
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+resource "aws_iot_topic_rule" "source" {
+  count = var.iot_topic_filter == null ? 0 : 1
+
+  # Rule names take no hyphen.
+  name        = replace("${var.name_prefix}-source", "-", "_")
+  description = "Device messages to the source queue of ${var.name_prefix}"
+  enabled     = true
+  sql         = "SELECT * FROM '${var.iot_topic_filter}'"
+  sql_version = "2016-03-23"
+
+  sqs {
+    queue_url  = aws_sqs_queue.source.id
+    role_arn   = module.iot_role[0].arn
+    use_base64 = false
+  }
+
+  error_action {
+    sqs {
+      queue_url  = aws_sqs_queue.dead_letter.id
+      role_arn   = module.iot_role[0].arn
+      use_base64 = false
+    }
+  }
+}

@@ -1,0 +1,24 @@
+output "source_queue" {
+  description = "Name of the queue that devices send to."
+  value       = aws_sqs_queue.source.name
+}
+
+output "source_queue_url" {
+  description = "URL of the queue that devices send to."
+  value       = aws_sqs_queue.source.url
+}
+
+output "dead_letter_queue" {
+  description = "Name of the dead-letter queue."
+  value       = aws_sqs_queue.dead_letter.name
+}
+
+output "dead_letter_queue_url" {
+  description = "URL of the dead-letter queue."
+  value       = aws_sqs_queue.dead_letter.url
+}
+
+output "streams" {
+  description = "Name of the Firehose stream by topic."
+  value       = { for topic, stream in aws_kinesis_firehose_delivery_stream.raw : topic => stream.name }
+}

@@ -1,0 +1,197 @@
+variable "name_prefix" {
+  description = "Start of every resource name: <project>-<env>."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name_prefix))
+    error_message = "name_prefix: expected lower-case letters, digits and hyphens, found \"${var.name_prefix}\"."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the key that encrypts what this module stores."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: expected the ARN of a KMS key, found \"${var.kms_key_arn}\"."
+  }
+}
+
+variable "policy_values" {
+  description = "What the placeholders of infra/policies stand for."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(["partition", "region", "account", "name_prefix"], keys(var.policy_values))) == 0
+    error_message = "policy_values: expected at least partition, region, account and name_prefix, found ${join(", ", keys(var.policy_values))}."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds every role; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that log groups keep their entries."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.log_retention_days >= 1
+    error_message = "log_retention_days: expected a period that CloudWatch Logs offers, found ${var.log_retention_days}."
+  }
+}
+
+variable "raw_tables" {
+  description = "Name of the RAW table by topic."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.raw_tables) > 0
+    error_message = "raw_tables: expected at least one topic, found none."
+  }
+}
+
+variable "lake_bucket_arn" {
+  description = "ARN of the bucket that takes delivery errors."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:s3:::", var.lake_bucket_arn))
+    error_message = "lake_bucket_arn: expected the ARN of a bucket, found \"${var.lake_bucket_arn}\"."
+  }
+}
+
+variable "database" {
+  description = "Glue database of the RAW tables."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]*$", var.database))
+    error_message = "database: expected lower-case letters, digits and underscores, found \"${var.database}\"."
+  }
+}
+
+variable "processor" {
+  description = "The function that takes the queue: its ARN, and its timeout in seconds."
+  type        = object({ arn = string, timeout_s = number })
+  nullable    = false
+
+  validation {
+    condition     = var.processor.timeout_s >= 1 && var.processor.timeout_s <= 900
+    error_message = "processor.timeout_s: expected 1 to 900 seconds, found ${var.processor.timeout_s}."
+  }
+}
+
+variable "batch_size" {
+  description = "Messages that one invocation takes at most."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.batch_size >= 10 && var.batch_size <= 10000
+    error_message = "batch_size: expected 10 to 10000, found ${var.batch_size}."
+  }
+}
+
+variable "batching_window_s" {
+  description = "Seconds that Lambda gathers messages."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.batching_window_s >= 1 && var.batching_window_s <= 300
+    error_message = "batching_window_s: expected 1 to 300 seconds, found ${var.batching_window_s}."
+  }
+}
+
+variable "maximum_concurrency" {
+  description = "Batches at once at most."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
+    error_message = "maximum_concurrency: expected 2 to 1000, found ${var.maximum_concurrency}."
+  }
+}
+
+variable "max_receive_count" {
+  description = "Tries of a message before it goes to the dead-letter queue."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000
+    error_message = "max_receive_count: expected 5 to 1000, found ${var.max_receive_count}."
+  }
+}
+
+variable "source_retention_days" {
+  description = "Days that the source queue keeps a message."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.source_retention_days >= 1 && var.source_retention_days <= 14
+    error_message = "source_retention_days: expected 1 to 14 days (limit of SQS), found ${var.source_retention_days}."
+  }
+}
+
+variable "dead_letter_retention_days" {
+  description = "Days from first send until SQS deletes a dead letter."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.dead_letter_retention_days >= 1 && var.dead_letter_retention_days <= 14
+    error_message = "dead_letter_retention_days: expected 1 to 14 days (limit of SQS), found ${var.dead_letter_retention_days}."
+  }
+}
+
+variable "buffer_interval_s" {
+  description = "Seconds that Firehose gathers records before a commit."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900
+    error_message = "buffer_interval_s: expected 0 to 900 seconds, found ${var.buffer_interval_s}."
+  }
+}
+
+variable "buffer_mib" {
+  description = "MiB that Firehose gathers before a commit."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.buffer_mib >= 1 && var.buffer_mib <= 128
+    error_message = "buffer_mib: expected 1 to 128 MiB, found ${var.buffer_mib}."
+  }
+}
+
+variable "iot_topic_filter" {
+  description = "MQTT topic filter whose messages go to the source queue; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.iot_topic_filter == null || can(regex("^[A-Za-z0-9_/+#:-]{1,256}$", var.iot_topic_filter))
+    error_message = "iot_topic_filter: expected an MQTT topic filter or null."
+  }
+}

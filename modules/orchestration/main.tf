@@ -1,0 +1,51 @@
+module "pipeline_role" {
+  source = "../role"
+
+  name                     = "${var.name_prefix}-pipeline"
+  description              = "The state machine invokes the jobs and moves checkpoints forward"
+  service                  = "states.amazonaws.com"
+  policy                   = "pipeline"
+  policy_values            = var.policy_values
+  permissions_boundary_arn = var.permissions_boundary_arn
+}
+
+resource "aws_cloudwatch_log_group" "pipeline" {
+  # Log groups of this prefix do not count against the size limit of the account's log resource policy.
+  name              = "/aws/vendedlogs/states/${var.name_prefix}-pipeline"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_sfn_state_machine" "pipeline" {
+  name     = "${var.name_prefix}-pipeline"
+  role_arn = module.pipeline_role.arn
+  type     = "STANDARD"
+  publish  = true
+
+  definition = templatefile("${path.module}/pipeline.asl.json", merge(
+    { for name, arn in var.function_arns : "${name}_arn" => arn },
+    { partition = var.policy_values["partition"], checkpoints_table = var.checkpoints_table },
+  ))
+
+  # Data of an execution is topics, snapshot ids and counts, never rows.
+  logging_configuration {
+    level                  = "ALL"
+    include_execution_data = true
+    log_destination        = "${aws_cloudwatch_log_group.pipeline.arn}:*"
+  }
+
+  tracing_configuration {
+    enabled = true
+  }
+}
+
+# Schedules start what this alias points at; to go back a version is to move the alias.
+resource "aws_sfn_alias" "live" {
+  name        = "live"
+  description = "The version that schedules start"
+
+  routing_configuration {
+    state_machine_version_arn = aws_sfn_state_machine.pipeline.state_machine_version_arn
+    weight                    = 100
+  }
+}

@@ -1,0 +1,15 @@
+output "arn" {
+  description = "ARN of the role, known once its policy is attached."
+  value       = aws_iam_role.this.arn
+  depends_on  = [aws_iam_role_policy.this]
+}
+
+output "name" {
+  description = "Name of the role."
+  value       = aws_iam_role.this.name
+}
+
+output "policy" {
+  description = "The rendered policy."
+  value       = aws_iam_role_policy.this.policy
+}

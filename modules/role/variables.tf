@@ -1,0 +1,65 @@
+variable "name" {
+  description = "Name of the role."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,63}$", var.name))
+    error_message = "name: expected 2 to 64 lower-case letters, digits and hyphens (limit of IAM), found \"${var.name}\"."
+  }
+}
+
+variable "description" {
+  description = "What the role is for."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = length(var.description) > 0
+    error_message = "description: expected a sentence, found nothing."
+  }
+}
+
+variable "service" {
+  description = "AWS service that takes the role, such as firehose.amazonaws.com."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = endswith(var.service, ".amazonaws.com")
+    error_message = "service: expected a service principal such as firehose.amazonaws.com, found \"${var.service}\"."
+  }
+}
+
+variable "policy" {
+  description = "Policy file of infra/policies, without its extension."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = fileexists("${path.module}/../../infra/policies/${var.policy}.json")
+    error_message = "policy: expected the name of a file in infra/policies, found \"${var.policy}\"."
+  }
+}
+
+variable "policy_values" {
+  description = "What the placeholders of infra/policies stand for."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(["partition", "region", "account", "name_prefix"], keys(var.policy_values))) == 0
+    error_message = "policy_values: expected at least partition, region, account and name_prefix, found ${join(", ", keys(var.policy_values))}."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds every role; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
+  }
+}

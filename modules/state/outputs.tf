@@ -1,0 +1,9 @@
+output "checkpoints_table" {
+  description = "Name of the table of checkpoints and leases."
+  value       = aws_dynamodb_table.this["checkpoints"].name
+}
+
+output "drift_log_table" {
+  description = "Name of the table of schema drift."
+  value       = aws_dynamodb_table.this["drift-log"].name
+}

@@ -1,0 +1,111 @@
+locals {
+  specifications = {
+    for file in fileset("${path.module}/tables", "*.json") :
+    trimsuffix(file, ".json") => jsondecode(file("${path.module}/tables/${file}"))
+  }
+
+  # Without a contract a topic stops at Curated.
+  layers = {
+    for topic, settings in var.topics :
+    topic => settings.contract == null ? ["raw", "curated"] : ["raw", "curated", "semantic", "quarantine"]
+  }
+
+  tables = merge([
+    for topic, layers in local.layers : {
+      for layer in layers : "${layer}_${topic}" => merge(local.specifications[layer], {
+        topic            = topic
+        partition_fields = local.specifications[layer][var.topics[topic].low_volume ? "partition-spec-low-volume" : "partition-spec"]
+      })
+    }
+  ]...)
+}
+
+resource "aws_glue_catalog_database" "this" {
+  name         = var.database
+  description  = "Iceberg tables of ${var.name_prefix}: RAW, Curated, Semantic and Quarantine of every topic"
+  location_uri = "s3://${aws_s3_bucket.lake.bucket}/"
+
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+# Terraform creates a table once. From then on only Iceberg commits change it: columns that a job adds, and
+# the metadata location that every commit moves, are no drift. The contract's columns of Semantic come with
+# the first commit of the semantic job, which is the one place that knows the types of a contract.
+resource "aws_glue_catalog_table" "this" {
+  for_each = local.tables
+
+  database_name = aws_glue_catalog_database.this.name
+  name          = each.key
+  description   = each.value.description
+  table_type    = "EXTERNAL_TABLE"
+
+  open_table_format_input {
+    iceberg_input {
+      metadata_operation = "CREATE"
+      version            = each.value.properties["format-version"]
+
+      iceberg_table_input {
+        location   = "s3://${aws_s3_bucket.lake.bucket}/${each.key}"
+        properties = { for name, value in each.value.properties : name => value if name != "format-version" }
+
+        schema {
+          schema_id = each.value.schema["schema-id"]
+          type      = each.value.schema.type
+
+          dynamic "fields" {
+            for_each = each.value.schema.fields
+
+            content {
+              id       = fields.value.id
+              name     = fields.value.name
+              type     = fields.value.type
+              required = fields.value.required
+              doc      = fields.value.doc
+            }
+          }
+        }
+
+        partition_spec {
+          spec_id = 0
+
+          dynamic "fields" {
+            for_each = each.value.partition_fields
+
+            content {
+              field_id  = fields.value["field-id"]
+              source_id = fields.value["source-id"]
+              name      = fields.value.name
+              transform = fields.value.transform
+            }
+          }
+        }
+
+        dynamic "sort_order" {
+          for_each = length(each.value["sort-order"]) > 0 ? [each.value["sort-order"]] : []
+
+          content {
+            order_id = 1
+
+            dynamic "fields" {
+              for_each = sort_order.value
+
+              content {
+                source_id  = fields.value["source-id"]
+                transform  = fields.value.transform
+                direction  = fields.value.direction
+                null_order = fields.value["null-order"]
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    prevent_destroy = true
+    ignore_changes  = all
+  }
+}

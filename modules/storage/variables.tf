@@ -1,0 +1,109 @@
+variable "name_prefix" {
+  description = "Start of every resource name: <project>-<env>."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name_prefix))
+    error_message = "name_prefix: expected lower-case letters, digits and hyphens, found \"${var.name_prefix}\"."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the key that encrypts what this module stores."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:kms:", var.kms_key_arn))
+    error_message = "kms_key_arn: expected the ARN of a KMS key, found \"${var.kms_key_arn}\"."
+  }
+}
+
+variable "policy_values" {
+  description = "What the placeholders of infra/policies stand for."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(["partition", "region", "account", "name_prefix"], keys(var.policy_values))) == 0
+    error_message = "policy_values: expected at least partition, region, account and name_prefix, found ${join(", ", keys(var.policy_values))}."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds every role; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
+  }
+}
+
+variable "database" {
+  description = "Name of the Glue database."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_]*$", var.database))
+    error_message = "database: expected lower-case letters, digits and underscores (Firehose takes no hyphen), found \"${var.database}\"."
+  }
+}
+
+variable "lake_bucket" {
+  description = "Name of the bucket of tables, contracts and delivery errors."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.lake_bucket))
+    error_message = "lake_bucket: expected 3 to 63 lower-case letters, digits and hyphens, found \"${var.lake_bucket}\"."
+  }
+}
+
+variable "topics" {
+  description = "Topics: path of the contract (null for none) and whether the contract says that events are few."
+  type        = map(object({ contract = optional(string), low_volume = optional(bool, false) }))
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for topic in keys(var.topics) : can(regex("^[a-z][a-z0-9_]{0,29}$", topic))])
+    error_message = "topics: expected names of 1 to 30 lower-case letters, digits and underscores, found ${join(", ", keys(var.topics))}."
+  }
+}
+
+variable "snapshot_retention_days" {
+  description = "Days that Glue keeps snapshots."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.snapshot_retention_days >= 1
+    error_message = "snapshot_retention_days: expected at least 1 day, found ${var.snapshot_retention_days}."
+  }
+}
+
+variable "orphan_file_retention_days" {
+  description = "Age in days from which Glue deletes files that no snapshot refers to."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.orphan_file_retention_days >= 3
+    error_message = "orphan_file_retention_days: expected at least 3 days, found ${var.orphan_file_retention_days}."
+  }
+}
+
+variable "delivery_error_retention_days" {
+  description = "Days that objects of failed deliveries are kept."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.delivery_error_retention_days >= 14
+    error_message = "delivery_error_retention_days: expected at least 14 days, found ${var.delivery_error_retention_days}."
+  }
+}

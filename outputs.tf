@@ -1,0 +1,39 @@
+output "source_queue_url" {
+  description = "URL of the queue that devices send to."
+  value       = module.ingestion.source_queue_url
+}
+
+output "dead_letter_queue_url" {
+  description = "URL of the queue of rejected and of repeatedly failed messages."
+  value       = module.ingestion.dead_letter_queue_url
+}
+
+output "state_machine_arn" {
+  description = "ARN of the pipeline; operators start it with {\"topic\": …, \"force\": true}."
+  value       = module.orchestration.state_machine_arn
+}
+
+output "lake_bucket" {
+  description = "Bucket of tables, contracts and delivery errors."
+  value       = module.storage.lake_bucket
+}
+
+output "database" {
+  description = "Glue database of the Iceberg tables."
+  value       = module.storage.database
+}
+
+output "tables" {
+  description = "Names of the Iceberg tables."
+  value       = module.storage.tables
+}
+
+output "pii_key_secret" {
+  description = "Secret that holds the key personal data is hashed with; its value is set once, by hand (docs/deploy.md)."
+  value       = module.encryption.pii_key_secret
+}
+
+output "alarm_topic_arns" {
+  description = "SNS topic ARN by what it is for: paging, breaker, chat, governance."
+  value       = module.monitoring.topic_arns
+}

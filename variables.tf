@@ -1,0 +1,262 @@
+variable "project" {
+  description = "First part of every resource name."
+  type        = string
+  default     = "lean-ops"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project))
+    error_message = "project: expected 3 to 20 lower-case letters, digits and hyphens, starting with a letter; found \"${var.project}\"."
+  }
+}
+
+variable "environment" {
+  description = "Environment that is deployed: dev, staging or prod."
+  type        = string
+
+  validation {
+    condition     = contains(["dev", "staging", "prod"], var.environment)
+    error_message = "environment: expected dev, staging or prod, found \"${var.environment}\"."
+  }
+
+  validation {
+    condition     = contains(["default", var.environment], terraform.workspace)
+    error_message = "environment: expected the workspace \"default\" or \"${var.environment}\", found \"${terraform.workspace}\"; select the workspace or the tfvars file that belongs to it."
+  }
+}
+
+variable "region" {
+  description = "AWS region of every resource."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region: expected an AWS region such as eu-west-1, found \"${var.region}\"."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds every role (infra/bootstrap makes one); null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
+  }
+}
+
+variable "build_directory" {
+  description = "Folder that `make build` wrote; null for modules/compute/.build."
+  type        = string
+  default     = null
+}
+
+variable "topics" {
+  description = "Topics beside `events` and those with a file in contracts/; they stop at Curated."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for topic in var.topics : can(regex("^[a-z][a-z0-9_]{0,29}$", topic))])
+    error_message = "topics: expected names of 1 to 30 lower-case letters, digits and underscores, starting with a letter; found ${join(", ", var.topics)}."
+  }
+}
+
+variable "paused_topics" {
+  description = "Topics whose schedule is switched off; events still arrive in RAW."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.paused_topics, keys(local.topics))) == 0
+    error_message = "paused_topics: expected topics of this environment (${join(", ", keys(local.topics))}), found ${join(", ", setsubtract(var.paused_topics, keys(local.topics)))}."
+  }
+}
+
+variable "iot_topic_filter" {
+  description = "MQTT topic filter whose messages go to the source queue, such as devices/+/events; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.iot_topic_filter == null || can(regex("^[A-Za-z0-9_/+#:-]{1,256}$", var.iot_topic_filter))
+    error_message = "iot_topic_filter: expected an MQTT topic filter such as devices/+/events, or null."
+  }
+}
+
+variable "batch_size" {
+  description = "Messages that one invocation of sqs_processor takes at most."
+  type        = number
+  default     = 1000
+
+  validation {
+    condition     = var.batch_size >= 10 && var.batch_size <= 10000 && floor(var.batch_size) == var.batch_size
+    error_message = "batch_size: expected a whole number from 10 to 10000, found ${var.batch_size}."
+  }
+}
+
+variable "batching_window_s" {
+  description = "Seconds that Lambda gathers messages before it invokes sqs_processor."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.batching_window_s >= 1 && var.batching_window_s <= 300
+    error_message = "batching_window_s: expected 1 to 300 seconds (batches over 10 messages need a window), found ${var.batching_window_s}."
+  }
+}
+
+variable "maximum_concurrency" {
+  description = "Batches that are processed at once at most."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
+    error_message = "maximum_concurrency: expected 2 to 1000 (limits of the event source mapping), found ${var.maximum_concurrency}."
+  }
+}
+
+variable "max_receive_count" {
+  description = "Tries of a message before it goes to the dead-letter queue."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000
+    error_message = "max_receive_count: expected 5 to 1000 (fewer sends good messages to the dead-letter queue when Lambda throttles), found ${var.max_receive_count}."
+  }
+}
+
+variable "source_retention_days" {
+  description = "Days that the source queue keeps a message."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.source_retention_days >= 1 && var.source_retention_days <= 4
+    error_message = "source_retention_days: expected 1 to 4 days, found ${var.source_retention_days}; days spent there are missing from the 14 days of the dead-letter queue."
+  }
+}
+
+variable "dead_letter_retention_days" {
+  description = "Days from first send until SQS deletes a dead letter."
+  type        = number
+  default     = 14
+
+  validation {
+    condition     = var.dead_letter_retention_days > var.source_retention_days && var.dead_letter_retention_days <= 14
+    error_message = "dead_letter_retention_days: expected more than source_retention_days (${var.source_retention_days}) and at most 14, the longest that SQS keeps a message; found ${var.dead_letter_retention_days}."
+  }
+}
+
+variable "dead_letter_age_alarm_days" {
+  description = "Age of the oldest dead letter, in days since it arrived there, that pages the operator."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.dead_letter_age_alarm_days >= 1 && var.dead_letter_age_alarm_days <= var.dead_letter_retention_days - var.source_retention_days
+    error_message = "dead_letter_age_alarm_days: expected 1 to ${var.dead_letter_retention_days - var.source_retention_days} (retention of the dead-letter queue less that of the source queue, after which a message may be gone), found ${var.dead_letter_age_alarm_days}."
+  }
+}
+
+variable "error_rate_alarm_percent" {
+  description = "Share of failed invocations or messages, in percent, that the circuit breaker is told of."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.error_rate_alarm_percent > 0 && var.error_rate_alarm_percent < 100
+    error_message = "error_rate_alarm_percent: expected more than 0 and less than 100 percent, found ${var.error_rate_alarm_percent}."
+  }
+}
+
+variable "buffer_interval_s" {
+  description = "Seconds that Firehose gathers records before a commit to RAW."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900
+    error_message = "buffer_interval_s: expected 0 to 900 seconds, found ${var.buffer_interval_s}."
+  }
+}
+
+variable "buffer_mib" {
+  description = "MiB that Firehose gathers before a commit to RAW, if they come before the interval."
+  type        = number
+  default     = 64
+
+  validation {
+    condition     = var.buffer_mib >= 1 && var.buffer_mib <= 128
+    error_message = "buffer_mib: expected 1 to 128 MiB, found ${var.buffer_mib}."
+  }
+}
+
+variable "schedule_minutes" {
+  description = "Minutes between two scheduled runs of a topic."
+  type        = number
+  default     = 15
+
+  validation {
+    condition     = var.schedule_minutes >= 2 && var.schedule_minutes <= 1440
+    error_message = "schedule_minutes: expected 2 to 1440 minutes, found ${var.schedule_minutes}."
+  }
+}
+
+variable "snapshot_retention_days" {
+  description = "Days that Glue keeps snapshots of the tables; a checkpoint older than this reads its source in full."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.snapshot_retention_days >= 1 && var.snapshot_retention_days <= 365
+    error_message = "snapshot_retention_days: expected 1 to 365 days, found ${var.snapshot_retention_days}."
+  }
+}
+
+variable "orphan_file_retention_days" {
+  description = "Age in days from which Glue deletes files that no snapshot refers to."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.orphan_file_retention_days >= 3 && var.orphan_file_retention_days <= 365
+    error_message = "orphan_file_retention_days: expected 3 to 365 days (a running commit's files are not yet referred to), found ${var.orphan_file_retention_days}."
+  }
+}
+
+variable "delivery_error_retention_days" {
+  description = "Days that objects of failed deliveries are kept."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.delivery_error_retention_days >= 14 && var.delivery_error_retention_days <= 3650
+    error_message = "delivery_error_retention_days: expected 14 to 3650 days, found ${var.delivery_error_retention_days}."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that log groups keep their entries."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days: expected a period that CloudWatch Logs offers (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827 and on to 3653), found ${var.log_retention_days}."
+  }
+}
+
+variable "subscriptions" {
+  description = "Who hears of an alarm: SNS protocol and endpoint by alarm topic (paging, breaker, chat, governance). Pass endpoints that hold a key by TF_VAR_subscriptions, never by a file."
+  type        = map(object({ protocol = string, endpoint = string }))
+  default     = {}
+  sensitive   = true
+
+  validation {
+    condition     = alltrue([for topic in nonsensitive(keys(var.subscriptions)) : contains(["paging", "breaker", "chat", "governance"], topic)])
+    error_message = "subscriptions: expected the alarm topics paging, breaker, chat or governance, found ${join(", ", nonsensitive(keys(var.subscriptions)))}."
+  }
+}
