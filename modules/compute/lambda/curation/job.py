@@ -120,10 +120,10 @@ def _stretches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         waiting.append(batch)
         rows += batch.num_rows
         if rows >= _STRETCH_ROWS:
-            yield pa.Table.from_batches(waiting)
+            yield pa.Table.from_batches(waiting).combine_chunks()
             waiting, rows = [], 0
     if rows:
-        yield pa.Table.from_batches(waiting)
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 class _History:

@@ -1,0 +1,206 @@
+"""Semantic holds typed rows under the contract; a row that breaks it is kept aside, a good one stays."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from common.checkpoints import SourceCheckpoint
+from common.contracts import Contract, load_contract
+from common.deduplication import EVENT_RULE
+from common.errors import TableMismatch
+from common.merge import merge
+from common.settings import Settings
+from common.tables import LAYERS, TableSpec
+from semantic.job import Published, publish
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = replace(
+    Settings.from_environment(
+        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
+    ),
+    batch_rows=10**9,
+    batch_bytes=10**12,
+    memory_budget_mb=512,
+)
+CONTRACT = """
+apiVersion: v3.2.0
+kind: DataContract
+id: test.t
+version: 1.0.0
+status: active
+schema:
+  - name: t
+    properties:
+      - name: value
+        description: A number
+        logicalType: number
+        physicalType: decimal(10,2)
+        required: true
+        criticalDataElement: true
+        transformSourceObjects: [value]
+"""
+START = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+class Lake:
+    """Curated, Semantic and Quarantine of one topic, on local files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
+        self.catalog.create_namespace("lake")
+        self.contract = load_contract(CONTRACT, "t")
+        for layer in LAYERS:
+            spec = TableSpec.load(ROOT / "modules/storage/tables", layer)
+            if layer == "semantic":
+                spec = spec.with_columns(self.contract.semantic_columns())
+            spec.create(self.catalog, f"lake.{layer}_t")
+        self.uncontracted: list[str] = []
+
+    def curate(self, *rows: tuple[str, int, str | None], **extra: str) -> None:
+        """Merge (key, version, value) into Curated: a greater version is a correction."""
+        listed = [
+            {
+                "message_id": f"{key}-{version}",
+                "idempotency_key": key,
+                "topic_name": "t",
+                "period_reference": "2026-05",
+                "publish_time": START + timedelta(minutes=version),
+                "ingestion_ts": START + timedelta(minutes=version),
+                "value": value,
+                **extra,
+            }
+            for key, version, value in rows
+        ]
+        table = pa.Table.from_pylist(listed)
+        merge(
+            self.catalog,
+            "lake.curated_t",
+            pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
+            rule=EVENT_RULE,
+            checkpoint=None,
+            run_id="r",
+            evolve=True,
+            memory_budget_mb=512,
+        )
+
+    def publish(
+        self, since: SourceCheckpoint | None = None, contract: Contract | None = None, rows: int = 10**9
+    ) -> Published:
+        def note(columns: Sequence[str]) -> None:
+            self.uncontracted += columns
+
+        return publish(
+            contract or self.contract,
+            since,
+            "run",
+            settings=replace(SETTINGS, batch_rows=rows),
+            catalog=self.catalog,
+            pii_key=b"key",
+            record_uncontracted=note,
+        )
+
+    def rows(self, layer: str) -> dict[str, dict[str, Any]]:
+        found = self.catalog.load_table(f"lake.{layer}_t").scan().to_arrow().to_pylist()
+        return {row["idempotency_key"]: row for row in found}
+
+    def values(self) -> dict[str, Any]:
+        return {key: row["value"] for key, row in self.rows("semantic").items()}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake(tmp_path)
+    yield lake
+    lake.catalog.close()
+
+
+def test_good_rows_are_typed_and_bad_rows_are_kept_aside_with_the_reason(lake: Lake) -> None:
+    lake.curate(("a", 1, "1.10"), ("b", 1, "warm"), ("c", 1, None))
+    done = lake.publish()
+    assert lake.values() == {"a": Decimal("1.10")}
+    quarantined = lake.rows("quarantine")
+    assert quarantined.keys() == {"b", "c"}
+    (reason,) = json.loads(quarantined["b"]["reasons"])
+    assert reason["column"] == "value"
+    assert "warm" in quarantined["b"]["row_json"]
+    assert done.quarantined == 2
+
+
+def test_a_good_row_stays_when_its_correction_is_bad(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"))
+    since = lake.publish().checkpoint
+    lake.curate(("a", 2, "broken"))
+    lake.publish(since)
+    assert lake.values() == {"a": Decimal(1)}
+    assert "a" in lake.rows("quarantine")
+
+
+def test_a_later_good_version_settles_a_quarantined_row(lake: Lake) -> None:
+    lake.curate(("a", 1, "broken"))
+    since = lake.publish().checkpoint
+    lake.curate(("a", 2, "2"))
+    lake.publish(since)
+    semantic, quarantine = lake.rows("semantic"), lake.rows("quarantine")
+    assert semantic["a"]["_source_merge_seq"] > quarantine["a"]["_source_merge_seq"]
+
+
+def test_reading_in_portions_ends_with_the_same_table(lake: Lake) -> None:
+    for number in range(1, 6):
+        lake.curate((f"a{number}", 1, "1"), (f"b{number}", 1, "2"))
+    since, runs = None, 0
+    while (done := lake.publish(since, rows=2)).merge is not None:
+        since, runs = done.checkpoint, runs + 1
+    assert runs == 5
+    assert len(lake.values()) == 10
+
+
+def test_reading_everything_again_changes_nothing(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"), ("b", 1, "broken"))
+    lake.publish()
+    tables = [lake.catalog.load_table(f"lake.{layer}_t") for layer in ("semantic", "quarantine")]
+    lake.publish()
+    for table in tables:
+        before = table.current_snapshot()
+        table.refresh()
+        assert table.current_snapshot() == before
+
+
+def test_rows_that_a_later_merge_left_alone_are_not_read_again(lake: Lake) -> None:
+    lake.curate(*((f"k{n}", 1, "1") for n in range(50)))
+    since = lake.publish().checkpoint
+    lake.curate(("k3", 2, "2"))
+    assert lake.publish(since).rows_read == 1
+
+
+def test_a_column_that_the_contract_leaves_out_is_noted_and_not_published(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"), secret="x")  # noqa: S106 - a column's name
+    lake.publish()
+    assert lake.uncontracted == ["secret"]
+    assert "secret" not in lake.rows("semantic")["a"]
+
+
+def test_a_new_contract_column_appears_and_a_type_widens(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"))
+    since = lake.publish().checkpoint
+    text = CONTRACT.replace("1.0.0", "1.1.0").replace("decimal(10,2)", "decimal(12,2)")
+    text += "      - name: unit\n        description: Its unit\n        logicalType: string\n"
+    lake.curate(("b", 1, "1234567890.25"), unit="C")
+    lake.publish(since, load_contract(text, "t"))
+    assert lake.values() == {"a": Decimal(1), "b": Decimal("1234567890.25")}
+    assert lake.rows("semantic")["b"]["unit"] == "C"
+
+
+def test_a_type_that_would_narrow_is_refused_before_any_write(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"))
+    narrow = load_contract(CONTRACT.replace("decimal(10,2)", "decimal(5,2)"), "t")
+    with pytest.raises(TableMismatch, match="column value: expected a type that widens"):
+        lake.publish(contract=narrow)
+    assert lake.rows("semantic") == {}
