@@ -8,6 +8,7 @@ from itertools import islice
 
 import pyarrow as pa
 import pytest
+from pyiceberg.table import Table
 
 from lean_ops import lake, observation, pipeline, sender
 from lean_ops.ledger import Ledger
@@ -46,15 +47,15 @@ class Pipeline:
     def reconcile(self) -> Reconciliation:
         return self.ledger.reconcile(observation.observe(self.target))
 
-    def rows(self, table: str) -> pa.Table:
+    def table(self, name: str) -> Table:
+        return self.target.catalog().load_table(f"{self.target.database}.{name}")
+
+    def rows(self, name: str) -> pa.Table:
         """All rows of a table with every column, sorted by key."""
-        identifier = f"{self.target.database}.{table}"
-        rows = self.target.catalog().load_table(identifier).scan().to_arrow()
-        return rows.sort_by("idempotency_key")
+        return self.table(name).scan().to_arrow().sort_by("idempotency_key")
 
     def wrong_rows(self, topic: str) -> list[object]:
-        table = self.target.catalog().load_table(f"{self.target.database}.curated_{topic}")
-        scan = table.scan(selected_fields=("idempotency_key", "message_id"))
+        scan = self.table(f"curated_{topic}").scan(selected_fields=("idempotency_key", "message_id"))
         return list(self.ledger.wrong_rows(topic, scan.to_arrow_batch_reader()))
 
 
@@ -95,7 +96,7 @@ def test_dead_letters_are_the_broken_messages_unchanged_each_with_its_reason(don
     client, url = done.target.client("sqs"), done.target.queue_url(done.target.dead_letter_queue)
     found: dict[str, tuple[str, str]] = {}
     while batch := client.receive_message(
-        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60, MessageAttributeNames=["All"]
+        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=3, MessageAttributeNames=["All"]
     ).get("Messages"):
         for message in batch:
             attributes = message["MessageAttributes"]
@@ -194,3 +195,22 @@ def test_duckdb_reads_the_same_rows_as_pyiceberg(done: Pipeline) -> None:
             ]
             table = done.rows(name)
             assert (rows, ids) == (table.num_rows, len(set(table["message_id"].to_pylist())))
+
+
+def test_a_checkpoint_lost_after_the_commit_is_found_in_the_table(done: Pipeline) -> None:
+    done.run(force=True)
+    for layer in ("curated", "semantic"):
+        done.target.client("dynamodb").delete_item(
+            TableName=done.target.checkpoints_table, Key={"checkpoint_id": {"S": f"events#{layer}"}}
+        )
+    snapshots = [len(done.table(f"{layer}_events").snapshots()) for layer in ("curated", "semantic")]
+    done.run()
+    assert snapshots == [len(done.table(f"{layer}_events").snapshots()) for layer in ("curated", "semantic")]
+
+
+def test_two_runs_started_together_do_the_work_once(done: Pipeline) -> None:
+    done.send(iter(History(replace(done.scenario, seed=99, events=200, broken_rate=0.0))), "together")
+    arns = [pipeline.start(done.target, "events") for _ in range(2)]
+    ends = [[visit.name for visit in pipeline.follow(done.target, arn)][-1] for arn in arns]
+    assert sorted(ends) == ["AnotherRunActive", "FullPipelineSuccess"]
+    assert done.reconcile().balanced
