@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -34,7 +35,8 @@ class Pipeline:
 
     def send(self, messages: Iterator[Message], name: str) -> None:
         url = self.target.queue_url(self.target.source_queue)
-        sender.send(messages, self.target.client("sqs"), url, self.ledger.begin({"test": name}))
+        with closing(self.target.queue_client()) as client:
+            sender.send(messages, client, url, self.ledger.begin({"test": name}))
         assert observation.settle(self.target, timeout_s=60) == 0
 
     def run(self, topic: str = "events", *, force: bool = False) -> tuple[list[str], Outcome]:

@@ -7,7 +7,7 @@ extends what the tables already hold.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -117,13 +117,14 @@ def perform(target: Target, ledger: Ledger, *, events: int, seed: int, watcher: 
 
 
 def _send(target: Target, run: LedgerRun, messages: Iterable[Message], count: int, watcher: Watcher) -> None:
-    sender.send(
-        messages,
-        target.client("sqs"),
-        target.queue_url(target.source_queue),
-        run,
-        on_progress=lambda progress: watcher.moved(progress.sent, count),
-    )
+    with closing(target.queue_client()) as client:
+        sender.send(
+            messages,
+            client,
+            target.queue_url(target.source_queue),
+            run,
+            on_progress=lambda progress: watcher.moved(progress.sent, count),
+        )
 
 
 def _settle(target: Target, watcher: Watcher) -> None:

@@ -14,21 +14,37 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from common.errors import InvalidInput, TransientError
 from lean_ops.ledger import LedgerRun
 from lean_ops.messages import Message
 
 if TYPE_CHECKING:
-    from types_boto3_sqs.client import SQSClient
-    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef, SendMessageBatchResultTypeDef
 
 MAX_BATCH_MESSAGES: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024  # also the most that one message may have
 # What is on record, and in memory, before it is known to be sent: at most this much.
 SEGMENT_MESSAGES: Final = 5_000
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
+
+
+class QueueClient(Protocol):
+    """What sending needs of an SQS client: boto3's, or the light one of the local stack."""
+
+    def send_message_batch(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803 - the names that boto3 gives them
+        Entries: "Sequence[SendMessageBatchRequestEntryTypeDef]",  # noqa: N803
+    ) -> "SendMessageBatchResultTypeDef":
+        """Send up to ten messages; some may be refused."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class SendResult:
 
 def send(
     messages: Iterable[Message],
-    client: "SQSClient",
+    client: QueueClient,
     queue_url: str,
     run: LedgerRun,
     *,
@@ -141,7 +157,7 @@ class _Sender:
 
     def __init__(
         self,
-        client: "SQSClient",
+        client: QueueClient,
         queue_url: str,
         policy: SendPolicy,
         earlier: int,

@@ -35,8 +35,10 @@ from common.catalog import lake_catalog
 from common.errors import TransientError
 from common.settings import Settings
 from lean_ops.local import record
+from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
 from lean_ops.repository import known_topics
+from lean_ops.sender import QueueClient
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient
@@ -226,6 +228,10 @@ class Target:
         )
         endpoint = self.endpoints.get(service, self.endpoints[""])
         return self.session.client(service, endpoint_url=endpoint, config=patience)
+
+    def queue_client(self) -> QueueClient:
+        """The client to send messages with: the SDK's, or on the local stack a light one."""
+        return LocalQueueClient(self.endpoints[""]) if self.is_local else self.client("sqs")
 
     def catalog(self) -> Catalog:
         """The Iceberg catalog."""

@@ -1,6 +1,7 @@
 """``send``: simulated devices, or a person's own readings, into the source queue."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,11 +136,15 @@ def _send(
     *,
     quiet: bool,
 ) -> SendResult:
-    with target.reached(), progress(quiet=quiet) as bar:
+    with (
+        target.reached(),
+        progress(quiet=quiet) as bar,
+        closing(target.queue_client()) as client,
+    ):
         task = bar.add_task("sending", total=total)
         return sender.send(
             messages,
-            target.client("sqs"),
+            client,
             target.queue_url(target.source_queue),
             run,
             policy=SendPolicy(per_second=rate),
