@@ -41,6 +41,13 @@ lint: install ## Lint the Python files
 types: install ## Check the types
 	$(BIN)/mypy
 
+.PHONY: bench
+bench: install ## Measure everything, write docs/benchmarks.md (an hour; wants a quiet machine)
+	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
+	$(BIN)/python tests/benchmarks/bench_flattening.py
+	$(BIN)/python tests/benchmarks/bench_demo.py --write
+	$(BIN)/python tests/benchmarks/merge/run.py
+
 .PHONY: install
 install: $(VENV)/.installed ## Make the environment from the locked dependencies
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from page import write_section
 
 from common.delivery import RetryPolicy
 from common.events import EventParser
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
     options = parser.parse_args()
     events = lambda_events(options.events)
     sink = _Sink()
@@ -120,10 +122,14 @@ def main() -> None:
     if options.json:
         json.dump({"events_per_s": rates, "medians": medians, "ratio": ratio}, sys.stdout)
         return
+    lines = [f"| {'way':<32} | events/s, median | lowest to highest |", "|---|---|---|"]
     for name, values in rates.items():
-        spread = f"{min(values):,.0f} to {max(values):,.0f}"
-        print(f"{name:<34}{medians[name]:>12,.0f} events/s  ({spread})")  # noqa: T201 - the result
-    print(f"{'ratio':<34}{ratio:>12.1f}")  # noqa: T201
+        lines.append(f"| {name:<32} | {medians[name]:,.0f} | {min(values):,.0f} to {max(values):,.0f} |")
+    lines.append(f"\n`sqs_processor` handles {ratio:.1f} times as many events a second.")
+    print("\n".join(lines))
+    if options.write:
+        command = f"python tests/benchmarks/bench_sqs_processor.py --events {options.events}"
+        write_section("sqs_processor", command, "\n".join(lines))
 
 
 if __name__ == "__main__":

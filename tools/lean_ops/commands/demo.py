@@ -168,6 +168,10 @@ def _runs(runs: list[Run]) -> None:
         rows.append([number, run.topic, run.outcome.seconds, written, len(run.new_columns), path])
     columns = ["run", "topic", "seconds", "rows merged into Curated", "new columns", "path"]
     show_table("Runs of the state machine", columns, rows)
+    first = {run.topic for run in runs[:1]}
+    for run in runs[1:]:
+        if run.topic in first and run.new_columns:
+            say(f"New fields that devices began to send became columns: {', '.join(run.new_columns)}.")
 
 
 def _reconciled(report: Report) -> None:
