@@ -12,7 +12,7 @@ def test_every_name_starts_with_project_and_environment() -> None:
     assert target.function("sqs_processor") == "fleet-dev-sqs-processor"
     assert target.checkpoints_table == "fleet-dev-checkpoints"
     assert target.drift_log_table == "fleet-dev-drift-log"
-    assert target.pii_key_secret == "fleet-dev-pii-key"  # noqa: S105 - a name, not a secret
+    assert target.pii_key_secret == "fleet-dev-pii-key"
 
 
 def test_the_database_has_no_hyphen() -> None:
