@@ -134,8 +134,8 @@ def main() -> None:
             raise SystemExit(f"{way.__name__} does not give what msgspec_hook gives; its speed means nothing")
 
     reference, spread = rate(msgspec_hook, pa.array(compact), chosen.runs)
-    print(f"{'way':<44}{'rows/s':>10}{'ratio':>8}{'spread':>8}")  # noqa: T201 - a benchmark prints
-    print(f"{'msgspec, numbers as text (reference)':<44}{reference:>10,.0f}{1:>8.2f}{spread:>8.0%}")  # noqa: T201
+    print(f"{'way':<44}{'rows/s':>10}{'ratio':>8}{'spread':>8}")
+    print(f"{'msgspec, numbers as text (reference)':<44}{reference:>10,.0f}{1:>8.2f}{spread:>8.0%}")
     for label, way, texts in (
         ("leaf by leaf", leaf_by_leaf, compact),
         ("by shape", by_shape, compact),
@@ -144,7 +144,7 @@ def main() -> None:
         ("by shape, all with a repeated key", by_shape, with_repeated_keys(compact, 1)),
     ):
         median, spread = rate(way, pa.array(texts), chosen.runs)
-        print(f"{label:<44}{median:>10,.0f}{median / reference:>8.2f}{spread:>8.0%}")  # noqa: T201
+        print(f"{label:<44}{median:>10,.0f}{median / reference:>8.2f}{spread:>8.0%}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ FILES_LEFT_ALONE = 4
 """A partition with fewer files is not tidied: reading it costs little, writing it again costs more."""
 
 GROWTH = 1.5
-"""How much larger than the write so far a file may be to go along. At 1 the 96 merges end with ten files after
-3.1 more writes a row, at 2 with six after 3.9, at 3 with four after 5."""
+"""How much larger than the write so far a file may be to go along. At 1 the 96 merges end with ten files
+after 3.1 more writes a row, at 2 with six after 3.9, at 3 with four after 5."""
 
 DELETED_SHARE = 0.5
 """From this share of deleted rows on, a file is rewritten."""

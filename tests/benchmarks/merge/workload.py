@@ -1,0 +1,271 @@
+"""The workload of the merge benchmarks: a Curated table of device readings and batches to merge into it.
+
+Everything is a function of row number and version, so that a run can be repeated anywhere. The table covers 30
+days, partitioned as Curated is (period, day, 16 key buckets). A batch is 90 % new events of the last two days,
+8 % corrections (half of rows older than two days; 60 % of them move to another partition; 10 % are stale and
+must lose), 1 % retries of stored messages and 1 % retries inside the batch. Keys are random UUIDs, the worst
+case for pruning by min/max.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation
+from pyiceberg.types import NestedField, StringType
+
+from common.deduplication import EVENT_RULE
+from common.merge.datafiles import DataFileWriter
+from common.merge.livefiles import live_files
+from common.merge.partitions import partition_rows
+from common.merge.snapshot import Change, SnapshotCommit
+from common.merge.source import conform
+from common.merge.target import Target
+from common.tables import TableSpec
+
+SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
+DAYS = 30
+DAY_US = 86_400_000_000
+FIRST_US = 1_768_435_200_000_000  # 2026-01-15T00:00Z
+END_US = FIRST_US + DAYS * DAY_US
+IDENTIFIER = "lake.curated_events"
+
+LEAVES = {
+    "device__id": "'sensor-'||{r1}%200000",
+    "device__model": "(['TH-2','TH-3','AQ-1','PM-10'])[1+{r2}%4]",
+    "device__firmware": "format('{{:d}}.{{:d}}.{{:d}}',{r3}%4,{r4}%10,{r5}%20)",
+    "site__name": "'Site '||{r6}%4000",
+    "site__city": "(['Berlin','Madrid','Paris','Milano','London','Lisboa'])[1+{r6}%6]",
+    "reading__temperature": "format('{{:d}}.{{:02d}}',{r7}%60-20,{r8}%100)",
+    "reading__humidity": "format('{{:d}}.{{:d}}0',{r9}%100,{r10}%10)",
+    "reading__pressure": "format('{{:d}}.{{:03d}}',950+{r11}%100,{r12}%1000)",
+    "reading__co2": "({r13}%5000)::varchar",
+    "battery__level": "format('0.{{:03d}}',{r14}%1000)",
+    "radio__rssi": "(-({r15}%110))::varchar",
+    "status": "(['OK','WARN','FAULT','OFFLINE'])[1+{r16}%4]",
+    "counter": "'1234567890'||format('{{:010d}}',({r17}%9999999999)::bigint)",
+    "alarms": "'[{{\"code\":\"A-'||{r18}%5000||'\",\"level\":'||(1+{r19}%9)||'}}]'",
+    "trace": "md5('trace'||n||ver)",
+}
+
+
+def row_columns() -> str:
+    """SQL that makes the columns of a Curated row from ``(n, ver, pub, ing)``; times in microseconds."""
+    leaves = []
+    for name, expression in LEAVES.items():
+        numbers = {f"r{i}": f"(hash(n,ver,{i}) >> 8)::bigint" for i in range(1, 20)}
+        leaves.append(f"{expression.format(**numbers)} {name}")
+    return f"""(md5('m'||n||'-'||ver)::uuid)::varchar message_id, (md5('k'||n)::uuid)::varchar idempotency_key,
+      'events' topic_name, strftime(make_timestamp(original), '%Y-%m') period_reference,
+      (md5('c'||(n//3))::uuid)::varchar correlation_id, make_timestamptz(pub) publish_time,
+      make_timestamptz(ing) ingestion_ts, {", ".join(leaves)}"""
+
+
+def published(n: str, rows: int) -> str:
+    """SQL: when row ``n`` of a table of ``rows`` rows was published, in microseconds."""
+    return f"({FIRST_US}+(({n})::hugeint*{DAYS * DAY_US}//{rows})::bigint)"
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """DuckDB for making data and checking results, never for what is measured."""
+    connection = duckdb.connect(config={"threads": 2, "memory_limit": "6GB"})
+    connection.execute("set timezone = 'UTC'; set enable_progress_bar = false")
+    return connection
+
+
+def catalog(root: Path) -> SqlCatalog:
+    """The catalog of one benchmark directory."""
+    root.mkdir(parents=True, exist_ok=True)
+    return SqlCatalog("bench", uri=f"sqlite:///{root}/catalog.db", warehouse=f"file://{root}/warehouse")
+
+
+def build_table(root: Path, rows: int) -> Table:
+    """Create (once) a Curated table of ``rows`` rows: one file a partition, one commit a day."""
+    lake = catalog(root / f"table_{rows}")
+    if lake.namespace_exists("lake") and lake.table_exists(IDENTIFIER):
+        return lake.load_table(IDENTIFIER)
+    lake.create_namespace_if_not_exists("lake")
+    spec = TableSpec.load(SPECIFICATIONS, "curated")
+    columns = [NestedField(0, name, StringType(), required=False) for name in LEAVES]
+    spec.with_columns(columns).create(lake, "lake.building")
+    connection = connect()
+    for day in range(DAYS):
+        first, end = day * rows // DAYS, (day + 1) * rows // DAYS
+        day_rows = connection.sql(
+            f"""with e as (select n, 0 ver, {published("n", rows)} original, {published("n", rows)} pub,
+                {published("n", rows)} + (1+hash(n)%60)::bigint*1000000 ing from range({first},{end}) r(n))
+                select {row_columns()} from e order by idempotency_key"""
+        ).to_arrow_table()
+        _append(lake, day_rows)
+    lake.rename_table("lake.building", IDENTIFIER)
+    return lake.load_table(IDENTIFIER)
+
+
+def _append(lake: SqlCatalog, rows: pa.Table) -> None:
+    target = Target.check(lake.load_table("lake.building"), EVENT_RULE)
+    conformed = conform(rows, target, 1).combine_chunks()
+    writer = DataFileWriter(target, EVENT_RULE)
+    with ThreadPoolExecutor(2) as pool:
+        files = list(
+            pool.map(
+                lambda p: writer.write(
+                    target.new_path(target.directory(p[0]), "parquet"),
+                    p[0],
+                    conformed.take(p[1]),
+                ),
+                partition_rows(target, conformed),
+            )
+        )
+        commit = SnapshotCommit(
+            target.table, live_files(target.table, pool), Change(operation=Operation.APPEND, added=files)
+        )
+        commit.commit(lake, commit.stage())
+
+
+def build_batch(root: Path, table_rows: int, rows: int, number: int = 0) -> Path:
+    """Create (once) a Parquet file with a batch for the table of ``table_rows`` rows; gives its path.
+
+    ``number`` makes different batches; their new events do not overlap.
+    """
+    path = root / f"batch_{table_rows}_{rows}_{number}.parquet"
+    if path.exists():
+        return path
+    new, corrected, retried = rows * 90 // 100, rows * 8 // 100, rows // 100
+    recent = table_rows * (DAYS - 2) // DAYS
+    first_new = table_rows + number * new
+    connection = connect()
+    connection.execute(
+        f"""create table e as
+        select {first_new}+i n, 0::bigint ver, {END_US - 2 * DAY_US}+(i::bigint*{2 * DAY_US}//{new}) original,
+          original pub, {END_US}+{number}*1000000+i*10 ing from range({new}) r(i)
+        union all
+        select n, 1+i+{number}*{rows} ver, {published("n", table_rows)} original,
+          case when hash(i,'stale')%10=0 then original-3600000000
+               when hash(i,'stale')%10<4 then original+60000000
+               else {END_US}-(hash(i,{number},'pub')%{2 * DAY_US})::bigint end pub,
+          {END_US}+{number}*1000000+i*100+7 ing
+        from (select i, case when i%2=0 then (hash(i,{number},'old')%{recent})::bigint
+              else ({recent}+hash(i,{number},'new')%{table_rows - recent})::bigint end n from range({corrected}) r(i))
+        union all
+        select n, 0, {published("n", table_rows)}, {published("n", table_rows)}, {END_US}+i*50+3
+        from (select i, (hash(i,{number},'retry')%{table_rows})::bigint n from range({retried}) r(i))"""
+    )
+    connection.execute(
+        f"""insert into e select n, ver, original, pub, ing+5000000 from e where ver>0 or n>={table_rows}
+            order by hash(n,ver,'copy') limit {rows - new - corrected - retried}"""
+    )
+    connection.execute(
+        f"""copy (select {row_columns()} from e order by hash(n,ver,ing)) to '{path}'
+            (format parquet, compression zstd)"""
+    )
+    return path
+
+
+def clone(root: Path, table_rows: int, name: str) -> SqlCatalog:
+    """A fresh catalog over the built table: what is merged into it leaves the built table as it was."""
+    directory = root / name
+    directory.mkdir(parents=True)
+    lake = catalog(directory)
+    lake.create_namespace("lake")
+    lake.register_table(IDENTIFIER, build_table(root, table_rows).metadata_location)
+    return lake
+
+
+def remove_new_files(root: Path, table_rows: int, before: set[Path]) -> None:
+    """Remove the files that a merge into a clone left beside the built table's."""
+    for path in data_tree(root, table_rows) - before:
+        path.unlink()
+
+
+def data_tree(root: Path, table_rows: int) -> set[Path]:
+    """All files under the built table's location."""
+    location = Path(build_table(root, table_rows).location().removeprefix("file://"))
+    return {p for p in location.rglob("*") if p.is_file()}
+
+
+WINNERS = """from (select * from {source} qualify row_number() over (partition by message_id order by ingestion_ts)=1)
+  qualify row_number() over (partition by idempotency_key
+    order by publish_time desc, ingestion_ts desc, message_id desc)=1"""
+
+
+def checksum(table: Table) -> dict[str, str]:
+    """Rows, distinct keys and an order-independent hash of all event columns, read through pyiceberg's plan."""
+    files = [(t.file.file_path, [d.file_path for d in t.delete_files]) for t in table.scan().plan_files()]
+    data = [f.removeprefix("file://") for f, _ in files]
+    deletes = sorted({d.removeprefix("file://") for _, ds in files for d in ds})
+    return _checksum(data, deletes)
+
+
+def _checksum(data: list[str], deletes: list[str]) -> dict[str, str]:
+    names = ["message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id"]
+    hashed = ", ".join([*names, "epoch_us(publish_time)", "epoch_us(ingestion_ts)", *LEAVES])
+    kept = ""
+    if deletes:
+        kept = f"""where not exists (select 1 from read_parquet({deletes!r}, hive_partitioning=false) d
+          where replace(d.file_path, 'file://', '') = t.filename and d.pos = t.file_row_number)"""
+    found = (
+        connect()
+        .sql(
+            f"""select count(*), count(distinct idempotency_key), sum(hash({hashed})) from
+        read_parquet({data!r}, filename=true, file_row_number=true, hive_partitioning=false, union_by_name=true) t
+        {kept}"""
+        )
+        .fetchone()
+    )
+    assert found is not None
+    return {"rows": str(found[0]), "keys": str(found[1]), "hash": str(found[2])}
+
+
+def expected(root: Path, table_rows: int, rows: int) -> dict[str, str]:
+    """Checksum of the table after batch 0, computed without any merge engine; kept beside the batch."""
+    kept = root / f"expected_{table_rows}_{rows}.json"
+    if kept.exists():
+        known: dict[str, str] = json.loads(kept.read_text())
+        return known
+    batch = build_batch(root, table_rows, rows)
+    data = [
+        t.file.file_path.removeprefix("file://") for t in build_table(root, table_rows).scan().plan_files()
+    ]
+    connection = connect()
+    connection.execute(f"create table s as select * {WINNERS.format(source=repr(str(batch)))}")
+    base = f"read_parquet({data!r}, hive_partitioning=false)"
+    result = root / f"expected_{table_rows}_{rows}.parquet"
+    connection.execute(
+        f"""create table m as select t.* from {base} t semi join s using (idempotency_key);
+        create table w as select s.* from s left join m t using (idempotency_key) where t.message_id is null
+          or (s.message_id <> t.message_id and (s.publish_time, s.ingestion_ts) > (t.publish_time, t.ingestion_ts));
+        copy (select * from w) to '{result}' (format parquet);
+        create table lost as select idempotency_key k from m semi join w using (idempotency_key)"""
+    )
+    lost = connection.sql("select k from lost").to_arrow_table()["k"]
+    old = _checksum(data, [])
+    gone_file = root / f"gone_{table_rows}_{rows}.parquet"
+    connection.execute(
+        f"copy (select m.* from m semi join lost on k = idempotency_key) to '{gone_file}' (format parquet)"
+    )
+    added, gone = _checksum([str(result)], []), _checksum([str(gone_file)], [])
+    total = {
+        "rows": str(int(old["rows"]) - len(lost) + int(added["rows"])),
+        "keys": str(int(old["rows"]) - len(lost) + int(added["rows"])),
+        "hash": str(int(old["hash"]) - int(gone["hash"]) + int(added["hash"])),
+    }
+    gone_file.unlink()
+    kept.write_text(json.dumps(total))
+    return total
+
+
+def batch_bytes(path: Path) -> int:
+    """Size of a batch as Parquet with the table's compression: what "bytes of changed rows" means."""
+    return path.stat().st_size
+
+
+def read_batch(path: Path) -> pa.RecordBatchReader:
+    """The batch as a stream, as curation would hand it over."""
+    file = pq.ParquetFile(path)
+    schema = file.schema_arrow
+    return pa.RecordBatchReader.from_batches(schema, file.iter_batches(batch_size=65_536))
