@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -151,4 +151,6 @@ def _snapshot_id(curated: Table) -> str:
 
 def _in(column: str, values: Iterable[object]) -> BooleanExpression:
     # The type checker takes the fields of pyiceberg's pydantic models for their constructors' parameters.
-    return In(column, set(values))  # type: ignore[call-arg,misc]
+    constructor: Any = In
+    expression: BooleanExpression = constructor(column, set(values))
+    return expression
