@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # Applications used as tools live apart: their pins never bind the product's.
 TOOLS := .venv-tools
 
+include make/terraform.mk
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18

@@ -7,12 +7,17 @@ def test_every_name_starts_with_project_and_environment() -> None:
     target = Target("dev", project="fleet", region="eu-west-1")
     assert target.source_queue == "fleet-dev-source"
     assert target.dead_letter_queue == "fleet-dev-dlq"
-    assert target.lake_bucket == "fleet-dev-lake"
     assert target.state_machine == "fleet-dev-pipeline"
     assert target.function("sqs_processor") == "fleet-dev-sqs-processor"
     assert target.checkpoints_table == "fleet-dev-checkpoints"
     assert target.drift_log_table == "fleet-dev-drift-log"
     assert target.pii_key_secret == "fleet-dev-pii-key"
+
+
+def test_the_lake_bucket_carries_the_account_on_aws_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Target, "account", "000000000000")
+    assert Target("dev").lake_bucket == "lean-ops-dev-lake-000000000000"
+    assert Target("local", endpoints={"": "http://127.0.0.1:1"}).lake_bucket == "lean-ops-local-lake"
 
 
 def test_the_database_has_no_hyphen() -> None:

@@ -108,14 +108,13 @@ class Target:
 
     @property
     def settings(self) -> Settings:
-        """Names as the functions know them (queue URL, secret and state machine ARN excepted)."""
+        """Names as the functions know them (lake bucket, queue URL and state machine ARN excepted)."""
         return Settings.from_environment(
             {
                 "LEAN_OPS_PROJECT": self.project,
                 "LEAN_OPS_ENV": self.env,
                 "LEAN_OPS_TOPICS": ",".join(self.topics),
                 "LEAN_OPS_DATABASE": self.database,
-                "LEAN_OPS_LAKE_BUCKET": self.lake_bucket,
                 "LEAN_OPS_CHECKPOINTS_TABLE": self.checkpoints_table,
                 "LEAN_OPS_DRIFT_LOG_TABLE": self.drift_log_table,
                 "LEAN_OPS_PII_KEY_SECRET_ID": self.pii_key_secret,
@@ -134,8 +133,8 @@ class Target:
 
     @property
     def lake_bucket(self) -> str:
-        """Bucket of tables, contracts and delivery errors."""
-        return f"{self.name_prefix}-lake"
+        """Bucket of tables, contracts and errors; with the account on AWS, where names are global."""
+        return f"{self.name_prefix}-lake" if self.is_local else f"{self.name_prefix}-lake-{self.account}"
 
     @property
     def source_queue(self) -> str:

@@ -1,0 +1,135 @@
+# The queue, its dead-letter queue, the mapping and the streams: numbers that depend on each other.
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  name_prefix                = "lean-ops-dev"
+  kms_key_arn                = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+  raw_tables                 = { events = "raw_events", air_quality = "raw_air_quality" }
+  lake_bucket_arn            = "arn:aws:s3:::lean-ops-dev-lake-000000000000"
+  database                   = "lean_ops_dev"
+  processor                  = { arn = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor", timeout_s = 60 }
+  batch_size                 = 1000
+  batching_window_s          = 5
+  maximum_concurrency        = 10
+  max_receive_count          = 5
+  source_retention_days      = 4
+  dead_letter_retention_days = 14
+  buffer_interval_s          = 60
+  buffer_mib                 = 64
+  log_retention_days         = 365
+  iot_topic_filter           = "devices/+/events"
+
+  policy_values = {
+    partition   = "aws"
+    region      = "eu-west-1"
+    account     = "000000000000"
+    project     = "lean-ops"
+    env         = "dev"
+    name_prefix = "lean-ops-dev"
+    database    = "lean_ops_dev"
+    lake_bucket = "lean-ops-dev-lake-000000000000"
+    kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+  }
+}
+
+run "queues_and_mapping_agree" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.source.name == "lean-ops-dev-source" && aws_sqs_queue.dead_letter.name == "lean-ops-dev-dlq"
+    error_message = "queues: expected lean-ops-dev-source and lean-ops-dev-dlq, found ${aws_sqs_queue.source.name} and ${aws_sqs_queue.dead_letter.name}."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letter.message_retention_seconds == 14 * 86400 && aws_sqs_queue.source.message_retention_seconds == 4 * 86400
+    error_message = "retention: expected 14 days of dead letters and 4 of messages."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.source.redrive_policy) == { deadLetterTargetArn = aws_sqs_queue.dead_letter.arn, maxReceiveCount = 5 }
+    error_message = "redrive: expected the dead-letter queue after 5 tries, found ${aws_sqs_queue.source.redrive_policy}."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue_redrive_allow_policy.dead_letter.redrive_allow_policy) == { redrivePermission = "byQueue", sourceQueueArns = [aws_sqs_queue.source.arn] }
+    error_message = "redrive allow: expected the source queue alone."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.source.visibility_timeout_seconds >= 6 * var.processor.timeout_s + var.batching_window_s
+    error_message = "visibility timeout: expected at least six function timeouts and the window, found ${aws_sqs_queue.source.visibility_timeout_seconds}."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.source.event_source_arn == aws_sqs_queue.source.arn && aws_lambda_event_source_mapping.source.function_name == var.processor.arn
+    error_message = "mapping: expected it from the source queue to sqs_processor."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.source.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "mapping: expected partial batch failures to be reported."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.source.batch_size == 1000 && aws_lambda_event_source_mapping.source.maximum_batching_window_in_seconds == 5 && aws_lambda_event_source_mapping.source.scaling_config[0].maximum_concurrency == 10
+    error_message = "mapping: expected batches of 1000 within 5 seconds, 10 at once."
+  }
+}
+
+run "every_topic_has_a_stream_to_its_raw_table" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  assert {
+    condition     = output.streams == { events = "lean-ops-dev-events", air_quality = "lean-ops-dev-air-quality" }
+    error_message = "streams: expected one a topic, hyphens for underscores, found ${jsonencode(output.streams)}."
+  }
+
+  assert {
+    condition = alltrue([
+      for topic, stream in aws_kinesis_firehose_delivery_stream.raw :
+      stream.destination == "iceberg" &&
+      stream.iceberg_configuration[0].append_only &&
+      stream.iceberg_configuration[0].buffering_interval == 60 &&
+      stream.iceberg_configuration[0].buffering_size == 64 &&
+      stream.iceberg_configuration[0].catalog_arn == "arn:aws:glue:eu-west-1:000000000000:catalog" &&
+      stream.iceberg_configuration[0].destination_table_configuration[0].table_name == "raw_${topic}" &&
+      stream.iceberg_configuration[0].s3_configuration[0].error_output_prefix == "delivery-errors/${topic}/!{firehose:error-output-type}/" &&
+      stream.iceberg_configuration[0].cloudwatch_logging_options[0].enabled
+    ])
+    error_message = "streams: expected each to append to its topic's RAW table, with an error prefix and a log."
+  }
+
+  assert {
+    condition     = aws_iot_topic_rule.source[0].sql == "SELECT * FROM 'devices/+/events'" && aws_iot_topic_rule.source[0].name == "lean_ops_dev_source"
+    error_message = "iot rule: expected it to hand the filter's messages on."
+  }
+}
+
+run "without_a_filter_there_is_no_iot_rule" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  variables {
+    iot_topic_filter = null
+  }
+
+  assert {
+    condition     = length(aws_iot_topic_rule.source) == 0
+    error_message = "iot rule: expected none without a topic filter."
+  }
+}

@@ -1,0 +1,282 @@
+# Every value that AWS or the design would not take is refused at plan time, with a sentence.
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  environment     = "dev"
+  region          = "eu-west-1"
+  build_directory = "tests/fixtures/build"
+}
+
+run "refuses_another_environment" {
+  command = plan
+
+  variables {
+    environment = "qa"
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "refuses_project_with_capitals" {
+  command = plan
+
+  variables {
+    project = "Lean_Ops"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "refuses_something_that_is_no_region" {
+  command = plan
+
+  variables {
+    region = "Ireland"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "refuses_topic_with_a_hyphen" {
+  command = plan
+
+  variables {
+    topics = ["air-quality"]
+  }
+
+  expect_failures = [var.topics]
+}
+
+run "refuses_pausing_an_unknown_topic" {
+  command = plan
+
+  variables {
+    paused_topics = ["wether"]
+  }
+
+  expect_failures = [var.paused_topics]
+}
+
+run "refuses_batch_below_ten" {
+  command = plan
+
+  variables {
+    batch_size = 9
+  }
+
+  expect_failures = [var.batch_size]
+}
+
+run "refuses_batch_above_ten_thousand" {
+  command = plan
+
+  variables {
+    batch_size = 10001
+  }
+
+  expect_failures = [var.batch_size]
+}
+
+run "refuses_no_batching_window" {
+  command = plan
+
+  variables {
+    batching_window_s = 0
+  }
+
+  expect_failures = [var.batching_window_s]
+}
+
+run "refuses_one_batch_at_once" {
+  command = plan
+
+  variables {
+    maximum_concurrency = 1
+  }
+
+  expect_failures = [var.maximum_concurrency]
+}
+
+run "refuses_more_batches_than_lambda_takes" {
+  command = plan
+
+  variables {
+    maximum_concurrency = 1001
+  }
+
+  expect_failures = [var.maximum_concurrency]
+}
+
+run "refuses_too_few_tries" {
+  command = plan
+
+  variables {
+    max_receive_count = 3
+  }
+
+  expect_failures = [var.max_receive_count]
+}
+
+run "refuses_source_retention_that_eats_the_dead_letters" {
+  command = plan
+
+  variables {
+    source_retention_days = 5
+  }
+
+  expect_failures = [var.source_retention_days]
+}
+
+run "refuses_retention_longer_than_sqs_allows" {
+  command = plan
+
+  variables {
+    dead_letter_retention_days = 15
+  }
+
+  expect_failures = [var.dead_letter_retention_days]
+}
+
+run "refuses_age_alarm_after_the_message_is_gone" {
+  command = plan
+
+  variables {
+    dead_letter_age_alarm_days = 11
+  }
+
+  expect_failures = [var.dead_letter_age_alarm_days]
+}
+
+run "refuses_error_rate_of_everything" {
+  command = plan
+
+  variables {
+    error_rate_alarm_percent = 100
+  }
+
+  expect_failures = [var.error_rate_alarm_percent]
+}
+
+run "refuses_buffer_interval_over_fifteen_minutes" {
+  command = plan
+
+  variables {
+    buffer_interval_s = 901
+  }
+
+  expect_failures = [var.buffer_interval_s]
+}
+
+run "refuses_buffer_larger_than_firehose_takes" {
+  command = plan
+
+  variables {
+    buffer_mib = 129
+  }
+
+  expect_failures = [var.buffer_mib]
+}
+
+run "refuses_schedule_without_a_pause" {
+  command = plan
+
+  variables {
+    schedule_minutes = 1
+  }
+
+  expect_failures = [var.schedule_minutes]
+}
+
+run "refuses_snapshots_kept_for_no_day" {
+  command = plan
+
+  variables {
+    snapshot_retention_days = 0
+  }
+
+  expect_failures = [var.snapshot_retention_days]
+}
+
+run "refuses_orphans_deleted_under_a_running_commit" {
+  command = plan
+
+  variables {
+    orphan_file_retention_days = 2
+  }
+
+  expect_failures = [var.orphan_file_retention_days]
+}
+
+run "refuses_delivery_errors_gone_too_soon" {
+  command = plan
+
+  variables {
+    delivery_error_retention_days = 7
+  }
+
+  expect_failures = [var.delivery_error_retention_days]
+}
+
+run "refuses_retention_that_cloudwatch_does_not_offer" {
+  command = plan
+
+  variables {
+    log_retention_days = 100
+  }
+
+  expect_failures = [var.log_retention_days]
+}
+
+run "refuses_subscription_to_an_unknown_alarm_topic" {
+  command = plan
+
+  variables {
+    subscriptions = { pager = { protocol = "https", endpoint = "https://example.com" } }
+  }
+
+  expect_failures = [var.subscriptions]
+}
+
+run "refuses_filter_with_a_quote" {
+  command = plan
+
+  variables {
+    iot_topic_filter = "devices/'"
+  }
+
+  expect_failures = [var.iot_topic_filter]
+}
+
+run "refuses_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+run "says_run_make_build_where_nothing_is_built" {
+  command = plan
+
+  module {
+    source = "./modules/compute"
+  }
+
+  variables {
+    build_directory    = "tests/fixtures"
+    name_prefix        = "lean-ops-dev"
+    kms_key_arn        = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    lake_bucket        = "lean-ops-dev-lake-000000000000"
+    log_retention_days = 365
+    policy_values      = { partition = "aws", region = "eu-west-1", account = "000000000000", name_prefix = "lean-ops-dev", database = "lean_ops_dev", lake_bucket = "lake", kms_key_arn = "key" }
+    placeholder_values = { project = "lean-ops", env = "dev", topics = "events", database = "lean_ops_dev", lake_bucket = "lake", checkpoints_table = "c", drift_log_table = "d", dead_letter_queue_url = "q", pii_key_secret_id = "s" }
+  }
+
+  expect_failures = [var.build_directory]
+}

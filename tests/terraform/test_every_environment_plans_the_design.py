@@ -1,0 +1,186 @@
+"""The plan of each environment holds every resource of the design, under its name, from the shared files."""
+
+import json
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.contracts import load_contract
+from common.tables import LAYERS, TableSpec
+from lean_ops.repository import TABLE_SPECIFICATIONS, contract_files, function_catalogue, render
+from lean_ops.target import Target
+
+from .conftest import ROOT, Plan
+
+ACCOUNT = "000000000000"
+REGION = "eu-west-1"
+NAMED = re.compile(
+    r"(alias/|/aws/(lambda|kinesisfirehose|vendedlogs/states)/)?lean-ops-(dev|staging|prod)(-[a-z0-9-]+)?"
+)
+
+
+@pytest.fixture
+def target(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The same environment as the command line knows it."""
+    monkeypatch.setattr(Target, "account", ACCOUNT)
+    return Target.aws(plan.env, region=REGION)
+
+
+def test_every_name_starts_with_project_and_environment(plan: Plan) -> None:
+    glue = {"aws_glue_catalog_table", "aws_glue_catalog_database", "aws_glue_catalog_table_optimizer"}
+    # Named inside what they belong to, or naming another resource.
+    others = {"aws_sfn_alias", "aws_cloudwatch_log_stream", "aws_lambda_event_source_mapping"}
+    for resource in plan.resources:
+        for attribute in ("name", "function_name", "alarm_name", "dashboard_name", "layer_name", "bucket"):
+            name = resource.values.get(attribute)
+            if not name or resource.kind in others:
+                continue
+            if resource.kind in glue:
+                assert "-" not in name, resource.address
+                continue
+            assert NAMED.fullmatch(name), f"{resource.address}: {attribute} is {name}"
+            assert f"lean-ops-{plan.env}" in name
+
+
+def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Target) -> None:
+    assert plan.names("aws_sqs_queue") == {target.source_queue, target.dead_letter_queue}
+    assert plan.names("aws_dynamodb_table") == {target.checkpoints_table, target.drift_log_table}
+    assert plan.names("aws_s3_bucket", "bucket") == {target.lake_bucket}
+    assert plan.names("aws_glue_catalog_database") == {target.database}
+    assert plan.names("aws_sfn_state_machine") == {target.state_machine}
+    assert plan.names("aws_secretsmanager_secret") == {target.pii_key_secret}
+    functions = {target.function(entry.name) for entry in function_catalogue()}
+    assert plan.names("aws_lambda_function", "function_name") == functions
+    streams = {target.settings.delivery_stream(topic) for topic in target.topics}
+    assert plan.names("aws_kinesis_firehose_delivery_stream") == streams
+    tables = {f"{layer}_{topic}" for topic in target.topics for layer in LAYERS}
+    assert plan.names("aws_glue_catalog_table") == tables
+
+
+def test_every_resource_of_the_design_is_planned(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    topics, functions, alarms = 2, 5, 5
+    assert Counter(r.kind for r in plan.resources) == {
+        "aws_sqs_queue": 2, "aws_sqs_queue_policy": 2, "aws_sqs_queue_redrive_allow_policy": 1,
+        "aws_lambda_event_source_mapping": 1, "aws_kinesis_firehose_delivery_stream": topics,
+        "aws_cloudwatch_log_stream": topics, "aws_cloudwatch_log_group": topics + functions + 1,
+        "aws_s3_bucket": 1, "aws_s3_bucket_versioning": 1, "aws_s3_bucket_policy": 1,
+        "aws_s3_bucket_server_side_encryption_configuration": 1, "aws_s3_bucket_public_access_block": 1,
+        "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
+        "aws_s3_object": topics + 2, "aws_glue_catalog_database": 1, "aws_glue_catalog_table": 4 * topics,
+        "aws_glue_catalog_table_optimizer": 3 * 4 * topics, "aws_dynamodb_table": 2,
+        "aws_lambda_function": functions, "aws_lambda_layer_version": 2,
+        "aws_iam_role": functions + topics + 3, "aws_iam_role_policy": functions + topics + 3,
+        "aws_sfn_state_machine": 1, "aws_sfn_alias": 1, "aws_scheduler_schedule_group": 1,
+        "aws_scheduler_schedule": topics, "aws_cloudwatch_metric_alarm": alarms,
+        "aws_cloudwatch_dashboard": 1, "aws_sns_topic": 4, "aws_sns_topic_policy": 4,
+        "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 1,
+    }  # fmt: skip
+    with capsys.disabled():
+        print(f"\n{plan.env}: {len(plan.resources)} resources planned")  # noqa: T201 - the figure of the command
+
+
+def test_functions_are_what_the_catalogue_says(plan: Plan, target: Target) -> None:
+    functions = {f["function_name"]: f for f in plan.of("aws_lambda_function")}
+    for entry in function_catalogue():
+        function = functions[target.function(entry.name)]
+        assert function["handler"] == entry.handler
+        assert function["runtime"] == entry.runtime
+        assert (function["memory_size"], function["timeout"]) == (entry.memory_mb, entry.timeout_s)
+        assert function["architectures"] == ["arm64"]
+        variables = function["environment"][0]["variables"]
+        assert variables.keys() == entry.environment.keys()
+        assert variables["LEAN_OPS_TOPICS"] == ",".join(target.topics)
+        assert not [v for v in variables.values() if "${" in v]
+
+
+def iceberg_table(plan: Plan, name: str) -> dict[str, Any]:
+    (table,) = [t for t in plan.of("aws_glue_catalog_table") if t["name"] == name]
+    iceberg = table["open_table_format_input"][0]["iceberg_input"][0]
+    return {**iceberg["iceberg_table_input"][0], "version": iceberg["version"]}
+
+
+@pytest.mark.parametrize("topic", contract_files())
+@pytest.mark.parametrize("layer", LAYERS)
+def test_tables_are_created_from_the_specifications(
+    plan: Plan, target: Target, layer: str, topic: str
+) -> None:
+    contract = load_contract(contract_files()[topic].read_text(), topic)
+    spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=contract.low_volume)
+    found = iceberg_table(plan, f"{layer}_{topic}")
+    assert found["location"] == f"s3://{target.lake_bucket}/{layer}_{topic}"
+    assert found["properties"] | {"format-version": found["version"]} == spec.properties
+    columns = [(f["id"], f["name"], f["type"], f["required"]) for f in found["schema"][0]["fields"]]
+    assert columns == [(f.field_id, f.name, str(f.field_type), f.required) for f in spec.schema.fields]
+    partitions = [
+        (f["source_id"], f["field_id"], f["transform"], f["name"])
+        for f in found["partition_spec"][0]["fields"]
+    ]
+    assert partitions == [
+        (f.source_id, f.field_id, str(f.transform), f.name) for f in spec.partition_spec.fields
+    ]
+    order = [
+        (f["source_id"], f["direction"], f["null_order"])
+        for block in found["sort_order"]
+        for f in block["fields"]
+    ]
+    assert order == [(f.source_id, f.direction.value, f.null_order.value) for f in spec.sort_order.fields]
+
+
+def test_optimizers_look_after_every_table(plan: Plan) -> None:
+    found = [(o["table_name"], o["type"]) for o in plan.of("aws_glue_catalog_table_optimizer")]
+    kinds = ("compaction", "orphan_file_deletion", "retention")
+    assert sorted(found) == [
+        (table, kind) for table in sorted(plan.names("aws_glue_catalog_table")) for kind in kinds
+    ]
+
+
+def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: Target) -> None:
+    policies = plan.of("aws_iam_role_policy")
+    values = {
+        "partition": "aws", "region": REGION, "account": ACCOUNT, "project": "lean-ops", "env": plan.env,
+        "name_prefix": target.name_prefix, "database": target.database, "lake_bucket": target.lake_bucket,
+        "kms_key_arn": re.findall(r'arn:aws:kms:[^"]*', policies[0]["policy"])[0],
+    }  # fmt: skip
+    folder = ROOT / "infra/policies"
+    for role in policies:
+        own = dict(values)
+        name = role["name"].removeprefix(f"{target.name_prefix}-")
+        if name.startswith("delivery-"):
+            own |= {"topic": name.removeprefix("delivery-").replace("-", "_")}
+            own |= {"stream_name": f"{target.name_prefix}-{name.removeprefix('delivery-')}"}
+            name = "delivery"
+        own |= {"function_name": role["name"]}
+        file = folder / f"{name}.json"
+        assert json.loads(role["policy"]) == json.loads(render(file.read_text(), own)), role["name"]
+
+
+def test_the_rendered_state_machine_passes_a_validator(plan: Plan, tmp_path: Path) -> None:
+    (machine,) = plan.of("aws_sfn_state_machine")
+    assert "${" not in machine["definition"]
+    properties = {
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+        "Definition": json.loads(machine["definition"]),
+    }
+    resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    template = tmp_path / "template.json"
+    template.write_text(json.dumps({"Resources": {"Pipeline": resource}}))
+    lint = subprocess.run([ROOT / ".venv-tools/bin/cfn-lint", template], capture_output=True, check=False)
+    assert lint.returncode == 0, lint.stdout
+
+
+@pytest.mark.parametrize("workspace", ["staging", "prod"])
+def test_a_workspace_of_another_environment_is_refused(
+    workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_WORKSPACE", workspace)
+    done = subprocess.run(
+        ["infra/with-provider", "terraform", "test", "-no-color",
+         "-test-directory=tests/environments", "-var-file=environments/dev.tfvars"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert f'expected the workspace "default" or "dev", found "{workspace}"' in " ".join(done.stderr.split())
