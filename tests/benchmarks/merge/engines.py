@@ -17,6 +17,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from common.deduplication import EVENT_RULE
 from common.merge import merge
+from common.merge.source import conform
+from common.merge.target import Target
 
 COLUMNS = [
     "message_id",
@@ -79,9 +81,8 @@ def duckdb_merge(lake: SqlCatalog, batch: Path, _root: Path) -> float:
 def pyiceberg_upsert(lake: SqlCatalog, batch: Path, _root: Path) -> float:
     """pyiceberg's upsert. It has no condition, so it is given only the rows that must win."""
     table = lake.load_table(workload.IDENTIFIER)
-    rows = pq.read_table(
-        batch.with_name(batch.name.replace("batch_", "expected_").replace("_0.parquet", ".parquet"))
-    )
+    winners = pq.read_table(workload.winners_file(batch))
+    rows = conform(winners, Target.check(table, EVENT_RULE), 2)
     started = time.perf_counter()
     table.upsert(rows, join_cols=["idempotency_key"])
     return time.perf_counter() - started

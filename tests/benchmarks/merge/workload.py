@@ -259,6 +259,12 @@ def expected(root: Path, table_rows: int, rows: int) -> dict[str, str]:
     return total
 
 
+def winners_file(batch: Path) -> Path:
+    """The rows of a batch that must win, as ``expected`` left them beside it."""
+    _, table_rows, rows, _ = batch.stem.split("_")
+    return batch.with_name(f"expected_{table_rows}_{rows}.parquet")
+
+
 def batch_bytes(path: Path) -> int:
     """Size of a batch as Parquet with the table's compression: what "bytes of changed rows" means."""
     return path.stat().st_size

@@ -41,8 +41,8 @@ class DataFileWriter:
 
     def __init__(self, target: Target, rule: MergeRule) -> None:
         self._target = target
-        # Keys and message ids hardly repeat in a file: a dictionary of them costs and gains nothing.
-        distinct = (rule.key, rule.message)
+        # What tells events apart hardly repeats in a file: a dictionary of it costs and gains nothing.
+        distinct = rule.columns if rule.message is not None else (rule.key,)
         self._dictionary: Any = [name for name in target.arrow_schema.names if name not in distinct]
         self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
         self._paths_to_ids = parquet_path_to_id_mapping(target.schema)

@@ -116,7 +116,7 @@ def _candidates(
             (np.flatnonzero(numbers == n), [f for f in files if f.file.partition[position] == n])
             for n in np.unique(numbers)
         ]
-    key_id = target.field_id(rule.key)
+    key_id = target.field_ids[rule.key]
     for index, group_files in groups:
         if not len(index) or not group_files:
             continue
@@ -162,7 +162,7 @@ def _search(
                 others = stored.rows(rest, positions)
                 columns |= {name: others[name] for name in rest}
             else:
-                kinds = {name: target.arrow_schema.field(name).type for name in rest}
+                kinds = {name: target.types[name] for name in rest}
                 columns |= {name: pa.nulls(len(place), kind) for name, kind in kinds.items()}
             hits.append(_Hit(file, pa.table(columns), candidates.index[place], positions))
     return hits

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from common.errors import TableMismatch
 from common.merge.livefiles import LiveFile
-from common.merge.streams import open_input
+from common.merge.streams import is_local, open_input
 from common.merge.target import Target
 
 _FIELD_ID = b"PARQUET:field_id"
@@ -23,7 +23,7 @@ class StoredFile:
         self._target = target
         self._path = file.path
         self._stream = open_input(target.table.io, file.path, file.file.file_size_in_bytes)
-        self._parquet = pq.ParquetFile(self._stream, pre_buffer=True)
+        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not is_local(file.path))
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
         self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)
@@ -69,7 +69,7 @@ class StoredFile:
 
     def _required(self, name: str) -> str:
         """The name that a column of the target has in this file."""
-        found = self._names.get(self._target.field_id(name))
+        found = self._names.get(self._target.field_ids[name])
         if found is None:
             raise TableMismatch(
                 f"table {self._target.name}: expected column {name} in every data file, found none in "
@@ -79,9 +79,9 @@ class StoredFile:
 
     def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
         """The columns with the target's names and types; files of an older schema may differ in both."""
-        fields = [self._target.arrow_schema.field(name).remove_metadata() for name in names]
-        columns = [table[self._required(f.name)].cast(f.type) for f in fields]
-        return pa.table(columns, schema=pa.schema([f.with_nullable(nullable=True) for f in fields]))
+        kinds = self._target.types
+        columns = [(n, kinds[n], table[self._required(n)]) for n in names]
+        return pa.table({n: c if c.type == kind else c.cast(kind) for n, kind, c in columns})
 
 
 def _names_by_id(target: Target, schema: pa.Schema) -> dict[int, str]:

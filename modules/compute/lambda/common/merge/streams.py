@@ -14,7 +14,12 @@ WHOLE_FILE_BYTES = 1024 * 1024
 """Files up to this size are read with one request instead of one a column."""
 
 REMOTE_CONCURRENCY = 32
-LOCAL_CONCURRENCY = 4
+LOCAL_CONCURRENCY = 2
+
+
+def is_local(location: str) -> bool:
+    """Whether a file is on a local disk, where a request costs nothing."""
+    return location.startswith(("file:", "/"))
 
 
 def concurrency(location: str) -> int:
@@ -23,7 +28,7 @@ def concurrency(location: str) -> int:
     On an object store the latency of requests counts, on a local disk the cores; every file in work costs a
     few megabytes (docs/benchmarks.md).
     """
-    return LOCAL_CONCURRENCY if location.startswith(("file:", "/")) else REMOTE_CONCURRENCY
+    return LOCAL_CONCURRENCY if is_local(location) else REMOTE_CONCURRENCY
 
 
 def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from urllib.parse import quote_plus
 
 import pyarrow as pa
@@ -139,14 +140,20 @@ class Target:
         name = f"{uuid.uuid4()}.{ending}"
         return self.table.location_provider().new_data_location(f"{directory}/{name}" if directory else name)
 
-    def field_id(self, column: str) -> int:
-        """Field id of a column."""
-        return self.schema.find_field(column).field_id
+    @cached_property
+    def field_ids(self) -> dict[str, int]:
+        """Field ids of the columns."""
+        return {f.name: f.field_id for f in self.schema.fields}
+
+    @cached_property
+    def types(self) -> dict[str, Any]:
+        """Arrow types of the columns."""
+        return {f.name: f.type for f in self.arrow_schema}
 
     def key_bucket(self, rule: MergeRule) -> tuple[int, BucketTransform[str]] | None:
         """Position in the partition record and transform of the bucket field on the key, if there is one."""
         for position, field in enumerate(self.table.spec().fields):
-            if isinstance(field.transform, BucketTransform) and field.source_id == self.field_id(rule.key):
+            if isinstance(field.transform, BucketTransform) and field.source_id == self.field_ids[rule.key]:
                 return position, field.transform
         return None
 
