@@ -256,6 +256,7 @@ class Stack:
             if process.pid != os.getpid() and record.serves(process, str(self.folder)):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+                    process.wait(_STOP_TIMEOUT_S)  # killed is not gone yet
 
     def _stop(self, known: StackRecord | None) -> None:
         """End the stack's processes: asked first, killed when they do not listen, workers included."""
