@@ -10,7 +10,7 @@ import boto3
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
-from common.logs import logger
+from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 from curation.job import Curated, curate
@@ -29,6 +29,7 @@ def _dynamodb() -> Any:
     return boto3.client("dynamodb")
 
 
+@logged("curation")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id, source_token, source_position}`` → the token of ``job.Curated.as_json``."""
     settings = _settings()
@@ -47,14 +48,14 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         catalog=lake_catalog(),
         record_new_columns=record_new_columns,
     )
-    _report(topic, run_id, done)
+    _report(topic, done)
     return done.as_json()
 
 
-def _report(topic: str, run_id: str, done: Curated) -> None:
+def _report(topic: str, done: Curated) -> None:
     settings = _settings()
     log = logger("curation")
-    facts = {"topic": topic, "run_id": run_id, **done.as_json(), "rows_read": done.rows_read}
+    facts = {**done.as_json(), "rows_read": done.rows_read}
     if done.fallback:
         log.warning(done.fallback, extra=facts)
     merged = asdict(done.merge) if done.merge else {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from common.catalog import lake_catalog
-from common.logs import logger
+from common.logs import logged, logger
 from common.settings import Settings
 from get_all_checkpoints.lease import acquire
 from get_all_checkpoints.lookup import look_up
@@ -25,6 +25,7 @@ def _client(service: str) -> Any:
     return boto3.client(service)  # type: ignore[call-overload] # the services of this function
 
 
+@logged("get_all_checkpoints")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, execution_arn, continued_from}`` → ``{lease: held|busy, …}`` (see ``lookup.Checkpoints``)."""
     settings = _settings()
@@ -41,5 +42,5 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         continued_from=event["continued_from"],
     )
     answer = {"lease": "held" if held else "busy", **checkpoints.as_json()}
-    logger("get_all_checkpoints").info("checkpoints", extra={"topic": event["topic"], **answer})
+    logger("get_all_checkpoints").info("checkpoints", extra=answer)
     return answer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from common import drift
-from common.logs import logger
+from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 
@@ -24,6 +24,7 @@ def _dynamodb() -> Any:
     return boto3.client("dynamodb")
 
 
+@logged("notify_missing_schema")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id}`` → ``{topic, first_notice}``; the entry is written once, not once a run."""
     settings = _settings()
@@ -33,6 +34,6 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     emit(settings.project, {"MissingContract": 1}, environment=settings.env, topic=topic)
     logger("notify_missing_schema").warning(
         "topic has no contract: it stops at Curated until contracts/<topic>.yaml is applied",
-        extra={"topic": topic, "run_id": run_id, "first_notice": first},
+        extra={"first_notice": first},
     )
     return {"topic": topic, "first_notice": first}

@@ -12,7 +12,7 @@ from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
 from common.contract_store import read_contract
 from common.contracts import load_contract
-from common.logs import logger
+from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 from semantic.job import Published, publish
@@ -38,6 +38,7 @@ def _pii_key() -> bytes:
     return str(secret["SecretString"]).encode()
 
 
+@logged("semantic")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id, source_token, source_position}`` → the token of ``job.Published.as_json``."""
     settings = _settings()
@@ -56,18 +57,16 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         pii_key=_pii_key(),
         record_uncontracted=record_uncontracted,
     )
-    _report(topic, run_id, done)
+    _report(topic, done)
     return done.as_json()
 
 
-def _report(topic: str, run_id: str, done: Published) -> None:
+def _report(topic: str, done: Published) -> None:
     settings = _settings()
     answer = done.as_json()
     logger("semantic").info(
         "published",
         extra={
-            "topic": topic,
-            "run_id": run_id,
             **answer,
             "rows_read": done.rows_read,
             "nulled": {f"{column}: {rule}": count for (column, rule), count in done.nulled.items()},

@@ -7,7 +7,7 @@ import boto3
 
 from common.delivery import RetryPolicy
 from common.events import EventParser
-from common.logs import logger
+from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 from sqs_processor.batch import BatchOutcome, process
@@ -31,6 +31,7 @@ def _client(service: str) -> Any:
     return boto3.client(service)  # type: ignore[call-overload] # the two services of this function
 
 
+@logged("sqs_processor")
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, list[dict[str, str]]]:
     """Entry point of the queue's event source mapping (ReportBatchItemFailures)."""
     outcome = process(
@@ -67,8 +68,12 @@ def _report(outcome: BatchOutcome) -> None:
             "EventsDelivered": sum(outcome.delivered.values()),
             "EventsRejected": sum(outcome.rejected.values()),
             "EventsFailed": failed,
+            # As many samples as batches: the circuit breaker counts good and bad ones by it.
+            "FailedBatches": 1 if failed else 0,
         },
         environment=settings.env,
     )
+    for topic, count in outcome.delivered.items():
+        emit(settings.project, {"EventsAccepted": count}, environment=settings.env, topic=topic)
     for code, count in outcome.rejected.items():
         emit(settings.project, {"EventsRejectedByReason": count}, environment=settings.env, reason=code)
