@@ -7,7 +7,7 @@ from types import FrameType
 import typer
 
 from common.errors import LeanOpsError
-from lean_ops.commands import contract, demo, lake, run, send, stack
+from lean_ops.commands import contract, demo, lake, run, send, stack, trail
 from lean_ops.console import complain
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     run.checkpoints,
     lake.query,
     lake.tables,
+    trail.audit,
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")

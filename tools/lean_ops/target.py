@@ -157,6 +157,11 @@ class Target:
         return f"{self.name_prefix}-drift-log"
 
     @property
+    def audit_table(self) -> str:
+        """DynamoDB table of operations (``lean_ops.audit``)."""
+        return f"{self.name_prefix}-audit"
+
+    @property
     def pii_key_secret(self) -> str:
         """Secret with the key that PII is hashed with."""
         return f"{self.name_prefix}-pii-key"
@@ -254,6 +259,13 @@ class Target:
             return ACCOUNT
         account: str = self.session.client("sts").get_caller_identity()["Account"]
         return account
+
+    @cached_property
+    def caller(self) -> str:
+        """ARN of the identity whose credentials are in use: who is acting."""
+        sts = self.session.client("sts", endpoint_url=self.endpoints.get(""))
+        arn: str = sts.get_caller_identity()["Arn"]
+        return arn
 
     @property
     def state_machine_arn(self) -> str:

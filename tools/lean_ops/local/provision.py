@@ -135,7 +135,11 @@ def _contracts(target: Target) -> None:
 
 def _dynamodb_tables(target: Target) -> None:
     dynamodb = target.client("dynamodb")
-    keys = {target.checkpoints_table: ["checkpoint_id"], target.drift_log_table: ["topic", "entry"]}
+    keys = {
+        target.checkpoints_table: ["checkpoint_id"],
+        target.drift_log_table: ["topic", "entry"],
+        target.audit_table: ["operation_id"],
+    }
     for table, names in keys.items():
         _unless_there(
             "ResourceInUseException",

@@ -1,0 +1,167 @@
+"""The audit trail: which operation was run on an environment, by whom, on what, and how it ended.
+
+    with audit.operation(target, "replay.dlq", reason="INC-12", selection={"topic": "events"}) as entry:
+        entry.counts["sent"] += 1
+        entry.heartbeat()
+
+An operation is on record before it begins: without its record it does not start. The record then says
+``succeeded``, ``failed`` (with the error) or ``interrupted`` (Ctrl-C, SIGTERM). A process that was killed
+cannot say anything: its record stays ``started``, with the time of its last sign of life.
+
+The trail is the DynamoDB table ``<project>-<env>-audit``, one item an operation, kept without limit. It holds
+no payload value: selections are what the operator typed, counts are numbers.
+"""
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from lean_ops.target import Target
+
+HEARTBEAT_S: Final = 5.0
+
+
+class Outcome(StrEnum):
+    """How an operation ended. STARTED: it is running, or it was killed."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass
+class Entry:
+    """The record of one operation; ``counts`` is the operation's to fill."""
+
+    operation_id: str
+    operation: str
+    who: str
+    reason: str
+    selection: Mapping[str, Any]
+    resumes: str | None
+    started_at: datetime
+    seen_at: datetime
+    outcome: Outcome = Outcome.STARTED
+    error: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    _target: Target | None = field(default=None, repr=False, compare=False)
+    _written: float = field(default=0.0, repr=False, compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the end, or to the last sign of life."""
+        return (self.seen_at - self.started_at).total_seconds()
+
+    def heartbeat(self) -> None:
+        """Record the counts so far; does nothing when that was done within ``HEARTBEAT_S`` seconds."""
+        if time.monotonic() - self._written >= HEARTBEAT_S:
+            self._write()
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON values; times are ISO 8601 in UTC."""
+        return {
+            "operation_id": self.operation_id,
+            "operation": self.operation,
+            "who": self.who,
+            "reason": self.reason,
+            "selection": dict(self.selection),
+            "resumes": self.resumes,
+            "started_at": self.started_at.isoformat(),
+            "seen_at": self.seen_at.isoformat(),
+            "outcome": self.outcome.value,
+            "error": self.error,
+            "counts": dict(self.counts),
+        }
+
+    def _write(self) -> None:
+        if self._target is None:
+            return
+        self.seen_at = datetime.now(UTC)
+        document = self.as_json()
+        item = {
+            **{name: {"S": value} for name, value in document.items() if isinstance(value, str) and value},
+            "selection": {"S": json.dumps(document["selection"], default=str)},
+            "counts": {"S": json.dumps(document["counts"])},
+        }
+        self._target.client("dynamodb").put_item(TableName=self._target.audit_table, Item=item)
+        self._written = time.monotonic()
+
+
+@contextmanager
+def operation(
+    target: Target,
+    name: str,
+    *,
+    reason: str = "",
+    selection: Mapping[str, Any] | None = None,
+    resumes: str | None = None,
+) -> Iterator[Entry]:
+    """Record the operation ``name`` (``checkpoints.reset``) around its work.
+
+    ``selection`` (JSON values) says what it was applied to; ``resumes`` is the id of the operation that it
+    takes up again. What the work raises is recorded and passes through; where even that cannot be recorded,
+    the error carries a note about it.
+    """
+    now = datetime.now(UTC)
+    entry = Entry(
+        operation_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        operation=name,
+        who=target.caller,
+        reason=reason,
+        selection=selection or {},
+        resumes=resumes,
+        started_at=now,
+        seen_at=now,
+        _target=target,
+    )
+    entry._write()  # the entry is this module's own
+    try:
+        yield entry
+    except BaseException as error:  # an interrupt is neither an Exception nor of a class known here
+        entry.outcome = Outcome.FAILED if isinstance(error, Exception) else Outcome.INTERRUPTED
+        entry.error = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else ""
+        try:
+            entry._write()
+        except Exception as unrecorded:  # the work's own error matters more
+            error.add_note(f"operation {entry.operation_id}: its end could not be recorded: {unrecorded}")
+        raise
+    entry.outcome = Outcome.SUCCEEDED
+    entry._write()
+
+
+def entries(target: Target, *, operation: str = "", limit: int | None = None) -> list[Entry]:
+    """Recorded operations, the newest first: those whose name starts with ``operation``, ``limit`` at most.
+
+    Reads the whole table, which has one small item an operation.
+    """
+    pages = target.client("dynamodb").get_paginator("scan").paginate(TableName=target.audit_table)
+    found = [_entry(item) for page in pages for item in page["Items"]]
+    found = [entry for entry in found if entry.operation.startswith(operation)]
+    return sorted(found, key=lambda entry: entry.started_at, reverse=True)[:limit]
+
+
+def _entry(item: Mapping[str, Any]) -> Entry:
+    def text(name: str) -> str:
+        return str(item[name]["S"]) if name in item else ""
+
+    return Entry(
+        operation_id=text("operation_id"),
+        operation=text("operation"),
+        who=text("who"),
+        reason=text("reason"),
+        selection=json.loads(text("selection")),
+        resumes=text("resumes") or None,
+        started_at=datetime.fromisoformat(text("started_at")),
+        seen_at=datetime.fromisoformat(text("seen_at")),
+        outcome=Outcome(text("outcome")),
+        error=text("error"),
+        counts=Counter(json.loads(text("counts"))),
+    )
