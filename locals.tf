@@ -41,4 +41,17 @@ locals {
   }
 
   keyed_policy_values = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
+
+  # What the placeholders of functions.json stand for; the local stack gives the same names their values
+  # there. The state machine's ARN is composed, because the state machine in turn names the functions.
+  placeholder_values = merge(local.policy_values, {
+    topics                = join(",", keys(local.topics))
+    checkpoints_table     = module.state.checkpoints_table
+    drift_log_table       = module.state.drift_log_table
+    audit_table           = module.state.audit_table
+    source_queue_url      = module.ingestion.source_queue_url
+    dead_letter_queue_url = module.ingestion.dead_letter_queue_url
+    pii_key_secret_id     = module.encryption.secrets["pii-key"]
+    state_machine_arn     = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline"
+  })
 }

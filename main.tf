@@ -37,7 +37,8 @@ module "ingestion" {
   raw_tables                 = module.storage.raw_tables
   lake_bucket_arn            = module.storage.lake_bucket_arn
   database                   = module.storage.database
-  processor                  = module.compute.functions["sqs_processor"]
+  processor_arn              = module.compute.functions["sqs_processor"].arn
+  processor_timeout_s        = module.compute.timeouts_s["sqs_processor"]
   batch_size                 = var.batch_size
   batching_window_s          = var.batching_window_s
   maximum_concurrency        = var.maximum_concurrency
@@ -60,18 +61,9 @@ module "compute" {
   build_directory          = var.build_directory
   lake_bucket              = module.storage.lake_bucket
   log_retention_days       = var.log_retention_days
-
-  placeholder_values = {
-    project               = var.project
-    env                   = var.environment
-    topics                = join(",", keys(local.topics))
-    database              = module.storage.database
-    lake_bucket           = module.storage.lake_bucket
-    checkpoints_table     = module.state.checkpoints_table
-    drift_log_table       = module.state.drift_log_table
-    dead_letter_queue_url = module.ingestion.dead_letter_queue_url
-    pii_key_secret_id     = module.encryption.pii_key_secret
-  }
+  placeholder_values       = local.placeholder_values
+  schedule_group           = module.orchestration.schedule_group
+  alarm_topic_arns         = module.monitoring.topic_arns
 }
 
 module "orchestration" {

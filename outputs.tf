@@ -28,9 +28,9 @@ output "tables" {
   value       = module.storage.tables
 }
 
-output "pii_key_secret" {
-  description = "Secret that holds the key personal data is hashed with; its value is set once, by hand (docs/deploy.md)."
-  value       = module.encryption.pii_key_secret
+output "secrets" {
+  description = "Secret names by what they hold; their values are set once, by hand (docs/deploy.md)."
+  value       = module.encryption.secrets
 }
 
 output "alarm_topic_arns" {

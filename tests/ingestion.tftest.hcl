@@ -11,7 +11,8 @@ variables {
   raw_tables                 = { events = "raw_events", air_quality = "raw_air_quality" }
   lake_bucket_arn            = "arn:aws:s3:::lean-ops-dev-lake-000000000000"
   database                   = "lean_ops_dev"
-  processor                  = { arn = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor", timeout_s = 60 }
+  processor_arn              = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor"
+  processor_timeout_s        = 60
   batch_size                 = 1000
   batching_window_s          = 5
   maximum_concurrency        = 10
@@ -64,12 +65,12 @@ run "queues_and_mapping_agree" {
   }
 
   assert {
-    condition     = aws_sqs_queue.source.visibility_timeout_seconds >= 6 * var.processor.timeout_s + var.batching_window_s
+    condition     = aws_sqs_queue.source.visibility_timeout_seconds >= 6 * var.processor_timeout_s + var.batching_window_s
     error_message = "visibility timeout: expected at least six function timeouts and the window, found ${aws_sqs_queue.source.visibility_timeout_seconds}."
   }
 
   assert {
-    condition     = aws_lambda_event_source_mapping.source.event_source_arn == aws_sqs_queue.source.arn && aws_lambda_event_source_mapping.source.function_name == var.processor.arn
+    condition     = aws_lambda_event_source_mapping.source.event_source_arn == aws_sqs_queue.source.arn && aws_lambda_event_source_mapping.source.function_name == var.processor_arn
     error_message = "mapping: expected it from the source queue to sqs_processor."
   }
 

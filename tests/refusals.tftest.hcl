@@ -276,6 +276,8 @@ run "says_run_make_build_where_nothing_is_built" {
     log_retention_days = 365
     policy_values      = { partition = "aws", region = "eu-west-1", account = "000000000000", name_prefix = "lean-ops-dev", database = "lean_ops_dev", lake_bucket = "lake", kms_key_arn = "key" }
     placeholder_values = { project = "lean-ops", env = "dev", topics = "events", database = "lean_ops_dev", lake_bucket = "lake", checkpoints_table = "c", drift_log_table = "d", dead_letter_queue_url = "q", pii_key_secret_id = "s" }
+    schedule_group     = "lean-ops-dev"
+    alarm_topic_arns   = { paging = "arn", breaker = "arn", chat = "arn", governance = "arn" }
   }
 
   expect_failures = [var.build_directory]

@@ -59,7 +59,7 @@ resource "aws_lambda_function" "this" {
   for_each = local.names
 
   # checkov:skip=CKV_AWS_115:The mapping's maximum concurrency bounds sqs_processor, the lease bounds the jobs; reserved concurrency would send good messages to the dead-letter queue
-  # checkov:skip=CKV_AWS_116:Every invocation is synchronous, so a function's own dead-letter queue would stay empty
+  # checkov:skip=CKV_AWS_116:The queue keeps what sqs_processor fails on, the state machine retries its jobs, and a lost schedule or alarm is made up for by the next (triggers.tf)
   # checkov:skip=CKV_AWS_117:The functions reach AWS services only; a VPC would add endpoints and no boundary
   # checkov:skip=CKV_AWS_173:The environment holds names and numbers, no secret
   # checkov:skip=CKV_AWS_272:The archives are built in the pipeline that deploys them and compared by hash

@@ -1,15 +1,11 @@
 output "functions" {
-  description = "Name, ARN and timeout in seconds of each function of the catalogue."
-  value = {
-    for name, function in aws_lambda_function.this : name => {
-      name      = function.function_name
-      arn       = function.arn
-      timeout_s = local.catalogue.functions[name].timeout_s
-    }
-  }
+  description = "Name and ARN of each function of the catalogue."
+  value       = { for name, function in aws_lambda_function.this : name => { name = function.function_name, arn = function.arn } }
 }
 
-output "role_policies" {
-  description = "Rendered policy of each function's role."
-  value       = { for name, role in module.role : name => role.policy }
+# From the catalogue and not from the functions: the queue's visibility timeout depends on it, and the
+# functions' environment on the queue.
+output "timeouts_s" {
+  description = "Timeout in seconds of each function of the catalogue."
+  value       = { for name, function in local.catalogue.functions : name => function.timeout_s }
 }

@@ -85,3 +85,28 @@ variable "placeholder_values" {
     error_message = "placeholder_values: expected at least project, env and topics, found ${join(", ", keys(var.placeholder_values))}."
   }
 }
+
+variable "schedule_group" {
+  description = "Schedule group of the environment."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = length(var.schedule_group) > 0
+    error_message = "schedule_group: expected the name of a schedule group, found nothing."
+  }
+}
+
+variable "alarm_topic_arns" {
+  description = "ARN of each alarm topic, for functions that listen to alarms."
+  type        = map(string)
+  nullable    = false
+
+  validation {
+    condition = length(setsubtract(
+      flatten([for function in jsondecode(file("${path.module}/functions.json")).functions : try(function.alarm_topics, [])]),
+      keys(var.alarm_topic_arns),
+    )) == 0
+    error_message = "functions.json: expected alarm_topics out of ${join(", ", keys(var.alarm_topic_arns))} (modules/monitoring/catalogue.json)."
+  }
+}

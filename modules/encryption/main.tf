@@ -1,3 +1,11 @@
+locals {
+  secrets = {
+    pii-key         = "Key of the keyed hashes that stand for personal data in Semantic"
+    alert-endpoints = "Where alarms go: PagerDuty's routing key and Slack's webhook"
+    snowflake       = "Account, user and private key that query latencies are read with"
+  }
+}
+
 resource "aws_kms_key" "this" {
   description             = "Everything that ${var.name_prefix} stores"
   enable_key_rotation     = true
@@ -14,12 +22,14 @@ resource "aws_kms_alias" "this" {
   target_key_id = aws_kms_key.this.key_id
 }
 
-# The key that personal data is hashed with. Terraform makes the place and never sees the value, which
-# therefore is in no state and no plan (docs/deploy.md says how to set it, once).
-resource "aws_secretsmanager_secret" "pii_key" {
-  # checkov:skip=CKV2_AWS_57:A rotated key would change every hash and break every join on hashed columns
-  name                    = "${var.name_prefix}-pii-key"
-  description             = "Key of the keyed hashes that stand for personal data in Semantic"
+# Terraform makes the places and never sees the values, which therefore are in no state and no plan
+# (docs/deploy.md says how to set them, once). What is optional stays off until its secret has a value.
+resource "aws_secretsmanager_secret" "this" {
+  for_each = local.secrets
+
+  # checkov:skip=CKV2_AWS_57:A rotated hashing key would break every join on hashed columns; the others belong to PagerDuty, Slack and Snowflake, which issue them
+  name                    = "${var.name_prefix}-${each.key}"
+  description             = each.value
   kms_key_id              = aws_kms_key.this.arn
   recovery_window_in_days = 30
 

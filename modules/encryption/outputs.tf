@@ -3,7 +3,7 @@ output "key_arn" {
   value       = aws_kms_key.this.arn
 }
 
-output "pii_key_secret" {
-  description = "Name of the secret with the hashing key of personal data."
-  value       = aws_secretsmanager_secret.pii_key.name
+output "secrets" {
+  description = "Name of each secret: pii-key, alert-endpoints, snowflake."
+  value       = { for name, secret in aws_secretsmanager_secret.this : name => secret.name }
 }

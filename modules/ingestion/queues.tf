@@ -12,7 +12,7 @@ resource "aws_sqs_queue" "source" {
 
   # Six times the function's timeout, as AWS asks for, so that Lambda's own retries of a throttled invocation
   # end before the message shows again; the window is part of a batch's time.
-  visibility_timeout_seconds        = 6 * var.processor.timeout_s + var.batching_window_s
+  visibility_timeout_seconds        = 6 * var.processor_timeout_s + var.batching_window_s
   kms_master_key_id                 = var.kms_key_arn
   kms_data_key_reuse_period_seconds = 3600
 
@@ -57,7 +57,7 @@ resource "aws_sqs_queue_policy" "this" {
 
 resource "aws_lambda_event_source_mapping" "source" {
   event_source_arn                   = aws_sqs_queue.source.arn
-  function_name                      = var.processor.arn
+  function_name                      = var.processor_arn
   batch_size                         = var.batch_size
   maximum_batching_window_in_seconds = var.batching_window_s
   function_response_types            = ["ReportBatchItemFailures"]

@@ -86,14 +86,25 @@ variable "database" {
   }
 }
 
-variable "processor" {
-  description = "The function that takes the queue: its ARN, and its timeout in seconds."
-  type        = object({ arn = string, timeout_s = number })
+variable "processor_arn" {
+  description = "ARN of the function that takes the queue."
+  type        = string
   nullable    = false
 
   validation {
-    condition     = var.processor.timeout_s >= 1 && var.processor.timeout_s <= 900
-    error_message = "processor.timeout_s: expected 1 to 900 seconds, found ${var.processor.timeout_s}."
+    condition     = can(regex("^arn:[a-z-]+:lambda:", var.processor_arn))
+    error_message = "processor_arn: expected the ARN of a function, found \"${var.processor_arn}\"."
+  }
+}
+
+variable "processor_timeout_s" {
+  description = "Timeout in seconds of the function that takes the queue."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.processor_timeout_s >= 1 && var.processor_timeout_s <= 900
+    error_message = "processor_timeout_s: expected 1 to 900 seconds, found ${var.processor_timeout_s}."
   }
 }
 

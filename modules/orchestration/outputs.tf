@@ -3,7 +3,7 @@ output "state_machine_arn" {
   value       = aws_sfn_state_machine.pipeline.arn
 }
 
-output "definition" {
-  description = "The rendered definition, Amazon States Language."
-  value       = aws_sfn_state_machine.pipeline.definition
+output "schedule_group" {
+  description = "Name of the environment's schedule group."
+  value       = aws_scheduler_schedule_group.this.name
 }

@@ -3,7 +3,11 @@ locals {
   tables = {
     checkpoints = ["checkpoint_id"]
     drift-log   = ["topic", "entry"]
+    audit       = ["operation_id"]
   }
+
+  # Leases and settled drift expire; what operators did is kept.
+  expiring = ["checkpoints", "drift-log"]
 }
 
 resource "aws_dynamodb_table" "this" {
@@ -24,9 +28,13 @@ resource "aws_dynamodb_table" "this" {
     }
   }
 
-  ttl {
-    attribute_name = "expires_at"
-    enabled        = true
+  dynamic "ttl" {
+    for_each = contains(local.expiring, each.key) ? ["expires_at"] : []
+
+    content {
+      attribute_name = ttl.value
+      enabled        = true
+    }
   }
 
   point_in_time_recovery {

@@ -10,6 +10,8 @@ import pytest
 from common.events import RawRecord
 from common.json_leaves import RESERVED_COLUMNS
 from common.settings import Settings
+from lean_ops.local.provision import placeholder_values
+from lean_ops.target import Target
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = json.loads((ROOT / "modules/compute/functions.json").read_text())
@@ -64,3 +66,13 @@ def test_every_handler_folder_is_in_the_catalogue() -> None:
 def test_the_catalogue_gives_every_setting_that_is_required() -> None:
     environment = {**CATALOGUE["environment"], "LEAN_OPS_TOPICS": "events"}
     assert Settings.from_environment(environment).topics == ("events",)
+
+
+def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:
+    text = (ROOT / "locals.tf").read_text()
+    names: set[str] = set()
+    for block in re.findall(r"(?:policy_values = |merge\(local\.policy_values, )\{\n(.*?)\n  \}", text, re.S):
+        names |= set(re.findall(r"^ {4}(\w+) +=", block, re.M))
+    target = Target(env="dev", region="eu-west-1", endpoints={"": "http://localhost"})
+    urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}
+    assert placeholder_values(target, urls).keys() == names

@@ -32,6 +32,10 @@ class Plan:
         """Planned values of the resources of one type."""
         return [r.values for r in self.resources if r.kind == kind]
 
+    def addresses(self, kind: str) -> set[str]:
+        """Where the resources of one type are: ``module.<module>.<type>.<name>["<key>"]``."""
+        return {r.address for r in self.resources if r.kind == kind}
+
     def names(self, kind: str, attribute: str = "name") -> set[str]:
         """Names of the resources of one type."""
         return {str(values[attribute]) for values in self.of(kind)}

@@ -16,6 +16,7 @@ from lean_ops.target import Target
 
 from .conftest import ROOT, Plan
 
+MONITORING = ROOT / "modules/monitoring/catalogue.json"
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
 NAMED = re.compile(
@@ -48,11 +49,12 @@ def test_every_name_starts_with_project_and_environment(plan: Plan) -> None:
 
 def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Target) -> None:
     assert plan.names("aws_sqs_queue") == {target.source_queue, target.dead_letter_queue}
-    assert plan.names("aws_dynamodb_table") == {target.checkpoints_table, target.drift_log_table}
+    state = {target.checkpoints_table, target.drift_log_table, target.audit_table}
+    assert plan.names("aws_dynamodb_table") == state
     assert plan.names("aws_s3_bucket", "bucket") == {target.lake_bucket}
     assert plan.names("aws_glue_catalog_database") == {target.database}
     assert plan.names("aws_sfn_state_machine") == {target.state_machine}
-    assert plan.names("aws_secretsmanager_secret") == {target.pii_key_secret}
+    assert target.pii_key_secret in plan.names("aws_secretsmanager_secret")
     functions = {target.function(entry.name) for entry in function_catalogue()}
     assert plan.names("aws_lambda_function", "function_name") == functions
     streams = {target.settings.delivery_stream(topic) for topic in target.topics}
@@ -62,23 +64,33 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
 
 
 def test_every_resource_of_the_design_is_planned(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    topics, functions, alarms = 2, 5, 5
-    assert Counter(r.kind for r in plan.resources) == {
+    catalogue, monitoring = function_catalogue(), json.loads(MONITORING.read_text())
+    topics, functions = len(contract_files()), len(catalogue)
+    layers = len({layer for entry in catalogue for layer in entry.layers})
+    schedules = len([entry for entry in catalogue if entry.schedule])
+    listeners = sum(len(entry.alarm_topics) for entry in catalogue)
+    asynchronous = len([entry for entry in catalogue if entry.schedule or entry.alarm_topics])
+    roles = functions + schedules + topics + 3  # Firehose's a topic; state machine, its schedule, optimizer
+    found = Counter(r.kind for r in plan.resources)
+    assert found == Counter({
         "aws_sqs_queue": 2, "aws_sqs_queue_policy": 2, "aws_sqs_queue_redrive_allow_policy": 1,
         "aws_lambda_event_source_mapping": 1, "aws_kinesis_firehose_delivery_stream": topics,
         "aws_cloudwatch_log_stream": topics, "aws_cloudwatch_log_group": topics + functions + 1,
         "aws_s3_bucket": 1, "aws_s3_bucket_versioning": 1, "aws_s3_bucket_policy": 1,
         "aws_s3_bucket_server_side_encryption_configuration": 1, "aws_s3_bucket_public_access_block": 1,
         "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
-        "aws_s3_object": topics + 2, "aws_glue_catalog_database": 1, "aws_glue_catalog_table": 4 * topics,
-        "aws_glue_catalog_table_optimizer": 3 * 4 * topics, "aws_dynamodb_table": 2,
-        "aws_lambda_function": functions, "aws_lambda_layer_version": 2,
-        "aws_iam_role": functions + topics + 3, "aws_iam_role_policy": functions + topics + 3,
+        "aws_s3_object": topics + layers, "aws_glue_catalog_database": 1,
+        "aws_glue_catalog_table": 4 * topics, "aws_glue_catalog_table_optimizer": 3 * 4 * topics,
+        "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_layer_version": layers,
+        "aws_lambda_permission": listeners, "aws_sns_topic_subscription": listeners,
+        "aws_lambda_function_event_invoke_config": asynchronous,
+        "aws_iam_role": roles, "aws_iam_role_policy": roles,
         "aws_sfn_state_machine": 1, "aws_sfn_alias": 1, "aws_scheduler_schedule_group": 1,
-        "aws_scheduler_schedule": topics, "aws_cloudwatch_metric_alarm": alarms,
-        "aws_cloudwatch_dashboard": 1, "aws_sns_topic": 4, "aws_sns_topic_policy": 4,
-        "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 1,
-    }  # fmt: skip
+        "aws_scheduler_schedule": topics + schedules,
+        "aws_cloudwatch_metric_alarm": len(monitoring["alarms"]), "aws_cloudwatch_dashboard": 1,
+        "aws_sns_topic": len(monitoring["topics"]), "aws_sns_topic_policy": len(monitoring["topics"]),
+        "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 3,
+    }) - Counter()  # fmt: skip
     with capsys.disabled():
         print(f"\n{plan.env}: {len(plan.resources)} resources planned")  # noqa: T201 - the figure of the command
 
@@ -95,6 +107,23 @@ def test_functions_are_what_the_catalogue_says(plan: Plan, target: Target) -> No
         assert variables.keys() == entry.environment.keys()
         assert variables["LEAN_OPS_TOPICS"] == ",".join(target.topics)
         assert not [v for v in variables.values() if "${" in v]
+
+
+def test_functions_start_when_the_catalogue_says(plan: Plan, target: Target) -> None:
+    schedules = {s["name"]: s for s in plan.of("aws_scheduler_schedule")}
+    subscriptions = plan.addresses("aws_sns_topic_subscription")
+    permissions = plan.addresses("aws_lambda_permission")
+    for entry in function_catalogue():
+        name = target.function(entry.name)
+        if entry.schedule:
+            assert schedules[name]["schedule_expression"] == entry.schedule
+            assert json.loads(schedules[name]["target"][0]["input"]) == {"trigger": "schedule"}
+        else:
+            assert name not in schedules
+        for topic in entry.alarm_topics:
+            key = f"{entry.name}-{topic}"
+            assert f'module.compute.aws_sns_topic_subscription.function["{key}"]' in subscriptions
+            assert f'module.compute.aws_lambda_permission.alarm["{key}"]' in permissions
 
 
 def iceberg_table(plan: Plan, name: str) -> dict[str, Any]:
@@ -153,7 +182,11 @@ def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: T
             own |= {"topic": name.removeprefix("delivery-").replace("-", "_")}
             own |= {"stream_name": f"{target.name_prefix}-{name.removeprefix('delivery-')}"}
             name = "delivery"
-        own |= {"function_name": role["name"]}
+        if name.startswith("schedule-"):
+            own |= {"function_name": f"{target.name_prefix}-{name.removeprefix('schedule-')}"}
+            name = "function-schedule"
+        else:
+            own |= {"function_name": role["name"]}
         file = folder / f"{name}.json"
         assert json.loads(role["policy"]) == json.loads(render(file.read_text(), own)), role["name"]
 

@@ -31,7 +31,12 @@ class UnknownPlaceholder(PermanentError):  # noqa: N818 - the placeholder is unk
 
 @dataclass(frozen=True)
 class FunctionEntry:
-    """One function of the catalogue. ``environment`` still holds its placeholders."""
+    """One function of the catalogue. ``environment`` still holds its placeholders.
+
+    ``schedule``: expression of EventBridge Scheduler, such as ``rate(15 minutes)``, None for none; the event
+    is then ``{"trigger": "schedule"}``. ``alarm_topics``: the alarm topics (keys of ``topics`` in
+    modules/monitoring/catalogue.json) whose notifications invoke the function.
+    """
 
     name: str
     description: str
@@ -40,6 +45,9 @@ class FunctionEntry:
     memory_mb: int
     timeout_s: int
     environment: dict[str, str]
+    layers: tuple[str, ...]
+    schedule: str | None = None
+    alarm_topics: tuple[str, ...] = ()
 
 
 def render(text: str, values: Mapping[str, str]) -> str:
@@ -68,6 +76,9 @@ def function_catalogue(path: Path = FUNCTION_CATALOGUE) -> list[FunctionEntry]:
             memory_mb=entry["memory_mb"],
             timeout_s=entry["timeout_s"],
             environment={**catalogue["environment"], **entry["environment"]},
+            layers=tuple(entry["layers"]),
+            schedule=entry.get("schedule"),
+            alarm_topics=tuple(entry.get("alarm_topics", ())),
         )
         for name, entry in catalogue["functions"].items()
     ]

@@ -71,23 +71,28 @@ def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LA
     _pii_key(target)
     _iceberg_tables(target, target.catalog())
     _delivery_streams(target, tuning)
-    values = placeholder_values(target, queue_urls[target.dead_letter_queue])
+    values = placeholder_values(target, queue_urls)
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
     _state_machine(target, values | {f"{name}_arn": arn for name, arn in arns.items()})
 
 
-def placeholder_values(target: Target, dead_letter_queue_url: str) -> dict[str, str]:
-    """What the placeholders of the function catalogue stand for on ``target``."""
+def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[str, str]:
+    """What the placeholders of the function catalogue stand for on ``target`` (in Terraform: locals.tf)."""
     return {
         "project": target.project,
         "env": target.env,
+        "name_prefix": target.name_prefix,
+        "region": str(target.region),
+        "account": target.account,
         "topics": ",".join(target.topics),
         "database": target.database,
         "lake_bucket": target.lake_bucket,
         "checkpoints_table": target.checkpoints_table,
         "drift_log_table": target.drift_log_table,
-        "dead_letter_queue_url": dead_letter_queue_url,
+        "audit_table": target.audit_table,
+        "source_queue_url": queue_urls[target.source_queue],
+        "dead_letter_queue_url": queue_urls[target.dead_letter_queue],
         "pii_key_secret_id": target.pii_key_secret,
         "state_machine_arn": target.state_machine_arn,
         "partition": target.partition,

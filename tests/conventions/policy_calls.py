@@ -1,0 +1,196 @@
+"""The calls that every role makes, as IAM sees them: one row a role, beside the policies of infra/policies.
+
+A new function adds its row to ``CALLS``, under the name of its policy file, a line to ``MADE_BY`` for each
+action that no function had before, and one to ``WILDCARDS`` where AWS takes no resource.
+"""
+
+from typing import NamedTuple
+
+KEY = "arn:aws:kms:eu-west-1:000000000000:key/k"
+VALUES = {
+    "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
+    "name_prefix": "lean-ops-dev", "database": "lean_ops_dev", "lake_bucket": "lake", "kms_key_arn": KEY,
+    "topic": "events", "stream_name": "lean-ops-dev-events", "queue_name": "lean-ops-dev-source",
+    "topic_name": "lean-ops-dev-chat", "service": "glue.amazonaws.com", "state_bucket": "state",
+    "state_key": "lean-ops/dev/terraform.tfstate", "lock_table": "lean-ops-dev-terraform-locks",
+    "boundary_arn": "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary", "repository": "owner/name",
+    "oidc_host": "token.actions.githubusercontent.com", "github_environment": "dev",
+}  # fmt: skip
+
+
+class Call(NamedTuple):
+    """A call that a role makes, as IAM sees it."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()
+
+
+SCOPE = "eu-west-1:000000000000"
+
+
+def arn(service: str, rest: str) -> str:
+    return f"arn:aws:{service}:{SCOPE}:{rest}"
+
+
+def key(action: str, service: str, *context: tuple[str, str]) -> Call:
+    return Call(f"kms:{action}", KEY, (("kms:viaservice", f"{service}.eu-west-1.amazonaws.com"), *context))
+
+
+def tables(action: str, *names: str) -> list[Call]:
+    """Glue asks for the catalog, the database and the table."""
+    resources = ["catalog", "database/lean_ops_dev", *(f"table/lean_ops_dev/{name}" for name in names)]
+    return [Call(f"glue:{action}", arn("glue", resource)) for resource in resources]
+
+
+def objects(action: str, *keys: str) -> list[Call]:
+    return [Call(f"s3:{action}", f"arn:aws:s3:::lake/{key}") for key in keys]
+
+
+def listing(*prefixes: str) -> list[Call]:
+    """Listing a prefix, and the look that tells an absent object from a forbidden one (404 or 403)."""
+    bucket = "arn:aws:s3:::lake"
+    return [
+        Call("s3:ListBucket", bucket),
+        *(Call("s3:ListBucket", bucket, (("s3:prefix", p),)) for p in prefixes),
+    ]
+
+
+def log(function: str) -> list[Call]:
+    group = arn("logs", f"log-group:/aws/lambda/lean-ops-dev-{function}:log-stream:x")
+    return [
+        Call("logs:CreateLogStream", group), Call("logs:PutLogEvents", group),
+        Call("xray:PutTraceSegments", "*"), Call("xray:PutTelemetryRecords", "*"),
+    ]  # fmt: skip
+
+
+SOURCE, DLQ = arn("sqs", "lean-ops-dev-source"), arn("sqs", "lean-ops-dev-dlq")
+CHECKPOINTS = arn("dynamodb", "table/lean-ops-dev-checkpoints")
+DRIFT_LOG = arn("dynamodb", "table/lean-ops-dev-drift-log")
+MACHINE = arn("states", "stateMachine:lean-ops-dev-pipeline")
+DATA = "data/period_reference=2026-01/x.parquet"
+GLUE_TABLES = arn("glue", "table/lean_ops_dev/")
+META = "metadata/00001-x.metadata.json"
+BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
+
+CALLS: dict[str, list[Call]] = {
+    "sqs-processor": [
+        *(Call(f"sqs:{a}", SOURCE) for a in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
+        Call("sqs:SendMessage", DLQ),
+        Call("firehose:PutRecordBatch", arn("firehose", "deliverystream/lean-ops-dev-events")),
+        key("Decrypt", "sqs"), key("GenerateDataKey", "sqs"), *log("sqs-processor"),
+    ],
+    "get-all-checkpoints": [
+        *tables("GetTable", "raw_events", "curated_events", "semantic_events"),
+        *objects("GetObject", f"raw_events/{META}", f"curated_events/{META}", f"semantic_events/{META}"),
+        *objects("GetObject", "contracts/events.yaml"),
+        *listing("contracts/events.yaml", "raw_events/metadata/"),
+        Call("dynamodb:GetItem", CHECKPOINTS), Call("dynamodb:UpdateItem", CHECKPOINTS),
+        Call("states:DescribeExecution", arn("states", "execution:lean-ops-dev-pipeline:run")),
+        key("Decrypt", "s3"), key("Decrypt", "dynamodb"), *log("get-all-checkpoints"),
+    ],
+    "curation": [
+        *tables("GetTable", "raw_events", "curated_events"), *tables("UpdateTable", "curated_events"),
+        *objects("GetObject", f"raw_events/{DATA}", f"curated_events/{DATA}", f"curated_events/{META}"),
+        *objects("PutObject", f"curated_events/{DATA}", f"curated_events/{META}"),
+        *objects("DeleteObject", f"curated_events/{DATA}"),
+        *objects("AbortMultipartUpload", f"curated_events/{DATA}"),
+        *listing("raw_events/", "curated_events/"),
+        Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
+        key("Decrypt", "dynamodb"), *log("curation"),
+    ],
+    "semantic": [
+        *tables("GetTable", "curated_events", "semantic_events", "quarantine_events"),
+        *tables("UpdateTable", "semantic_events", "quarantine_events"),
+        *objects("GetObject", f"curated_events/{DATA}", f"semantic_events/{DATA}"),
+        *objects("GetObject", f"quarantine_events/{DATA}"),
+        *objects("PutObject", f"semantic_events/{DATA}", f"quarantine_events/{META}"),
+        *objects("DeleteObject", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
+        *objects("AbortMultipartUpload", f"semantic_events/{DATA}"),
+        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/events.yaml", "curated_events/"),
+        Call("dynamodb:PutItem", DRIFT_LOG),
+        Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf")),
+        key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"),
+        key("Decrypt", "secretsmanager"), *log("semantic"),
+    ],
+    "notify-missing-schema": [
+        Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
+    ],
+    "delivery": [
+        *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
+        *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
+          for c in objects(a, f"raw_events/{DATA}", "delivery-errors/events/iceberg-failed/x")),
+        Call("s3:GetBucketLocation", "arn:aws:s3:::lake"), Call("s3:ListBucket", "arn:aws:s3:::lake"),
+        Call("s3:ListBucketMultipartUploads", "arn:aws:s3:::lake"),
+        key("Decrypt", "s3", BUCKET_CONTEXT), key("GenerateDataKey", "s3", BUCKET_CONTEXT),
+        Call("logs:PutLogEvents",
+             arn("logs", "log-group:/aws/kinesisfirehose/lean-ops-dev-events:log-stream:delivery")),
+    ],
+    "table-optimizer": [
+        *(c for a in ("GetTable", "UpdateTable") for c in tables(a, "raw_events", "quarantine_events")),
+        *(c for a in ("GetObject", "PutObject", "DeleteObject")
+          for layer in ("raw", "curated", "semantic", "quarantine")
+          for c in objects(a, f"{layer}_events/{DATA}")),
+        Call("s3:ListBucket", "arn:aws:s3:::lake"), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
+        *(Call(f"logs:{a}", arn("logs", "log-group:/aws-glue/iceberg-compaction/logs:log-stream:x"))
+          for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")),
+    ],
+    "pipeline": [
+        *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}"))
+
+          for f in ("get-all-checkpoints", "curation", "semantic", "notify-missing-schema")),
+        Call("dynamodb:UpdateItem", CHECKPOINTS), key("Decrypt", "dynamodb"),
+        Call("states:StartExecution", MACHINE),
+        *(Call(f"logs:{a}", "*") for a in (
+            "CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery",
+            "ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")),
+        *(Call(f"xray:{a}", "*") for a in (
+            "PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")),
+    ],
+    "schedule": [Call("states:StartExecution", f"{MACHINE}:live")],
+    "function-schedule": [
+        Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-function-schedule")),
+    ],
+    "iot-rule": [
+        Call("sqs:SendMessage", SOURCE), Call("sqs:SendMessage", DLQ),
+        key("Decrypt", "sqs"), key("GenerateDataKey", "sqs"),
+    ],
+}  # fmt: skip
+
+# How the code makes a call: a method of a client, or of the Iceberg library's catalog, table or file IO.
+MADE_BY = {
+    "firehose:PutRecordBatch": {"put_record_batch"},
+    "sqs:SendMessage": {"send_message_batch"},
+    "dynamodb:GetItem": {"get_item"},
+    "dynamodb:UpdateItem": {"update_item"},
+    "dynamodb:PutItem": {"put_item"},
+    "states:DescribeExecution": {"describe_execution"},
+    "secretsmanager:GetSecretValue": {"get_secret_value"},
+    "glue:GetTable": {"load_table"},
+    "glue:UpdateTable": {"commit_table", "update_schema"},
+    "s3:GetObject": {"get_object", "head_object", "open_input", "load_table", "manifests"},
+    "s3:ListBucket": {"head_object", "load_table"},
+    "s3:PutObject": {"open_output", "new_output"},
+    "s3:AbortMultipartUpload": {"open_output", "new_output"},
+    "s3:DeleteObject": {"remove_files"},
+}
+# Calls that Lambda makes with the function's role: the mapping's polling, log lines, traces, decryption.
+MADE_BY_LAMBDA = {
+    "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "logs:CreateLogStream",
+    "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords", "kms:Decrypt",
+    "kms:GenerateDataKey",
+}  # fmt: skip
+
+# Resource "*", by policy and statement, and why AWS takes nothing narrower. Every function also has
+# SendTraces: X-Ray knows no resources for these actions.
+WILDCARDS = {
+    ("pipeline", "DeliverLogs"): "log deliveries and the account's log resource policy have no ARN",
+    ("encryption-key", "GovernByIdentityPolicies"): "in a key policy, * is the key itself",
+    ("encryption-key", "EncryptLogs"): "in a key policy, * is the key itself",
+    ("encryption-key", "PublishAlarms"): "in a key policy, * is the key itself",
+    ("boundary", "WithoutResource"): "the same actions of X-Ray and log deliveries, bounded for every role",
+    ("ci-plan", "FindLogGroups"): "DescribeLogGroups and ListAliases list, and take no resource",
+    ("ci-plan", "ReadMappings"): "a mapping's id is AWS's choice; the condition names the functions",
+    ("ci-apply", "ManageMappings"): "a mapping's id is AWS's choice; the condition names the functions",
+    ("ci-apply", "CreateKey"): "a key has no ARN before it exists; the condition names its tags",
+}

@@ -1,0 +1,239 @@
+"""Each role may do what its code does, nothing that other roles do, and nothing that no code does.
+
+The policies are rendered and evaluated by the policy engine of the emulator that the local stack pins: it
+implements IAM's evaluation (explicit denials, resource patterns, condition operators) and is kept. The
+services' own simulator needs an account.
+"""
+
+import ast
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+
+from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, render
+
+from .policy_calls import CALLS, DATA, GLUE_TABLES, MADE_BY, MADE_BY_LAMBDA, VALUES, WILDCARDS, Call
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "infra/policies"
+FUNCTIONS = [name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]]
+SERVICES = ["delivery", "function-schedule", "iot-rule", "pipeline", "schedule", "table-optimizer"]
+ROLES = [*FUNCTIONS, *SERVICES]
+CI = ["boundary", "ci-apply", "ci-plan"]
+RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
+TRUST = ["trust-github", "trust-lambda", "trust-service"]
+
+
+def policy(name: str) -> dict[str, Any]:
+    own = VALUES | {"function_name": f"lean-ops-dev-{name}"}
+    document: dict[str, Any] = json.loads(render((POLICIES / f"{name}.json").read_text(), own))
+    return document
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def decision(document: dict[str, Any], call: Call) -> str:
+    context = EvalContext(
+        principal_arn="arn:aws:sts::000000000000:assumed-role/r/s",
+        principal_type="AssumedRole",
+        principal_account="000000000000",
+        action=call.action,
+        resource_arn=call.resource,
+        region="eu-west-1",
+        source_ip="10.0.0.1",
+        secure_transport=True,
+        service_context=dict(call.context),
+    )
+    return evaluate(context, [parse_policy_document(document)]).decision
+
+
+def test_every_policy_file_has_its_place() -> None:
+    names = {path.stem for path in POLICIES.glob("*.json")}
+    assert names == {*ROLES, *CI, *RESOURCE_POLICIES, *TRUST}
+    assert CALLS.keys() == set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_make_its_own_calls(role: str) -> None:
+    refused = [call for call in CALLS[role] if decision(policy(role), call) != "Allow"]
+    assert refused == []
+
+
+def right(call: Call) -> tuple[str, str]:
+    """What a call needs: an action on a folder of the lake, through a service, or on one resource."""
+    if call.action.startswith("kms:"):
+        return call.action, dict(call.context)["kms:viaservice"]
+    return call.action, re.sub(r"(:::lake/[^/]+)/.*", r"\1", call.resource)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_not_make_the_calls_of_others(role: str) -> None:
+    own = {right(call) for call in CALLS[role]}
+    others = [call for other in ROLES for call in CALLS[other] if right(call) not in own]
+    allowed = [call for call in others if decision(policy(role), call) == "Allow"]
+    # One optimizer role serves every table; its test calls name two of them.
+    assert [c for c in allowed if role != "table-optimizer" or not c.resource.startswith(GLUE_TABLES)] == []
+    assert len(others) > len(own)
+
+
+def test_the_look_up_reads_no_rows_and_a_job_lists_its_own_layers() -> None:
+    rows = Call("s3:GetObject", f"arn:aws:s3:::lake/curated_events/{DATA}")
+    assert decision(policy("get-all-checkpoints"), rows) == "ImplicitDeny"
+    foreign = Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "semantic_events/"),))
+    assert decision(policy("curation"), foreign) == "ImplicitDeny"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_grant_is_used(role: str) -> None:
+    """Taking any action out of the policy refuses some call of the role."""
+    used = {call.action for call in CALLS[role]}
+    granted = {a for s in policy(role)["Statement"] for a in listed(s["Action"])}
+    assert granted == used
+    for statement in policy(role)["Statement"]:
+        one = {"Version": "2012-10-17", "Statement": [statement]}
+        assert any(decision(one, call) == "Allow" for call in CALLS[role]), statement["Sid"]
+
+
+def reached(module: str, seen: set[str]) -> Iterator[Path]:
+    """Files of this repository that importing ``module`` reads."""
+    path = LAMBDA_CODE / (module.replace(".", "/") + ".py")
+    path = path if path.exists() else LAMBDA_CODE / module.replace(".", "/") / "__init__.py"
+    if module in seen or not path.exists():
+        return
+    seen.add(module)
+    yield path
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from reached(node.module, seen)
+            for alias in node.names:
+                yield from reached(f"{node.module}.{alias.name}", seen)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_grant_of_a_function_is_a_call_in_its_code(function: str) -> None:
+    calls = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for path in reached(f"{function.replace('-', '_')}.handler", set())
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    granted = {a for s in policy(function)["Statement"] for a in listed(s["Action"])} - MADE_BY_LAMBDA
+    assert [a for a in sorted(granted) if not MADE_BY[a] & calls] == []
+
+
+def test_a_star_is_only_where_nothing_narrower_exists() -> None:
+    stars = {
+        (path.stem, statement["Sid"])
+        for path in POLICIES.glob("*.json")
+        for statement in json.loads(path.read_text())["Statement"]
+        if statement["Effect"] == "Allow" and "*" in listed(statement.get("Resource", []))
+    }
+    traced = {(name, "SendTraces") for name in [*FUNCTIONS, "pipeline"]}
+    assert stars - traced == WILDCARDS.keys()
+
+
+@pytest.mark.parametrize("name", [*ROLES, *CI])
+def test_no_statement_grants_all_actions_of_a_service(name: str) -> None:
+    assert not [
+        a
+        for s in policy(name)["Statement"]
+        for a in listed(s["Action"])
+        if s["Effect"] == "Allow" and "*" in a
+    ]
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_keys_are_used_through_a_service_only(name: str) -> None:
+    for statement in policy(name)["Statement"]:
+        if any(a.startswith("kms:") for a in listed(statement["Action"])):
+            assert "kms:ViaService" in statement["Condition"]["StringEquals"]
+
+
+_ESCALATIONS = """
+import json, sys
+from cloudsplaining.scan.policy_document import PolicyDocument
+found = {name: [e["type"] for e in PolicyDocument(document).allows_privilege_escalation]
+         for name, document in json.load(sys.stdin).items()}
+json.dump(found, sys.stdout)
+"""
+# Who deploys makes roles and hands them to services; what such a role may do is bounded.
+ESCALATIONS = {"ci-apply": {"iam:CreateRole": "boundary", "iam:PutRolePolicy": "boundary"}}
+
+
+def test_no_role_can_give_itself_more() -> None:
+    documents = {name: policy(name) for name in [*ROLES, *CI]}
+    python = ROOT / ".venv-tools/bin/python"
+    assert python.exists(), "the check tools are not installed; run `make tools`"
+    done = subprocess.run(
+        [python, "-c", _ESCALATIONS], input=json.dumps(documents), capture_output=True, text=True, check=True
+    )
+    found = {name for name, escalations in json.loads(done.stdout).items() if escalations}
+    assert found <= ESCALATIONS.keys()
+    for statement in policy("ci-apply")["Statement"]:
+        actions = set(listed(statement["Action"]))
+        if statement["Effect"] == "Allow" and actions & ESCALATIONS["ci-apply"].keys():
+            boundary = statement["Condition"]["StringEquals"]["iam:PermissionsBoundary"]
+            assert boundary == VALUES["boundary_arn"]
+        if "iam:PassRole" in actions and statement["Effect"] == "Allow":
+            assert "iam:PassedToService" in statement["Condition"]["StringEquals"]
+
+
+def test_the_deploying_role_cannot_touch_itself_or_the_boundary() -> None:
+    own = "arn:aws:iam::000000000000:role/lean-ops-dev-ci-apply"
+    boundary = (("iam:permissionsboundary", VALUES["boundary_arn"]),)
+    for action in ("PutRolePolicy", "DeleteRole", "DeleteRolePermissionsBoundary"):
+        assert decision(policy("ci-apply"), Call(f"iam:{action}", own, boundary)) == "Deny"
+    other = "arn:aws:iam::000000000000:role/lean-ops-dev-curation"
+    assert decision(policy("ci-apply"), Call("iam:CreateRole", other, boundary)) == "Allow"
+    assert decision(policy("ci-apply"), Call("iam:CreateRole", other)) == "ImplicitDeny"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_boundary_leaves_every_role_its_calls(role: str) -> None:
+    tags = (("aws:resourcetag/project", "lean-ops"), ("aws:resourcetag/environment", "dev"))
+    calls = [c._replace(context=(*c.context, *tags)) for c in CALLS[role]]
+    assert [c for c in calls if decision(policy("boundary"), c) != "Allow"] == []
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_policies_fit_a_role(name: str) -> None:
+    """IAM quota: 10,240 characters of inline policies a role, white space not counted."""
+    assert len(json.dumps(policy(name), separators=(",", ":"))) <= 10_240
+
+
+@pytest.mark.parametrize(("name", "limit"), [("ci-apply", 10_240), ("ci-plan", 6_144), ("boundary", 6_144)])
+def test_policies_of_ci_fit_their_kind(name: str, limit: int) -> None:
+    """IAM quota: 6,144 characters of a managed policy."""
+    assert len(json.dumps(policy(name), separators=(",", ":"))) <= limit
+
+
+@pytest.mark.parametrize("name", ["alarm-topic", "lake-bucket", "queue"])
+def test_resource_policies_refuse_what_is_not_encrypted(name: str) -> None:
+    denials = [s for s in policy(name)["Statement"] if s["Effect"] == "Deny"]
+    assert [(s["Principal"], s["Condition"]) for s in denials] == [
+        ("*", {"Bool": {"aws:SecureTransport": "false"}})
+    ]
+
+
+def test_services_take_roles_for_this_account_only() -> None:
+    (trust,) = policy("trust-service")["Statement"]
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "000000000000"}}
+
+
+def test_ci_takes_roles_from_one_repository_and_environment() -> None:
+    (trust,) = policy("trust-github")["Statement"]
+    subject = trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+    assert subject == "repo:owner/name:environment:dev"
+
+
+def test_no_policy_is_written_in_terraform() -> None:
+    text = "".join(p.read_text() for p in ROOT.glob("**/*.tf") if ".terraform" not in p.parts)
+    assert not re.search(r"aws_iam_policy_document|\"Version\"|2012-10-17", text)
