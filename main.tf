@@ -25,6 +25,7 @@ module "storage" {
   snapshot_retention_days       = var.snapshot_retention_days
   orphan_file_retention_days    = var.orphan_file_retention_days
   delivery_error_retention_days = var.delivery_error_retention_days
+  archive_retention_days        = var.archive_retention_days
 }
 
 module "ingestion" {
@@ -58,7 +59,7 @@ module "compute" {
   kms_key_arn              = module.encryption.key_arn
   policy_values            = local.keyed_policy_values
   permissions_boundary_arn = var.permissions_boundary_arn
-  build_directory          = var.build_directory
+  build_directory          = coalesce(var.build_directory, "${path.root}/modules/compute/.build")
   lake_bucket              = module.storage.lake_bucket
   log_retention_days       = var.log_retention_days
   placeholder_values       = local.placeholder_values

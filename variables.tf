@@ -49,6 +49,14 @@ variable "build_directory" {
   description = "Folder that `make build` wrote; null for modules/compute/.build."
   type        = string
   default     = null
+
+  validation {
+    condition = try(length(setsubtract(
+      keys(jsondecode(file("${path.root}/modules/compute/functions.json")).functions),
+      keys(jsondecode(file("${coalesce(var.build_directory, "${path.root}/modules/compute/.build")}/manifest.json")).functions),
+    )) == 0, false)
+    error_message = "The functions are not built: run make build."
+  }
 }
 
 variable "topics" {
@@ -235,6 +243,17 @@ variable "delivery_error_retention_days" {
   validation {
     condition     = var.delivery_error_retention_days >= 14 && var.delivery_error_retention_days <= 3650
     error_message = "delivery_error_retention_days: expected 14 to 3650 days, found ${var.delivery_error_retention_days}."
+  }
+}
+
+variable "archive_retention_days" {
+  description = "Days that archived dead letters are kept."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.archive_retention_days >= 14 && var.archive_retention_days <= 3650
+    error_message = "archive_retention_days: expected 14 (as long as the queue keeps them) to 3650 days, found ${var.archive_retention_days}."
   }
 }
 

@@ -5,7 +5,7 @@ GOBIN := $(CURDIR)/$(TOOLS)/go
 
 .PHONY: build
 build: install ## Build the functions' archives and layers into modules/compute/.build
-	@$(BIN)/python -m lean_ops.packaging
+	@$(BIN)/python -m lean_ops.build
 
 .PHONY: test-terraform
 test-terraform: install tools ## Check the Terraform code: format, schema, tests, plans of every environment

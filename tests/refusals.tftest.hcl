@@ -6,9 +6,8 @@ mock_provider "aws" {
 }
 
 variables {
-  environment     = "dev"
-  region          = "eu-west-1"
-  build_directory = "tests/fixtures/build"
+  environment = "dev"
+  region      = "eu-west-1"
 }
 
 run "refuses_another_environment" {
@@ -264,20 +263,8 @@ run "refuses_boundary_that_is_no_policy" {
 run "says_run_make_build_where_nothing_is_built" {
   command = plan
 
-  module {
-    source = "./modules/compute"
-  }
-
   variables {
-    build_directory    = "tests/fixtures"
-    name_prefix        = "lean-ops-dev"
-    kms_key_arn        = "arn:aws:kms:eu-west-1:000000000000:key/mock"
-    lake_bucket        = "lean-ops-dev-lake-000000000000"
-    log_retention_days = 365
-    policy_values      = { partition = "aws", region = "eu-west-1", account = "000000000000", name_prefix = "lean-ops-dev", database = "lean_ops_dev", lake_bucket = "lake", kms_key_arn = "key" }
-    placeholder_values = { project = "lean-ops", env = "dev", topics = "events", database = "lean_ops_dev", lake_bucket = "lake", checkpoints_table = "c", drift_log_table = "d", dead_letter_queue_url = "q", pii_key_secret_id = "s" }
-    schedule_group     = "lean-ops-dev"
-    alarm_topic_arns   = { paging = "arn", breaker = "arn", chat = "arn", governance = "arn" }
+    build_directory = "tests/mocks"
   }
 
   expect_failures = [var.build_directory]

@@ -6,9 +6,8 @@ locals {
 
   names = { for name in keys(local.catalogue.functions) : name => "${var.name_prefix}-${replace(name, "_", "-")}" }
 
-  # `make build` writes archives and their hashes. Without it the variable's validation speaks, nothing else.
-  build    = coalesce(var.build_directory, "${path.module}/.build")
-  manifest = try(jsondecode(file("${local.build}/manifest.json")), { functions = {}, layers = {} })
+  # Archives and their hashes, as `make build` wrote them.
+  manifest = jsondecode(file("${var.build_directory}/manifest.json"))
   layers   = toset(flatten([for function in local.catalogue.functions : function.layers]))
 }
 
@@ -38,8 +37,8 @@ resource "aws_s3_object" "layer" {
 
   bucket      = var.lake_bucket
   key         = "artifacts/layers/${each.key}.zip"
-  source      = "${local.build}/${try(local.manifest.layers[each.key].archive, "")}"
-  source_hash = try(local.manifest.layers[each.key].sha256, null)
+  source      = "${var.build_directory}/${local.manifest.layers[each.key].archive}"
+  source_hash = local.manifest.layers[each.key].sha256
 }
 
 resource "aws_lambda_layer_version" "this" {
@@ -50,7 +49,7 @@ resource "aws_lambda_layer_version" "this" {
   s3_bucket                = aws_s3_object.layer[each.key].bucket
   s3_key                   = aws_s3_object.layer[each.key].key
   s3_object_version        = aws_s3_object.layer[each.key].version_id
-  source_code_hash         = try(local.manifest.layers[each.key].sha256, null)
+  source_code_hash         = local.manifest.layers[each.key].sha256
   compatible_runtimes      = [local.catalogue.runtime]
   compatible_architectures = [local.catalogue.architecture]
 }
@@ -71,8 +70,8 @@ resource "aws_lambda_function" "this" {
   architectures    = [local.catalogue.architecture]
   memory_size      = local.catalogue.functions[each.key].memory_mb
   timeout          = local.catalogue.functions[each.key].timeout_s
-  filename         = "${local.build}/${try(local.manifest.functions[each.key].archive, "")}"
-  source_code_hash = try(local.manifest.functions[each.key].sha256, null)
+  filename         = "${var.build_directory}/${local.manifest.functions[each.key].archive}"
+  source_code_hash = local.manifest.functions[each.key].sha256
   layers           = [for layer in local.catalogue.functions[each.key].layers : aws_lambda_layer_version.this[layer].arn]
 
   environment {

@@ -54,13 +54,13 @@ variable "log_retention_days" {
 }
 
 variable "build_directory" {
-  description = "Folder that `make build` wrote; null for .build in this module."
+  description = "Folder that `make build` wrote."
   type        = string
-  default     = null
+  nullable    = false
 
   validation {
-    condition     = fileexists("${coalesce(var.build_directory, "${path.module}/.build")}/manifest.json")
-    error_message = "The functions are not built: run make build."
+    condition     = length(var.build_directory) > 0
+    error_message = "build_directory: expected a folder, found nothing."
   }
 }
 

@@ -72,6 +72,19 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   }
 
   rule {
+    id     = "dead-letters"
+    status = "Enabled"
+
+    filter {
+      prefix = "dead-letters/"
+    }
+
+    expiration {
+      days = var.archive_retention_days
+    }
+  }
+
+  rule {
     id     = "deleted-objects"
     status = "Enabled"
 

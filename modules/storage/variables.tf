@@ -107,3 +107,14 @@ variable "delivery_error_retention_days" {
     error_message = "delivery_error_retention_days: expected at least 14 days, found ${var.delivery_error_retention_days}."
   }
 }
+
+variable "archive_retention_days" {
+  description = "Days that archived dead letters are kept."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.archive_retention_days >= 14
+    error_message = "archive_retention_days: expected at least the 14 days that the queue keeps them, found ${var.archive_retention_days}."
+  }
+}

@@ -1,14 +1,10 @@
 # One environment plans, with the values of its tfvars file:
 #   terraform test -test-directory=tests/environments -var-file=environments/dev.tfvars
-# tests/conventions/test_terraform_plans_the_design.py looks into the plan of each environment.
+# tests/terraform looks into the plan of each environment.
 
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
-}
-
-variables {
-  build_directory = "tests/fixtures/build"
 }
 
 run "plan" {

@@ -42,6 +42,7 @@ class FunctionEntry:
     description: str
     handler: str
     runtime: str
+    architecture: str
     memory_mb: int
     timeout_s: int
     environment: dict[str, str]
@@ -73,6 +74,7 @@ def function_catalogue(path: Path = FUNCTION_CATALOGUE) -> list[FunctionEntry]:
             description=entry["description"],
             handler=entry["handler"],
             runtime=catalogue["runtime"],
+            architecture=catalogue["architecture"],
             memory_mb=entry["memory_mb"],
             timeout_s=entry["timeout_s"],
             environment={**catalogue["environment"], **entry["environment"]},

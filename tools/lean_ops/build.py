@@ -1,0 +1,214 @@
+"""``python -m lean_ops.build``: everything that Terraform deploys to Lambda, into modules/compute/.build.
+
+Writes an archive of each function and each layer, and last ``manifest.json`` with their hashes, which
+Terraform reads: an interrupted build leaves no manifest. What does not fit Lambda is refused.
+
+What the verification shows: every shared object of a layer is for the functions' CPU and C library; and
+every handler imports, with a client of each AWS service, from its archive and its layers alone. The import
+runs on this machine, so where CPU or Python differ from the functions', it runs against the same locked
+versions unpacked and trimmed for this machine: it shows that nothing is left out, not that Lambda starts it.
+"""
+
+import base64
+import hashlib
+import json
+import platform as host
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from common.errors import PermanentError
+from lean_ops import binaries
+from lean_ops.layers import GLIBC, SERVICES, download, pack, size, unpack
+from lean_ops.lockfile import Platform, pins
+from lean_ops.packaging import code_archive
+from lean_ops.repository import ROOT, FunctionEntry, function_catalogue
+
+BUILD: Final = ROOT / "modules/compute/.build"
+MANIFEST: Final = "manifest.json"
+
+# Lambda quota "Deployment package (.zip file archive) size": a function and its layers, unpacked, 250 MiB.
+# Held lower, so that the next release of Arrow does not stop a deployment.
+LAMBDA_LIMIT_BYTES: Final = 250 * 2**20
+MAX_UNPACKED_BYTES: Final = 230 * 2**20
+
+# What Iceberg imports by name, on first use.
+_IMPORTED_LATE: Final = {
+    "lake": ("pyiceberg.catalog.glue", "pyiceberg.io.pyarrow", "pyiceberg.avro.decoder_fast", "pyarrow._s3fs")
+}
+
+
+class PackageTooLarge(PermanentError):  # noqa: N818 - the package is too large; "error" would say less
+    """A function with its layers exceeds what Lambda unpacks."""
+
+
+class BrokenPackage(PermanentError):  # noqa: N818 - the package is broken; "error" would say less
+    """A built function does not start with what its archives hold."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive of the manifest: file name, SHA-256 as Lambda reports it (base64), bytes."""
+
+    archive: str
+    sha256: str
+    bytes: int
+    unpacked_bytes: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build wrote, by name of function and of layer."""
+
+    functions: Mapping[str, Archive]
+    layers: Mapping[str, Archive]
+
+
+def build(target: Path = BUILD) -> Built:
+    """Build and verify all archives in ``target``.
+
+    Raises PackageTooLarge, BrokenPackage, ForeignBinary, and DownloadFailed or UnlockedDependency for layers.
+    """
+    catalogue = function_catalogue()
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MANIFEST).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = Built(_functions(catalogue, target), _layers(catalogue, target, Path(scratch) / "lambda"))
+        check_sizes(catalogue, built)
+        verify(catalogue, target, Path(scratch) / "here")
+    (target / MANIFEST).write_text(json.dumps(asdict(built), indent=2) + "\n")
+    return built
+
+
+def _functions(catalogue: Sequence[FunctionEntry], target: Path) -> dict[str, Archive]:
+    archives = {}
+    for entry in catalogue:
+        path = target / f"{entry.name}.zip"
+        path.write_bytes(code_archive(entry.name))
+        archives[entry.name] = _record(path, path.stat().st_size)  # stored, not compressed
+    return archives
+
+
+def _layers(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> dict[str, Archive]:
+    runtimes = {(entry.runtime, entry.architecture) for entry in catalogue}
+    ((runtime, architecture),) = runtimes
+    platform = Platform.of_lambda(runtime, architecture)
+    archives = {}
+    for name, folder in unpacked_layers(layer_names(catalogue), platform, target, scratch).items():
+        binaries.check(folder, platform.machine, GLIBC)
+        path = target / f"layer-{name}.zip"
+        pack(folder, path, "python")
+        archives[name] = _record(path, size(folder))
+    return archives
+
+
+def layer_names(catalogue: Iterable[FunctionEntry]) -> list[str]:
+    """Layers in the order in which the functions stack them."""
+    return list(dict.fromkeys(layer for entry in catalogue for layer in entry.layers))
+
+
+def unpacked_layers(names: Sequence[str], platform: Platform, cache: Path, scratch: Path) -> dict[str, Path]:
+    """Folder of each layer's libraries, trimmed; a layer leaves out what those before it have."""
+    folders: dict[str, Path] = {}
+    taken: set[str] = set()
+    wheels = cache / "wheels" / f"{platform.machine}-{platform.python}"
+    for name in names:
+        own = [pin for pin in pins(name, platform) if pin.name not in taken]
+        folders[name] = scratch / name
+        folders[name].mkdir(parents=True)
+        unpack(download(own, platform, wheels), folders[name])
+        taken |= {pin.name for pin in own}
+    return folders
+
+
+def check_sizes(catalogue: Iterable[FunctionEntry], built: Built) -> None:
+    """Raise PackageTooLarge for a function whose code and layers pass MAX_UNPACKED_BYTES."""
+    for entry in catalogue:
+        total = unpacked_bytes(entry, built)
+        if total > MAX_UNPACKED_BYTES:
+            raise PackageTooLarge(
+                f"function {entry.name}: expected at most {MAX_UNPACKED_BYTES:,} bytes of code and layers, "
+                f"unpacked (Lambda refuses more than {LAMBDA_LIMIT_BYTES:,}), found {total:,}; trim more in "
+                "tools/lean_ops/layers.py, or take a layer away"
+            )
+
+
+def unpacked_bytes(entry: FunctionEntry, built: Built) -> int:
+    """Bytes of a function's code and layers, as Lambda counts them against its limit."""
+    layers = sum(built.layers[layer].unpacked_bytes for layer in entry.layers)
+    return built.functions[entry.name].unpacked_bytes + layers
+
+
+def verify(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> None:
+    """Import each built function with nothing but its archive and its layers; raises BrokenPackage."""
+    here = Platform(host.machine(), f"{sys.version_info.major}.{sys.version_info.minor}")
+    folders = unpacked_layers(layer_names(catalogue), here, target, scratch)
+    for entry in catalogue:
+        code = scratch / "code"
+        with zipfile.ZipFile(target / f"{entry.name}.zip") as archive:
+            archive.extractall(code)
+        late = [module for layer in entry.layers for module in _IMPORTED_LATE.get(layer, ())]
+        import_alone(entry.handler, [code, *(folders[layer] for layer in entry.layers)], late)
+        shutil.rmtree(code)
+
+
+def import_alone(handler: str, path: Sequence[Path], also: Sequence[str] = ()) -> None:
+    """Import ``handler`` and make its clients in an interpreter that sees ``path`` and nothing installed.
+
+    Raises BrokenPackage with what the interpreter said.
+    """
+    module, _, function = handler.rpartition(".")
+    program = (
+        f"import sys; sys.path[:0] = {[str(p) for p in path]!r}\n"
+        "import importlib, boto3\n"
+        f"assert callable(getattr(importlib.import_module({module!r}), {function!r}))\n"
+        f"for name in {list(also)!r}: importlib.import_module(name)\n"
+        f"for name in {list(SERVICES)!r}: boto3.client(name, region_name='eu-west-1')\n"
+    )
+    done = subprocess.run(  # noqa: S603 - this interpreter, a program of our own
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BrokenPackage(
+            f"handler {handler}: expected it to import from its archive and layers alone, found: "
+            f"{done.stderr.strip().splitlines()[-1]}; see what tools/lean_ops/layers.py leaves out"
+        )
+
+
+def _record(path: Path, unpacked: int) -> Archive:
+    digest = base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+    return Archive(path.name, digest, path.stat().st_size, unpacked)
+
+
+def report(built: Built) -> list[str]:
+    """Sizes, a line each: archives, layers, and the largest function with its layers."""
+    lines = [f"{name:24} {a.bytes / 1024:9,.0f} KiB" for name, a in built.functions.items()]
+    lines += [
+        f"layer {name:18} {a.bytes / 1024:9,.0f} KiB, {a.unpacked_bytes / 2**20:,.1f} MiB unpacked"
+        for name, a in built.layers.items()
+    ]
+    largest = max(unpacked_bytes(entry, built) for entry in function_catalogue()) / 2**20
+    limits = f"of {MAX_UNPACKED_BYTES // 2**20} allowed here and {LAMBDA_LIMIT_BYTES // 2**20} by Lambda"
+    return [*lines, f"largest function with its layers: {largest:,.1f} MiB unpacked, {limits}"]
+
+
+def main() -> int:
+    """Build, verify and print sizes; 1 with a sentence when something is wrong."""
+    try:
+        built = build()
+    except PermanentError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    print(*report(built), sep="\n")
+    print("every shared object is for the functions' CPU and C library; every handler imports alone")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
