@@ -116,6 +116,14 @@ CALLS: dict[str, list[Call]] = {
     "notify-missing-schema": [
         Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
     ],
+    "archive-dead-letters": [
+        Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),
+        *objects("GetObject", "dead-letters/2026-01-31/x.ndjson"),
+        *objects("PutObject", "dead-letters/2026-01-31/x.ndjson"),
+        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "dead-letters/2026-01-31/"),)),
+        key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "sqs"),
+        *log("archive-dead-letters"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
@@ -161,6 +169,8 @@ CALLS: dict[str, list[Call]] = {
 MADE_BY = {
     "firehose:PutRecordBatch": {"put_record_batch"},
     "sqs:SendMessage": {"send_message_batch"},
+    "sqs:ReceiveMessage": {"receive_message"},
+    "sqs:ChangeMessageVisibility": {"change_message_visibility_batch"},
     "dynamodb:GetItem": {"get_item"},
     "dynamodb:UpdateItem": {"update_item"},
     "dynamodb:PutItem": {"put_item"},
@@ -169,8 +179,8 @@ MADE_BY = {
     "glue:GetTable": {"load_table"},
     "glue:UpdateTable": {"commit_table", "update_schema"},
     "s3:GetObject": {"get_object", "head_object", "open_input", "load_table", "manifests"},
-    "s3:ListBucket": {"head_object", "load_table"},
-    "s3:PutObject": {"open_output", "new_output"},
+    "s3:ListBucket": {"head_object", "load_table", "get_paginator"},
+    "s3:PutObject": {"open_output", "new_output", "put_object"},
     "s3:AbortMultipartUpload": {"open_output", "new_output"},
     "s3:DeleteObject": {"remove_files"},
 }

@@ -1,0 +1,59 @@
+"""Schedule → a copy of every dead letter in the lake bucket, before SQS deletes it.
+
+The schedule (functions.json) is a compromise of two limits. A dead letter lives 14 days from when it was
+first sent, of which it may have spent 4 in the source queue: it must be copied within 10 days. And every
+pass is one receive; at the third a message leaves the queue's age metric, which alarms after 7 days: only
+one pass may be due in 7 days beside those of an operator. Every 5 days keeps both,
+even where one pass fails.
+"""
+
+import time
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from archive_dead_letters.archive import archive
+from common.logs import logged, logger
+from common.metrics import emit
+from common.settings import Settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service)  # type: ignore[call-overload] # the two services of this function
+
+
+@logged("archive_dead_letters")
+def handler(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int | bool | float]:
+    """→ ``{written, known, objects, complete, seconds}``; the event is not looked at."""
+    settings = _settings()
+    started = time.monotonic()
+    done = archive(
+        _client("sqs"),
+        _client("s3"),
+        settings.dead_letter_queue_url,
+        settings.lake_bucket,
+        now=datetime.now(UTC),
+        time_left_s=lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    answer: dict[str, int | bool | float] = {
+        "written": done.written,
+        "known": done.known,
+        "objects": done.objects,
+        "complete": done.complete,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    log = logger("archive_dead_letters")
+    (log.info if done.complete else log.warning)("dead letters archived", extra=answer)
+    emit(settings.project, {"DeadLettersArchived": done.written}, environment=settings.env)
+    return answer

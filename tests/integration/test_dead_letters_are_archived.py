@@ -1,0 +1,150 @@
+"""Dead letters are copied to the lake bucket, each once, and stay in their queue."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archive_dead_letters.archive import archive
+from common import dead_letter_archive
+from common.dead_letter_archive import MalformedArchive, decode_line, encode_line
+from common.queue_pass import QueuedMessage
+from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.stack import Stack
+from lean_ops.target import Target
+
+BODIES = ['{"topic_name": "events"', "käse ☃ 𝄞\t\r\n", "x" * 300_000, "\"quoted\" 'text' \\u0000"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
+    stack.up()
+    provision(Target.local(stack.folder), Tuning(visibility_timeout_s=2))
+    yield stack.folder
+    stack.down(wipe=True)
+
+
+@pytest.fixture
+def target(folder: Path) -> Iterator[Target]:
+    target = Target.local(folder)
+    yield target
+    sqs, url = target.client("sqs"), target.queue_url(target.dead_letter_queue)
+    sqs.purge_queue(QueueUrl=url)
+    s3 = target.client("s3")
+    for entry in s3.list_objects_v2(Bucket=target.lake_bucket, Prefix="dead-letters/").get("Contents", []):
+        s3.delete_object(Bucket=target.lake_bucket, Key=entry["Key"])
+
+
+def send(target: Target, *bodies: str) -> None:
+    url = target.queue_url(target.dead_letter_queue)
+    for body in bodies:
+        target.client("sqs").send_message(
+            QueueUrl=url,
+            MessageBody=body,
+            MessageAttributes={
+                "error_code": {"DataType": "String", "StringValue": "NOT_JSON"},
+                "signature": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+            },
+        )
+
+
+def waiting(target: Target) -> dict[str, str]:
+    url = target.queue_url(target.dead_letter_queue)
+    counts = target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return {
+        "visible": counts["ApproximateNumberOfMessages"],
+        "hidden": counts["ApproximateNumberOfMessagesNotVisible"],
+    }
+
+
+def run(target: Target, seconds_left: float = 900.0) -> Any:
+    return archive(
+        target.client("sqs"),
+        target.client("s3"),
+        target.queue_url(target.dead_letter_queue),
+        target.lake_bucket,
+        now=datetime.now(UTC),
+        time_left_s=lambda: seconds_left,
+    )
+
+
+def archived(target: Target) -> list[QueuedMessage]:
+    today = datetime.now(UTC).date()
+    objects = dead_letter_archive.read(
+        target.client("s3"), target.lake_bucket, today - timedelta(days=1), today
+    )
+    return [message for _, messages in objects for message in messages]
+
+
+def test_bodies_and_attributes_are_kept_byte_for_byte_and_the_queue_keeps_its_messages(
+    target: Target,
+) -> None:
+    send(target, *BODIES)
+    done = run(target)
+    assert (done.written, done.known, done.complete) == (len(BODIES), 0, True)
+    found = archived(target)
+    assert sorted(message.body for message in found) == sorted(BODIES)
+    for message in found:
+        assert message.attributes["error_code"] == {"DataType": "String", "StringValue": "NOT_JSON"}
+        assert message.attributes["signature"] == {"DataType": "Binary", "BinaryValue": b"\x00\xff"}
+        assert abs(message.sent_ms / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert waiting(target) == {"visible": str(len(BODIES)), "hidden": "0"}
+
+
+def test_a_message_is_archived_once_however_many_passes_see_it(target: Target) -> None:
+    send(target, *(f"first {i}" for i in range(25)))
+    assert run(target).written == 25
+    send(target, "second")
+    again = run(target)
+    assert (again.written, again.known, again.objects) == (1, 25, 1)
+    assert run(target).objects == 0
+    assert len(archived(target)) == 26
+
+
+def test_a_pass_that_runs_out_of_time_gives_back_and_the_next_one_goes_on(target: Target) -> None:
+    send(target, *(f"message {i}" for i in range(25)))
+    stopped = run(target, seconds_left=30.0)
+    assert (stopped.written, stopped.complete) == (10, False)
+    assert waiting(target) == {"visible": "25", "hidden": "0"}
+    assert run(target).written == 15
+
+
+def test_a_line_is_one_json_object_with_its_body_as_text(target: Target) -> None:
+    send(target, "plain")
+    run(target)
+    s3 = target.client("s3")
+    (entry,) = s3.list_objects_v2(Bucket=target.lake_bucket, Prefix="dead-letters/")["Contents"]
+    day = datetime.now(UTC)
+    assert entry["Key"].startswith(f"dead-letters/{day:%Y-%m-%d}/{day:%Y%m%d}T")
+    line = json.loads(s3.get_object(Bucket=target.lake_bucket, Key=entry["Key"])["Body"].read())
+    assert (line["body"], line["attributes"]["signature"]["BinaryValue"]) == ("plain", "AP8=")
+
+
+def test_the_deployed_function_archives_what_waits(target: Target) -> None:
+    send(target, "by the function")
+    answer = target.client("lambda").invoke(
+        FunctionName=target.function("archive_dead_letters"), Payload=b'{"trigger": "schedule"}'
+    )
+    result = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, result
+    assert (result["written"], result["known"], result["complete"]) == (1, 0, True)
+    assert [message.body for message in archived(target)] == ["by the function"]
+
+
+def test_what_is_no_unicode_text_is_kept_in_base64() -> None:
+    message = QueuedMessage("id", "half a pair \ud800", 1)
+    line = encode_line(message)
+    assert json.loads(line).keys() >= {"body_base64"}
+    assert decode_line(line, "here") == message
+
+
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b'{"message_id": "a", "sent_ms": 1, "receive_count": 1, "attributes": {}}']
+)
+def test_a_malformed_line_is_named_with_its_place(line: bytes) -> None:
+    with pytest.raises(MalformedArchive, match=r"key, line 3: expected"):
+        decode_line(line, "s3://lake/key, line 3")
