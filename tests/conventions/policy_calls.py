@@ -124,6 +124,15 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "sqs"),
         *log("archive-dead-letters"),
     ],
+    "circuit-breaker": [
+        *(Call(f"dynamodb:{a}", CHECKPOINTS, (("dynamodb:leadingkeys", "breaker#source"),))
+          for a in ("GetItem", "PutItem", "UpdateItem")),
+        Call("lambda:ListEventSourceMappings", "*"),
+        Call("lambda:UpdateEventSourceMapping", arn("lambda", "event-source-mapping:x"),
+             (("lambda:functionarn", arn("lambda", "function:lean-ops-dev-sqs-processor")),)),
+        Call("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:lean-ops-dev-message-error-rate")),
+        Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "dynamodb"), *log("circuit-breaker"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
@@ -175,6 +184,10 @@ MADE_BY = {
     "dynamodb:UpdateItem": {"update_item"},
     "dynamodb:PutItem": {"put_item"},
     "states:DescribeExecution": {"describe_execution"},
+    "lambda:ListEventSourceMappings": {"list_event_source_mappings"},
+    "lambda:UpdateEventSourceMapping": {"update_event_source_mapping"},
+    "cloudwatch:DescribeAlarms": {"describe_alarms"},
+    "cloudwatch:GetMetricData": {"get_metric_data"},
     "secretsmanager:GetSecretValue": {"get_secret_value"},
     "glue:GetTable": {"load_table"},
     "glue:UpdateTable": {"commit_table", "update_schema"},
@@ -194,6 +207,8 @@ MADE_BY_LAMBDA = {
 # Resource "*", by policy and statement, and why AWS takes nothing narrower. Every function also has
 # SendTraces: X-Ray knows no resources for these actions.
 WILDCARDS = {
+    ("circuit-breaker", "FindMapping"): "ListEventSourceMappings takes no resource",
+    ("circuit-breaker", "CountBatches"): "GetMetricData takes no resource",
     ("pipeline", "DeliverLogs"): "log deliveries and the account's log resource policy have no ARN",
     ("encryption-key", "GovernByIdentityPolicies"): "in a key policy, * is the key itself",
     ("encryption-key", "EncryptLogs"): "in a key policy, * is the key itself",

@@ -1,0 +1,282 @@
+"""Whatever alarms, lost notifications, crashes, races and orders come: the breaker ends where it should."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from circuit_breaker import turn
+from circuit_breaker.breaker import (
+    GOOD_BATCHES,
+    LONGEST_COOL_DOWN,
+    PATIENCE,
+    Action,
+    AlarmRaised,
+    Breaker,
+    Order,
+    Phase,
+    Signal,
+    Tick,
+)
+from circuit_breaker.mapping import SourceMapping
+from circuit_breaker.record import RecordStore
+
+NORMAL = {"BatchSize": 1000, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig": {"MaximumConcurrency": 10}}
+MINUTE = timedelta(minutes=1)
+CALLS = ["get_item", "put_item", "update_item", "list_event_source_mappings", "update_event_source_mapping"]
+
+
+class CrashError(Exception):
+    """The function's process is gone."""
+
+
+class Table:
+    """One table with conditional writes. ``interrupt`` runs before every call, with its name."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+        self.interrupt: Callable[[str], None] = lambda _call: None
+
+    def get_item(self, *, TableName: str, Key: dict[str, Any], ConsistentRead: bool) -> dict[str, Any]:
+        assert ConsistentRead, "a stale read would decide on an old state"
+        self.interrupt("get_item")
+        item = self.items.get(Key["checkpoint_id"]["S"])
+        return {"Item": dict(item)} if item else {}
+
+    def put_item(self, *, TableName: str, Item: dict[str, Any], **condition: Any) -> dict[str, Any]:
+        self.interrupt("put_item")
+        key = Item["checkpoint_id"]["S"]
+        self._check(self.items.get(key), **condition)
+        self.items[key] = dict(Item)
+        return {}
+
+    def update_item(
+        self, *, TableName: str, Key: dict[str, Any], UpdateExpression: str, **condition: Any
+    ) -> dict[str, Any]:
+        self.interrupt("update_item")
+        assert UpdateExpression == "SET enforced = :true"
+        item = self.items[Key["checkpoint_id"]["S"]]
+        self._check(item, **condition)
+        item["enforced"] = condition["ExpressionAttributeValues"][":true"]
+        return {}
+
+    @staticmethod
+    def _check(
+        item: dict[str, Any] | None,
+        ConditionExpression: str,
+        ExpressionAttributeValues: dict[str, Any] | None = None,
+    ) -> None:
+        if ConditionExpression == "attribute_not_exists(version)":
+            holds = item is None
+        else:
+            name, _, value = ConditionExpression.partition(" = ")
+            holds = item is not None and item[name] == (ExpressionAttributeValues or {})[value]
+        if not holds:
+            raise client_error("ConditionalCheckFailedException")
+
+
+class Mappings:
+    """One event source mapping. ``interrupt`` runs before every call, with its name."""
+
+    def __init__(self) -> None:
+        self.mapping: dict[str, Any] = {"UUID": "m", "State": "Enabled", **NORMAL}
+        self.interrupt: Callable[[str], None] = lambda _call: None
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.mapping["State"] == "Enabled")
+
+    @property
+    def pace(self) -> dict[str, Any]:
+        return {name: self.mapping[name] for name in NORMAL}
+
+    def list_event_source_mappings(self, *, FunctionName: str) -> dict[str, Any]:
+        self.interrupt("list_event_source_mappings")
+        return {"EventSourceMappings": [dict(self.mapping)]}
+
+    def update_event_source_mapping(self, *, UUID: str, Enabled: bool, **pace: Any) -> None:
+        self.interrupt("update_event_source_mapping")
+        self.mapping |= {"State": "Enabled" if Enabled else "Disabled", **pace}
+
+
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "call")
+
+
+class World(RuleBasedStateMachine):
+    """A queue with traffic, a Firehose that works or does not, alarms, and turns that can go wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = datetime(2026, 3, 1, tzinfo=UTC)
+        self.table, self.mappings = Table(), Mappings()
+        self.store = RecordStore(cast("Any", self.table), "checkpoints")
+        self.mapping = SourceMapping(cast("Any", self.mappings), "sqs-processor")
+        self.works, self.traffic = True, True
+        self.batches: list[bool] = []  # since half-open: whether each was good
+        self.alarm_until = self.now
+
+    @property
+    def breaker(self) -> Breaker:
+        return self.store.load().breaker
+
+    def look(self, breaker: Breaker) -> Signal:
+        if breaker.phase is Phase.HALF_OPEN:
+            return Tick(good_batches=sum(self.batches), failed_batches=self.batches.count(False))
+        return Tick(alarms=["rate"] if self.now < self.alarm_until else [])
+
+    def take(self, listen: Callable[[Breaker], Signal] | None = None) -> None:
+        before = self.breaker
+        turn.take(self.store, self.mapping, listen or self.look, self.now)
+        if self.breaker.phase is Phase.HALF_OPEN and before.phase is not Phase.HALF_OPEN:
+            self.batches = []
+
+    def interrupted(self, call: str, happens: Callable[[], None]) -> Callable[[str], None]:
+        """Let something happen once, just before ``call``."""
+        done = False
+
+        def interrupt(name: str) -> None:
+            nonlocal done
+            if name == call and not done:
+                done = True
+                happens()
+
+        return interrupt
+
+    def disturbed(self, call: str, happens: Callable[[], None], signal: Signal | None = None) -> None:
+        interrupt = self.interrupted(call, happens)
+        self.table.interrupt = self.mappings.interrupt = interrupt
+        try:
+            self.take((lambda _b: signal) if signal else None)
+        except (CrashError, turn.BreakerBusy):
+            pass
+        finally:
+            self.table.interrupt = self.mappings.interrupt = lambda _call: None
+
+    @rule(minutes=st.integers(1, 15), tick=st.booleans())
+    def minutes_pass(self, minutes: int, *, tick: bool) -> None:
+        """Traffic is processed; alarms go up and down; the schedule may fail to come."""
+        for _ in range(minutes):
+            self.now += MINUTE
+            if self.traffic and self.mappings.enabled:
+                self.batches += [self.works] * 3
+                if not self.works:
+                    self.alarm_until = self.now + 10 * MINUTE
+            if tick:
+                self.take()
+
+    @rule(works=st.booleans(), traffic=st.booleans())
+    def the_world_changes(self, *, works: bool, traffic: bool) -> None:
+        self.works, self.traffic = works, traffic
+
+    @rule()
+    def the_alarm_notifies(self) -> None:
+        if self.now < self.alarm_until:
+            self.take(lambda _breaker: AlarmRaised("rate"))
+
+    @rule(action=st.sampled_from(Action))
+    def an_operator_orders(self, action: Action) -> None:
+        self.take(lambda _breaker: Order(action, "test", "ada"))
+        held = action is not Action.AUTO
+        assert self.breaker.held == held
+
+    @rule(call=st.sampled_from(CALLS))
+    def a_turn_crashes(self, call: str) -> None:
+        def crash() -> None:
+            raise CrashError
+
+        self.disturbed(call, crash)
+
+    @rule(call=st.sampled_from(CALLS), action=st.sampled_from(Action))
+    def two_decide_at_once(self, call: str, action: Action) -> None:
+        """An operator's whole turn runs in the middle of the schedule's; the operator's word stays."""
+        ordered = False
+
+        def order() -> None:
+            nonlocal ordered
+            ordered = True
+            self.take(lambda _breaker: Order(action, "race", "ada"))
+
+        self.disturbed(call, order)
+        if ordered and action is not Action.AUTO:
+            assert self.breaker.held
+            assert self.breaker.phase is (Phase.OPEN if action is Action.OPEN else Phase.CLOSED)
+
+    @rule()
+    def lambda_is_still_changing_the_mapping(self) -> None:
+        def busy() -> None:
+            raise client_error("ResourceInUseException")
+
+        self.disturbed("update_event_source_mapping", busy)
+
+    @invariant()
+    def the_mapping_is_as_the_record_says_once_that_is_confirmed(self) -> None:
+        record = self.store.load()
+        if record.enforced:
+            assert self.mappings.enabled == (record.breaker.phase is not Phase.OPEN)
+            if record.breaker.phase is Phase.CLOSED:
+                assert self.mappings.pace == NORMAL
+            if record.breaker.phase is Phase.HALF_OPEN:
+                assert self.mappings.pace["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+    @invariant()
+    def it_is_not_open_without_a_reason(self) -> None:
+        breaker = self.breaker
+        if breaker.phase is Phase.OPEN:
+            assert breaker.held or breaker.openings
+            assert breaker.reason
+
+    @rule()
+    def in_the_end_it_heals(self) -> None:
+        """Once Firehose works and nobody holds the breaker, the schedule alone brings everything back."""
+        if self.breaker.held:
+            self.take(lambda _breaker: Order(Action.AUTO, "let go", "ada"))
+        self.works = True
+        for _ in range((LONGEST_COOL_DOWN + PATIENCE) // MINUTE + 15):
+            self.minutes_pass(1, tick=True)
+        assert self.breaker.phase is Phase.CLOSED
+        assert self.mappings.enabled
+        assert self.mappings.pace == NORMAL
+
+
+World.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+TestWorld = World.TestCase
+
+
+@pytest.mark.parametrize("traffic", [True, False])
+def test_it_heals_with_and_without_traffic_and_trials_take_little(*, traffic: bool) -> None:
+    world = World()
+    world.works = False
+    world.minutes_pass(2, tick=True)
+    world.the_alarm_notifies()
+    assert world.breaker.phase == "open"
+    assert not world.mappings.enabled
+    world.works, world.traffic = True, traffic
+    trials = 0
+    while world.breaker.phase is not Phase.CLOSED:
+        world.minutes_pass(1, tick=True)
+        if world.breaker.phase is Phase.HALF_OPEN:
+            assert world.mappings.pace["BatchSize"] * GOOD_BATCHES <= 50
+            trials += 1
+    assert trials <= PATIENCE // MINUTE
+    assert world.mappings.pace == NORMAL
+
+
+def test_one_whose_every_write_is_beaten_says_so_and_changes_nothing() -> None:
+    world = World()
+
+    def someone_is_faster(call: str) -> None:
+        if call == "put_item":
+            world.table.interrupt = lambda _call: None
+            world.take(lambda b: Order(Action.OPEN if b.phase is Phase.CLOSED else Action.CLOSE, "x", "bob"))
+            world.table.interrupt = someone_is_faster
+
+    world.table.interrupt = someone_is_faster
+    with pytest.raises(turn.BreakerBusy, match="others faster"):
+        world.take(lambda _breaker: Order(Action.OPEN, f"{world.breaker.reason}!", "ada"))
+    assert "bob" in world.breaker.reason
