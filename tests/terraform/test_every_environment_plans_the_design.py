@@ -11,10 +11,9 @@ import pytest
 
 from common.contracts import load_contract
 from common.tables import LAYERS, TableSpec
-from lean_ops.repository import TABLE_SPECIFICATIONS, contract_files, function_catalogue, render
+from lean_ops.planned import Plan
+from lean_ops.repository import ROOT, TABLE_SPECIFICATIONS, contract_files, function_catalogue, render
 from lean_ops.target import Target
-
-from .conftest import ROOT, Plan
 
 MONITORING = ROOT / "modules/monitoring/catalogue.json"
 ACCOUNT = "000000000000"
@@ -63,7 +62,7 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
     assert plan.names("aws_glue_catalog_table") == tables
 
 
-def test_every_resource_of_the_design_is_planned(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
     catalogue, monitoring = function_catalogue(), json.loads(MONITORING.read_text())
     topics, functions = len(contract_files()), len(catalogue)
     layers = len({layer for entry in catalogue for layer in entry.layers})
@@ -91,8 +90,6 @@ def test_every_resource_of_the_design_is_planned(plan: Plan, capsys: pytest.Capt
         "aws_sns_topic": len(monitoring["topics"]), "aws_sns_topic_policy": len(monitoring["topics"]),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
-    with capsys.disabled():
-        print(f"\n{plan.env}: {len(plan.resources)} resources planned")  # noqa: T201 - the figure of the command
 
 
 def test_functions_are_what_the_catalogue_says(plan: Plan, target: Target) -> None:

@@ -1,7 +1,8 @@
 """``python -m lean_ops.build``: everything that Terraform deploys to Lambda, into modules/compute/.build.
 
 Writes an archive of each function and each layer, and last ``manifest.json`` with their hashes, which
-Terraform reads: an interrupted build leaves no manifest. What does not fit Lambda is refused.
+Terraform reads: an interrupted build leaves no manifest. A layer is named after what it is made from, and is
+made again only when that changes. What does not fit Lambda is refused.
 
 What the verification shows: every shared object of a layer is for the functions' CPU and C library; and
 every handler imports, with a client of each AWS service, from its archive and its layers alone. The import
@@ -24,9 +25,9 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import PermanentError
-from lean_ops import binaries
-from lean_ops.layers import GLIBC, SERVICES, download, pack, size, unpack
-from lean_ops.lockfile import Platform, pins
+from lean_ops import binaries, layers
+from lean_ops.layers import GLIBC, SERVICES, download, pack, unpack
+from lean_ops.lockfile import Pin, Platform, pins
 from lean_ops.packaging import code_archive
 from lean_ops.repository import ROOT, FunctionEntry, function_catalogue
 
@@ -96,35 +97,45 @@ def _functions(catalogue: Sequence[FunctionEntry], target: Path) -> dict[str, Ar
 
 
 def _layers(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> dict[str, Archive]:
-    runtimes = {(entry.runtime, entry.architecture) for entry in catalogue}
-    ((runtime, architecture),) = runtimes
+    ((runtime, architecture),) = {(entry.runtime, entry.architecture) for entry in catalogue}
     platform = Platform.of_lambda(runtime, architecture)
     archives = {}
-    for name, folder in unpacked_layers(layer_names(catalogue), platform, target, scratch).items():
-        binaries.check(folder, platform.machine, GLIBC)
-        path = target / f"layer-{name}.zip"
-        pack(folder, path, "python")
-        archives[name] = _record(path, size(folder))
+    for name, own in layer_pins(catalogue, platform).items():
+        path = target / f"layer-{name}-{_recipe(own, platform)}.zip"
+        if not path.exists():
+            folder = unpacked(own, platform, target, scratch / name)
+            binaries.check(folder, platform.machine, GLIBC)
+            for outdated in target.glob(f"layer-{name}-*.zip"):
+                outdated.unlink()
+            pack(folder, scratch / path.name, "python")
+            shutil.move(scratch / path.name, path)
+        with zipfile.ZipFile(path) as archive:
+            archives[name] = _record(path, sum(entry.file_size for entry in archive.infolist()))
     return archives
 
 
-def layer_names(catalogue: Iterable[FunctionEntry]) -> list[str]:
-    """Layers in the order in which the functions stack them."""
-    return list(dict.fromkeys(layer for entry in catalogue for layer in entry.layers))
-
-
-def unpacked_layers(names: Sequence[str], platform: Platform, cache: Path, scratch: Path) -> dict[str, Path]:
-    """Folder of each layer's libraries, trimmed; a layer leaves out what those before it have."""
-    folders: dict[str, Path] = {}
+def layer_pins(catalogue: Iterable[FunctionEntry], platform: Platform) -> dict[str, list[Pin]]:
+    """Packages of each layer, in the order in which functions stack them; none is in two layers."""
+    found: dict[str, list[Pin]] = {}
     taken: set[str] = set()
-    wheels = cache / "wheels" / f"{platform.machine}-{platform.python}"
-    for name in names:
-        own = [pin for pin in pins(name, platform) if pin.name not in taken]
-        folders[name] = scratch / name
-        folders[name].mkdir(parents=True)
-        unpack(download(own, platform, wheels), folders[name])
-        taken |= {pin.name for pin in own}
-    return folders
+    for name in dict.fromkeys(layer for entry in catalogue for layer in entry.layers):
+        found[name] = [pin for pin in pins(name, platform) if pin.name not in taken]
+        taken |= {pin.name for pin in found[name]}
+    return found
+
+
+def unpacked(own: Sequence[Pin], platform: Platform, cache: Path, folder: Path) -> Path:
+    """``folder`` with the trimmed libraries of a layer; wheels are kept under ``cache``."""
+    folder.mkdir(parents=True)
+    unpack(download(own, platform, cache / "wheels" / f"{platform.machine}-{platform.python}"), folder)
+    return folder
+
+
+def _recipe(own: Sequence[Pin], platform: Platform) -> str:
+    """A name for what a layer is made from: packages, platform, and the rules of trimming and packing."""
+    parts = [*(pin.line for pin in own), platform.machine, platform.python]
+    rules = Path(layers.__file__).read_bytes()
+    return hashlib.sha256("".join(parts).encode() + rules).hexdigest()[:16]
 
 
 def check_sizes(catalogue: Iterable[FunctionEntry], built: Built) -> None:
@@ -141,14 +152,16 @@ def check_sizes(catalogue: Iterable[FunctionEntry], built: Built) -> None:
 
 def unpacked_bytes(entry: FunctionEntry, built: Built) -> int:
     """Bytes of a function's code and layers, as Lambda counts them against its limit."""
-    layers = sum(built.layers[layer].unpacked_bytes for layer in entry.layers)
-    return built.functions[entry.name].unpacked_bytes + layers
+    libraries = sum(built.layers[layer].unpacked_bytes for layer in entry.layers)
+    return built.functions[entry.name].unpacked_bytes + libraries
 
 
 def verify(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> None:
     """Import each built function with nothing but its archive and its layers; raises BrokenPackage."""
     here = Platform(host.machine(), f"{sys.version_info.major}.{sys.version_info.minor}")
-    folders = unpacked_layers(layer_names(catalogue), here, target, scratch)
+    folders = {
+        name: unpacked(own, here, target, scratch / name) for name, own in layer_pins(catalogue, here).items()
+    }
     for entry in catalogue:
         code = scratch / "code"
         with zipfile.ZipFile(target / f"{entry.name}.zip") as archive:

@@ -99,11 +99,6 @@ def pack(folder: Path, archive: Path, prefix: str) -> None:
             target.writestr(entry, path.read_bytes())
 
 
-def size(folder: Path) -> int:
-    """Bytes of the files in a folder, as Lambda counts them against its limit."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _verified(pins: Sequence[Pin], cache: Path) -> dict[Pin, Path]:
     """Wheels in ``cache`` that are those of the lock: name, version and hash."""
     wheels: dict[tuple[str, str], Path] = {}
