@@ -8,12 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Applications used as tools live apart: their pins never bind the product's.
 TOOLS := .venv-tools
+GO_TOOLS := .go-tools
 
-include make/terraform.mk
+include make/terraform.mk make/security.mk make/release.mk
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
 
 .PHONY: demo
 demo: install ## Install what is needed and run the whole pipeline on this machine
@@ -21,10 +22,13 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: install tools format-check lint types test ## All that CI runs
+check: lint security test-terraform test ## All that CI runs
+
+.PHONY: lint
+lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows
 
 .PHONY: format-check
 format-check: install ## Fail if a Python file is not formatted
@@ -35,8 +39,8 @@ format: install ## Format the Python files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-.PHONY: lint
-lint: install ## Lint the Python files
+.PHONY: lint-python
+lint-python: install ## Lint the Python files
 	$(BIN)/ruff check .
 
 .PHONY: types
@@ -72,6 +76,14 @@ $(TOOLS)/.installed: requirements-tools.lock
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-tools.lock
 	@touch $@
 
+$(GO_TOOLS)/.installed: tools/go.mod tools/go.sum
+	@PATH=$$PATH:/usr/local/go/bin; command -v go >/dev/null || { \
+	  echo "make: expected Go $$(sed -n 's/^go //p' tools/go.mod) or newer on the PATH, found none;" \
+	       "actionlint, gitleaks and tflint are built with it" >&2; exit 1; }; \
+	  echo "Building the locked check tools into $(GO_TOOLS) (once, about a minute)"; \
+	  cd tools && GOBIN=$(CURDIR)/$(GO_TOOLS) go install tool
+	@touch $@
+
 .PHONY: lock
 lock: ## Resolve the dependencies again (needs uv on the PATH)
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
@@ -82,4 +94,4 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 .PHONY: clean
 clean: ## Stop the local stack and remove everything that was made
 	@if [ -x $(BIN)/lean-ops ]; then $(BIN)/lean-ops down --wipe; fi
-	rm -rf $(VENV) $(TOOLS) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build
+	rm -rf $(VENV) $(TOOLS) $(GO_TOOLS) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build

@@ -1,8 +1,13 @@
+locals {
+  # GitHub's environments are named as its pages show them to people; the others are named alike.
+  github_environment = var.environment == "prod" ? "production" : var.environment
+}
+
 # Both roles are bound to the repository and the GitHub environment: the token's subject names both.
 resource "aws_iam_role" "plan" {
   name                 = "${local.name_prefix}-ci-plan"
   description          = "Pull requests plan ${local.name_prefix}: reads, and takes the state's lock"
-  assume_role_policy   = templatefile("${local.policies}/trust-github.json", merge(local.policy_values, { github_environment = "${var.environment}-plan" }))
+  assume_role_policy   = templatefile("${local.policies}/trust-github.json", merge(local.policy_values, { github_environment = "${local.github_environment}-plan" }))
   max_session_duration = 3600
 }
 
@@ -23,7 +28,7 @@ resource "aws_iam_role_policy_attachment" "plan" {
 resource "aws_iam_role" "apply" {
   name                 = "${local.name_prefix}-ci-apply"
   description          = "The main branch applies ${local.name_prefix}, after the GitHub environment's reviewers agreed"
-  assume_role_policy   = templatefile("${local.policies}/trust-github.json", merge(local.policy_values, { github_environment = var.environment }))
+  assume_role_policy   = templatefile("${local.policies}/trust-github.json", merge(local.policy_values, { github_environment = local.github_environment }))
   max_session_duration = 3600
 }
 

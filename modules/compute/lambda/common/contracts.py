@@ -134,7 +134,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses repeated keys
+    raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # nosec B506 # a SafeLoader that also refuses repeated keys
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ContractError(f"expected a YAML mapping with text keys, found {type(raw).__name__}")
     return raw
