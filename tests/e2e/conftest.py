@@ -1,12 +1,24 @@
 """The whole pipeline on a local stack, one for each test process, gone with it."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from lean_ops import observation, sender
+from lean_ops.cli import app
+from lean_ops.commands.options import STACKS
+from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.messages import Message
 from lean_ops.target import Target
+
+LeanOps = Callable[..., Result]
+Send = Callable[[Iterator[Message]], None]
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +35,36 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def target(stack: Stack) -> Target:
     """The stack as commands see it."""
     return Target.local(stack.folder)
+
+
+@pytest.fixture(scope="session")
+def lean_ops(stack: Stack) -> Iterator[LeanOps]:
+    """Run a command of the command line on the stack, in this process; what it raises is ``exception``."""
+    link = STACKS / f"test-e2e-{os.getpid()}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(stack.folder)
+    runner = CliRunner()
+
+    def run(*arguments: str) -> Result:
+        return runner.invoke(app, [*arguments, "--stack", link.name])
+
+    yield run
+    link.unlink()
+
+
+@pytest.fixture(scope="session")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """What was sent into the stack."""
+    return Ledger(tmp_path_factory.mktemp("ledger") / "ledger")
+
+
+@pytest.fixture(scope="session")
+def send(target: Target, ledger: Ledger) -> Send:
+    """Send messages through the queue and wait until they are in RAW or in the dead-letter queue."""
+
+    def deliver(messages: Iterator[Message]) -> None:
+        with closing(target.queue_client()) as client:
+            sender.send(messages, client, target.queue_url(target.source_queue), ledger.begin({}))
+        assert observation.settle(target, timeout_s=60) == 0
+
+    return deliver

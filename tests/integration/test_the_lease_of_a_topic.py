@@ -94,6 +94,22 @@ def test_the_lease_passes_to_the_execution_that_goes_on_with_the_work(
     assert not take(target, topic, first)
 
 
+def test_a_topic_on_hold_is_refused_to_everybody_until_the_hold_is_lifted(
+    target: Target, machine: str, topic: str
+) -> None:
+    first = start(target, machine)
+    assert take(target, topic, first)
+    key = {"checkpoint_id": {"S": f"{topic}#lease"}}
+    hold = {"UpdateExpression": "SET on_hold = :why", "ExpressionAttributeValues": {":why": {"S": "mending"}}}
+    target.client("dynamodb").update_item(TableName=TABLE, Key=key, **hold)
+    assert not take(target, topic, first)
+    stop(target, first)
+    second = start(target, machine)
+    assert not take(target, topic, second)
+    target.client("dynamodb").update_item(TableName=TABLE, Key=key, UpdateExpression="REMOVE on_hold")
+    assert take(target, topic, second)
+
+
 def test_of_many_that_start_together_exactly_one_works(target: Target, machine: str, topic: str) -> None:
     executions = [start(target, machine) for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:

@@ -1,5 +1,7 @@
 """Of what a table carries and what DynamoDB recorded, the checkpoint that is right is the one that counts."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,10 +10,12 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from common.checkpoints import (
     MERGE_SEQ,
     NOTHING,
+    START,
     Entry,
     SourceCheckpoint,
     from_lineage,
     reconcile,
+    since_last_merge,
 )
 from common.errors import InvalidInput
 
@@ -65,6 +69,33 @@ def test_a_record_about_a_snapshot_that_the_table_lost_is_void() -> None:
     """After a rollback the table is behind what DynamoDB says; believing DynamoDB would lose rows."""
     assert reconcile(entry(4, target="1"), entry(5, target="2"), ["1"]) == entry(4, target="1")
     assert reconcile(None, entry(5, target="2"), [NOTHING]) is None
+
+
+def test_a_record_about_an_older_merge_is_void_as_a_later_merge_may_have_replaced_all_rows() -> None:
+    """A rebuild that has read less than a run recorded before it must not skip what lies between."""
+    assert reconcile(entry(4, target="3"), entry(5, target="2"), ["3"]) == entry(4, target="3")
+
+
+def test_a_rewound_record_counts_until_the_next_merge() -> None:
+    rewound = replace(entry(2, target="2"), rewound=True)
+    assert reconcile(entry(4, target="2"), rewound, ["2"]) == rewound
+    assert reconcile(entry(3, target="3"), rewound, ["3"]) == entry(3, target="3")
+
+
+def test_a_reset_checkpoint_sorts_before_every_other_and_reads_as_none() -> None:
+    assert SourceCheckpoint(1, 1, 0, full_scan=True).position > START
+    assert SourceCheckpoint.parse(NOTHING, START) is None
+
+
+def test_a_compaction_holds_what_the_merge_before_it_left() -> None:
+    def snapshot(number: int, **summary: str) -> Snapshot:
+        return Snapshot(snapshot_id=number, manifest_list="m", summary=Summary(Operation.APPEND, **summary))
+
+    merges = {number: snapshot(number, **{MERGE_SEQ: str(number)}) for number in (1, 2)}
+    compaction, deletion = snapshot(3, **{MERGE_SEQ: "2"}), snapshot(4)
+    assert since_last_merge([deletion, compaction, merges[2], merges[1]]) == ["4", "3", "2"]
+    assert since_last_merge([merges[1]]) == ["1"]
+    assert since_last_merge([]) == [NOTHING]
 
 
 def test_before_the_first_commit_a_record_about_an_empty_table_counts() -> None:

@@ -7,7 +7,18 @@ from types import FrameType
 import typer
 
 from common.errors import LeanOpsError
-from lean_ops.commands import contract, demo, lake, run, send, stack, trail
+from lean_ops.commands import (
+    checkpoints,
+    contract,
+    demo,
+    hold,
+    lake,
+    rollback,
+    run,
+    send,
+    stack,
+    trail,
+)
 from lean_ops.console import complain
 
 app = typer.Typer(
@@ -24,12 +35,15 @@ for command in (
     stack.status,
     send.send,
     run.run,
-    run.checkpoints,
+    hold.pause,
+    hold.resume,
+    rollback.rollback,
     lake.query,
     lake.tables,
     trail.audit,
 ):
     app.command()(command)
+app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(contract.app, name="contract")
 
 

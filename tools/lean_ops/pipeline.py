@@ -5,13 +5,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lean_ops.target import Target
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions.client import SFNClient
     from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+
+# The state in which a run ends when the topic's lease is not to be had.
+BUSY: Final = "AnotherRunActive"
 
 
 @dataclass(frozen=True)

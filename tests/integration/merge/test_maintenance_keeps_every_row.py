@@ -1,12 +1,30 @@
 import datetime as dt
 from collections import Counter
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 
 from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_TOKEN, SourceCheckpoint
 from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact, expire_snapshots, referenced_files, remove_orphans
+from common.incremental import Bounds, new_appends, read
+from common.maintenance import (
+    CompactionPolicy,
+    UpkeepPolicy,
+    compact,
+    expire_snapshots,
+    foresee,
+    keep_up,
+    referenced_files,
+    remove_orphans,
+    shape,
+)
 from common.merge import committing
+from common.tables import TableSpec
+
+SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 
 EVERYTHING = CompactionPolicy(files=1)
 
@@ -127,7 +145,8 @@ def test_expiry_and_orphan_removal_leave_exactly_the_files_in_use(lake):
     expired = expire_snapshots(lake.catalog, lake.identifier, older_than=later, keep_last=1)
     assert len(expired) == 6
     removed = remove_orphans(lake.catalog, lake.identifier, older_than=later)
-    assert f"file://{stray}" in removed
+    assert f"file://{stray}" in {orphan.path for orphan in removed}
+    assert {orphan.size for orphan in removed if orphan.path.endswith(stray)} == {1}
     needed = {p.removeprefix("file://") for p in referenced_files(lake.table, _inline())}
     assert lake.files() == needed
     assert lake.rows() == before
@@ -143,12 +162,94 @@ def test_young_files_are_never_orphans(lake):
     assert lake.files() == before
 
 
+def test_time_that_is_up_leaves_the_rest_for_the_next_time(lake):
+    fill(lake)
+    turns = iter([True, True, False])
+    some = compact(
+        lake.catalog,
+        lake.identifier,
+        EVENT_RULE,
+        run_id="tidy",
+        policy=CompactionPolicy(files=1, portion_bytes=1),
+        go_on=lambda: next(turns),
+    )
+    assert some.commits == 2
+    assert compacted(lake).commits == 1
+
+
+def test_what_upkeep_foresees_is_what_it_does(lake):
+    fill(lake)
+    before = lake.rows()
+    policy = UpkeepPolicy(EVERYTHING, dt.timedelta(0), 1, dt.timedelta(0))
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    foreseen = foresee(lake.catalog, lake.identifier, now=later, policy=policy)
+    assert foreseen.after == foreseen.before == shape(lake.table)
+    done = keep_up(lake.catalog, lake.identifier, EVENT_RULE, run_id="tidy", now=later, policy=policy)
+    assert (done.compacted_files, done.delete_files_dropped) == (
+        foreseen.compacted_files,
+        foreseen.delete_files_dropped,
+    )
+    assert done.finished
+    assert (done.after.most_in_a_partition, done.after.delete_files, done.after.snapshots) == (1, 0, 1)
+    assert done.orphans_removed >= done.before.data_files
+    assert lake.rows() == before
+    again = foresee(lake.catalog, lake.identifier, now=later, policy=policy)
+    assert (again.compacted_files, again.snapshots_expired, again.orphans_removed) == (0, 0, 0)
+
+
+def test_raw_is_compacted_too_and_read_on_from_the_checkpoint_before(tmp_path):
+    root = tmp_path
+    catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
+    catalog.create_namespace("lake")
+    raw = TableSpec.load(SPECIFICATIONS, "raw").create(catalog, "lake.raw_t")
+    for turn in range(8):
+        rows = {"message_id": f"m{turn}", "publish_time": dt.datetime(2026, 1, 1, turn, tzinfo=dt.UTC)}
+        raw.append(pa.Table.from_pylist([rows], schema=raw.schema().as_arrow()))
+    third = raw.snapshots()[2]
+    since = SourceCheckpoint(third.snapshot_id, third.sequence_number or 0)
+    outcome = compact(catalog, "lake.raw_t", EVENT_RULE, run_id="tidy")
+    assert (outcome.files_replaced, outcome.files_written) == (8, 1)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    expired = expire_snapshots(
+        catalog, "lake.raw_t", older_than=later, keep_last=1, still_read=[third.snapshot_id]
+    )
+    assert len(expired) == 2
+    remove_orphans(catalog, "lake.raw_t", older_than=later)
+    raw.refresh()
+    portion = new_appends(raw, since, Bounds(10**6, 10**9))
+    ids = [i for batch in read(raw, portion) for i in batch["message_id"].to_pylist()]
+    assert sorted(ids) == [f"m{turn}" for turn in range(3, 8)]
+    assert portion.fallback is None
+    assert raw.scan().to_arrow().num_rows == 8
+    catalog.close()
+
+
+def test_an_expiry_that_a_merge_overtakes_is_decided_anew(lake, monkeypatch):
+    fill(lake)
+    commit, calls = lake.catalog.commit_table, []
+
+    def overtaken(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            raise CommitFailedException("somebody was first")
+        return commit(*arguments)
+
+    monkeypatch.setattr(lake.catalog, "commit_table", overtaken)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    assert len(expire_snapshots(lake.catalog, lake.identifier, older_than=later, keep_last=1)) == 5
+    assert len(calls) == 2
+
+
 def test_a_snapshot_that_a_reader_continues_from_survives_with_all_later_ones(lake):
     fill(lake, merges=5)
     snapshots = [s.snapshot_id for s in lake.table.snapshots()]
     later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
     expired = expire_snapshots(
-        lake.catalog, lake.identifier, older_than=later, keep_last=1, still_read=snapshots[2]
+        lake.catalog,
+        lake.identifier,
+        older_than=later,
+        keep_last=1,
+        still_read=[snapshots[3], snapshots[2], 17],
     )
     assert sorted(expired) == sorted(snapshots[:2])
 

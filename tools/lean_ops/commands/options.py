@@ -33,6 +33,10 @@ RegionOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 TopicOption = Annotated[str, typer.Option("--topic", help="Topic of the events.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+WaitOption = Annotated[
+    float, typer.Option("--wait", help="Seconds to wait for a run that is in progress.", min=0)
+]
 
 
 def stack_folder(name: str) -> Path:
@@ -40,6 +44,12 @@ def stack_folder(name: str) -> Path:
     if not _STACK_NAME.fullmatch(name):
         raise InvalidInput(f"--stack: expected letters, digits, - and _, found {name!r}; choose such a name")
     return STACKS / name
+
+
+def check_reason(reason: str) -> None:
+    """Raise InvalidInput for an operation on tables without a reason: the audit trail is read by others."""
+    if not reason.strip():
+        raise InvalidInput("--reason: expected why this is done, found nothing; a ticket number will do")
 
 
 def check_topic(target: Target, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""``run``: start the state machine and follow it. ``checkpoints``: how far every layer has read."""
+"""``run``: start the state machine and follow it."""
 
 import json as jsonlib
 from dataclasses import asdict
@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from common.checkpoints import NOTHING
-from lean_ops import pipeline
+from lean_ops import leases, pipeline
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -18,8 +17,9 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import complain, out, say, show_json, show_table
-from lean_ops.pipeline import Outcome, StateVisit
+from lean_ops.console import complain, out, say, show_json
+from lean_ops.leases import Lease
+from lean_ops.pipeline import BUSY, Outcome, StateVisit
 from lean_ops.target import Target
 
 _SHOWN_CHARS = 160
@@ -60,41 +60,19 @@ def run_and_follow(
         if not quiet:
             _show(visit)
     ended = pipeline.outcome(target, execution_arn)
+    if not quiet and visits and visits[-1].name == BUSY:
+        _say_who_works(leases.read(target, topic), execution_arn)
     if not quiet:
         say(f"{ended.status} in {ended.seconds:.1f} s", style="green" if ended.succeeded else "red")
     return visits, ended
 
 
-def checkpoints(
-    topic: TopicOption = "events",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show how far Curated has read RAW and Semantic has read Curated, as recorded and as committed."""
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
-    with target.reached():
-        recorded = target.client("dynamodb").scan(TableName=target.checkpoints_table)["Items"]
-    entries = [
-        {name: str(next(iter(value.values()))) for name, value in item.items()}
-        for item in recorded
-        if item["checkpoint_id"].get("S", "").startswith(f"{topic}#")
-    ]
-    entries.sort(key=lambda entry: entry["checkpoint_id"])
-    if json:
-        show_json(entries)
-        return
-    if not entries:
-        say(f"Topic {topic!r} has no checkpoint yet: it was not run, or every run found nothing.")
-        return
-    names = ["checkpoint_id", "source_token", "source_position", "target_snapshot_id", "run_id", "updated_at"]
-    rows = [[entry.get(name, NOTHING) for name in names] for entry in entries if "source_token" in entry]
-    show_table(f"Checkpoints of {topic}", names, rows)
-    for entry in entries:
-        if "execution_arn" in entry:
-            say(f"lease: last held by {entry['execution_arn']}")
+def _say_who_works(lease: Lease, execution_arn: str) -> None:
+    if lease.hold:
+        say(f"{lease.topic} is on hold since {lease.held_since} by {lease.held_by}: {lease.hold}", "yellow")
+        say(f"Lift it with `lean-ops resume --topic {lease.topic}`.")
+    elif lease.holder != execution_arn:
+        say(f"Another run does the work: {lease.holder} ({lease.status})")
 
 
 def _show(visit: StateVisit) -> None:

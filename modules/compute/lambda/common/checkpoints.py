@@ -1,12 +1,13 @@
 """Checkpoints: how far a layer has read its source, and which record of it is right.
 
 Every merge commit carries its own checkpoint in the snapshot summary of the table it wrote. The DynamoDB
-checkpoints table is the fast look-up; when the two differ, the one that is further along counts, unless
-the DynamoDB entry speaks of a merge that the table no longer has (after a rollback).
+checkpoints table is the fast look-up, and knows what no commit can say: that a run found nothing to change,
+or that an operator rewound the checkpoint. It is believed as long as it speaks of the table's newest merge;
+a later merge, a rollback or a rebuild makes the table's own word count again.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,8 @@ MERGE_SEQ = "lean-ops.merge-seq"
 
 # Stands for "no snapshot" and "no checkpoint" where the state machine compares texts.
 NOTHING: Final = "none"
+# The position of "no checkpoint": sorts before every other, so that any run may move on from it.
+START: Final = "000000000000000.000000"
 
 _WHOLE: Final = 999_999
 _TOKEN: Final = re.compile(r"(?P<id>[0-9]+)(?:(?P<mode>[+*])(?P<files>[0-9]+))?")
@@ -94,11 +97,16 @@ class SourceCheckpoint:
 
 @dataclass(frozen=True)
 class Entry:
-    """A checkpoint as GetAllCheckpoints and the checkpoints table hold it, with the snapshot it made."""
+    """A checkpoint as GetAllCheckpoints and the checkpoints table hold it.
+
+    ``target_snapshot_id``: the snapshot of the written table that it speaks of. ``rewound``: an operator set
+    it (``lean-ops checkpoints set|reset``), so that it counts although the table has read further.
+    """
 
     token: str
     position: str
     target_snapshot_id: str
+    rewound: bool = False
 
 
 def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:
@@ -113,19 +121,35 @@ def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:
     return None
 
 
-def reconcile(
-    committed: Entry | None, recorded: Entry | None, known_snapshots: Iterable[str]
-) -> Entry | None:
-    """The checkpoint that counts: the further one, if the recorded one speaks of this table's history.
+def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
+    """Ids of the snapshots that hold what the newest merge left: it, and compactions after it.
 
-    ``committed`` comes from the table, ``recorded`` from DynamoDB; ``known_snapshots`` are the ids of the
-    table's current snapshot and its ancestors, with NOTHING for a table that has none. The recorded one
-    is further along when a run found nothing to change, and so made no commit; it is behind when a run
-    ended between its commit and its update; and it is void when the table was rolled back or made anew.
+    ``lineage`` as for ``from_lineage``. An empty table answers NOTHING, its only state.
     """
-    if recorded is None or recorded.target_snapshot_id not in set(known_snapshots):
+    ids: list[str] = []
+    newest: str | None = None
+    for snapshot in lineage:
+        number = snapshot.summary.additional_properties.get(MERGE_SEQ) if snapshot.summary else None
+        if newest is not None and number != newest:
+            break
+        newest = newest or number
+        ids.append(str(snapshot.snapshot_id))
+    return ids or [NOTHING]
+
+
+def reconcile(
+    committed: Entry | None, recorded: Entry | None, since_last_merge: Collection[str]
+) -> Entry | None:
+    """The checkpoint that counts.
+
+    ``committed`` comes from the table, ``recorded`` from DynamoDB; ``since_last_merge`` as the function of
+    that name gives it. The recorded one counts where it speaks of the newest merge and is further along (a
+    run found nothing to change, and so made no commit) or was rewound. Otherwise it is behind (a run ended
+    between its commit and its update) or void (the table was rolled back, rebuilt or made anew).
+    """
+    if recorded is None or recorded.target_snapshot_id not in since_last_merge:
         return committed
-    if committed is None or recorded.position > committed.position:
+    if committed is None or recorded.rewound or recorded.position > committed.position:
         return recorded
     return committed
 
@@ -137,4 +161,9 @@ def load(client: "DynamoDBClient", table: str, topic: str, layer: str) -> Entry 
     ).get("Item")
     if item is None:
         return None
-    return Entry(item["source_token"]["S"], item["source_position"]["S"], item["target_snapshot_id"]["S"])
+    return Entry(
+        item["source_token"]["S"],
+        item["source_position"]["S"],
+        item["target_snapshot_id"]["S"],
+        item.get("rewound", {}).get("BOOL", False),
+    )

@@ -95,12 +95,14 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     return Portion(tasks, row_filter, checkpoint, rows, total - rows)
 
 
-def last_merge(table: Table) -> tuple[Snapshot, int] | None:
-    """The newest snapshot that a merge made, and its merge sequence; None before the first merge.
+def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | None:
+    """The newest snapshot that carries a merge sequence, and that number; None before the first merge.
 
-    Snapshots above it (compaction, deletes by hand) carry no merge sequence.
+    ``at``: the snapshot to look from, default the current one. Compactions carry the number of the merge
+    before them on; snapshots of others (deletes by hand) carry none.
     """
-    for snapshot in lineage(table):
+    start = None if at is None else table.snapshot_by_id(at)
+    for snapshot in lineage(table, start):
         sequence = snapshot.summary.additional_properties.get(MERGE_SEQ) if snapshot.summary else None
         if sequence is not None:
             return snapshot, int(sequence)

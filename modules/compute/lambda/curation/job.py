@@ -10,7 +10,7 @@ from pyiceberg.expressions import And, BooleanExpression, In
 from pyiceberg.table import Table
 
 from common.arrowtypes import Array
-from common.checkpoints import NOTHING, SourceCheckpoint
+from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.deduplication import EVENT_RULE
 from common.flattening import flatten
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
@@ -46,7 +46,7 @@ class Curated:
             "records_written": self.merge.inserted + self.merge.updated if self.merge else 0,
             "backlog": self.backlog_rows > 0,
             "source_token": self.checkpoint.token if self.checkpoint else NOTHING,
-            "source_position": self.checkpoint.position if self.checkpoint else NOTHING,
+            "source_position": self.checkpoint.position if self.checkpoint else START,
         }
 
 
@@ -58,14 +58,15 @@ def curate(
     settings: Settings,
     catalog: Catalog,
     record_new_columns: Callable[[Sequence[str]], None],
+    into: str | None = None,
 ) -> Curated:
-    """Merge the next portion of RAW after ``since`` into Curated.
+    """Merge the next portion of RAW after ``since`` into Curated, or into the table ``into`` beside it.
 
     ``record_new_columns`` is told of columns that Curated does not have yet, before the commit that adds
     them: told twice is harmless, never told would not be. Raises the errors of ``common.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
-    identifier = settings.table("curated", topic)
+    identifier = into or settings.table("curated", topic)
     curated = open_table(catalog, identifier)
     portion = new_appends(raw, since, Bounds(settings.batch_rows, settings.batch_bytes))
     if not portion.tasks:
@@ -93,7 +94,12 @@ def curate(
         rows = spool.rows
     curated.refresh()
     return Curated(
-        _snapshot_id(curated), portion.checkpoint, rows, portion.backlog_rows, outcome, portion.fallback
+        _snapshot_id(curated, outcome.snapshot_id),
+        portion.checkpoint,
+        rows,
+        portion.backlog_rows,
+        outcome,
+        portion.fallback,
     )
 
 
@@ -144,8 +150,9 @@ class _History:
         return pa.Table.from_batches(batches) if batches else None
 
 
-def _snapshot_id(curated: Table) -> str:
-    merged = last_merge(curated)
+def _snapshot_id(curated: Table, at: int | None = None) -> str:
+    """The newest merge that this run saw: of snapshot ``at``, which others may have left behind by now."""
+    merged = last_merge(curated, at)
     return str(merged[0].snapshot_id) if merged else NOTHING
 
 

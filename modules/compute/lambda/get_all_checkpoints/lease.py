@@ -3,6 +3,9 @@
 Two executions at once are harmless (commits are optimistic, checkpoints conditional), but they would do
 the same work twice. The lease names the execution that holds it. It needs no release and no expiry: a
 holder that is no longer running has no claim, and Step Functions knows who is running.
+
+An operator can put a topic on hold (``lean-ops pause``): then no execution gets its lease, until the hold is
+lifted. The attribute ``on_hold`` of the lease item says since when and why.
 """
 
 from typing import TYPE_CHECKING
@@ -25,12 +28,16 @@ def acquire(
 ) -> bool:
     """Take or keep the lease of ``topic`` for ``execution_arn``; False when another execution holds it.
 
+    It is refused, too, while the topic is on hold: an execution that has it ends with its current round.
+
     ``continued_from`` is the execution that started this one to go on with its work (or empty): its lease
     passes on, even while it is still about to end.
     """
     key = {"checkpoint_id": {"S": f"{topic}#lease"}}
     item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
     holder = item.get("execution_arn", {}).get("S", "")
+    if "on_hold" in item:
+        return False
     if holder == execution_arn:
         return True
     if holder and holder != continued_from and _is_running(stepfunctions, holder):
@@ -41,7 +48,8 @@ def acquire(
             Key=key,
             UpdateExpression="SET execution_arn = :me",
             # The holder that was looked at must still be the holder: of two that find it gone, one wins.
-            ConditionExpression="attribute_not_exists(execution_arn) OR execution_arn = :seen",
+            ConditionExpression="attribute_not_exists(on_hold)"
+            " AND (attribute_not_exists(execution_arn) OR execution_arn = :seen)",
             ExpressionAttributeValues={":me": {"S": execution_arn}, ":seen": {"S": holder or execution_arn}},
         )
     except ClientError as error:

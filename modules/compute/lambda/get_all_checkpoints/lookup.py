@@ -4,12 +4,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.table import Table
 
-from common.checkpoints import NOTHING, Entry, from_lineage, load, reconcile
+from common.checkpoints import NOTHING
 from common.contract_store import contract_exists
 from common.errors import InvalidInput
-from common.incremental import last_merge, lineage
+from common.incremental import last_merge
+from common.progress import checkpoint_of
 from common.settings import Settings
 from common.tables import open_table
 
@@ -54,8 +54,8 @@ def look_up(
     has_contract = contract_exists(s3, settings.lake_bucket, topic)
     semantic = open_table(catalog, settings.table("semantic", topic)) if has_contract else None
 
-    curated_entry = _checkpoint(curated, "curated", topic, settings, dynamodb)
-    semantic_entry = _checkpoint(semantic, "semantic", topic, settings, dynamodb) if semantic else None
+    curated_entry = checkpoint_of(curated, "curated", topic, settings, dynamodb)
+    semantic_entry = checkpoint_of(semantic, "semantic", topic, settings, dynamodb) if semantic else None
     current = raw.current_snapshot()
     merged = last_merge(curated)
     return Checkpoints(
@@ -66,15 +66,4 @@ def look_up(
         semantic_checkpoint=semantic_entry.token if semantic_entry else NOTHING,
         semantic_position=semantic_entry.position if semantic_entry else NOTHING,
         schema_exists=has_contract,
-    )
-
-
-def _checkpoint(
-    table: Table, layer: str, topic: str, settings: Settings, dynamodb: "DynamoDBClient"
-) -> Entry | None:
-    history = list(lineage(table))
-    return reconcile(
-        from_lineage(history),
-        load(dynamodb, settings.checkpoints_table, topic, layer),
-        [str(s.snapshot_id) for s in history] or [NOTHING],
     )

@@ -16,7 +16,7 @@ from pyiceberg.exceptions import ValidationError
 from pyiceberg.table import Table
 
 from common.casting import cast_rows
-from common.checkpoints import NOTHING, SourceCheckpoint
+from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.errors import TableMismatch
@@ -52,7 +52,7 @@ class Published:
             "quarantined": self.quarantined,
             "backlog": self.backlog_rows > 0,
             "source_token": self.checkpoint.token if self.checkpoint else NOTHING,
-            "source_position": self.checkpoint.position if self.checkpoint else NOTHING,
+            "source_position": self.checkpoint.position if self.checkpoint else START,
         }
 
 
@@ -65,19 +65,23 @@ def publish(
     catalog: Catalog,
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
+    into: str | None = None,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
 
+    ``into``: a table beside Semantic that takes its place, while it is rebuilt.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out. Raises the errors of ``common.merge.merge``, and
     TableMismatch when the contract asks for a type that the Semantic table cannot be widened to.
     """
     topic = contract.topic
 
-    def merge_into(layer: str, rows: Spool, checkpoint: SourceCheckpoint | None) -> MergeOutcome:
+    identifier = into or settings.table("semantic", topic)
+
+    def merge_into(table: str, rows: Spool, checkpoint: SourceCheckpoint | None) -> MergeOutcome:
         return merge(
             catalog,
-            settings.table(layer, topic),
+            table,
             rows.reader(),
             rule=SOURCE_RULE,
             checkpoint=checkpoint,
@@ -87,7 +91,7 @@ def publish(
         )
 
     curated = open_table(catalog, settings.table("curated", topic))
-    semantic = open_table(catalog, settings.table("semantic", topic))
+    semantic = open_table(catalog, identifier)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes)
     portion = new_merges(curated, since.sequence if since else -1, bounds)
     if not portion.tasks:
@@ -107,12 +111,11 @@ def publish(
             refused.write_table(cast.rejected)
             rows += batch.num_rows
         if refused.rows:
-            merge_into("quarantine", refused, checkpoint=None)
-        outcome = merge_into("semantic", good, checkpoint=portion.checkpoint)
+            merge_into(settings.table("quarantine", topic), refused, checkpoint=None)
+        outcome = merge_into(identifier, good, checkpoint=portion.checkpoint)
         quarantined = refused.rows
-    semantic.refresh()
     return Published(
-        _snapshot_id(semantic),
+        str(outcome.snapshot_id) if outcome.snapshot_id else NOTHING,
         portion.checkpoint,
         rows,
         portion.backlog_rows,

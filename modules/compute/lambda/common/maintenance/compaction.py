@@ -1,33 +1,27 @@
-"""Keeping a merged table in shape: compaction, snapshot expiry, removal of orphan files.
+"""Compaction: small files of a partition become one, and position deletes go into the files they speak of.
 
-For tables that the Glue optimizers do not reach: the local stack, other catalogs, and position deletes that
-stay below the optimizers' own thresholds. Everything here may run beside merges. A compaction commits on the
-snapshot it was planned on or not at all, in portions small enough to be planned again; expiry and orphan
-removal touch only what nobody can still need, given the ages they are called with.
+A compaction commits on the snapshot it was planned on or not at all, in portions small enough to be planned
+again beside running merges. It adds and removes no row (Iceberg operation ``replace``), so incremental
+readers skip it, and it keeps ``_merge_seq``. It carries on the checkpoint of the last merge, so that the
+table still says how far it is when that merge's own snapshot has expired.
 
-A compaction adds and removes no row (Iceberg operation ``replace``), so incremental readers skip it, and it
-keeps ``_merge_seq``. It carries on the checkpoint of the last merge, so that the table still says how far it
-is when that merge's own snapshot has expired.
+Merged tables and RAW are compacted alike; RAW has no merge sequence.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.fs
 from pyiceberg.catalog import Catalog
-from pyiceberg.io.pyarrow import PyArrowFileIO
-from pyiceberg.manifest import DataFile, ManifestFile
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
 from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_POSITION, SOURCE_SNAPSHOT_ID, SOURCE_TOKEN
 from common.deduplication import MergeRule
-from common.errors import TableMismatch
 from common.merge.committing import Planned, commit_until_done
 from common.merge.datafiles import DataFileWriter
 from common.merge.livefiles import LiveFile, LiveFiles, live_files
@@ -35,8 +29,8 @@ from common.merge.positions import ExistingDeletes
 from common.merge.reading import StoredFile
 from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.source import conform
-from common.merge.streams import concurrency, remove_files
-from common.merge.target import Target
+from common.merge.streams import concurrency
+from common.merge.target import MERGE_SEQ_COLUMN, Target
 from common.tables import open_table
 
 _CARRIED = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
@@ -83,11 +77,18 @@ class Group:
 
 
 def compact(
-    catalog: Catalog, identifier: str, rule: MergeRule, *, run_id: str, policy: CompactionPolicy | None = None
+    catalog: Catalog,
+    identifier: str,
+    rule: MergeRule,
+    *,
+    run_id: str,
+    policy: CompactionPolicy | None = None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> CompactionOutcome:
     """Compact what the policy asks for, portion by portion, each an own commit.
 
-    Raises TableMissing, TableMismatch, and CommitConflict or CommitUnknown where a portion could not be
+    ``go_on`` is asked before every portion, so that a bounded time is kept; what is left is left for the next
+    time. Raises TableMissing, TableMismatch, and CommitConflict or CommitUnknown where a portion could not be
     committed; the portions before it stay.
     """
     chosen = policy or CompactionPolicy()
@@ -95,9 +96,9 @@ def compact(
     with ThreadPoolExecutor(concurrency(open_table(catalog, identifier).location())) as pool:
 
         def plan(table: Table, _number: int) -> Planned[CompactionOutcome]:
-            return _plan_portion(Target.check(table, rule), rule, chosen, run_id, pool)
+            return _plan_portion(_target(table, rule), rule, chosen, run_id, pool)
 
-        while True:
+        while go_on():
             done = commit_until_done(catalog, open_table(catalog, identifier), plan)
             total = CompactionOutcome(
                 total.commits + done.commits,
@@ -108,7 +109,15 @@ def compact(
                 done.snapshot_id,
             )
             if not done.commits:
-                return total
+                break
+    return total
+
+
+def _target(table: Table, rule: MergeRule) -> Target:
+    """The table as a target to write files of; one without merge sequence (RAW) is never merged into."""
+    if MERGE_SEQ_COLUMN in table.schema().column_names:
+        return Target.check(table, rule)
+    return Target(table, table.schema(), ())
 
 
 def compaction_groups(files: Iterable[LiveFile], policy: CompactionPolicy) -> list[Group]:
@@ -208,93 +217,3 @@ def _checkpoint(table: Table) -> dict[str, str]:
             return {key: summary[key] for key in _CARRIED if key in summary}
         snapshot = by_id.get(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
     return {}
-
-
-def expire_snapshots(
-    catalog: Catalog,
-    identifier: str,
-    *,
-    older_than: datetime,
-    keep_last: int = 10,
-    still_read: int | None = None,
-) -> list[int]:
-    """Forget old snapshots; gives their ids. Their files go with the next ``remove_orphans``.
-
-    ``still_read``: a snapshot that an incremental reader continues from; it and all later ones stay. Raises
-    TableMissing.
-    """
-    table = open_table(catalog, identifier)
-    refs = {ref.snapshot_id for ref in table.metadata.refs.values()}
-    ids = snapshots_to_expire(table.snapshots(), refs, older_than, keep_last, still_read)
-    if ids:
-        table.maintenance.expire_snapshots().by_ids(ids).commit()
-    return ids
-
-
-def snapshots_to_expire(
-    snapshots: Sequence[Snapshot],
-    referenced: Collection[int],
-    older_than: datetime,
-    keep_last: int,
-    still_read: int | None,
-) -> list[int]:
-    """Ids of the snapshots that may go: old enough, not referenced, not among the newest, read by nobody."""
-    ordered = sorted(snapshots, key=lambda s: s.sequence_number or 0)
-    limit = int(older_than.timestamp() * 1000)
-    first_read = next((s.sequence_number or 0 for s in ordered if s.snapshot_id == still_read), None)
-    return [
-        s.snapshot_id
-        for s in ordered[: len(ordered) - keep_last if keep_last else None]
-        if s.timestamp_ms < limit
-        and s.snapshot_id not in referenced
-        and (first_read is None or (s.sequence_number or 0) < first_read)
-    ]
-
-
-def remove_orphans(catalog: Catalog, identifier: str, *, older_than: datetime) -> list[str]:
-    """Remove files under the table's location that no snapshot and no metadata file of it refers to.
-
-    ``older_than``: last-modified times; it must lie before the start of the longest write that may still
-    commit, so hours, better days, ago. Gives the removed paths. Raises TableMissing, and TableMismatch where
-    the table's store cannot be listed through Arrow.
-    """
-    table = open_table(catalog, identifier)
-    if not isinstance(table.io, PyArrowFileIO):
-        raise TableMismatch(
-            f"table {identifier}: expected a file store read through PyArrowFileIO, found "
-            f"{type(table.io).__name__}; set py-io-impl to pyiceberg.io.pyarrow.PyArrowFileIO"
-        )
-    scheme, host, root = PyArrowFileIO.parse_location(table.location(), table.io.properties)
-    store = table.io.fs_by_scheme(scheme, host)
-    with ThreadPoolExecutor(concurrency(table.location())) as pool:
-        needed = {
-            PyArrowFileIO.parse_location(p, table.io.properties)[2] for p in referenced_files(table, pool)
-        }
-    found = store.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
-    orphans = [
-        info.path
-        for info in found
-        if info.type == pyarrow.fs.FileType.File
-        and info.path not in needed
-        and (info.mtime_ns or 0) < older_than.timestamp() * 1e9
-    ]
-    prefix = table.location().removesuffix(root)
-    remove_files(table.io, (prefix + path for path in orphans))
-    return [prefix + path for path in orphans]
-
-
-def referenced_files(table: Table, pool: Executor) -> set[str]:
-    """Every file that some snapshot of the table, or its metadata, refers to."""
-    metadata = table.metadata
-    paths = {table.metadata_location, *(e.metadata_file for e in metadata.metadata_log)}
-    paths |= {s.statistics_path for s in metadata.statistics}
-    manifests: dict[str, ManifestFile] = {}
-    for snapshot, listed in zip(
-        table.snapshots(), pool.map(lambda s: s.manifests(table.io), table.snapshots()), strict=True
-    ):
-        paths.add(snapshot.manifest_list)
-        manifests |= {m.manifest_path: m for m in listed}
-    paths |= manifests.keys()
-    for entries in pool.map(lambda m: m.fetch_manifest_entry(table.io), manifests.values()):
-        paths |= {e.data_file.file_path for e in entries}
-    return paths

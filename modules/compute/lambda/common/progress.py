@@ -1,0 +1,21 @@
+"""How far a layer has read its source: what its table says and what DynamoDB recorded, reconciled."""
+
+from typing import TYPE_CHECKING
+
+from pyiceberg.table import Table
+
+from common.checkpoints import Entry, from_lineage, load, reconcile, since_last_merge
+from common.incremental import lineage
+from common.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+
+
+def checkpoint_of(
+    table: Table, layer: str, topic: str, settings: Settings, dynamodb: "DynamoDBClient"
+) -> Entry | None:
+    """The checkpoint that counts for ``table``, the table of ``layer``; None before its first run."""
+    history = list(lineage(table))
+    recorded = load(dynamodb, settings.checkpoints_table, topic, layer)
+    return reconcile(from_lineage(history), recorded, since_last_merge(history))

@@ -1,0 +1,60 @@
+"""``pause`` and ``resume``: keep the pipeline away from a topic while something is mended."""
+
+from lean_ops import audit, leases
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    ReasonOption,
+    RegionOption,
+    StackOption,
+    TopicOption,
+    check_reason,
+    check_topic,
+    resolve,
+)
+from lean_ops.console import say, show_json
+
+
+def pause(
+    reason: ReasonOption,
+    topic: TopicOption = "events",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put a topic on hold: runs end without work until `resume`. Events still arrive in RAW."""
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    check_reason(reason)
+    with (
+        target.reached(),
+        audit.operation(target, "pipeline.pause", reason=reason, selection={"topic": topic}),
+    ):
+        leases.pause(target, topic, reason)
+        lease = leases.read(target, topic)
+    if json:
+        show_json({"topic": topic, "on_hold": True, "running": lease.status == "RUNNING"})
+        return
+    say(f"{topic} is on hold. Lift it with `lean-ops resume --topic {topic}`.")
+    if lease.status == "RUNNING":
+        say(f"A run is in progress and ends after its current round: {lease.holder}")
+
+
+def resume(
+    topic: TopicOption = "events",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lift the hold of a topic; the next run takes up what has waited. Safe to run twice."""
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    with target.reached(), audit.operation(target, "pipeline.resume", selection={"topic": topic}):
+        lifted = leases.resume(target, topic)
+    if json:
+        show_json({"topic": topic, "on_hold": False, "lifted": lifted})
+        return
+    say(f"{topic} is no longer on hold." if lifted else f"{topic} was not on hold.")

@@ -1,0 +1,91 @@
+"""``rollback``: a merged table as it was, its checkpoint with it."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from lean_ops import audit, leases
+from lean_ops import rollback as operation
+from lean_ops.checkpoints import MergedLayer
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    TopicOption,
+    WaitOption,
+    check_reason,
+    check_topic,
+    resolve,
+)
+from lean_ops.console import say, show_json, show_table
+from lean_ops.target import Target
+
+
+def rollback(
+    layer: Annotated[MergedLayer, typer.Argument(help="Which table; RAW is nowhere else and stays.")],
+    to: Annotated[
+        int | None, typer.Option("--to", help="Snapshot to go back to; without it, list them.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "",
+    topic: TopicOption = "events",
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Keep the topic on hold afterwards, until `lean-ops resume`.")
+    ] = False,
+    wait: WaitOption = 60.0,
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Roll Curated or Semantic back to a snapshot. The next run merges again what came after it."""
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    if to is None:
+        _list(target, topic, layer, json)
+        return
+    check_reason(reason)
+    selection = {"topic": topic, "layer": layer.value, "to": str(to), "hold": hold}
+    with target.reached(), audit.operation(target, "rollback", reason=reason, selection=selection) as entry:
+        purpose = f"rollback of {layer}: {reason}"
+        with leases.exclusively(target, topic, purpose, wait_s=wait, keep_hold=hold):
+            done = operation.roll_back(target, topic, layer, to)
+        entry.counts["snapshots_undone"] = done.snapshots_undone
+    if json:
+        show_json(asdict(done))
+        return
+    say(f"{done.table}: {done.before} → {done.after}, {done.snapshots_undone} snapshots undone.")
+    say(f"The next run reads on from {done.checkpoint} and merges again what came after it.")
+    if hold:
+        say(
+            f"The topic is on hold. Mend what made the rows wrong, then `lean-ops resume --topic {topic}`.",
+            style="yellow",
+        )
+
+
+def _list(target: Target, topic: str, layer: MergedLayer, json: bool) -> None:
+    with target.reached():
+        states = operation.history(target, topic, layer)
+    if json:
+        show_json([asdict(state) for state in states])
+        return
+    if not states:
+        say(f"{target.settings.table(layer, topic)} has no snapshot yet.")
+        return
+    columns = ["snapshot", "committed (UTC)", "operation", "rows", "merge", "read up to", "run", ""]
+    rows = [
+        [
+            s.snapshot_id,
+            f"{s.committed:%Y-%m-%d %H:%M:%S}",
+            s.operation,
+            s.rows,
+            s.merge_seq,
+            s.checkpoint,
+            s.run_id,
+            "current" if s.current else "",
+        ]
+        for s in states
+    ]
+    show_table(f"Snapshots of {target.settings.table(layer, topic)}", columns, rows)
