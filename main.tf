@@ -93,6 +93,12 @@ module "monitoring" {
   drift_log_table            = module.state.drift_log_table
   state_machine_arn          = module.orchestration.state_machine_arn
   processor_function         = module.compute.functions["sqs_processor"].name
+  topics                     = keys(local.topics)
+  runbook_url                = var.runbook_url
+  source_retention_days      = var.source_retention_days
+  dead_letter_retention_days = var.dead_letter_retention_days
+  buffer_interval_s          = var.buffer_interval_s
+  schedule_minutes           = var.schedule_minutes
   dead_letter_age_alarm_days = var.dead_letter_age_alarm_days
   error_rate_alarm_percent   = var.error_rate_alarm_percent
   subscriptions              = var.subscriptions

@@ -279,3 +279,14 @@ variable "subscriptions" {
     error_message = "subscriptions: expected the alarm topics paging, breaker, chat or governance, found ${join(", ", nonsensitive(keys(var.subscriptions)))}."
   }
 }
+
+variable "runbook_url" {
+  description = "Where operators read docs/runbook.md; alarms link to it, the name of the alarm as anchor."
+  type        = string
+  default     = "docs/runbook.md"
+
+  validation {
+    condition     = length(var.runbook_url) > 0 && !strcontains(var.runbook_url, "#")
+    error_message = "runbook_url: expected a page without anchor, such as https://example.com/runbook, found \"${var.runbook_url}\"."
+  }
+}

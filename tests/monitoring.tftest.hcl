@@ -13,6 +13,12 @@ variables {
   drift_log_table            = "lean-ops-dev-drift-log"
   state_machine_arn          = "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-dev-pipeline"
   processor_function         = "lean-ops-dev-sqs-processor"
+  topics                     = ["events", "weather_stations"]
+  runbook_url                = "https://example.com/runbook"
+  source_retention_days      = 4
+  dead_letter_retention_days = 14
+  buffer_interval_s          = 60
+  schedule_minutes           = 15
   dead_letter_age_alarm_days = 7
   error_rate_alarm_percent   = 5
   subscriptions              = { governance = { protocol = "email", endpoint = "owners@example.com" } }
@@ -51,7 +57,7 @@ override_resource {
   values          = { arn = "arn:aws:sns:eu-west-1:000000000000:governance" }
 }
 
-run "alarms" {
+run "alarms_of_the_plan" {
   command = plan
 
   module {
@@ -61,11 +67,11 @@ run "alarms" {
   assert {
     # As JSON, since HCL tells lists from tuples.
     condition = jsonencode({
-      for name, alarm in aws_cloudwatch_metric_alarm.this : name => {
-        threshold = alarm.threshold
-        target    = one([for arn in alarm.alarm_actions : element(split(":", arn), 5)])
-        metrics   = [for query in alarm.metric_query : "${query.metric[0].namespace} ${query.metric[0].metric_name} ${query.metric[0].stat} ${query.metric[0].period}" if length(query.metric) > 0]
-        of        = [for query in alarm.metric_query : values(query.metric[0].dimensions) if length(query.metric) > 0]
+      for name in ["dead-letter-age", "invocation-error-rate", "message-error-rate", "pipeline-failed", "schema-drift"] : name => {
+        threshold = aws_cloudwatch_metric_alarm.this[name].threshold
+        target    = one([for arn in aws_cloudwatch_metric_alarm.this[name].alarm_actions : element(split(":", arn), 5)])
+        metrics   = [for query in aws_cloudwatch_metric_alarm.this[name].metric_query : "${query.metric[0].namespace} ${query.metric[0].metric_name} ${query.metric[0].stat} ${query.metric[0].period}" if length(query.metric) > 0]
+        of        = [for query in aws_cloudwatch_metric_alarm.this[name].metric_query : values(query.metric[0].dimensions) if length(query.metric) > 0]
       }
       }) == jsonencode({
       dead-letter-age = {
@@ -101,20 +107,9 @@ run "alarms" {
     })
     error_message = "alarms: expected the plan's, found ${jsonencode({ for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.metric_query })}."
   }
-
-  assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.comparison_operator == "GreaterThanThreshold" && alarm.treat_missing_data == "notBreaching" && startswith(alarm.alarm_name, "lean-ops-dev-")])
-    error_message = "alarms: expected names of the environment, a strict threshold, and silence where there is no data."
-  }
-
-  # CloudWatch: a query returns data once, and an alarm looks back a day at most below an hour's period.
-  assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : length([for query in alarm.metric_query : query if query.return_data]) == 1])
-    error_message = "alarms: expected exactly one query of each to return data."
-  }
 }
 
-run "panels" {
+run "alarms" {
   command = plan
 
   module {
@@ -122,13 +117,84 @@ run "panels" {
   }
 
   assert {
-    condition     = [for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.title] == ["Ingestion throughput", "Dead-letter queue", "State machine", "Snowflake queries on Semantic"]
-    error_message = "dashboard: expected the plan's four panels."
+    condition     = alltrue([for key, alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name == "lean-ops-dev-${key}"])
+    error_message = "alarms: expected names of the environment."
   }
 
   assert {
-    condition     = !strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "$${")
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : can(regex("Runbook: https://example.com/runbook#[a-z-]+$", alarm.alarm_description)) && length(alarm.alarm_description) <= 1024])
+    error_message = "alarms: expected descriptions of 1,024 characters at most that end with a page of the runbook."
+  }
+
+  # CloudWatch: a query returns data once, and an alarm looks back a day at most below an hour's period.
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : length([for query in alarm.metric_query : query if query.return_data]) == 1])
+    error_message = "alarms: expected exactly one query of each to return data."
+  }
+
+  assert {
+    condition     = toset([for key, alarm in aws_cloudwatch_metric_alarm.this : key if alarm.treat_missing_data == "breaching"]) == toset(["breaker-silent", "observation-silent"])
+    error_message = "alarms: expected silence to be an alarm only of those that must never be silent."
+  }
+
+  assert {
+    condition     = toset([for key in keys(aws_cloudwatch_metric_alarm.this) : key if startswith(key, "records-missing")]) == toset(["records-missing-events", "records-missing-weather-stations"])
+    error_message = "alarms: expected one for each topic."
+  }
+
+  assert {
+    condition     = one([for query in aws_cloudwatch_metric_alarm.this["delivery-failed-weather-stations"].metric_query : query.metric[0].dimensions["DeliveryStreamName"]]) == "lean-ops-dev-weather-stations"
+    error_message = "alarms: expected the topic's own delivery stream."
+  }
+
+  assert {
+    condition     = toset([for query in aws_cloudwatch_metric_alarm.this["curated-behind-weather-stations"].metric_query : query.metric[0].dimensions["topic"]]) == toset(["weather_stations"])
+    error_message = "alarms: expected the topic by its own name in the dimensions."
+  }
+
+  assert {
+    condition     = contains(keys(aws_cloudwatch_metric_alarm.this), "function-failing-circuit-breaker") && !contains(keys(aws_cloudwatch_metric_alarm.this), "function-failing-curation")
+    error_message = "alarms: expected one for each function that nobody waits for."
+  }
+
+  # A redriven message expires 14 days after it entered the source queue, where it may have been for 4.
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["dead-letter-expiry"].threshold == 9 * 86400
+    error_message = "dead-letter-expiry: expected a day before the first message can expire, found ${aws_cloudwatch_metric_alarm.this["dead-letter-expiry"].threshold} s."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["semantic-behind-events"].threshold == 2700
+    error_message = "semantic-behind: expected three runs."
+  }
+}
+
+run "dashboard" {
+  command = plan
+
+  module {
+    source = "./modules/monitoring"
+  }
+
+  assert {
+    condition     = slice([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : widget.properties.title], 0, 4) == ["Ingestion throughput", "Dead-letter queue", "State machine", "Snowflake queries on Semantic"]
+    error_message = "dashboard: expected the plan's four panels first."
+  }
+
+  # What stays are CloudWatch's own dynamic labels.
+  assert {
+    condition     = length(regexall("\\$\\{[^P]", aws_cloudwatch_dashboard.this.dashboard_body)) == 0
     error_message = "dashboard: expected every placeholder to be filled."
+  }
+
+  assert {
+    condition     = alltrue([for query in aws_cloudwatch_query_definition.this : contains(query.log_group_names, "/aws/lambda/lean-ops-dev-sqs-processor") && startswith(query.name, "lean-ops-dev/")])
+    error_message = "queries: expected the log groups of the functions."
+  }
+
+  assert {
+    condition     = one([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : strcontains(widget.properties.query, "SOURCE '/aws/lambda/lean-ops-dev-semantic'") if widget.type == "log"])
+    error_message = "dashboard: expected the errors of all functions in one table."
   }
 
   assert {

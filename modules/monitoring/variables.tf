@@ -86,6 +86,72 @@ variable "processor_function" {
   }
 }
 
+variable "topics" {
+  description = "Topics of the environment: alarms that are about one topic are made for each."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.topics) > 0
+    error_message = "topics: expected at least one topic, found none."
+  }
+}
+
+variable "runbook_url" {
+  description = "Page that alarms link to; the name of the alarm is the anchor."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = length(var.runbook_url) > 0 && !strcontains(var.runbook_url, "#")
+    error_message = "runbook_url: expected a page without anchor, found \"${var.runbook_url}\"."
+  }
+}
+
+variable "source_retention_days" {
+  description = "Days that the source queue keeps a message."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.source_retention_days >= 1 && var.source_retention_days <= 14
+    error_message = "source_retention_days: expected 1 to 14 days, found ${var.source_retention_days}."
+  }
+}
+
+variable "dead_letter_retention_days" {
+  description = "Days that the dead-letter queue keeps a message."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.dead_letter_retention_days - var.source_retention_days >= 2 && var.dead_letter_retention_days <= 14
+    error_message = "dead_letter_retention_days: expected at least two days more than source_retention_days, and at most 14, found ${var.dead_letter_retention_days}."
+  }
+}
+
+variable "buffer_interval_s" {
+  description = "Seconds that Firehose collects records for a commit."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900
+    error_message = "buffer_interval_s: expected 0 to 900 seconds, found ${var.buffer_interval_s}."
+  }
+}
+
+variable "schedule_minutes" {
+  description = "Minutes between two runs of the pipeline."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.schedule_minutes >= 1 && var.schedule_minutes <= 1440
+    error_message = "schedule_minutes: expected 1 to 1440 minutes, found ${var.schedule_minutes}."
+  }
+}
+
 variable "dead_letter_age_alarm_days" {
   description = "Age of the oldest dead letter, in days, that pages the operator."
   type        = number

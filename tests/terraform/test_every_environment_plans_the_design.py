@@ -69,6 +69,8 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
     schedules = len([entry for entry in catalogue if entry.schedule])
     listeners = sum(len(entry.alarm_topics) for entry in catalogue)
     asynchronous = len([entry for entry in catalogue if entry.schedule or entry.alarm_topics])
+    repeats = {"none": 1, "topic": topics, "function": asynchronous}
+    alarms = sum(repeats[alarm.get("per", "none")] for alarm in monitoring["alarms"].values())
     roles = functions + schedules + topics + 3  # Firehose's a topic; state machine, its schedule, optimizer
     found = Counter(r.kind for r in plan.resources)
     assert found == Counter({
@@ -86,7 +88,8 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_iam_role": roles, "aws_iam_role_policy": roles,
         "aws_sfn_state_machine": 1, "aws_sfn_alias": 1, "aws_scheduler_schedule_group": 1,
         "aws_scheduler_schedule": topics + schedules,
-        "aws_cloudwatch_metric_alarm": len(monitoring["alarms"]), "aws_cloudwatch_dashboard": 1,
+        "aws_cloudwatch_metric_alarm": alarms, "aws_cloudwatch_dashboard": 1,
+        "aws_cloudwatch_query_definition": len(list(MONITORING.parent.glob("queries/*"))),
         "aws_sns_topic": len(monitoring["topics"]), "aws_sns_topic_policy": len(monitoring["topics"]),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
