@@ -28,3 +28,7 @@ $(TFLINT): tools/go.mod tools/go.sum
 	  echo "make: expected Go 1.26 or newer on the PATH, found none; see docs/deploy.md" >&2; exit 1; }
 	PATH=$$PATH:/usr/local/go/bin GOBIN=$(GOBIN) go -C tools install github.com/terraform-linters/tflint
 	@touch $@
+
+.PHONY: module-pages
+module-pages: install ## Write the inputs and outputs of the Terraform modules into their pages
+	@$(BIN)/python -m lean_ops.module_pages

@@ -93,8 +93,8 @@ run "every_topic_has_a_stream_to_its_raw_table" {
   }
 
   assert {
-    condition     = output.streams == { events = "lean-ops-dev-events", air_quality = "lean-ops-dev-air-quality" }
-    error_message = "streams: expected one a topic, hyphens for underscores, found ${jsonencode(output.streams)}."
+    condition     = { for topic, stream in aws_kinesis_firehose_delivery_stream.raw : topic => stream.name } == { events = "lean-ops-dev-events", air_quality = "lean-ops-dev-air-quality" }
+    error_message = "streams: expected one a topic, hyphens for underscores."
   }
 
   assert {

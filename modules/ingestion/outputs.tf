@@ -17,8 +17,3 @@ output "dead_letter_queue_url" {
   description = "URL of the dead-letter queue."
   value       = aws_sqs_queue.dead_letter.url
 }
-
-output "streams" {
-  description = "Name of the Firehose stream by topic."
-  value       = { for topic, stream in aws_kinesis_firehose_delivery_stream.raw : topic => stream.name }
-}

@@ -3,13 +3,3 @@ output "arn" {
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this]
 }
-
-output "name" {
-  description = "Name of the role."
-  value       = aws_iam_role.this.name
-}
-
-output "policy" {
-  description = "The rendered policy."
-  value       = aws_iam_role_policy.this.policy
-}
