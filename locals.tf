@@ -52,6 +52,9 @@ locals {
     source_queue_url      = module.ingestion.source_queue_url
     dead_letter_queue_url = module.ingestion.dead_letter_queue_url
     pii_key_secret_id     = module.encryption.secrets["pii-key"]
-    state_machine_arn     = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline"
+    # Numbers of the optimizers, so that the function maintenance keeps what they keep.
+    snapshot_retention_days    = tostring(var.snapshot_retention_days)
+    orphan_file_retention_days = tostring(var.orphan_file_retention_days)
+    state_machine_arn          = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline"
   })
 }

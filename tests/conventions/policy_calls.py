@@ -133,6 +133,25 @@ CALLS: dict[str, list[Call]] = {
         Call("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:lean-ops-dev-message-error-rate")),
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "dynamodb"), *log("circuit-breaker"),
     ],
+    "maintenance": [
+        *(c for layer in ("raw", "curated", "semantic", "quarantine")
+          for c in (
+              *tables("GetTable", f"{layer}_events"), *tables("UpdateTable", f"{layer}_events"),
+              *(o for a in ("GetObject", "PutObject", "DeleteObject")
+                for o in objects(a, f"{layer}_events/{DATA}", f"{layer}_events/{META}")),
+              *listing(f"{layer}_events/"),
+          )),
+        *(c for layer in ("curated", "semantic")
+          for c in (
+              *tables("GetTable", f"rebuild_{layer}_events"),
+              *objects("GetObject", f"rebuild_{layer}_events/{META}"),
+              *listing(f"rebuild_{layer}_events/metadata/"),
+          )),
+        *(o for layer in ("raw", "curated", "semantic")
+          for o in objects("AbortMultipartUpload", f"{layer}_events/{DATA}")),
+        Call("dynamodb:GetItem", CHECKPOINTS),
+        key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"), *log("maintenance"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from common.contract_store import contract_key
 from common.contracts import load_contract
+from common.maintenance import UpkeepPolicy
 from common.tables import LAYERS, TableSpec
 from lean_ops.packaging import code_archive
 from lean_ops.repository import (
@@ -95,6 +96,8 @@ def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[st
         "dead_letter_queue_url": queue_urls[target.dead_letter_queue],
         "pii_key_secret_id": target.pii_key_secret,
         "state_machine_arn": target.state_machine_arn,
+        "snapshot_retention_days": str(UpkeepPolicy().snapshots_for.days),
+        "orphan_file_retention_days": str(UpkeepPolicy().orphans_for.days),
         "partition": target.partition,
     }
 

@@ -16,7 +16,10 @@ class Settings:
     """What a function knows about its environment.
 
     ``batch_rows`` and ``batch_bytes`` bound what one job run takes from its source (rows; bytes of the
-    source's data files). ``pii_key_secret_id`` names the Secrets Manager secret with the hashing key.
+    source's data files). ``*_secret_id`` name secrets in Secrets Manager:
+    the hashing key, where alarms go, and how to reach Snowflake.
+    ``*_retention_days``: what maintenance keeps of the tables.
+    ``queue_function``: the function that the source queue feeds, with its alias where it has one.
     """
 
     project: str
@@ -28,10 +31,15 @@ class Settings:
     drift_log_table: str
     dead_letter_queue_url: str
     pii_key_secret_id: str
+    alert_secret_id: str
+    snowflake_secret_id: str
     state_machine_arn: str
+    queue_function: str
     batch_rows: int
     batch_bytes: int
     memory_budget_mb: int
+    snapshot_retention_days: int = 0
+    orphan_file_retention_days: int = 0
 
     @property
     def name_prefix(self) -> str:
@@ -45,6 +53,10 @@ class Settings:
     def table(self, layer: str, topic: str) -> str:
         """Catalog identifier of a topic's table: ``<database>.<layer>_<topic>``."""
         return f"{self.database}.{layer}_{topic}"
+
+    def rebuild_table(self, layer: str, topic: str) -> str:
+        """Catalog identifier of the table in which a layer is rebuilt, beside the live one."""
+        return f"{self.database}.rebuild_{layer}_{topic}"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -83,8 +95,13 @@ class Settings:
             drift_log_table=env.get("LEAN_OPS_DRIFT_LOG_TABLE", ""),
             dead_letter_queue_url=env.get("LEAN_OPS_DEAD_LETTER_QUEUE_URL", ""),
             pii_key_secret_id=env.get("LEAN_OPS_PII_KEY_SECRET_ID", ""),
+            alert_secret_id=env.get("LEAN_OPS_ALERT_SECRET_ID", ""),
+            snowflake_secret_id=env.get("LEAN_OPS_SNOWFLAKE_SECRET_ID", ""),
             state_machine_arn=env.get("LEAN_OPS_STATE_MACHINE_ARN", ""),
+            queue_function=env.get("LEAN_OPS_QUEUE_FUNCTION", ""),
             batch_rows=number("LEAN_OPS_BATCH_ROWS"),
             batch_bytes=number("LEAN_OPS_BATCH_BYTES"),
             memory_budget_mb=number("LEAN_OPS_MEMORY_BUDGET_MB"),
+            snapshot_retention_days=number("LEAN_OPS_SNAPSHOT_RETENTION_DAYS"),
+            orphan_file_retention_days=number("LEAN_OPS_ORPHAN_FILE_RETENTION_DAYS"),
         )

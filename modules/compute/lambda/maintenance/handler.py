@@ -1,0 +1,91 @@
+"""Schedule → compact, expire and clean up the tables, as far as the time of one invocation goes."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+
+from common.catalog import lake_catalog
+from common.logs import logged, logger
+from common.maintenance import CompactionPolicy, Upkeep, UpkeepPolicy
+from common.metrics import emit
+from common.settings import Settings
+from common.tables import LAYERS
+from maintenance.job import Failure, maintain
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# A portion of work takes well under this; it is what must be left when one begins.
+_PORTION_MS: Final = 180_000
+# What fits the function's memory (functions.json): a portion is in memory about four times over.
+_COMPACTION: Final = CompactionPolicy(portion_bytes=256 * 2**20, group_bytes=64 * 2**20)
+
+
+@cache
+def _settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def _dynamodb() -> Any:
+    return boto3.client("dynamodb")
+
+
+@logged("maintenance")
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    """``{topic?, layer?}`` (default: all) → ``{tables: [what was done], unfinished}``.
+
+    Raises the error of a table that could not be kept up, after the others are.
+    """
+    settings = _settings()
+    policy = replace(
+        UpkeepPolicy(),
+        compaction=_COMPACTION,
+        snapshots_for=timedelta(days=settings.snapshot_retention_days),
+        orphans_for=timedelta(days=settings.orphan_file_retention_days),
+    )
+    done = list(
+        maintain(
+            settings,
+            lake_catalog(),
+            _dynamodb(),
+            topics=[event["topic"]] if "topic" in event else settings.topics,
+            layers=[event["layer"]] if "layer" in event else LAYERS,
+            policy=policy,
+            now=datetime.now(UTC),
+            run_id=f"maintenance-{context.aws_request_id}",
+            go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
+        )
+    )
+    kept = [one for one in done if isinstance(one, Upkeep)]
+    failures = [one for one in done if isinstance(one, Failure)]
+    for upkeep in kept:
+        _report(settings, upkeep)
+    for failure in failures:
+        logger("maintenance").error(str(failure.error), extra={"table": failure.table})
+    if failures:
+        raise failures[0].error
+    return {
+        "tables": [asdict(upkeep) for upkeep in kept],
+        "unfinished": [upkeep.table for upkeep in kept if not upkeep.finished],
+    }
+
+
+def _report(settings: Settings, upkeep: Upkeep) -> None:
+    logger("maintenance").info("kept up", extra=asdict(upkeep))
+    layer, _, topic = upkeep.table.rpartition(".")[2].partition("_")
+    emit(
+        settings.project,
+        {
+            "FilesCompacted": upkeep.compacted_files,
+            "MostFilesInPartition": upkeep.after.most_in_a_partition,
+            "SnapshotsExpired": upkeep.snapshots_expired,
+            "OrphansRemoved": upkeep.orphans_removed,
+        },
+        environment=settings.env,
+        topic=topic,
+        layer=layer,
+    )

@@ -1,0 +1,114 @@
+"""Keeping the tables of an environment in shape, one after the other, the one with most files first."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from common.checkpoints import SourceCheckpoint
+from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.errors import LeanOpsError
+from common.maintenance import Upkeep, UpkeepPolicy, foresee, keep_up, shape
+from common.progress import checkpoint_of
+from common.settings import Settings
+from common.tables import open_table
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+
+RULES: Final[dict[str, MergeRule]] = {
+    "raw": EVENT_RULE,
+    "curated": EVENT_RULE,
+    "semantic": SOURCE_RULE,
+    "quarantine": SOURCE_RULE,
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A table that could not be kept up, and why; the others are."""
+
+    table: str
+    error: LeanOpsError
+
+
+def maintain(
+    settings: Settings,
+    catalog: Catalog,
+    dynamodb: "DynamoDBClient",
+    *,
+    topics: Iterable[str],
+    layers: Iterable[str],
+    policy: UpkeepPolicy,
+    now: datetime,
+    run_id: str,
+    go_on: Callable[[], bool] = lambda: True,
+    dry_run: bool = False,
+) -> Iterator[Upkeep | Failure]:
+    """Keep up every table of ``topics`` and ``layers`` that exists, and tell what was done to each.
+
+    ``go_on`` is asked before every portion of work; tables that are not reached wait for the next time.
+    ``dry_run``: tell what would be done, change nothing.
+    """
+    listed = list(layers)
+    found = [
+        (topic, layer)
+        for topic in topics
+        for layer in listed
+        if catalog.table_exists(settings.table(layer, topic))
+    ]
+    files = {place: _most_files(catalog, settings.table(place[1], place[0])) for place in found}
+    for topic, layer in sorted(found, key=lambda place: -files[place]):
+        if not go_on():
+            return
+        identifier = settings.table(layer, topic)
+        try:
+            read = _still_read(settings, catalog, dynamodb, topic) if layer == "raw" else ()
+            rebuild = _rebuild(settings, catalog, topic, layer)
+            if dry_run:
+                yield foresee(
+                    catalog, identifier, now=now, policy=policy, still_read=read, also_used_by=rebuild
+                )
+                continue
+            yield keep_up(
+                catalog,
+                identifier,
+                RULES[layer],
+                run_id=run_id,
+                now=now,
+                policy=policy,
+                still_read=read,
+                also_used_by=rebuild,
+                go_on=go_on,
+            )
+        except LeanOpsError as error:
+            yield Failure(identifier, error)
+
+
+def _most_files(catalog: Catalog, identifier: str) -> int:
+    """Files of the fullest partition; 0 for a table that keeping it up will have to complain about."""
+    try:
+        return shape(open_table(catalog, identifier)).most_in_a_partition
+    except LeanOpsError:
+        return 0
+
+
+def _still_read(
+    settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", topic: str
+) -> tuple[int, ...]:
+    """Snapshots of RAW from which Curated, and a rebuild of Curated, go on reading."""
+    curated = open_table(catalog, settings.table("curated", topic))
+    readers = [(curated, "curated")]
+    readers += [(table, "rebuild") for table in _rebuild(settings, catalog, topic, "curated")]
+    entries = [checkpoint_of(table, layer, topic, settings, dynamodb) for table, layer in readers]
+    checkpoints = [SourceCheckpoint.parse(e.token, e.position) for e in entries if e]
+    return tuple(c.snapshot_id for c in checkpoints if c)
+
+
+def _rebuild(settings: Settings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:
+    """The table in which ``layer`` is being rebuilt: its data files lie in the live table's location."""
+    identifier = settings.rebuild_table(layer, topic)
+    return (open_table(catalog, identifier),) if catalog.table_exists(identifier) else ()

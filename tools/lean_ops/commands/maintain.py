@@ -1,0 +1,140 @@
+"""``maintain``: compact, expire and clean up tables."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from common.maintenance import Upkeep, UpkeepPolicy
+from common.tables import LAYERS
+from lean_ops import audit
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    check_topic,
+    resolve,
+)
+from lean_ops.console import complain, human_bytes, say, show_json, show_table
+from maintenance.job import Failure
+from maintenance.job import maintain as keep_up_tables
+
+
+class Layer(StrEnum):
+    """A layer of tables."""
+
+    RAW = "raw"
+    CURATED = "curated"
+    SEMANTIC = "semantic"
+    QUARANTINE = "quarantine"
+
+
+_DEFAULT = UpkeepPolicy()
+
+
+def maintain(
+    layer: Annotated[Layer | None, typer.Option("--layer", help="One layer; default: all.")] = None,
+    topic: Annotated[str | None, typer.Option("--topic", help="One topic; default: all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")] = False,
+    snapshot_days: Annotated[
+        int, typer.Option("--snapshot-days", help="Keep snapshots of so many days.", min=0)
+    ] = _DEFAULT.snapshots_for.days,
+    orphan_days: Annotated[
+        int, typer.Option("--orphan-days", help="Remove unreferenced files older than this.", min=1)
+    ] = _DEFAULT.orphans_for.days,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "routine",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compact small and deleted-from files, expire snapshots, remove orphan files. Safe beside runs."""
+    target = resolve(env, stack, region)
+    if topic is not None:
+        check_topic(target, topic)
+    selection: dict[str, Any] = {"layer": layer.value if layer else "all", "topic": topic or "all"}
+    policy = replace(
+        _DEFAULT, snapshots_for=timedelta(days=snapshot_days), orphans_for=timedelta(days=orphan_days)
+    )
+
+    def run(run_id: str) -> list[Upkeep | Failure]:
+        return list(
+            keep_up_tables(
+                target.settings,
+                target.catalog(),
+                target.client("dynamodb"),
+                topics=[topic] if topic else target.topics,
+                layers=[layer.value] if layer else LAYERS,
+                policy=policy,
+                now=datetime.now(UTC),
+                run_id=run_id,
+                dry_run=dry_run,
+            )
+        )
+
+    with target.reached():
+        if dry_run:
+            done = run("")
+        else:
+            with audit.operation(target, "maintain", reason=reason, selection=selection) as entry:
+                done = run(f"maintain-{entry.operation_id}")
+                for upkeep in (one for one in done if isinstance(one, Upkeep)):
+                    entry.counts["files_compacted"] += upkeep.compacted_files
+                    entry.counts["snapshots_expired"] += upkeep.snapshots_expired
+                    entry.counts["orphans_removed"] += upkeep.orphans_removed
+    _show(done, dry_run=dry_run, json=json)
+    if any(isinstance(one, Failure) for one in done):
+        raise typer.Exit(1)
+
+
+def _show(done: list[Upkeep | Failure], *, dry_run: bool, json: bool) -> None:
+    kept = [one for one in done if isinstance(one, Upkeep)]
+    failures = [one for one in done if isinstance(one, Failure)]
+    if json:
+        show_json(
+            {
+                "dry_run": dry_run,
+                "tables": [asdict(one) for one in kept],
+                "failed": {one.table: str(one.error) for one in failures},
+            }
+        )
+    elif not done:
+        say("There is no such table.")
+    else:
+        columns = [
+            "table",
+            "files",
+            "most in a partition",
+            "delete files",
+            "size",
+            "compacted",
+            "snapshots expired",
+            "orphans removed",
+            "freed",
+        ]
+        title = "What would be done" if dry_run else "What was done"
+        show_table(title, columns, [_row(one, dry_run=dry_run) for one in kept])
+    for failure in failures:
+        complain(str(failure.error))
+
+
+def _row(done: Upkeep, *, dry_run: bool) -> list[object]:
+    def both(before: object, after: object) -> str:
+        return str(before) if dry_run else f"{before} → {after}"
+
+    before, after = done.before, done.after
+    return [
+        done.table,
+        both(before.data_files, after.data_files),
+        both(before.most_in_a_partition, after.most_in_a_partition),
+        both(before.delete_files, after.delete_files),
+        both(human_bytes(before.bytes), human_bytes(after.bytes)),
+        done.compacted_files,
+        done.snapshots_expired,
+        done.orphans_removed,
+        human_bytes(done.orphan_bytes),
+    ]
