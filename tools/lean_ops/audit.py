@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from common.errors import InvalidInput
 from lean_ops.target import Target
 
 HEARTBEAT_S: Final = 5.0
@@ -39,7 +40,10 @@ class Outcome(StrEnum):
 
 @dataclass
 class Entry:
-    """The record of one operation; ``counts`` is the operation's to fill."""
+    """The record of one operation; ``counts`` and ``place`` are the operation's to fill.
+
+    ``place``: how far it is, for an operation that a later one can take up there.
+    """
 
     operation_id: str
     operation: str
@@ -52,6 +56,7 @@ class Entry:
     outcome: Outcome = Outcome.STARTED
     error: str = ""
     counts: Counter[str] = field(default_factory=Counter)
+    place: str = ""
     _target: Target | None = field(default=None, repr=False, compare=False)
     _written: float = field(default=0.0, repr=False, compare=False)
 
@@ -78,7 +83,8 @@ class Entry:
             "seen_at": self.seen_at.isoformat(),
             "outcome": self.outcome.value,
             "error": self.error,
-            "counts": dict(self.counts),
+            "counts": {name: count for name, count in self.counts.items() if count},
+            "place": self.place,
         }
 
     def _write(self) -> None:
@@ -148,6 +154,19 @@ def entries(target: Target, *, operation: str = "", limit: int | None = None) ->
     return sorted(found, key=lambda entry: entry.started_at, reverse=True)[:limit]
 
 
+def find(target: Target, operation_id: str) -> Entry:
+    """The record of one operation; raises InvalidInput where there is none."""
+    answer = target.client("dynamodb").get_item(
+        TableName=target.audit_table, Key={"operation_id": {"S": operation_id}}
+    )
+    if "Item" not in answer:
+        raise InvalidInput(
+            f"operation {operation_id!r}: expected it in {target.audit_table}, found none; "
+            "`lean-ops audit` lists them"
+        )
+    return _entry(answer["Item"])
+
+
 def _entry(item: Mapping[str, Any]) -> Entry:
     def text(name: str) -> str:
         return str(item[name]["S"]) if name in item else ""
@@ -164,4 +183,5 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         outcome=Outcome(text("outcome")),
         error=text("error"),
         counts=Counter(json.loads(text("counts"))),
+        place=text("place"),
     )

@@ -11,9 +11,12 @@ from lean_ops.commands import (
     checkpoints,
     contract,
     demo,
+    dlq,
     hold,
     lake,
     maintain,
+    release,
+    replay,
     rollback,
     run,
     send,
@@ -47,6 +50,9 @@ for command in (
     app.command()(command)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(contract.app, name="contract")
+app.add_typer(dlq.app, name="dlq")
+app.add_typer(release.app, name="release")
+app.add_typer(replay.app, name="replay")
 
 
 class Interrupted(BaseException):

@@ -21,6 +21,10 @@ MAX_CALL_ENTRIES: Final = 10
 MAX_CALL_BYTES: Final = 1_048_576  # SendMessageBatch: bodies and attributes of all entries together
 MAX_ATTRIBUTES: Final = 10
 MAX_DETAIL_CHARS: Final = 500
+# The attributes that a dead letter has beside its sender's.
+WHY_DEAD: Final = ("error_code", "error_detail", "first_seen", "source_message_id")
+# The replay that sent a message last; it stays with the message when that is dead again.
+REPLAYED_BY: Final = "replayed_by"
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,19 @@ class DeadLetter:
     def attributes(self) -> dict[str, dict[str, str]]:
         """Why and when, plus as many of the sender's own text attributes as fit (ten in all)."""
         first_seen_ms = int(self.record["attributes"]["ApproximateFirstReceiveTimestamp"])
-        ours = {
-            "error_code": self.reason.code,
-            "error_detail": self.reason.detail[:MAX_DETAIL_CHARS],
-            "first_seen": datetime.fromtimestamp(first_seen_ms / 1000, UTC).isoformat(),
-            "source_message_id": self.record["messageId"],
+        ours = (
+            self.reason.code,
+            self.reason.detail[:MAX_DETAIL_CHARS],
+            datetime.fromtimestamp(first_seen_ms / 1000, UTC).isoformat(),
+            self.record["messageId"],
+        )
+        entries = {
+            name: {"DataType": "String", "StringValue": value}
+            for name, value in zip(WHY_DEAD, ours, strict=True)
         }
-        entries = {name: {"DataType": "String", "StringValue": value} for name, value in ours.items()}
-        for name, attribute in self.record.get("messageAttributes", {}).items():
+        senders = self.record.get("messageAttributes", {})
+        for name in sorted(senders, key=lambda name: name != REPLAYED_BY):
+            attribute = senders[name]
             if len(entries) < MAX_ATTRIBUTES and name not in entries and attribute.get("stringValue"):
                 entries[name] = {"DataType": attribute["dataType"], "StringValue": attribute["stringValue"]}
         return entries

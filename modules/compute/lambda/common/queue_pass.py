@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
 
-VISIBILITY_S: Final = 900
+VISIBILITY_S: Final = 300
 BATCH_MESSAGES: Final = 10
 # A standard queue lets about 120,000 messages be in flight (Amazon SQS quotas).
 MAX_HELD: Final = 100_000

@@ -1,0 +1,142 @@
+"""``dlq``: look at the dead-letter queue, and archive it. Sending from it is ``replay dlq``."""
+
+import json as jsonlib
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from common.errors import TransientError
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    resolve,
+)
+from lean_ops.commands.waiting import (
+    FilterReasonOption,
+    FilterTopicOption,
+    IdOption,
+    LimitOption,
+    PayloadOption,
+    SamplesOption,
+    SinceOption,
+    UntilOption,
+    select,
+    show_tally,
+)
+from lean_ops.console import progress, say, show_json
+from lean_ops.replay import dead_letters
+from lean_ops.replay.dead_letters import HIDING_RECEIVES, REASONS
+
+app = typer.Typer(name="dlq", help="The dead-letter queue: what waits there, and why.", no_args_is_help=True)
+
+ARCHIVE_DAYS = 30
+FromArchiveOption = Annotated[
+    bool, typer.Option("--from-archive", help="Take the copies in the lake bucket; leave the queue alone.")
+]
+DaysOption = Annotated[
+    int, typer.Option("--days", help="How many days of the archive, up to today.", min=1, max=3650)
+]
+
+
+@app.command()
+def show(
+    reason: FilterReasonOption = None,
+    topic: FilterTopicOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    id_: IdOption = None,
+    samples: SamplesOption = 3,
+    payload: PayloadOption = False,
+    limit: LimitOption = None,
+    from_archive: FromArchiveOption = False,
+    days: DaysOption = ARCHIVE_DAYS,
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count dead letters by reason and topic, with samples. Nothing is removed.
+
+    SQS counts every look: a letter that was received three times leaves the queue's age metric.
+    --from-archive looks at the archive instead, --limit at the first letters only.
+    """
+    selection = select(reason, topic, since, until, id_, REASONS)
+    target = resolve(env, stack, region)
+    with target.reached(), progress(quiet=json) as bar:
+        queue = dead_letters.open_queue(target)
+        if from_archive:
+            last = datetime.now(UTC).date()
+            found = dead_letters.look_at_archive(
+                target, selection, last - timedelta(days=days - 1), last, samples=samples
+            )
+        else:
+            task = bar.add_task("looking", total=queue.messages)
+            found = dead_letters.look(
+                target,
+                queue,
+                selection,
+                samples=samples,
+                limit=limit,
+                on_progress=lambda seen: bar.update(task, completed=seen),
+            )
+    expires = (
+        found.tally.oldest + timedelta(seconds=queue.retention_s)
+        if found.tally.oldest and not from_archive
+        else None
+    )
+    if json:
+        show_json(
+            {
+                "queue": queue.name,
+                "archive": from_archive,
+                **found.tally.as_json(payload=payload),
+                "others": found.others,
+                "hidden_from_age_metric": found.hidden,
+                "first_expires": expires,
+                "complete": found.complete,
+            }
+        )
+        return
+    where = "the archive" if from_archive else queue.name
+    if not found.tally.total:
+        say(f"{where}: no dead letter" + (f" of this kind among {found.others:,}." if found.others else "."))
+        return
+    show_tally(f"Dead letters in {where}", found.tally, payload=payload)
+    if expires:
+        say(f"SQS deletes the oldest at {expires:%Y-%m-%d %H:%M:%SZ}; the archive keeps a copy.")
+    if found.hidden:
+        say(
+            f"{found.hidden:,} letters were received {HIDING_RECEIVES} times or more: the queue's age metric "
+            "leaves them out. Replay them, or look at the archive from now on."
+        )
+    if not found.complete:
+        say("There may be more: not the whole queue was looked at.", style="yellow")
+
+
+@app.command()
+def archive(
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy the dead letters into the lake bucket now, not only on schedule. Each is copied once."""
+    target = resolve(env, stack, region)
+    with target.reached():
+        answer = target.client("lambda").invoke(FunctionName=target.function("archive_dead_letters"))
+        result = jsonlib.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise TransientError(
+            f"function {target.function('archive_dead_letters')}: expected it to archive, found "
+            f"{result.get('errorType')}: {result.get('errorMessage')}; see its log and run this again"
+        )
+    if json:
+        show_json(result)
+        return
+    say(f"{result['written']:,} dead letters archived, {result['known']:,} were there already.")
+    if not result["complete"]:
+        say("Not the whole queue was seen; run this again.", style="yellow")
