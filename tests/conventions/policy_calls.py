@@ -129,7 +129,7 @@ CALLS: dict[str, list[Call]] = {
           for a in ("GetItem", "PutItem", "UpdateItem")),
         Call("lambda:ListEventSourceMappings", "*"),
         Call("lambda:UpdateEventSourceMapping", arn("lambda", "event-source-mapping:x"),
-             (("lambda:functionarn", arn("lambda", "function:lean-ops-dev-sqs-processor")),)),
+             (("lambda:functionarn", arn("lambda", "function:lean-ops-dev-sqs-processor:live")),)),
         Call("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:lean-ops-dev-message-error-rate")),
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "dynamodb"), *log("circuit-breaker"),
     ],
@@ -152,6 +152,11 @@ CALLS: dict[str, list[Call]] = {
         Call("dynamodb:GetItem", CHECKPOINTS),
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"), *log("maintenance"),
     ],
+    "alert": [
+        Call("secretsmanager:GetSecretValue",
+             arn("secretsmanager", "secret:lean-ops-dev-alert-endpoints-AbCdEf")),
+        key("Decrypt", "secretsmanager"), *log("alert"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
@@ -172,7 +177,7 @@ CALLS: dict[str, list[Call]] = {
           for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")),
     ],
     "pipeline": [
-        *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}"))
+        *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}:live"))
 
           for f in ("get-all-checkpoints", "curation", "semantic", "notify-missing-schema")),
         Call("dynamodb:UpdateItem", CHECKPOINTS), key("Decrypt", "dynamodb"),
@@ -185,7 +190,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "schedule": [Call("states:StartExecution", f"{MACHINE}:live")],
     "function-schedule": [
-        Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-function-schedule")),
+        Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-function-schedule:live")),
     ],
     "iot-rule": [
         Call("sqs:SendMessage", SOURCE), Call("sqs:SendMessage", DLQ),
@@ -234,7 +239,8 @@ WILDCARDS = {
     ("encryption-key", "PublishAlarms"): "in a key policy, * is the key itself",
     ("boundary", "WithoutResource"): "the same actions of X-Ray and log deliveries, bounded for every role",
     ("ci-plan", "FindLogGroups"): "DescribeLogGroups and ListAliases list, and take no resource",
-    ("ci-plan", "ReadMappings"): "a mapping's id is AWS's choice; the condition names the functions",
-    ("ci-apply", "ManageMappings"): "a mapping's id is AWS's choice; the condition names the functions",
+    ("ci-plan", "ReadSubscriptions"): "SNS takes no resource for a subscription's settings",
+    ("ci-apply", "EndSubscriptions"): "SNS takes no resource for a subscription's end",
+    ("ci-apply", "CreateMappings"): "a mapping has no ARN before it exists; the condition names the functions",
     ("ci-apply", "CreateKey"): "a key has no ARN before it exists; the condition names its tags",
 }

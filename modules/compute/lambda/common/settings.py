@@ -16,8 +16,8 @@ class Settings:
     """What a function knows about its environment.
 
     ``batch_rows`` and ``batch_bytes`` bound what one job run takes from its source (rows; bytes of the
-    source's data files). ``*_secret_id`` name secrets in Secrets Manager:
-    the hashing key, where alarms go, and how to reach Snowflake.
+    source's data files). ``*_secret_id`` name secrets in Secrets Manager: the hashing key, where alarms go,
+    how to reach Snowflake.
     ``*_retention_days``: what maintenance keeps of the tables.
     ``queue_function``: the function that the source queue feeds, with its alias where it has one.
     """
