@@ -43,7 +43,7 @@ locals {
   keyed_policy_values = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
 
   # What the placeholders of functions.json stand for; the local stack gives the same names their values
-  # there. The state machine's ARN is composed, because the state machine in turn names the functions.
+  # there. What names the functions in turn (state machine, alias) is composed.
   placeholder_values = merge(local.policy_values, {
     topics                = join(",", keys(local.topics))
     checkpoints_table     = module.state.checkpoints_table
@@ -55,6 +55,7 @@ locals {
     # Numbers of the optimizers, so that the function maintenance keeps what they keep.
     snapshot_retention_days    = tostring(var.snapshot_retention_days)
     orphan_file_retention_days = tostring(var.orphan_file_retention_days)
+    queue_function             = "${local.name_prefix}-sqs-processor:live"
     state_machine_arn          = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline"
   })
 }

@@ -73,6 +73,7 @@ resource "aws_lambda_function" "this" {
   filename         = "${var.build_directory}/${local.manifest.functions[each.key].archive}"
   source_code_hash = local.manifest.functions[each.key].sha256
   layers           = [for layer in local.catalogue.functions[each.key].layers : aws_lambda_layer_version.this[layer].arn]
+  publish          = true
 
   environment {
     variables = merge(local.rendered.environment, local.rendered.functions[each.key].environment)
@@ -86,4 +87,14 @@ resource "aws_lambda_function" "this" {
     log_format = "JSON"
     log_group  = aws_cloudwatch_log_group.function[each.key].name
   }
+}
+
+# Everything invokes what this alias points at; to go back a version is to move the alias (docs/release.md).
+resource "aws_lambda_alias" "live" {
+  for_each = local.names
+
+  name             = "live"
+  description      = "The version that runs"
+  function_name    = aws_lambda_function.this[each.key].function_name
+  function_version = aws_lambda_function.this[each.key].version
 }

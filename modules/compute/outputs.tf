@@ -1,6 +1,6 @@
 output "functions" {
-  description = "Name and ARN of each function of the catalogue."
-  value       = { for name, function in aws_lambda_function.this : name => { name = function.function_name, arn = function.arn } }
+  description = "Name of each function of the catalogue, and the ARN that its callers invoke: its alias live."
+  value       = { for name, alias in aws_lambda_alias.live : name => { name = alias.function_name, arn = alias.arn } }
 }
 
 # From the catalogue and not from the functions: the queue's visibility timeout depends on it, and the

@@ -39,7 +39,7 @@ resource "aws_scheduler_schedule" "function" {
   }
 
   target {
-    arn      = aws_lambda_function.this[each.key].arn
+    arn      = aws_lambda_alias.live[each.key].arn
     role_arn = module.schedule_role[each.key].arn
     input    = jsonencode({ trigger = "schedule" })
 
@@ -56,7 +56,7 @@ resource "aws_sns_topic_subscription" "function" {
 
   topic_arn = var.alarm_topic_arns[each.value.topic]
   protocol  = "lambda"
-  endpoint  = aws_lambda_function.this[each.value.function].arn
+  endpoint  = aws_lambda_alias.live[each.value.function].arn
 
   depends_on = [aws_lambda_permission.alarm]
 }
@@ -66,7 +66,8 @@ resource "aws_lambda_permission" "alarm" {
 
   statement_id  = "alarm-${each.value.topic}"
   action        = "lambda:InvokeFunction"
-  function_name = aws_lambda_function.this[each.value.function].function_name
+  function_name = aws_lambda_alias.live[each.value.function].function_name
+  qualifier     = aws_lambda_alias.live[each.value.function].name
   principal     = "sns.amazonaws.com"
   source_arn    = var.alarm_topic_arns[each.value.topic]
 }
@@ -76,7 +77,8 @@ resource "aws_lambda_permission" "alarm" {
 resource "aws_lambda_function_event_invoke_config" "this" {
   for_each = local.asynchronous
 
-  function_name                = aws_lambda_function.this[each.key].function_name
+  function_name                = aws_lambda_alias.live[each.key].function_name
+  qualifier                    = aws_lambda_alias.live[each.key].name
   maximum_event_age_in_seconds = 3600
   maximum_retry_attempts       = 2
 }

@@ -96,6 +96,7 @@ def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[st
         "dead_letter_queue_url": queue_urls[target.dead_letter_queue],
         "pii_key_secret_id": target.pii_key_secret,
         "state_machine_arn": target.state_machine_arn,
+        "queue_function": target.function(SOURCE_FUNCTION),
         "snapshot_retention_days": str(UpkeepPolicy().snapshots_for.days),
         "orphan_file_retention_days": str(UpkeepPolicy().orphans_for.days),
         "partition": target.partition,

@@ -48,7 +48,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     now = _time_of(event)
     taken = turn.take(
         RecordStore(_client("dynamodb"), settings.checkpoints_table),
-        SourceMapping(_client("lambda"), f"{settings.name_prefix}-sqs-processor"),
+        SourceMapping(_client("lambda"), settings.queue_function),
         _listener(event, evidence, now),
         now,
     )
