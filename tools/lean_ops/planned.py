@@ -59,7 +59,8 @@ def planned(env: str) -> Plan:
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     plans = [message["test_plan"] for message in messages if message["type"] == "test_plan"]
     if done.returncode or len(plans) != 1:
-        said = [message["@message"] for message in messages if message.get("@level") == "error"]
+        diagnostics = [message["diagnostic"] for message in messages if message.get("@level") == "error"]
+        said = [f"{diagnostic['summary']}: {diagnostic['detail']}" for diagnostic in diagnostics]
         raise PlanFailed(f"plan of {env}: expected one, found: {'; '.join(said) or done.stderr.strip()}")
     changes = [c for c in plans[0]["resource_changes"] if c["mode"] == "managed"]
     return Plan(env, tuple(Resource(c["address"], c["type"], c["change"]["after"]) for c in changes))
