@@ -39,7 +39,10 @@ TRIAL: Final = Pace(batch_size=10, batching_window_s=0, maximum_concurrency=2)
 
 
 class SourceMapping:
-    """The mapping that feeds ``function`` (``name`` or ``name:alias``). Lambda changes it asynchronously, within a minute."""
+    """The mapping that feeds ``function`` (``name`` or ``name:alias``).
+
+    Lambda changes a mapping asynchronously, within a minute.
+    """
 
     def __init__(self, functions: "LambdaClient", function: str) -> None:
         self._functions: Final = functions
