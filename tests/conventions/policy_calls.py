@@ -238,9 +238,10 @@ WILDCARDS = {
     ("encryption-key", "EncryptLogs"): "in a key policy, * is the key itself",
     ("encryption-key", "PublishAlarms"): "in a key policy, * is the key itself",
     ("boundary", "WithoutResource"): "the same actions of X-Ray and log deliveries, bounded for every role",
-    ("ci-plan", "FindLogGroups"): "DescribeLogGroups and ListAliases list, and take no resource",
+    ("ci-plan", "FindLogGroups"): "lists of log groups, stored queries and key aliases take no resource",
     ("ci-plan", "ReadSubscriptions"): "SNS takes no resource for a subscription's settings",
     ("ci-apply", "EndSubscriptions"): "SNS takes no resource for a subscription's end",
-    ("ci-apply", "CreateMappings"): "a mapping has no ARN before it exists; the condition names the functions",
+    ("ci-apply", "CreateMappings"): "a mapping has no ARN before it exists; the condition names functions",
+    ("ci-apply", "ManageQueries"): "CloudWatch Logs takes no resource for a stored query",
     ("ci-apply", "CreateKey"): "a key has no ARN before it exists; the condition names its tags",
 }

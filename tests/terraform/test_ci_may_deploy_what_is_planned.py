@@ -1,0 +1,267 @@
+"""CI's roles may make the calls that the provider makes for every type of resource in a plan.
+
+The calls of each type are those of the provider's create, read and update, from the AWS documentation of its
+actions. Deletions of what holds data are absent: nobody deletes it through CI.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
+
+from lean_ops.planned import Plan
+from lean_ops.repository import ROOT, render
+
+SCOPE = "eu-west-1:000000000000"
+PREFIX = "lean-ops-dev"
+LAKE = f"arn:aws:s3:::{PREFIX}-lake-000000000000"
+TAGS = {
+    f"aws:{kind}tag/{tag}": value
+    for kind in ("request", "resource")
+    for tag, value in (("project", "lean-ops"), ("environment", "dev"))
+}
+BOUNDARY = f"arn:aws:iam::000000000000:policy/{PREFIX}-boundary"
+VALUES = {
+    "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
+    "name_prefix": PREFIX, "database": "lean_ops_dev", "lake_bucket": LAKE.rpartition(":")[2],
+    "state_bucket": "state", "state_key": "key", "lock_table": "locks", "boundary_arn": BOUNDARY,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Calls for one type of resource: the ARN of an example, and actions on it (``service:`` left out)."""
+
+    arn: str
+    reads: str
+    changes: str
+    context: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def service(self) -> str:
+        """The service of the ARN."""
+        return self.arn.split(":")[2]
+
+
+FUNCTION = f"arn:aws:lambda:{SCOPE}:function:{PREFIX}-curation"
+LOGS = f"arn:aws:logs:{SCOPE}:log-group:/aws/lambda/{PREFIX}-curation:x"
+MACHINE = f"arn:aws:states:{SCOPE}:stateMachine:{PREFIX}-pipeline"
+TOPIC = f"arn:aws:sns:{SCOPE}:{PREFIX}-chat"
+QUEUE = f"arn:aws:sqs:{SCOPE}:{PREFIX}-source"
+ROLE = f"arn:aws:iam::000000000000:role/{PREFIX}-curation"
+TABLE = f"arn:aws:glue:{SCOPE}:table/lean_ops_dev/raw_events"
+KEY = f"arn:aws:kms:{SCOPE}:key/k"
+OF_FUNCTION = (("lambda:functionarn", FUNCTION),)
+
+CALLS = {
+    "aws_sqs_queue": Calls(
+        QUEUE, "GetQueueAttributes ListQueueTags", "CreateQueue SetQueueAttributes TagQueue"
+    ),
+    "aws_sqs_queue_policy": Calls(QUEUE, "GetQueueAttributes", "SetQueueAttributes"),
+    "aws_sqs_queue_redrive_allow_policy": Calls(QUEUE, "GetQueueAttributes", "SetQueueAttributes"),
+    "aws_kinesis_firehose_delivery_stream": Calls(
+        f"arn:aws:firehose:{SCOPE}:deliverystream/{PREFIX}-events",
+        "DescribeDeliveryStream ListTagsForDeliveryStream",
+        "CreateDeliveryStream UpdateDestination StartDeliveryStreamEncryption TagDeliveryStream",
+    ),
+    "aws_lambda_event_source_mapping": Calls(
+        f"arn:aws:lambda:{SCOPE}:event-source-mapping:m",
+        "GetEventSourceMapping ListTags",
+        "CreateEventSourceMapping UpdateEventSourceMapping DeleteEventSourceMapping TagResource",
+        OF_FUNCTION,
+    ),
+    "aws_lambda_function": Calls(
+        FUNCTION,
+        "GetFunction GetFunctionConfiguration GetFunctionCodeSigningConfig ListVersionsByFunction",
+        "CreateFunction UpdateFunctionCode UpdateFunctionConfiguration PublishVersion DeleteFunction "
+        "TagResource",
+    ),
+    "aws_lambda_alias": Calls(FUNCTION, "GetAlias", "CreateAlias UpdateAlias DeleteAlias"),
+    "aws_lambda_permission": Calls(FUNCTION, "GetPolicy", "AddPermission RemovePermission"),
+    "aws_lambda_function_event_invoke_config": Calls(
+        FUNCTION,
+        "GetFunctionEventInvokeConfig",
+        "PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig",
+    ),
+    "aws_lambda_layer_version": Calls(
+        f"arn:aws:lambda:{SCOPE}:layer:{PREFIX}-lake:1", "GetLayerVersion", "DeleteLayerVersion"
+    ),
+    "aws_dynamodb_table": Calls(
+        f"arn:aws:dynamodb:{SCOPE}:table/{PREFIX}-audit",
+        "DescribeTable DescribeContinuousBackups DescribeTimeToLive ListTagsOfResource",
+        "CreateTable UpdateTable UpdateContinuousBackups UpdateTimeToLive TagResource",
+    ),
+    "aws_glue_catalog_database": Calls(
+        f"arn:aws:glue:{SCOPE}:database/lean_ops_dev",
+        "GetDatabase GetTags",
+        "CreateDatabase UpdateDatabase TagResource",
+    ),
+    "aws_glue_catalog_table": Calls(TABLE, "GetTable GetPartitionIndexes", "CreateTable"),
+    "aws_glue_catalog_table_optimizer": Calls(
+        TABLE, "GetTableOptimizer", "CreateTableOptimizer UpdateTableOptimizer DeleteTableOptimizer"
+    ),
+    "aws_s3_bucket": Calls(
+        LAKE,
+        "ListBucket GetBucketTagging GetBucketPolicy GetBucketAcl GetBucketCORS GetBucketWebsite "
+        "GetBucketVersioning GetAccelerateConfiguration GetBucketRequestPayment GetBucketLogging "
+        "GetLifecycleConfiguration GetReplicationConfiguration GetEncryptionConfiguration "
+        "GetBucketObjectLockConfiguration",
+        "CreateBucket PutBucketTagging",
+    ),
+    "aws_s3_bucket_versioning": Calls(LAKE, "GetBucketVersioning", "PutBucketVersioning"),
+    "aws_s3_bucket_policy": Calls(LAKE, "GetBucketPolicy", "PutBucketPolicy"),
+    "aws_s3_bucket_server_side_encryption_configuration": Calls(
+        LAKE, "GetEncryptionConfiguration", "PutEncryptionConfiguration"
+    ),
+    "aws_s3_bucket_public_access_block": Calls(
+        LAKE, "GetBucketPublicAccessBlock", "PutBucketPublicAccessBlock"
+    ),
+    "aws_s3_bucket_ownership_controls": Calls(
+        LAKE, "GetBucketOwnershipControls", "PutBucketOwnershipControls"
+    ),
+    "aws_s3_bucket_lifecycle_configuration": Calls(
+        LAKE, "GetLifecycleConfiguration", "PutLifecycleConfiguration"
+    ),
+    "aws_s3_object": Calls(
+        f"{LAKE}/artifacts/layers/lake.zip",
+        "GetObject GetObjectTagging",
+        "PutObject PutObjectTagging DeleteObject",
+    ),
+    "aws_secretsmanager_secret": Calls(
+        f"arn:aws:secretsmanager:{SCOPE}:secret:{PREFIX}-pii-key-abcdef",
+        "DescribeSecret GetResourcePolicy",
+        "CreateSecret UpdateSecret TagResource",
+    ),
+    "aws_kms_key": Calls(
+        KEY,
+        "DescribeKey GetKeyPolicy GetKeyRotationStatus ListResourceTags",
+        "CreateKey PutKeyPolicy EnableKeyRotation UpdateKeyDescription TagResource",
+    ),
+    "aws_kms_alias": Calls(f"arn:aws:kms:{SCOPE}:alias/{PREFIX}", "ListAliases", "CreateAlias UpdateAlias"),
+    "aws_iam_role": Calls(
+        ROLE,
+        "GetRole ListRolePolicies ListAttachedRolePolicies",
+        "CreateRole TagRole UpdateRole DeleteRole",
+        (("iam:permissionsboundary", BOUNDARY),),
+    ),
+    "aws_iam_role_policy": Calls(
+        ROLE, "GetRolePolicy", "PutRolePolicy DeleteRolePolicy", (("iam:permissionsboundary", BOUNDARY),)
+    ),
+    "aws_sfn_state_machine": Calls(
+        MACHINE,
+        "DescribeStateMachine ListStateMachineVersions ListTagsForResource",
+        "CreateStateMachine UpdateStateMachine PublishStateMachineVersion TagResource",
+    ),
+    "aws_sfn_alias": Calls(
+        f"{MACHINE}:live", "DescribeStateMachineAlias", "CreateStateMachineAlias UpdateStateMachineAlias"
+    ),
+    "aws_scheduler_schedule_group": Calls(
+        f"arn:aws:scheduler:{SCOPE}:schedule-group/{PREFIX}",
+        "GetScheduleGroup ListTagsForResource",
+        "CreateScheduleGroup TagResource",
+    ),
+    "aws_scheduler_schedule": Calls(
+        f"arn:aws:scheduler:{SCOPE}:schedule/{PREFIX}/{PREFIX}-events",
+        "GetSchedule",
+        "CreateSchedule UpdateSchedule DeleteSchedule",
+    ),
+    "aws_sns_topic": Calls(
+        TOPIC, "GetTopicAttributes ListTagsForResource", "CreateTopic SetTopicAttributes TagResource"
+    ),
+    "aws_sns_topic_policy": Calls(TOPIC, "GetTopicAttributes", "SetTopicAttributes"),
+    "aws_sns_topic_subscription": Calls(TOPIC, "GetSubscriptionAttributes", "Subscribe Unsubscribe"),
+    "aws_cloudwatch_metric_alarm": Calls(
+        f"arn:aws:cloudwatch:{SCOPE}:alarm:{PREFIX}-schema-drift",
+        "DescribeAlarms ListTagsForResource",
+        "PutMetricAlarm DeleteAlarms TagResource",
+    ),
+    "aws_cloudwatch_dashboard": Calls(
+        f"arn:aws:cloudwatch::000000000000:dashboard/{PREFIX}",
+        "GetDashboard",
+        "PutDashboard DeleteDashboards",
+    ),
+    "aws_cloudwatch_log_group": Calls(
+        LOGS,
+        "DescribeLogGroups ListTagsForResource",
+        "CreateLogGroup PutRetentionPolicy AssociateKmsKey TagResource",
+    ),
+    "aws_cloudwatch_log_stream": Calls(LOGS, "DescribeLogStreams", "CreateLogStream"),
+    "aws_cloudwatch_query_definition": Calls(
+        LOGS, "DescribeQueryDefinitions", "PutQueryDefinition DeleteQueryDefinition"
+    ),
+}
+# What an applied resource asks for beside calls on itself.
+ALSO = [
+    ("iam:PassRole", ROLE, {"iam:passedtoservice": "lambda.amazonaws.com"}),
+    ("iam:PassRole", ROLE, {"iam:passedtoservice": "scheduler.amazonaws.com"}),
+    ("kms:CreateGrant", KEY, {"kms:grantisforawsresource": "true"}),
+    ("kms:GenerateDataKey", KEY, {}),
+    ("lambda:PublishLayerVersion", f"arn:aws:lambda:{SCOPE}:layer:{PREFIX}-lake", {}),
+    ("lambda:GetLayerVersion", f"arn:aws:lambda:{SCOPE}:layer:{PREFIX}-lake:1", {}),
+    ("s3:PutObject", f"{LAKE}/raw_events/metadata/00000.metadata.json", {}),
+]
+
+
+def allowed(roles: tuple[str, ...], action: str, arn: str, context: dict[str, Any]) -> bool:
+    policies = [
+        json.loads(render((ROOT / f"infra/policies/{role}.json").read_text(), VALUES)) for role in roles
+    ]
+    request = EvalContext(
+        principal_arn=f"arn:aws:sts::000000000000:assumed-role/{PREFIX}-ci/s", principal_type="AssumedRole",
+        principal_account="000000000000", action=action, resource_arn=arn, region="eu-west-1",
+        source_ip="10.0.0.1", secure_transport=True, service_context=TAGS | context,
+    )  # fmt: skip
+    return evaluate(request, [parse_policy_document(policy) for policy in policies]).decision == "Allow"
+
+
+def refused(roles: tuple[str, ...], calls: Calls, names: str) -> list[str]:
+    actions = [f"{calls.service}:{name}" for name in names.split()]
+    return [action for action in actions if not allowed(roles, action, calls.arn, dict(calls.context))]
+
+
+def test_every_type_of_the_plan_is_known(plan: Plan) -> None:
+    assert {resource.kind for resource in plan.resources} <= CALLS.keys()
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_the_planning_role_may_read_and_change_nothing(kind: str) -> None:
+    calls = CALLS[kind]
+    assert refused(("ci-plan",), calls, calls.reads) == []
+    assert refused(("ci-plan",), calls, calls.changes) == [
+        f"{calls.service}:{n}" for n in calls.changes.split()
+    ]
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_the_applying_role_may_change_as_well(kind: str) -> None:
+    calls = CALLS[kind]
+    assert refused(("ci-plan", "ci-apply"), calls, calls.changes) == []
+
+
+@pytest.mark.parametrize(("action", "arn", "context"), ALSO, ids=[action for action, *_ in ALSO])
+def test_the_applying_role_may_do_what_applied_resources_ask_for(
+    action: str, arn: str, context: dict[str, str]
+) -> None:
+    assert allowed(("ci-plan", "ci-apply"), action, arn, context)
+
+
+# The others (a key, by its tags) are bounded by conditions.
+NAMED = [kind for kind, calls in CALLS.items() if "_dev" in calls.arn or "-dev" in calls.arn or calls.context]
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_neither_role_reaches_another_environment(kind: str) -> None:
+    calls = CALLS[kind]
+    foreign = Calls(
+        calls.arn.replace("-dev", "-prod").replace("_dev", "_prod"), calls.reads, calls.changes,
+        tuple((key, value.replace("-dev", "-prod")) for key, value in calls.context),
+    )  # fmt: skip
+    may = {f"{calls.service}:{name}" for name in calls.changes.split()} - set(
+        refused(("ci-plan", "ci-apply"), foreign, calls.changes)
+    )
+    # SNS takes no resource for a subscription, Logs none for a query; a mapping's ARN names no function.
+    assert may <= {
+        "lambda:TagResource", "logs:DeleteQueryDefinition", "logs:PutQueryDefinition", "sns:Unsubscribe",
+    }  # fmt: skip
