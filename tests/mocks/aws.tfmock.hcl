@@ -38,6 +38,10 @@ mock_resource "aws_lambda_function" {
   defaults = { arn = "arn:aws:lambda:eu-west-1:000000000000:function:mock" }
 }
 
+mock_resource "aws_lambda_alias" {
+  defaults = { arn = "arn:aws:lambda:eu-west-1:000000000000:function:mock:live" }
+}
+
 mock_resource "aws_lambda_layer_version" {
   defaults = { arn = "arn:aws:lambda:eu-west-1:000000000000:layer:mock:1" }
 }

@@ -11,15 +11,15 @@ import pytest
 
 from common.contracts import load_contract
 from common.tables import LAYERS, TableSpec
+from lean_ops import alarm_catalogue
 from lean_ops.planned import Plan
 from lean_ops.repository import ROOT, TABLE_SPECIFICATIONS, contract_files, function_catalogue, render
 from lean_ops.target import Target
 
-MONITORING = ROOT / "modules/monitoring/catalogue.json"
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
 NAMED = re.compile(
-    r"(alias/|/aws/(lambda|kinesisfirehose|vendedlogs/states)/)?lean-ops-(dev|staging|prod)(-[a-z0-9-]+)?"
+    r"(alias/|/aws/(lambda|kinesisfirehose|vendedlogs/states)/)?lean-ops-(dev|staging|prod)(-[a-z0-9-]+|/[a-z-]+)?"
 )
 
 
@@ -33,7 +33,9 @@ def target(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Target:
 def test_every_name_starts_with_project_and_environment(plan: Plan) -> None:
     glue = {"aws_glue_catalog_table", "aws_glue_catalog_database", "aws_glue_catalog_table_optimizer"}
     # Named inside what they belong to, or naming another resource.
-    others = {"aws_sfn_alias", "aws_cloudwatch_log_stream", "aws_lambda_event_source_mapping"}
+    others = {
+        "aws_sfn_alias", "aws_lambda_alias", "aws_cloudwatch_log_stream", "aws_lambda_event_source_mapping",
+    }  # fmt: skip
     for resource in plan.resources:
         for attribute in ("name", "function_name", "alarm_name", "dashboard_name", "layer_name", "bucket"):
             name = resource.values.get(attribute)
@@ -62,15 +64,30 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
     assert plan.names("aws_glue_catalog_table") == tables
 
 
+def alarm_names(plan: Plan) -> set[str]:
+    subjects = {
+        None: [None],
+        "topic": [topic.replace("_", "-") for topic in contract_files()],
+        "function": alarm_catalogue.watched_functions(),
+    }
+    return {
+        "-".join(part for part in ("lean-ops", plan.env, entry, subject) if part)
+        for entry, alarm in alarm_catalogue.load().alarms.items()
+        for subject in subjects[alarm.per]
+    }
+
+
+def test_every_alarm_of_the_catalogue_is_planned(plan: Plan) -> None:
+    assert plan.names("aws_cloudwatch_metric_alarm", "alarm_name") == alarm_names(plan)
+
+
 def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
-    catalogue, monitoring = function_catalogue(), json.loads(MONITORING.read_text())
+    catalogue, monitoring = function_catalogue(), alarm_catalogue.load()
     topics, functions = len(contract_files()), len(catalogue)
     layers = len({layer for entry in catalogue for layer in entry.layers})
     schedules = len([entry for entry in catalogue if entry.schedule])
     listeners = sum(len(entry.alarm_topics) for entry in catalogue)
     asynchronous = len([entry for entry in catalogue if entry.schedule or entry.alarm_topics])
-    repeats = {"none": 1, "topic": topics, "function": asynchronous}
-    alarms = sum(repeats[alarm.get("per", "none")] for alarm in monitoring["alarms"].values())
     roles = functions + schedules + topics + 3  # Firehose's a topic; state machine, its schedule, optimizer
     found = Counter(r.kind for r in plan.resources)
     assert found == Counter({
@@ -82,15 +99,16 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
         "aws_s3_object": topics + layers, "aws_glue_catalog_database": 1,
         "aws_glue_catalog_table": 4 * topics, "aws_glue_catalog_table_optimizer": 3 * 4 * topics,
-        "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_layer_version": layers,
+        "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_alias": functions,
+        "aws_lambda_layer_version": layers,
         "aws_lambda_permission": listeners, "aws_sns_topic_subscription": listeners,
         "aws_lambda_function_event_invoke_config": asynchronous,
         "aws_iam_role": roles, "aws_iam_role_policy": roles,
         "aws_sfn_state_machine": 1, "aws_sfn_alias": 1, "aws_scheduler_schedule_group": 1,
         "aws_scheduler_schedule": topics + schedules,
-        "aws_cloudwatch_metric_alarm": alarms, "aws_cloudwatch_dashboard": 1,
-        "aws_cloudwatch_query_definition": len(list(MONITORING.parent.glob("queries/*"))),
-        "aws_sns_topic": len(monitoring["topics"]), "aws_sns_topic_policy": len(monitoring["topics"]),
+        "aws_cloudwatch_metric_alarm": len(alarm_names(plan)), "aws_cloudwatch_dashboard": 1,
+        "aws_cloudwatch_query_definition": len([*ROOT.glob("modules/monitoring/queries/*.logsinsights")]),
+        "aws_sns_topic": len(monitoring.topics), "aws_sns_topic_policy": len(monitoring.topics),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
 
