@@ -1,8 +1,8 @@
 """Each check of `make check` fails on the fault that it is there for, and names the file.
 
 A copy of the tracked files gets one fault; the very targets that CI runs look at it, with the tools of this
-checkout. Other tests plant a vulnerable dependency (test_vulnerable_dependencies_are_found), tracked state or
-archives (test_forbidden_files_are_not_tracked), rights (test_policies_allow_what_is_used_and_nothing_else) and
+checkout. Others plant a vulnerable dependency (test_vulnerable_dependencies_are_found), tracked state or
+archives (test_forbidden_files_are_not_tracked), rights (test_policies_allow_what_is_used_and_nothing_else),
 plans (test_a_plan_that_loses_data_is_refused).
 """
 
