@@ -1,0 +1,123 @@
+"""Keys, queues, topics, the bucket and roles let in exactly whom their policies name, over TLS alone."""
+
+import json
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy, evaluate_trust_policy
+
+from lean_ops.repository import ROOT, render
+
+from .policy_calls import KEY, SOURCE, VALUES, arn
+
+TOPIC = arn("sns", VALUES["topic_name"])
+ALARM = arn("cloudwatch", "alarm:lean-ops-dev-pipeline-failed")
+LOGS = arn("logs", "log-group:/aws/lambda/lean-ops-dev-curation")
+GITHUB = VALUES["oidc_host"]
+PROVIDER = f"arn:aws:iam::000000000000:oidc-provider/{GITHUB}"
+
+
+def document(name: str) -> dict[str, Any]:
+    text = (ROOT / f"infra/policies/{name}.json").read_text()
+    found: dict[str, Any] = json.loads(render(text, VALUES))
+    return found
+
+
+def request(action: str, resource: str, context: dict[str, str], tls: bool = True) -> EvalContext:
+    return EvalContext(
+        principal_arn="arn:aws:iam::000000000000:root", principal_type="Root",
+        principal_account="000000000000", action=action, resource_arn=resource, region="eu-west-1",
+        source_ip="10.0.0.1", secure_transport=tls, service_context=context,
+    )  # fmt: skip
+
+
+HERE, ELSEWHERE = "000000000000", "111111111111"
+ALARM_OF_PROD, LOGS_OF_PROD = ALARM.replace("-dev-", "-prod-"), LOGS.replace("-dev-", "-prod-")
+
+
+@pytest.mark.parametrize(
+    ("service", "context", "expected"),
+    [
+        ("cloudwatch", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM}, "Allow"),
+        ("cloudwatch", {"aws:sourceaccount": ELSEWHERE, "aws:sourcearn": ALARM}, "ImplicitDeny"),
+        ("cloudwatch", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM_OF_PROD}, "ImplicitDeny"),
+        ("events", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM}, "ImplicitDeny"),
+    ],
+)
+def test_alarms_of_this_environment_reach_its_topics(
+    service: str, context: dict[str, str], expected: str
+) -> None:
+    asked = request("sns:Publish", TOPIC, context)
+    found = evaluate_resource_policy(document("alarm-topic"), asked, f"{service}.amazonaws.com")
+    assert found.decision == expected
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "context", "expected"),
+    [
+        ("cloudwatch", "kms:GenerateDataKey", {"aws:sourceaccount": HERE}, "Allow"),
+        ("cloudwatch", "kms:GenerateDataKey", {"aws:sourceaccount": ELSEWHERE}, "ImplicitDeny"),
+        ("logs.eu-west-1", "kms:Encrypt", {"kms:encryptioncontext:aws:logs:arn": LOGS}, "Allow"),
+        (
+            "logs.eu-west-1",
+            "kms:Encrypt",
+            {"kms:encryptioncontext:aws:logs:arn": LOGS_OF_PROD},
+            "ImplicitDeny",
+        ),
+        ("s3", "kms:Decrypt", {"aws:sourceaccount": HERE}, "ImplicitDeny"),
+    ],
+)
+def test_the_key_serves_alarms_and_logs_of_this_environment(
+    service: str, action: str, context: dict[str, str], expected: str
+) -> None:
+    policy = document("encryption-key")
+    # The account's own statement is about its roles, not about services.
+    policy["Statement"] = [s for s in policy["Statement"] if s["Sid"] != "GovernByIdentityPolicies"]
+    asked = request(action, KEY, context)
+    assert evaluate_resource_policy(policy, asked, f"{service}.amazonaws.com").decision == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "resource"),
+    [
+        ("queue", "sqs:SendMessage", SOURCE),
+        ("queue", "sqs:ReceiveMessage", SOURCE),
+        ("lake-bucket", "s3:GetObject", "arn:aws:s3:::lake/raw_events/x"),
+        ("lake-bucket", "s3:ListBucket", "arn:aws:s3:::lake"),
+        ("alarm-topic", "sns:Publish", TOPIC),
+    ],
+)
+def test_nobody_comes_in_without_tls(name: str, action: str, resource: str) -> None:
+    plain = request(action, resource, {}, tls=False)
+    assert evaluate_resource_policy(document(name), plain).decision == "Deny"
+    assert evaluate_resource_policy(document(name), request(action, resource, {})).decision == "ImplicitDeny"
+
+
+@pytest.mark.parametrize(
+    ("subject", "audience", "expected"),
+    [
+        ("repo:owner/name:environment:dev", "sts.amazonaws.com", True),
+        ("repo:owner/name:environment:prod", "sts.amazonaws.com", False),
+        ("repo:owner/name:ref:refs/heads/main", "sts.amazonaws.com", False),
+        ("repo:owner/name-fork:environment:dev", "sts.amazonaws.com", False),
+        ("repo:other/name:environment:dev", "sts.amazonaws.com", False),
+        ("repo:owner/name:environment:dev", "https://github.com/owner", False),
+    ],
+)
+def test_ci_takes_a_role_from_its_repository_and_environment(
+    subject: str, audience: str, expected: bool
+) -> None:
+    token = {f"{GITHUB}:sub": subject, f"{GITHUB}:aud": audience}
+    asked = request("sts:AssumeRoleWithWebIdentity", "*", token)
+    assert evaluate_trust_policy(document("trust-github"), PROVIDER, asked) is expected
+
+
+@pytest.mark.parametrize(
+    ("account", "expected"), [("000000000000", "Allow"), ("111111111111", "ImplicitDeny")]
+)
+def test_a_service_takes_a_role_for_this_account_only(account: str, expected: str) -> None:
+    policy = document("trust-service")
+    for statement in policy["Statement"]:
+        statement["Resource"] = "*"  # a trust policy is about its role; the engine wants it said
+    asked = request("sts:AssumeRole", "*", {"aws:sourceaccount": account})
+    assert evaluate_resource_policy(policy, asked, VALUES["service"]).decision == expected
