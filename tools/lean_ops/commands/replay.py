@@ -33,7 +33,7 @@ from lean_ops.commands.waiting import (
     show_tally,
 )
 from lean_ops.console import progress, say, show_json
-from lean_ops.replay import dead_letters
+from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import Tally
@@ -44,6 +44,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_SHOWN_REFUSED = 10
 ResumeOption = Annotated[
     str | None,
     typer.Option("--resume", help="Go on behind the place that this operation reached (see audit)."),
@@ -104,7 +105,7 @@ def dlq(
                     target, queue, selection, samples=samples, limit=limit, on_progress=on_progress
                 )
             )
-            _show_dry_run(found.tally, found.complete, payload=payload, json=json)
+            _show_dry_run(found.tally, complete=found.complete, payload=payload, json=json)
             return
         after = audit.find(target, resume).place if resume else ""
         with audit.operation(
@@ -133,14 +134,59 @@ def dlq(
     _show_result(entry, done.tally, done.refused, complete=done.complete, payload=payload, json=json)
 
 
-def _show_dry_run(tally: Tally, complete: bool, *, payload: bool, json: bool) -> None:
+@app.command()
+def delivery(
+    reason: FilterReasonOption = None,
+    topic: FilterTopicOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    samples: SamplesOption = 3,
+    payload: PayloadOption = False,
+    rate: RateOption = DEFAULT_RATE,
+    note: NoteOption = "",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Send what Firehose could not deliver to its stream again: records, and rows of uncommitted files.
+
+    What was sent leaves its error object for delivery-errors/_replayed/. Safe to interrupt and to run again.
+    Exit code 1 when lines or files cannot be replayed: they are named, and stay.
+    """
+    selection = select(reason, topic, since, until, id_)
+    pace = Pace(rate)
+    target = resolve(env, stack, region)
+    with target.reached(), progress(quiet=json) as bar:
+        objects = deliveries.error_objects(target, selection)
+        task = bar.add_task("error objects", total=len(objects))
+
+        def on_progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        if dry_run:
+            found = deliveries.look(target, objects, selection, samples=samples, on_progress=on_progress)
+            _show_dry_run(found.tally, complete=True, payload=payload, json=json, stuck=found.stuck)
+            return
+        with audit.operation(target, "replay.delivery", reason=note, selection=selection.as_json()) as entry:
+            found = deliveries.replay(target, objects, selection, entry, pace=pace, on_progress=on_progress)
+    _show_result(entry, found.tally, found.stuck, complete=True, payload=payload, json=json)
+
+
+def _show_dry_run(
+    tally: Tally, *, complete: bool, payload: bool, json: bool, stuck: dict[str, str] | None = None
+) -> None:
     if json:
-        show_json({"dry_run": True, **tally.as_json(payload=payload), "complete": complete})
+        counted = {"dry_run": True, **tally.as_json(payload=payload), "complete": complete}
+        show_json(counted if stuck is None else {**counted, "refused": stuck})
         return
-    if not tally.total:
+    if tally.total:
+        show_tally("Would be replayed", tally, payload=payload)
+    else:
         say("Nothing would be replayed.")
-        return
-    show_tally("Would be replayed", tally, payload=payload)
+    _say_refused(stuck or {})
 
 
 def _show_result(
@@ -173,9 +219,15 @@ def _show_result(
             say(f"{entry.counts['returned']:,} came back dead at once: what was wrong still is.")
         if entry.counts["unremoved"]:
             say(f"{entry.counts['unremoved']:,} could not be removed and will be sent once more: harmless.")
-        for name, why in list(refused.items())[:10]:
-            say(f"refused, stays: {name}: {why}", style="yellow")
+        _say_refused(refused)
         if not complete:
             say("There may be more: run the same command again.", style="yellow")
     if refused:
         raise typer.Exit(1)
+
+
+def _say_refused(refused: dict[str, str]) -> None:
+    for name, why in list(refused.items())[:_SHOWN_REFUSED]:
+        say(f"cannot be replayed, stays: {name}: {why}", style="yellow")
+    if len(refused) > _SHOWN_REFUSED:
+        say(f"{len(refused) - _SHOWN_REFUSED:,} more cannot be replayed; --json names all.", style="yellow")

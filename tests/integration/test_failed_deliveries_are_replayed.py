@@ -1,0 +1,241 @@
+"""What Firehose could not deliver goes to its stream again; lines leave their object once it was accepted."""
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+from pyiceberg.table import Table
+
+from common.delivery import RetryPolicy
+from common.errors import TransientError
+from common.events import RawRecord
+from lean_ops import audit
+from lean_ops.local import admin
+from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.stack import Stack
+from lean_ops.replay import deliveries
+from lean_ops.replay.deliveries import FailedDeliveries
+from lean_ops.replay.error_objects import REPLAYED_PREFIX
+from lean_ops.replay.pace import Pace
+from lean_ops.replay.selection import Selection
+from lean_ops.target import Target
+
+NOON_US = int(datetime(2026, 2, 28, 12, tzinfo=UTC).timestamp()) * 1_000_000
+KEY = "delivery-errors/events/iceberg-failed/2026/02/28/12/stream-000001"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
+    stack.up()
+    provision(Target.local(stack.folder), Tuning(buffer_interval_s=60))
+    yield stack.folder
+    stack.down(wipe=True)
+
+
+@pytest.fixture
+def target(folder: Path) -> Iterator[Target]:
+    target = Target.local(folder)
+    yield target
+    for key in keys(target):
+        target.client("s3").delete_object(Bucket=target.lake_bucket, Key=key)
+    if delivered(target):
+        raw(target).delete()
+
+
+def record(name: str, topic: str = "events") -> bytes:
+    text = f'{{"n": 1.10, "käse": "{name}"}}'
+    return msgspec.json.encode(RawRecord(name, "k", topic, "2026-02", None, NOON_US, NOON_US + 7, text))
+
+
+def failed(data: bytes, code: str = "Iceberg.X") -> bytes:
+    raw_data = base64.b64encode(data).decode()
+    return json.dumps({"errorCode": code, "arrivalTimestamp": 1_000, "rawData": raw_data}).encode()
+
+
+def put(target: Target, *lines: bytes, key: str = KEY) -> None:
+    target.client("s3").put_object(Bucket=target.lake_bucket, Key=key, Body=b"\n".join(lines))
+
+
+def keys(target: Target, prefix: str = "delivery-errors/") -> list[str]:
+    answer = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix=prefix)
+    return [entry["Key"] for entry in answer.get("Contents", [])]
+
+
+def content(target: Target, key: str) -> bytes:
+    return target.client("s3").get_object(Bucket=target.lake_bucket, Key=key)["Body"].read()
+
+
+def raw(target: Target) -> Table:
+    return target.catalog().load_table(target.settings.table("raw", "events"))
+
+
+def delivered(target: Target) -> list[dict[str, Any]]:
+    admin.flush(target.endpoints["firehose"])
+    return raw(target).scan().to_arrow().sort_by("message_id").to_pylist()
+
+
+def replay(
+    target: Target, selection: Selection | None = None, **options: Any
+) -> tuple[audit.Entry, FailedDeliveries]:
+    chosen = selection or Selection()
+    with audit.operation(target, "replay.delivery") as entry:
+        objects = deliveries.error_objects(target, chosen)
+        done = deliveries.replay(target, objects, chosen, entry, pace=Pace(), **options)
+    return entry, done
+
+
+def test_records_are_delivered_as_they_were_with_their_first_ingestion_time(target: Target) -> None:
+    put(target, *(failed(record(f"m-{i:04}")) for i in range(1200)))
+    entry, done = replay(target)
+    rows = delivered(target)
+    assert [row["message_id"] for row in rows] == [f"m-{i:04}" for i in range(1200)]
+    assert {row["ingestion_ts"] for row in rows} == {datetime(2026, 2, 28, 12, 0, 0, 7, tzinfo=UTC)}
+    assert rows[0]["json_payload"] == '{"n": 1.10, "käse": "m-0000"}'
+    assert (entry.counts["sent"], entry.counts["objects"], done.stuck) == (1200, 1, {})
+
+
+def test_an_object_that_is_done_is_kept_beside_and_not_replayed_again(target: Target) -> None:
+    put(target, failed(record("m-1")))
+    entry, _ = replay(target)
+    assert keys(target) == [
+        f"{REPLAYED_PREFIX}events/iceberg-failed/2026/02/28/12/stream-000001-{entry.operation_id}"
+    ]
+    again, _ = replay(target)
+    assert again.counts["sent"] == 0
+    assert len(delivered(target)) == 1
+
+
+def test_lines_that_are_not_meant_or_malformed_stay_in_their_object(target: Target) -> None:
+    lines = [
+        failed(record("m-1"), "Iceberg.A"),
+        failed(record("m-2"), "Iceberg.B"),
+        b"{broken",
+        failed(b'{"message_id": "m-3"}', "Iceberg.A"),
+    ]
+    put(target, *lines)
+    _, done = replay(target, Selection(reasons=frozenset({"Iceberg.A"})))
+    assert [row["message_id"] for row in delivered(target)] == ["m-1"]
+    assert content(target, KEY).splitlines() == lines[1:]
+    assert done.stuck.keys() == {f"{KEY}, line 3", f"{KEY}, line 4"}
+    assert "every column of RAW" in done.stuck[f"{KEY}, line 4"]
+
+
+def test_topics_and_times_prune_the_objects_that_are_read(target: Target) -> None:
+    put(target, failed(record("m-1")))
+    put(target, failed(record("w-1", "weather")), key=KEY.replace("events", "weather"))
+    chosen = deliveries.error_objects(target, Selection(topic="weather"))
+    assert [entry.key for entry in chosen] == [KEY.replace("events", "weather")]
+    assert deliveries.error_objects(target, Selection(since=datetime(2100, 1, 1, tzinfo=UTC))) == []
+    assert len(deliveries.error_objects(target, Selection(since=datetime(2000, 1, 1, tzinfo=UTC)))) == 2
+
+
+def test_a_look_counts_and_moves_nothing(target: Target) -> None:
+    put(target, failed(record("m-1")), failed(record("m-2")), b"{")
+    chosen = Selection(ids=frozenset({"m-2"}))
+    found = deliveries.look(target, deliveries.error_objects(target, Selection()), chosen)
+    assert (found.tally.total, found.others, list(found.stuck)) == (1, 1, [f"{KEY}, line 3"])
+    assert keys(target) == [KEY]
+
+
+def uncommitted_file(target: Target, *names: str, file: str = "a.parquet") -> str:
+    """A data file as Firehose writes one, that no snapshot names."""
+    table = raw(target)
+    rows = [msgspec.json.decode(record(name)) for name in names]
+    for row in rows:
+        for column in ("publish_time", "ingestion_ts"):
+            row[column] = datetime.fromtimestamp(row[column] / 1e6, UTC)
+    path = f"{table.location()}/data/publish_day=2026-02-28/{file}"
+    with table.io.new_output(path).create(overwrite=True) as stream:
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()), stream)
+    return path
+
+
+def test_rows_of_files_that_were_never_committed_are_sent(target: Target) -> None:
+    path = uncommitted_file(target, "m-1", "m-2")
+    put(target, json.dumps({"errorCode": "Iceberg.CommitFailed", "files": [path]}).encode())
+    entry, _ = replay(target)
+    rows = delivered(target)
+    assert [row["message_id"] for row in rows] == ["m-1", "m-2"]
+    assert rows[0]["ingestion_ts"] == datetime(2026, 2, 28, 12, 0, 0, 7, tzinfo=UTC)
+    assert rows[0]["json_payload"] == '{"n": 1.10, "käse": "m-1"}'
+    assert (entry.counts["sent"], entry.counts["files"], entry.counts["committed"]) == (2, 1, 0)
+    assert KEY not in keys(target)
+
+
+def test_a_file_that_the_table_has_after_all_is_not_sent_again(target: Target) -> None:
+    table = raw(target)
+    table.append(
+        pa.Table.from_pylist(
+            [
+                {"message_id": "m-1", "publish_time": datetime(2026, 2, 28, 12, tzinfo=UTC)},
+            ],
+            schema=table.schema().as_arrow(),
+        )
+    )
+    (task,) = table.scan().plan_files()
+    put(target, json.dumps({"files": [task.file.file_path]}).encode())
+    entry, _ = replay(target)
+    assert (entry.counts["sent"], entry.counts["committed"]) == (0, 1)
+    assert len(delivered(target)) == 1
+    assert KEY not in keys(target)
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("s3://lean-ops-local-lake/raw_events/data/gone.parquet", "found none: orphan removal has taken it"),
+        ("s3://lean-ops-local-lake/semantic_events/data/a.parquet", "expected files under s3://"),
+    ],
+)
+def test_a_file_that_is_gone_or_of_another_table_is_named_and_its_line_stays(
+    target: Target, path: str, why: str
+) -> None:
+    put(target, json.dumps({"files": [path]}).encode(), failed(record("m-1")))
+    _, done = replay(target)
+    assert why in done.stuck[f"{KEY}: {path}"]
+    assert [row["message_id"] for row in delivered(target)] == ["m-1"]
+    assert json.loads(content(target, KEY)) == {"files": [path]}
+
+
+def test_a_stream_that_keeps_refusing_ends_the_replay_with_nothing_lost(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(target, *(failed(record(f"m-{i:04}")) for i in range(700)))
+    put(target, failed(record("m-9")), key=f"{KEY}-2")
+    calls = 0
+
+    class Slow:
+        """Accepts the first call and no other."""
+
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        def put_record_batch(self, **request: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
+            return self._client.put_record_batch(**request)
+
+    client = Target.client
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Target, "client", lambda self, s: Slow(client(self, s)) if s == "firehose" else client(self, s)
+        )
+        with pytest.raises(TransientError, match=r"ServiceUnavailableException; they stay in"):
+            replay(target, retry=RetryPolicy(attempts=2, sleep=lambda _s: None))
+    assert sorted(keys(target)) == [KEY, f"{KEY}-2"]
+    stopped = audit.entries(target, operation="replay.delivery", limit=1)[0]
+    assert (stopped.outcome, stopped.counts["sent"]) == (audit.Outcome.FAILED, 500)
+    replay(target)
+    assert {row["message_id"] for row in delivered(target)} == {f"m-{i:04}" for i in range(700)} | {"m-9"}
+    assert not [key for key in keys(target) if not key.startswith(REPLAYED_PREFIX)]

@@ -1,0 +1,261 @@
+"""Failed deliveries: what Firehose put under its error prefix goes to the delivery stream again.
+
+Records are sent as they are, with the ``ingestion_ts`` that they had: for the de-duplication rule nothing has
+happened. Files that were written but never committed are read, and their rows sent: adding the files to the
+table by a commit would need what Firehose never wrote, manifests; and a file whose commit did succeed after
+all is found in the table and left alone.
+
+Lines leave their error object once the stream has accepted what they hold: they are copied under
+``delivery-errors/_replayed/``, then taken out of the object, which is deleted with its last line. Lines that
+are not selected, and malformed ones, stay. A replay that is killed between the two sends one object again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.table import Table
+
+from common.delivery import RetryPolicy, deliver
+from common.errors import TransientError
+from common.events import RawRecord
+from common.tables import open_table
+from lean_ops import audit
+from lean_ops.replay.error_objects import (
+    PREFIX,
+    REPLAYED_PREFIX,
+    Entry,
+    FailedRecord,
+    Malformed,
+    UncommittedFiles,
+    parse,
+    topic_of,
+)
+from lean_ops.replay.pace import Pace
+from lean_ops.replay.selection import Selection, Tally
+from lean_ops.target import Target
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+# Records put at once: one PutRecordBatch call.
+_CHUNK: Final = 500
+# Longer than Firehose is throttled by a burst.
+_PATIENT: Final = RetryPolicy(attempts=8, base_s=0.2)
+_RECORD_COLUMNS: Final = [field.name for field in msgspec.structs.fields(RawRecord)]
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@dataclass
+class FailedDeliveries:
+    """What waits, or what a replay found. ``stuck``: lines and files that cannot be replayed, and why."""
+
+    tally: Tally = field(default_factory=Tally)
+    others: int = 0
+    stuck: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ErrorObject:
+    """An error object in the lake bucket."""
+
+    key: str
+    written: datetime
+    size: int
+
+
+def error_objects(target: Target, selection: Selection) -> list[ErrorObject]:
+    """The error objects that may hold something selected; by topic, and by when they were written.
+
+    An object is written after its records arrived: one written before ``since`` is left out.
+    """
+    prefix = f"{PREFIX}{selection.topic}/" if selection.topic else PREFIX
+    pages = target.client("s3").get_paginator("list_objects_v2")
+    return [
+        ErrorObject(entry["Key"], entry["LastModified"], entry["Size"])
+        for page in pages.paginate(Bucket=target.lake_bucket, Prefix=prefix)
+        for entry in page.get("Contents", [])
+        if not entry["Key"].startswith(REPLAYED_PREFIX)
+        and (selection.since is None or entry["LastModified"] >= selection.since)
+    ]
+
+
+def look(
+    target: Target,
+    objects: Sequence[ErrorObject],
+    selection: Selection,
+    *,
+    samples: int = 3,
+    on_progress: Callable[[int], None] = lambda _n: None,
+) -> FailedDeliveries:
+    """Count what waits in ``objects``; nothing is sent. A file counts as one, whatever rows it has."""
+    found = FailedDeliveries(Tally(samples))
+    s3 = target.client("s3")
+    for number, error_object in enumerate(objects, 1):
+        for entry in _read(s3, target.lake_bucket, error_object):
+            if isinstance(entry, Malformed):
+                found.stuck[_place(error_object, entry)] = entry.why
+            elif selection.takes(entry.waiting):
+                found.tally.add(entry.waiting)
+            else:
+                found.others += 1
+        on_progress(number)
+    return found
+
+
+def replay(
+    target: Target,
+    objects: Sequence[ErrorObject],
+    selection: Selection,
+    entry: audit.Entry,
+    *,
+    pace: Pace,
+    retry: RetryPolicy = _PATIENT,
+    on_progress: Callable[[int], None] = lambda _n: None,
+) -> FailedDeliveries:
+    """Send what is selected to the streams of its topics, object by object.
+
+    Counts in ``entry``: ``sent`` records; ``objects`` that were taken from; ``committed`` files, which RAW
+    has after all. Raises TransientError when a stream keeps refusing: the object that was being sent stays
+    whole, those before it are done, and the same replay can be run again.
+    """
+    found = FailedDeliveries()
+    s3 = target.client("s3")
+    sender = _StreamSender(target, entry, pace, retry)
+    for number, error_object in enumerate(objects, 1):
+        done: list[bytes] = []
+        left: list[bytes] = []
+        for line in _read(s3, target.lake_bucket, error_object):
+            if isinstance(line, Malformed):
+                found.stuck[_place(error_object, line)] = line.why
+                left.append(line.line)
+            elif not selection.takes(line.waiting):
+                found.others += 1
+                left.append(line.line)
+            elif why := sender.add(line, topic_of(error_object.key)):
+                found.stuck[f"{error_object.key}: {line.waiting.ids[0]}"] = why
+                left.append(line.line)
+            else:
+                found.tally.add(line.waiting)
+                done.append(line.line)
+        sender.flush(topic_of(error_object.key))
+        if done:
+            _take_out(s3, target.lake_bucket, error_object.key, entry.operation_id, done=done, left=left)
+            entry.counts["objects"] += 1
+        on_progress(number)
+        entry.heartbeat()
+    return found
+
+
+class _StreamSender:
+    """Puts records on delivery streams, a call's worth at a time."""
+
+    def __init__(self, target: Target, entry: audit.Entry, pace: Pace, retry: RetryPolicy) -> None:
+        self._target: Final = target
+        self._firehose: Final = target.client("firehose")
+        self._entry: Final = entry
+        self._pace: Final = pace
+        self._retry: Final = retry
+        self._pending: list[bytes] = []
+
+    def add(self, entry: FailedRecord | UncommittedFiles, topic: str) -> str:
+        """Take over what a line holds; gives why it cannot be, or nothing."""
+        if isinstance(entry, FailedRecord):
+            self._put(entry.data, topic)
+            return ""
+        table = open_table(self._target.catalog(), self._target.settings.table("raw", topic))
+        foreign = [path for path in entry.paths if not path.startswith(f"{table.location()}/")]
+        if foreign:
+            return f"expected files under {table.location()}/, found {foreign[0]}"
+        missing = [path for path in entry.paths if not table.io.new_input(path).exists()]
+        if missing:
+            return (
+                f"expected the file {missing[0]}, found none: orphan removal has taken it; "
+                "its events are lost unless their sender repeats them"
+            )
+        for path in entry.paths:
+            if _is_committed(table, path):
+                self._entry.counts["committed"] += 1
+                continue
+            for record in _records(table, path):
+                self._put(record, topic)
+            self._entry.counts["files"] += 1
+        return ""
+
+    def flush(self, topic: str) -> None:
+        """Put what is pending; raises TransientError when the stream keeps refusing."""
+        records, self._pending = self._pending, []
+        if not records:
+            return
+        self._pace.wait(len(records))
+        stream = self._target.settings.delivery_stream(topic)
+        outcome = deliver(
+            self._firehose, stream, records, retry=self._retry, time_left_s=lambda: float("inf")
+        )
+        self._entry.counts["sent"] += len(records) - len(outcome.failed)
+        if outcome.failed:
+            raise TransientError(
+                f"stream {stream}: expected it to accept {len(records)} records, found "
+                f"{len(outcome.failed)} refused with {', '.join(sorted(outcome.error_codes))}; they stay in "
+                "their error object: run the same command again, later or with a lower --rate"
+            )
+
+    def _put(self, record: bytes, topic: str) -> None:
+        self._pending.append(record)
+        if len(self._pending) == _CHUNK:
+            self.flush(topic)
+
+
+def _read(s3: "S3Client", bucket: str, error_object: ErrorObject) -> Iterator[Entry]:
+    content = s3.get_object(Bucket=bucket, Key=error_object.key)["Body"].read()
+    return parse(content, topic_of(error_object.key), error_object.written)
+
+
+def _take_out(
+    s3: "S3Client", bucket: str, key: str, operation_id: str, *, done: list[bytes], left: list[bytes]
+) -> None:
+    """Move lines under the prefix of what was replayed; the copy first."""
+    moved = f"{REPLAYED_PREFIX}{key.removeprefix(PREFIX)}-{operation_id}"
+    s3.put_object(Bucket=bucket, Key=moved, Body=b"\n".join([*done, b""]))
+    if left:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"\n".join([*left, b""]))
+    else:
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
+def _is_committed(table: Table, path: str) -> bool:
+    """Whether the table's current snapshot has the file; plans only partitions of the file's days."""
+    times: list[datetime] = []
+    for batch in _batches(table, path, ["publish_time"]):
+        bounds: Any = pc.min_max(batch["publish_time"])
+        times += bounds.as_py().values()
+    if not times:
+        return True  # nothing to send
+    when = f"publish_time >= '{min(times).isoformat()}' and publish_time <= '{max(times).isoformat()}'"
+    return any(task.file.file_path == path for task in table.scan(row_filter=when).plan_files())
+
+
+def _records(table: Table, path: str) -> Iterator[bytes]:
+    """The rows of a data file of RAW as the records that they were."""
+    for batch in _batches(table, path, _RECORD_COLUMNS):
+        rows = pa.Table.from_batches([batch])
+        for name in ("publish_time", "ingestion_ts"):
+            moments = rows[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+            rows = rows.set_column(rows.column_names.index(name), name, moments)
+        for row in rows.select(_RECORD_COLUMNS).to_pylist():
+            yield _encode(row)
+
+
+def _batches(table: Table, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with table.io.new_input(path).open() as stream:
+        file: Any = stream  # an Arrow file, whatever the interface of FileIO promises
+        yield from pq.ParquetFile(file).iter_batches(columns=list(columns))
+
+
+def _place(error_object: ErrorObject, malformed: Malformed) -> str:
+    return f"{error_object.key}, line {malformed.number}"

@@ -1,0 +1,132 @@
+"""Error objects of Firehose, line by line: records that it could not deliver, or files it could not commit.
+
+A line is a JSON document. Where a record failed, ``rawData`` holds it in base64, with ``arrivalTimestamp`` in
+milliseconds and the code as ``errorCode``, ``ErrorCode`` or ``lastErrorCode``: all three were published over
+time (Amazon Data Firehose developer guide, "Handling errors for data format conversion" and "Handle data
+delivery failures"). Where a commit kept failing, the records are in data files that no snapshot names, and
+the line holds their paths (the same guide, "Considerations and limitations" of Iceberg tables). The form of
+that line is not specified, so paths are taken wherever they stand in it.
+
+A line that is neither is malformed: nothing here guesses what it meant.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from common.events import RawRecord
+from lean_ops.replay.selection import Waiting
+
+PREFIX: Final = "delivery-errors/"
+# Topics begin with a letter, so that this is none.
+REPLAYED_PREFIX: Final = f"{PREFIX}_replayed/"
+NO_CODE: Final = "NO_CODE"
+
+_CODES: Final = ("errorCode", "ErrorCode", "lastErrorCode")
+_MESSAGES: Final = ("errorMessage", "ErrorMessage", "lastErrorMessage")
+_TIMES: Final = ("arrivalTimestamp", "attemptEndingTimestamp")
+_DATA_FILE: Final = re.compile(r"s3a?://[^\s\"',]+\.parquet")
+_record: Final = msgspec.json.Decoder(RawRecord).decode
+
+
+@dataclass(frozen=True)
+class FailedRecord:
+    """A record of RAW that Firehose could not deliver, byte for byte as it was put."""
+
+    line: bytes
+    waiting: Waiting
+    data: bytes
+
+
+@dataclass(frozen=True)
+class UncommittedFiles:
+    """Data files that Firehose wrote and could not commit, by their paths."""
+
+    line: bytes
+    waiting: Waiting
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line that says neither; ``number`` counts from 1."""
+
+    line: bytes
+    number: int
+    why: str
+
+
+Entry = FailedRecord | UncommittedFiles | Malformed
+
+
+def topic_of(key: str) -> str:
+    """The topic that an error object belongs to: the first folder under the prefix."""
+    return key.removeprefix(PREFIX).partition("/")[0]
+
+
+def parse(content: bytes, topic: str, written: datetime) -> Iterator[Entry]:
+    """Every line of an error object of ``topic``. ``written``: the time of lines that name none."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.strip():
+            yield _entry(line, number, topic, written)
+
+
+def _entry(line: bytes, number: int, topic: str, written: datetime) -> Entry:
+    try:
+        document = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        document = line.decode(errors="replace")
+    if isinstance(document, dict) and isinstance(document.get("rawData"), str):
+        try:
+            data = base64.b64decode(document["rawData"], validate=True)
+        except binascii.Error as error:
+            return Malformed(line, number, f"rawData: expected base64, found {error}")
+        if paths := _paths(data.decode(errors="replace")) if not data.lstrip().startswith(b"{") else ():
+            return UncommittedFiles(line, _waiting(document, topic, written, paths), paths)
+        return _failed_record(line, number, topic, data, document=document, written=written)
+    if paths := _paths(document):
+        fields = document if isinstance(document, dict) else {}
+        return UncommittedFiles(line, _waiting(fields, topic, written, paths), paths)
+    return Malformed(line, number, "expected rawData with a record, or paths of data files, found neither")
+
+
+def _failed_record(
+    line: bytes, number: int, topic: str, data: bytes, *, document: dict[str, Any], written: datetime
+) -> FailedRecord | Malformed:
+    try:
+        record = _record(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # msgspec names fields and types, never values.
+        return Malformed(line, number, f"rawData: expected a record with every column of RAW, found: {error}")
+    if record.topic_name != topic:
+        return Malformed(line, number, f"rawData: expected a record of topic {topic}, found one of another")
+    waiting = _waiting(document, topic, written, (record.message_id,), record.json_payload)
+    return FailedRecord(line, waiting, data)
+
+
+def _waiting(
+    document: dict[str, Any], topic: str, written: datetime, ids: tuple[str, ...], payload: str = ""
+) -> Waiting:
+    moment = next((document[name] for name in _TIMES if isinstance(document.get(name), int)), None)
+    return Waiting(
+        reason=next((str(document[name]) for name in _CODES if document.get(name)), NO_CODE),
+        topic=topic,
+        at=written if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
+        ids=ids,
+        detail=next((str(document[name]) for name in _MESSAGES if document.get(name)), ""),
+        payload=payload,
+    )
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    """Paths of data files in any text of a JSON value, each once, in order."""
+    if isinstance(value, str):
+        return tuple(dict.fromkeys(_DATA_FILE.findall(value)))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return tuple(dict.fromkeys(path for part in parts for path in _paths(part)))
