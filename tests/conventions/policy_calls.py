@@ -157,6 +157,14 @@ CALLS: dict[str, list[Call]] = {
              arn("secretsmanager", "secret:lean-ops-dev-alert-endpoints-AbCdEf")),
         key("Decrypt", "secretsmanager"), *log("alert"),
     ],
+    "observation": [
+        *tables("GetTable", "raw_events", "curated_events", "semantic_events"),
+        *objects("GetObject", f"raw_events/{META}", f"curated_events/{META}", f"semantic_events/{META}"),
+        *objects("GetObject", "raw_events/data/x.parquet", "contracts/events.yaml"),
+        *listing("contracts/events.yaml", "raw_events/metadata/"), Call("dynamodb:GetItem", CHECKPOINTS),
+        Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "s3"), key("Decrypt", "dynamodb"),
+        *log("observation"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")
@@ -231,6 +239,7 @@ MADE_BY_LAMBDA = {
 # Resource "*", by policy and statement, and why AWS takes nothing narrower. Every function also has
 # SendTraces: X-Ray knows no resources for these actions.
 WILDCARDS = {
+    ("observation", "CountRecords"): "GetMetricData takes no resource",
     ("circuit-breaker", "FindMapping"): "ListEventSourceMappings takes no resource",
     ("circuit-breaker", "CountBatches"): "GetMetricData takes no resource",
     ("pipeline", "DeliverLogs"): "log deliveries and the account's log resource policy have no ARN",

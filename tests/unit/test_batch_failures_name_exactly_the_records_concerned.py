@@ -107,7 +107,7 @@ def test_under_partial_failures_every_message_has_exactly_one_fate(percent: int,
     delivered = [f"sqs-{n}" for n in accepted_numbers(firehose)]
     dead = [a["source_message_id"]["StringValue"] for a in queue.attributes]
     assert sorted([*delivered, *dead, *outcome.retry]) == sorted(m["messageId"] for m in messages)
-    assert sum(outcome.delivered.values()) == len(delivered)
+    assert sum(minutes.total() for minutes in outcome.delivered.values()) == len(delivered)
     assert sum(outcome.rejected.values()) == len(dead)
 
 

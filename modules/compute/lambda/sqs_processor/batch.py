@@ -19,19 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class ParsedBatch:
-    """Per topic the records and, in the same order, the ids of the messages they came from."""
+    """Per topic the records and, in the same order, the ids of the messages they came from.
+
+    ``minutes``, likewise: when the queue took each message, in whole minutes since 1970.
+    """
 
     records: dict[str, list[bytes]] = field(default_factory=dict)
     message_ids: dict[str, list[str]] = field(default_factory=dict)
+    minutes: dict[str, list[int]] = field(default_factory=dict)
     rejected: list[DeadLetter] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What became of a batch. ``retry`` holds SQS message ids, each once, for ``batchItemFailures``."""
+    """What became of a batch. ``retry`` holds SQS message ids, each once, for ``batchItemFailures``.
+
+    ``delivered`` counts what Firehose accepted, by topic and minute of ingestion (since 1970).
+    """
 
     received: int
-    delivered: Mapping[str, int]
+    delivered: Mapping[str, Counter[int]]
     rejected: Mapping[str, int]
     retry: Sequence[str]
     error_codes: Sequence[str]
@@ -42,16 +49,18 @@ def parse(parser: EventParser, messages: Sequence[Mapping[str, Any]]) -> ParsedB
     batch = ParsedBatch()
     to_record = parser.parse
     for message in messages:
+        sent_ms = int(message["attributes"]["SentTimestamp"])
         try:
-            topic, record = to_record(message["body"], int(message["attributes"]["SentTimestamp"]) * 1000)
+            topic, record = to_record(message["body"], sent_ms * 1000)
         except RejectedEvent as reason:
             batch.rejected.append(DeadLetter(message, reason))
             continue
         try:
             batch.records[topic].append(record)
         except KeyError:
-            batch.records[topic], batch.message_ids[topic] = [record], []
+            batch.records[topic], batch.message_ids[topic], batch.minutes[topic] = [record], [], []
         batch.message_ids[topic].append(message["messageId"])
+        batch.minutes[topic].append(sent_ms // 60_000)
     return batch
 
 
@@ -69,12 +78,13 @@ def process(
     batch = parse(parser, messages)
     retry_ids: list[str] = []
     error_codes: set[str] = set()
-    delivered: dict[str, int] = {}
+    delivered: dict[str, Counter[int]] = {}
     for topic, records in batch.records.items():
         outcome = deliver(
             firehose, settings.delivery_stream(topic), records, retry=retry, time_left_s=time_left_s
         )
-        delivered[topic] = len(records) - len(outcome.failed)
+        delivered[topic] = Counter(batch.minutes[topic])
+        delivered[topic].subtract(batch.minutes[topic][i] for i in outcome.failed)
         retry_ids += [batch.message_ids[topic][i] for i in outcome.failed]
         error_codes |= outcome.error_codes
 

@@ -1,5 +1,6 @@
 """Queue → Firehose. Answers with ``batchItemFailures``: the messages that SQS is to deliver again."""
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import boto3
 from common.delivery import RetryPolicy
 from common.events import EventParser
 from common.logs import logged, logger
-from common.metrics import emit
+from common.metrics import LATE_S, emit
 from common.settings import Settings
 from sqs_processor.batch import BatchOutcome, process
 
@@ -50,12 +51,13 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, list[d
 def _report(outcome: BatchOutcome) -> None:
     settings = _settings()
     failed = len(outcome.retry)
+    delivered = {topic: minutes.total() for topic, minutes in outcome.delivered.items()}
     log = logger("sqs_processor")
     (log.error if failed else log.info)(
         "batch processed",
         extra={
             "received": outcome.received,
-            "delivered": outcome.delivered,
+            "delivered": delivered,
             "rejected": outcome.rejected,
             "retry": failed,
             "error_codes": outcome.error_codes,
@@ -65,7 +67,7 @@ def _report(outcome: BatchOutcome) -> None:
         settings.project,
         {
             "EventsReceived": outcome.received,
-            "EventsDelivered": sum(outcome.delivered.values()),
+            "EventsDelivered": sum(delivered.values()),
             "EventsRejected": sum(outcome.rejected.values()),
             "EventsFailed": failed,
             # As many samples as batches: the circuit breaker counts good and bad ones by it.
@@ -73,7 +75,14 @@ def _report(outcome: BatchOutcome) -> None:
         },
         environment=settings.env,
     )
-    for topic, count in outcome.delivered.items():
-        emit(settings.project, {"EventsAccepted": count}, environment=settings.env, topic=topic)
+    now = datetime.now(UTC)
+    for topic, minutes in outcome.delivered.items():
+        # By the minute of ingestion, so that they can be held against RAW's ingestion times.
+        for minute, count in minutes.items():
+            at = datetime.fromtimestamp(minute * 60, UTC)
+            emit(settings.project, {"EventsAccepted": count}, at=at, environment=settings.env, topic=topic)
+        late = sum(count for minute, count in minutes.items() if minute * 60 < now.timestamp() - LATE_S)
+        if late:
+            emit(settings.project, {"EventsAcceptedLate": late}, environment=settings.env, topic=topic)
     for code, count in outcome.rejected.items():
         emit(settings.project, {"EventsRejectedByReason": count}, environment=settings.env, reason=code)
