@@ -1,12 +1,14 @@
 """A layer holds the libraries' code, without what only compilers, other Pythons and other services read."""
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from lean_ops.layers import is_kept, pack, unpack
+from lean_ops.layers import SERVICES, is_kept, pack, unpack
+from lean_ops.repository import LAMBDA_CODE
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,9 @@ def test_the_same_files_give_the_same_bytes_whenever_they_were_written(tmp_path:
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert archive.namelist() == ["python/a.py", "python/b/a.so", "python/b/z.py"]
         assert [entry.external_attr >> 16 for entry in archive.infolist()] == [0o100644, 0o100755, 0o100644]
+
+
+def test_every_client_that_a_function_makes_finds_its_description() -> None:
+    code = "".join(path.read_text() for path in LAMBDA_CODE.rglob("*.py"))
+    made = set(re.findall(r'client\(\s*"([a-z0-9-]+)"', code))
+    assert {"sqs", "firehose"} <= made <= set(SERVICES)
