@@ -126,6 +126,23 @@ run "alarms" {
     error_message = "alarms: expected descriptions of 1,024 characters at most that end with a page of the runbook."
   }
 
+  assert {
+    condition = alltrue([
+      for alarm in aws_cloudwatch_metric_alarm.this : alltrue([
+        for entry in [jsondecode(file("modules/monitoring/catalogue.json")).alarms[regex("#([a-z-]+)$", alarm.alarm_description)[0]]] :
+        element(split(":", one(alarm.alarm_actions)), 5) == entry.topic &&
+        alarm.ok_actions == alarm.alarm_actions &&
+        alarm.comparison_operator == entry.comparison &&
+        alarm.threshold == try(tonumber(entry.threshold), alarm.threshold) &&
+        alarm.evaluation_periods == entry.evaluation_periods &&
+        alarm.datapoints_to_alarm == entry.datapoints_to_alarm &&
+        toset([for query in alarm.metric_query : "${query.metric[0].metric_name} ${query.metric[0].stat} ${query.metric[0].period}" if length(query.metric) > 0]) ==
+        toset([for metric in entry.metrics : "${metric.name} ${metric.statistic} ${entry.period_s}"])
+      ])
+    ])
+    error_message = "alarms: expected each to have its entry's metrics, threshold, periods and target."
+  }
+
   # CloudWatch: a query returns data once, and an alarm looks back a day at most below an hour's period.
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : length([for query in alarm.metric_query : query if query.return_data]) == 1])
