@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common.errors import RejectedEvent
-from common.events import MAX_RECORD_BYTES, EventParser
+from common.events import MAX_NESTING, MAX_RECORD_BYTES, EventParser
 
 SENT_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z
 CANARY = "canary-7f3a"
@@ -44,6 +44,9 @@ BROKEN = {
         "lone surrogate": raw_payload('{"v": "\ud800"}'),
         "raw control character": raw_payload('{"v": "a\nb"}'),
         "nested too deep": raw_payload('{"v":' * 20_000 + "1" + "}" * 20_000),
+        "nested a level too deep": raw_payload(
+            '{"v":' + "[" * (MAX_NESTING - 1) + "]" * (MAX_NESTING - 1) + "}"
+        ),
     },
     "NOT_AN_OBJECT": {"array": f'["{CANARY}"]', "number": "7", "string": f'"{CANARY}"', "null": "null"},
     "MISSING_FIELD": {f: without(f) for f in GOOD},

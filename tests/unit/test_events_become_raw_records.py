@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.events import EventParser
+from common.events import MAX_NESTING, EventParser
 
 NOW_US = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp()) * 1_000_000
 PARSER = EventParser(frozenset({"events", "weather"}))
@@ -27,6 +27,18 @@ def message(payload: str = "{}", **fields: object) -> str:
 
 def record(body: str) -> dict[str, object]:
     return json.loads(PARSER.parse(body, NOW_US)[1])
+
+
+def test_a_payload_as_deep_as_allowed_stays_as_it_was() -> None:
+    deep = '{"v":' + "[" * (MAX_NESTING - 2) + "]" * (MAX_NESTING - 2) + "}"
+
+    assert record(message(deep))["json_payload"] == deep
+
+
+def test_brackets_inside_a_text_are_no_levels() -> None:
+    text = json.dumps({"v": '[{\\"' * 2 * MAX_NESTING})
+
+    assert record(message(text))["json_payload"] == text
 
 
 def test_every_column_is_named_and_absent_optionals_are_null() -> None:

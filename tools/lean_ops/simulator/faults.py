@@ -11,7 +11,7 @@ from typing import Final
 from common.events import RejectCode
 
 Fields = Mapping[str, str]
-_NESTING: Final = 5_000  # levels: far beyond any parser's limit, yet only some kilobytes
+_NESTING: Final = 5_000  # levels, ten times what is allowed, yet only some kilobytes
 _OVERSIZE: Final = 1_030_000  # bytes: over a Firehose record's 1,024,000, under an SQS message's 1,048,576
 
 

@@ -8,6 +8,7 @@ for certain. The payload travels as one string, byte for byte as it was sent.
 Nothing here depends on the wall clock: a message that is delivered again yields the same record.
 """
 
+import re
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,10 +20,14 @@ from common.errors import RejectedEvent
 
 # "Maximum size of a record ... 1,000 KiB", Firehose quotas. Counted after the payload became a JSON string.
 MAX_RECORD_BYTES: Final = 1_000 * 1024
+# Levels of objects and arrays. Parsers give up somewhere beyond, each Python version elsewhere; the rule must
+# not depend on where a function runs.
+MAX_NESTING: Final = 500
 EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
 _OBJECT_START: Final = ord("{")
+_TEXT_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
 
 
 class RejectCode(StrEnum):
@@ -77,16 +82,17 @@ class EventParser:
         ``body`` is the message as queued; ``ingestion_us`` its SentTimestamp in microseconds since 1970
         UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
         """
+        # Counting brackets is fast, and hardly a message has that many of them.
+        if body.count("{") + body.count("[") > MAX_NESTING and _nesting(body) > MAX_NESTING:
+            raise RejectedEvent(
+                RejectCode.NOT_JSON, f"expected JSON of at most {MAX_NESTING} levels: nested too deep"
+            )
         try:
             event = self._decode(body)
         except msgspec.ValidationError as error:
             raise _breach(error) from None
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
-        except RecursionError:
-            raise RejectedEvent(
-                RejectCode.NOT_JSON, "expected JSON that can be parsed: nested too deep"
-            ) from None
 
         topic = event.topic_name
         if topic not in self._topics:
@@ -135,6 +141,19 @@ class EventParser:
             period = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
             self._period_of_day[day] = period
         return period
+
+
+def _nesting(body: str) -> int:
+    """Levels of objects and arrays that are open at once, at most; brackets inside texts do not count."""
+    depth = deepest = 0
+    for match in _TEXT_OR_BRACKET.finditer(body):
+        mark = match[0]
+        if mark in "{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in "}]":
+            depth -= 1
+    return deepest
 
 
 def _breach(error: msgspec.ValidationError) -> RejectedEvent:
