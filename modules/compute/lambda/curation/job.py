@@ -1,12 +1,12 @@
 """RAW → Curated: read what is new, flatten it, merge it in one commit that carries its own checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import And, BooleanExpression, In
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, In
 from pyiceberg.table import Table
 
 from common.arrowtypes import Array
@@ -21,6 +21,7 @@ from common.spool import Spool
 from common.tables import open_table
 
 PAYLOAD: Final = "json_payload"
+EVERY_ROW: Final = AlwaysTrue()
 _STRETCH_ROWS: Final = 50_000
 
 
@@ -59,9 +60,12 @@ def curate(
     catalog: Catalog,
     record_new_columns: Callable[[Sequence[str]], None],
     into: str | None = None,
+    only: BooleanExpression = EVERY_ROW,
 ) -> Curated:
-    """Merge the next portion of RAW after ``since`` into Curated, or into the table ``into`` beside it.
+    """Merge the next portion of RAW after ``since`` into Curated.
 
+    ``into`` and ``only`` are for rebuilding it: a table beside Curated that takes its place, and which rows
+    of RAW to take.
     ``record_new_columns`` is told of columns that Curated does not have yet, before the commit that adds
     them: told twice is harmless, never told would not be. Raises the errors of ``common.merge.merge``.
     """
@@ -74,8 +78,9 @@ def curate(
             _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
         )
     known = frozenset(curated.schema().column_names) - RESERVED_COLUMNS
+    taken = replace(portion, row_filter=And(portion.row_filter, only))
     with Spool() as spool:
-        for batch in flattened(read(raw, portion), known):
+        for batch in flattened(read(raw, taken), known):
             spool.write(batch)
         new = sorted(set(spool.schema.names) - RESERVED_COLUMNS - known)
         if new:

@@ -8,11 +8,13 @@ correction is bad. A quarantined row is settled when Semantic holds its key with
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import ValidationError
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
 from common.casting import cast_rows
@@ -26,6 +28,8 @@ from common.merge import MergeOutcome, merge
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
+
+EVERY_ROW: Final = AlwaysTrue()
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,12 @@ def publish(
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
     into: str | None = None,
+    only: BooleanExpression = EVERY_ROW,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
 
-    ``into``: a table beside Semantic that takes its place, while it is rebuilt.
+    ``into`` and ``only`` are for rebuilding Semantic: a table beside it that takes its place, and which rows
+    of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out. Raises the errors of ``common.merge.merge``, and
     TableMismatch when the contract asks for a type that the Semantic table cannot be widened to.
@@ -104,7 +110,7 @@ def publish(
     nulled: Counter[tuple[str, str]] = Counter()
     rows = 0
     with Spool() as good, Spool() as refused:
-        for batch in read(curated, portion):
+        for batch in read(curated, replace(portion, row_filter=And(portion.row_filter, only))):
             cast = cast_rows(pa.Table.from_batches([batch]), contract, pii_key)
             nulled.update(cast.nulled)
             good.write_table(cast.good)

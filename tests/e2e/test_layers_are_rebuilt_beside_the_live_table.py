@@ -1,0 +1,214 @@
+"""A rebuilt layer equals the one that the pipeline makes, whatever goes on; only the swap is seen."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from click.testing import Result
+
+from common.errors import InvalidInput
+from lean_ops import audit, pipeline, rebuild
+from lean_ops.checkpoints import MergedLayer
+from lean_ops.messages import Message
+from lean_ops.readings import weather_station_readings
+from lean_ops.rebuild import Rebuild, filling, swapping
+from lean_ops.target import Target
+
+LeanOps = Callable[..., Result]
+Send = Callable[[Iterator[Message]], None]
+READINGS = list(weather_station_readings(every_days=30))
+WHY = ("--topic", "weather", "--reason", "a test")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(target: Target, send: Send) -> None:
+    """Two deliveries, with a run after each; a third of the readings waits for the tests."""
+    for turn in range(2):
+        send(iter(READINGS[turn::3]))
+        run(target)
+
+
+@pytest.fixture(scope="module")
+def late() -> Iterator[Message]:
+    """Readings that the tests send."""
+    return iter(READINGS[2::3])
+
+
+def run(target: Target) -> list[str]:
+    arn = pipeline.start(target, "weather")
+    path = [visit.name for visit in pipeline.follow(target, arn)]
+    assert pipeline.outcome(target, arn).succeeded
+    return path
+
+
+def table(target: Target, layer: str) -> Any:
+    return target.catalog().load_table(target.settings.table(layer, "weather"))
+
+
+def rows(target: Target, layer: str) -> pa.Table:
+    """All rows by key, without the numbers of merges."""
+    found = table(target, layer).scan().to_arrow()
+    numbers = [n for n in ("_merge_seq", "_source_merge_seq") if n in found.column_names]
+    return found.drop_columns(numbers).sort_by("idempotency_key")
+
+
+def rebuilt(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, (result.output, result.exception)
+    document: dict[str, Any] = json.loads(result.output)
+    return document
+
+
+def begin(target: Target, layer: MergedLayer = MergedLayer.CURATED) -> Rebuild:
+    return Rebuild.open(target, "weather", layer, first_day=None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(target: Target) -> Iterator[None]:
+    yield
+    left = [rebuild.discard(target, "weather", layer) for layer in MergedLayer]
+    assert left == [0, 0]
+    listed = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix="rebuild_")
+    assert listed["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("layer", ["curated", "semantic"])
+def test_a_rebuilt_layer_has_the_same_rows_and_every_reader_goes_on(
+    target: Target, lean_ops: LeanOps, layer: str
+) -> None:
+    before, identity = rows(target, layer), table(target, layer).metadata.table_uuid
+    done = rebuilt(lean_ops("rebuild", "--layer", layer, "--yes", "--json", *WHY))
+    found = done["comparison"]
+    assert found["live_rows"] == found["rebuilt_rows"] == before.num_rows
+    assert (found["only_live"], found["only_rebuilt"], found["different"]) == (0, 0, 0)
+    after = table(target, layer)
+    assert (after.metadata.table_uuid, after.schema()) == (identity, table(target, layer).schema())
+    assert str(after.current_snapshot().snapshot_id) == done["swapped"]["snapshot_id"]
+    assert rows(target, layer).equals(before)
+    assert "CatchUpSemantic" in run(target) if layer == "curated" else "NoNewData" in run(target)
+    assert rows(target, "semantic").num_rows == before.num_rows
+    assert "NoNewData" in run(target)
+
+
+def test_a_rebuild_mends_rows_that_are_wrong_missing_or_too_many(target: Target, lean_ops: LeanOps) -> None:
+    right, live = rows(target, "curated"), table(target, "curated")
+    some = live.scan(limit=3).to_arrow().to_pylist()
+    with warnings.catch_warnings(action="ignore"):  # pyiceberg says what it does not implement
+        live.delete(f"idempotency_key in ('{some[0]['idempotency_key']}', '{some[1]['idempotency_key']}')")
+        wrong = [{**some[0], "temperature_f": "-999"}, {**some[2], "idempotency_key": "nobody"}]
+        live.append(pa.Table.from_pylist(wrong, schema=live.schema().as_arrow()))
+    shown = lean_ops("rebuild", "--layer", "curated", *WHY)
+    assert "takes 1 rows away, adds 1 and changes 1 (in temperature_f)" in shown.output
+    assert "Nothing was swapped" in shown.output
+    assert rows(target, "curated").num_rows == right.num_rows
+    done = rebuilt(lean_ops("rebuild", "--layer", "curated", "--yes", "--json", *WHY))
+    assert done["comparison"]["different"] == 1
+    assert rows(target, "curated").equals(right)
+    run(target)
+
+
+def test_a_run_that_commits_before_the_swap_is_caught_up_with(
+    target: Target, send: Send, late: Iterator[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin(target)
+    for _ in rebuild.fill(target, begun, "r"):
+        pass
+    check, calls = swapping._check_partitions, []
+
+    def overtaken(*tables: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            send(islice(late, 20))
+            run(target)
+        check(*tables)
+
+    monkeypatch.setattr(swapping, "_check_partitions", overtaken)
+    done = rebuild.swap(target, begun, "r")
+    assert done.attempts == 2
+    rebuild.discard(target, "weather", MergedLayer.CURATED)
+    assert rows(target, "curated").num_rows == rows(target, "raw").num_rows
+    run(target)
+    assert rows(target, "semantic").num_rows == rows(target, "raw").num_rows
+
+
+def test_a_rebuild_that_was_killed_leaves_the_live_table_and_goes_on(
+    target: Target, lean_ops: LeanOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = table(target, "curated").current_snapshot().snapshot_id
+    small = {"batch_rows": 30, "batch_bytes": 2**30, "memory_budget_mb": 256}
+    whole = filling.job_settings
+
+    def settings(*arguments: Any) -> Any:
+        return replace(whole(*arguments), **small)
+
+    monkeypatch.setattr(filling, "job_settings", settings)
+    begun = begin(target)
+    portions = rebuild.fill(target, begun, "r")
+    first = next(portions)
+    portions.close()
+    assert 0 < first.rows_read < rows(target, "raw").num_rows
+    assert table(target, "curated").current_snapshot().snapshot_id == before
+    monkeypatch.setattr(filling, "job_settings", whole)
+    done = rebuilt(lean_ops("rebuild", "--layer", "curated", "--yes", "--json", *WHY))
+    counts = audit.entries(target, operation="rebuild")[0].counts
+    assert counts["rows_read"] == rows(target, "raw").num_rows - first.rows_read
+    assert done["swapped"] is not None
+    run(target)
+
+
+def test_a_rebuild_from_a_day_keeps_what_was_published_before(target: Target, lean_ops: LeanOps) -> None:
+    right, live = rows(target, "curated"), table(target, "curated")
+    by_time = live.scan().to_arrow().sort_by("publish_time").to_pylist()
+    old, new = by_time[0], by_time[-1]
+    with warnings.catch_warnings(action="ignore"):
+        for row in (old, new):
+            live.delete(f"idempotency_key = '{row['idempotency_key']}'")
+            row["temperature_f"] = "-999"
+        live.append(pa.Table.from_pylist([old, new], schema=live.schema().as_arrow()))
+    rebuilt(lean_ops("rebuild", "--layer", "curated", "--from", "2010-07-01", "--yes", "--json", *WHY))
+    kept = {row["idempotency_key"]: row["temperature_f"] for row in rows(target, "curated").to_pylist()}
+    assert kept[old["idempotency_key"]] == "-999"
+    assert kept[new["idempotency_key"]] != "-999"
+    assert len(kept) == right.num_rows
+    rebuilt(lean_ops("rebuild", "--layer", "curated", "--yes", "--json", *WHY))
+    assert rows(target, "curated").equals(right)
+    run(target)
+    rebuilt(lean_ops("rebuild", "--layer", "semantic", "--from", "2010-07-01", "--yes", "--json", *WHY))
+    assert rows(target, "semantic").num_rows == right.num_rows
+
+
+def test_a_rebuild_is_gone_on_with_only_as_it_was_begun_and_can_be_discarded(
+    target: Target, lean_ops: LeanOps
+) -> None:
+    Rebuild.open(target, "weather", MergedLayer.CURATED, first_day=date(2010, 7, 1))
+    result = lean_ops("rebuild", "--layer", "curated", *WHY)
+    assert isinstance(result.exception, InvalidInput)
+    assert "--discard" in str(result.exception)
+    assert "is removed" in lean_ops("rebuild", "--layer", "curated", "--discard", *WHY).output
+    assert "no rebuild to remove" in lean_ops("rebuild", "--layer", "curated", "--discard", *WHY).output
+
+
+def test_a_swap_is_undone_by_a_rollback(target: Target, lean_ops: LeanOps) -> None:
+    before = rows(target, "curated")
+    rebuilt(lean_ops("rebuild", "--layer", "curated", "--yes", "--json", *WHY))
+    listed = json.loads(lean_ops("rollback", "curated", "--topic", "weather", "--json").output)
+    assert listed[0]["run_id"].startswith("rebuild-")
+    result = lean_ops("rollback", "curated", "--to", listed[1]["snapshot_id"], *WHY)
+    assert result.exit_code == 0, result.exception
+    assert rows(target, "curated").equals(before)
+    run(target)
+
+
+def test_an_empty_layer_is_not_swapped_in(target: Target, lean_ops: LeanOps) -> None:
+    """Nothing was sent to the topic; the live table stays as it is."""
+    events = target.catalog().load_table(target.settings.table("raw", "events"))
+    if events.current_snapshot() is None:
+        why = ("--topic", "events", "--reason", "a test")
+        result = lean_ops("rebuild", "--layer", "curated", "--yes", *why)
+        assert "empty" in str(result.exception)
+        assert lean_ops("rebuild", "--layer", "curated", "--discard", *why).exit_code == 0

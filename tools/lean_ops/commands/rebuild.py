@@ -1,0 +1,162 @@
+"""``rebuild``: a layer anew from the one before it, beside the live table, compared, swapped in."""
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from pyiceberg.types import NestedField
+
+from common.errors import TableMismatch
+from common.tables import open_table
+from lean_ops import audit
+from lean_ops import rebuild as rebuilding
+from lean_ops.checkpoints import MergedLayer
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    ReasonOption,
+    RegionOption,
+    StackOption,
+    TopicOption,
+    check_reason,
+    check_topic,
+    resolve,
+)
+from lean_ops.console import err, harmless, say, show_json
+from lean_ops.rebuild import Comparison, Filled, Rebuild, Swapped
+from lean_ops.rebuild.filling import contract_of
+from lean_ops.target import Target
+from semantic.job import align_columns
+
+
+def rebuild(
+    layer: Annotated[MergedLayer, typer.Option("--layer", help="The layer to rebuild from the one before.")],
+    reason: ReasonOption,
+    topic: TopicOption = "events",
+    first_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Keep rows published before this day (UTC)."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Swap without asking.")] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Remove a rebuild that was begun; the live table stays.")
+    ] = False,
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Rebuild Curated from RAW or Semantic from Curated beside the live table, compare, then swap it in.
+
+    Scheduled runs go on meanwhile. Interrupted, it goes on where it was; the live table changes only in the
+    last step, one commit that `lean-ops rollback` undoes.
+    """
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    check_reason(reason)
+    selection: dict[str, Any] = {"topic": topic, "layer": layer.value}
+    if first_day is not None:
+        selection["from"] = f"{first_day:%Y-%m-%d}"
+    with target.reached():
+        if discard:
+            with audit.operation(target, "rebuild.discard", reason=reason, selection=selection) as entry:
+                entry.counts["files_removed"] = rebuilding.discard(target, topic, layer)
+            _say_discarded(entry.counts["files_removed"], json=json)
+            return
+        with audit.operation(target, "rebuild", reason=reason, selection=selection) as entry:
+            found, swapped = _rebuild(target, topic, layer, first_day, entry, yes=yes, quiet=json)
+    if json:
+        show_json({"comparison": asdict(found), "swapped": asdict(swapped) if swapped else None})
+    elif swapped is None:
+        say("Nothing was swapped. The same command with --yes catches up and swaps; --discard removes it.")
+    else:
+        say(
+            f"{swapped.table}: {swapped.files_removed} files replaced by {swapped.files_added} in snapshot "
+            f"{swapped.snapshot_id}; `lean-ops rollback {layer}` can undo it."
+        )
+        if layer is MergedLayer.CURATED:
+            say(f"Every row is new to Semantic, which takes them over with the next runs of {topic}.")
+
+
+def _rebuild(
+    target: Target,
+    topic: str,
+    layer: MergedLayer,
+    first_day: datetime | None,
+    entry: audit.Entry,
+    *,
+    yes: bool,
+    quiet: bool,
+) -> tuple[Comparison, Swapped | None]:
+    """Fill, compare, and swap where that is agreed to."""
+    run_id = f"rebuild-{entry.operation_id}"
+    begun = _open(target, topic, layer, first_day)
+
+    def told(portion: Filled) -> None:
+        entry.counts["rows_read"] += portion.rows_read
+        entry.heartbeat()
+        if portion.rows_read and not quiet:
+            say(f"{portion.rows_read:,} rows read, {portion.backlog_rows:,} to go")
+
+    for portion in rebuilding.fill(target, begun, run_id):
+        told(portion)
+    found = rebuilding.compare(target, begun)
+    entry.counts["rows_rebuilt"] = found.rebuilt_rows
+    if not quiet:
+        _show(found)
+    swapped = None
+    if yes or (not quiet and _agreed()):
+        swapped = rebuilding.swap(target, begun, run_id, told)
+        rebuilding.discard(target, topic, layer)
+    entry.counts["swapped"] = int(swapped is not None)
+    return found, swapped
+
+
+def _open(target: Target, topic: str, layer: MergedLayer, first_day: datetime | None) -> Rebuild:
+    version, columns = "", list[NestedField]()
+    if layer is MergedLayer.SEMANTIC:
+        contract = contract_of(target, topic)
+        version, columns = contract.version, contract.semantic_columns()
+        live = open_table(target.catalog(), target.settings.table(layer, topic))
+        try:
+            align_columns(live, contract)
+        except TableMismatch as error:
+            # Readers see the new type with the swap and not before.
+            err.print(harmless(f"{error}: the column is replaced by the rebuild"), style="yellow")
+    return Rebuild.open(
+        target,
+        topic,
+        layer,
+        first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
+        contract_version=version,
+        columns=columns,
+    )
+
+
+def _show(found: Comparison) -> None:
+    say(f"rebuilt: {found.rebuilt_rows:,} rows")
+    if found.unreadable:
+        say(f"The live table cannot be read, so that nothing can be compared: {found.unreadable}", "yellow")
+        return
+    say(f"live:    {found.live_rows:,} rows")
+    say(
+        f"The swap takes {found.only_live:,} rows away, adds {found.only_rebuilt:,} and changes "
+        f"{found.different:,}" + (f" (in {', '.join(found.columns)})" if found.columns else "") + "."
+    )
+    if found.samples:
+        say(f"Keys concerned, the first of them: {', '.join(found.samples)}")
+
+
+def _agreed() -> bool:
+    """Ask, where somebody can answer."""
+    return sys.stdin.isatty() and typer.confirm("Swap it in?")
+
+
+def _say_discarded(files: int, *, json: bool) -> None:
+    if json:
+        show_json({"files_removed": files})
+    else:
+        say(f"The rebuild is removed, {files} files." if files else "There was no rebuild to remove.")

@@ -1,0 +1,17 @@
+"""Rebuilding Curated from RAW, or Semantic from Curated, beside the live table (docs/adr/0009).
+
+    beside      the table in which the layer is rebuilt; columns and their ids as in the live one
+    filling     the very jobs of the pipeline, portion by portion, into that table
+    comparison  the two tables row by row, before anything changes
+    swapping    one commit on the live table that replaces all of its files
+
+The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the live table has its rows; the same
+command goes on where it ended, as the table beside carries its own checkpoint.
+"""
+
+from lean_ops.rebuild.beside import Rebuild, discard
+from lean_ops.rebuild.comparison import Comparison, compare
+from lean_ops.rebuild.filling import Filled, fill
+from lean_ops.rebuild.swapping import Swapped, swap
+
+__all__ = ["Comparison", "Filled", "Rebuild", "Swapped", "compare", "discard", "fill", "swap"]

@@ -1,0 +1,219 @@
+"""Filling the table beside: the jobs of the pipeline, portion by portion, until the source is read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import BooleanExpression, Or
+from pyiceberg.expressions.parser import parse
+from pyiceberg.table import Table
+
+from common.arrowtypes import Column
+from common.checkpoints import SourceCheckpoint, from_lineage
+from common.contract_store import read_contract
+from common.contracts import Contract, load_contract
+from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.errors import InvalidInput
+from common.incremental import lineage
+from common.merge import merge
+from common.progress import checkpoint_of
+from common.settings import Settings
+from common.tables import open_table
+from curation.job import EVERY_ROW, curate
+from lean_ops.checkpoints import MergedLayer
+from lean_ops.rebuild.beside import Rebuild, share_columns
+from lean_ops.repository import function_catalogue
+from lean_ops.target import Target
+from semantic.job import publish
+
+RULES: dict[MergedLayer, MergeRule] = {MergedLayer.CURATED: EVENT_RULE, MergedLayer.SEMANTIC: SOURCE_RULE}
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One portion: rows of the source read, those left, and the checkpoint after it (None: empty source)."""
+
+    rows_read: int
+    backlog_rows: int
+    checkpoint: SourceCheckpoint | None
+
+
+def contract_of(target: Target, topic: str) -> Contract:
+    """The contract that the pipeline works under; raises ContractError."""
+    return load_contract(read_contract(target.client("s3"), target.lake_bucket, topic), topic)
+
+
+def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
+    """Read the source from where the table beside says it is, up to its end, then keep what must be kept.
+
+    Safe to run again at any time: it goes on with what is new.
+    """
+    catalog, settings = target.catalog(), job_settings(target, rebuild.layer)
+    since = _begin(target, catalog, rebuild)
+    next_portion = (
+        _curated_portion(catalog, settings, rebuild, run_id)
+        if rebuild.layer is MergedLayer.CURATED
+        else _semantic_portion(target, catalog, settings, rebuild, run_id)
+    )
+    while True:
+        done = next_portion(since)
+        yield done
+        if done.backlog_rows == 0:
+            break
+        since = done.checkpoint
+    _keep_live_rows(catalog, settings, rebuild, run_id)
+
+
+def job_settings(target: Target, layer: MergedLayer) -> Settings:
+    """The settings that the layer's function has: the same portions, the same memory."""
+    name = "curation" if layer is MergedLayer.CURATED else "semantic"
+    environment = next(entry.environment for entry in function_catalogue() if entry.name == name)
+    return replace(
+        target.settings,
+        batch_rows=int(environment["LEAN_OPS_BATCH_ROWS"]),
+        batch_bytes=int(environment["LEAN_OPS_BATCH_BYTES"]),
+        memory_budget_mb=int(environment["LEAN_OPS_MEMORY_BUDGET_MB"]),
+    )
+
+
+def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoint | None:
+    """Where to read on.
+
+    With a first day, RAW is read up to where Curated has read it, leaving out what was published before; what
+    Curated holds of that time stays. From there on every event is read, late ones too.
+    """
+    entry = from_lineage(lineage(open_table(catalog, rebuild.beside)))
+    if entry is not None:
+        return SourceCheckpoint.parse(entry.token, entry.position)
+    if rebuild.first_day is None or rebuild.layer is MergedLayer.SEMANTIC:
+        return None
+    live = open_table(catalog, rebuild.live)
+    counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
+    read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+    if read is None or read.files is not None:
+        raise InvalidInput(
+            f"rebuild {rebuild.beside}: expected Curated to have read RAW up to a whole snapshot, found "
+            f"{counts.token if counts else 'nothing read'}; let the pipeline catch up first (`lean-ops run`)"
+        )
+    return SourceCheckpoint(read.snapshot_id, read.sequence, 0, full_scan=True)
+
+
+Portion = Callable[[SourceCheckpoint | None], Filled]
+
+
+def _curated_portion(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str) -> Portion:
+    def next_portion(since: SourceCheckpoint | None) -> Filled:
+        share_columns(catalog, rebuild)
+        first_pass = since is not None and since.full_scan
+        done = curate(
+            rebuild.topic,
+            since,
+            run_id,
+            settings=settings,
+            catalog=catalog,
+            record_new_columns=lambda names: share_columns(catalog, rebuild, names),
+            into=rebuild.beside,
+            only=published_since(rebuild) if first_pass else EVERY_ROW,
+        )
+        return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
+
+    return next_portion
+
+
+def _semantic_portion(
+    target: Target, catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str
+) -> Portion:
+    contract = contract_of(target, rebuild.topic)
+    secret = target.client("secretsmanager").get_secret_value(SecretId=target.pii_key_secret)
+    pii_key = str(secret["SecretString"]).encode()
+    # What changed since the rebuild began is taken whenever it was published: the live row may be older.
+    only: BooleanExpression = EVERY_ROW
+    if rebuild.first_day is not None:
+        only = Or(published_since(rebuild), parse(f"_merge_seq > {rebuild.live_sequence}"))
+
+    def next_portion(since: SourceCheckpoint | None) -> Filled:
+        done = publish(
+            contract,
+            since,
+            run_id,
+            settings=settings,
+            catalog=catalog,
+            pii_key=pii_key,
+            record_uncontracted=lambda _names: None,  # the pipeline has recorded them
+            into=rebuild.beside,
+            only=only,
+        )
+        return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
+
+    return next_portion
+
+
+def published_since(rebuild: Rebuild) -> BooleanExpression:
+    """Rows published on or after the first day; every row without one."""
+    if rebuild.first_day is None:
+        return EVERY_ROW
+    start = datetime.combine(rebuild.first_day, time(), UTC)
+    return parse(f"publish_time >= '{start.isoformat()}'")
+
+
+def _keep_live_rows(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str) -> None:
+    """Bring over the live rows that the source cannot give again, or was not asked for.
+
+    Curated: what was published before the first day; the merge rule decides against what was rebuilt.
+    Semantic: keys that Curated has and the rebuild has not, because their newest version is bad now (a good
+    row stays when its correction is bad) or was published before the first day.
+    """
+    live, beside = open_table(catalog, rebuild.live), open_table(catalog, rebuild.beside)
+    if rebuild.layer is MergedLayer.CURATED:
+        if rebuild.first_day is None:
+            return
+        start = datetime.combine(rebuild.first_day, time(), UTC)
+        kept = live.scan(row_filter=f"publish_time < '{start.isoformat()}'").to_arrow_batch_reader()
+        columns = set(beside.schema().column_names)
+    else:
+        curated = open_table(catalog, settings.table("curated", rebuild.topic))
+        keys = _keys(live)
+        keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
+        keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
+        if not len(keys):
+            return
+        kept = _only_keys(live.scan().to_arrow_batch_reader(), keys)
+        columns = _same_columns(live, beside)
+    rows = kept.schema
+    names = [name for name in rows.names if name in columns and name != "_merge_seq"]
+    reader = pa.RecordBatchReader.from_batches(
+        pa.schema([rows.field(name) for name in names]), (batch.select(names) for batch in kept)
+    )
+    merge(
+        catalog,
+        rebuild.beside,
+        reader,
+        rule=RULES[rebuild.layer],
+        checkpoint=None,
+        run_id=run_id,
+        evolve=False,
+        memory_budget_mb=settings.memory_budget_mb,
+    )
+
+
+def _keys(table: Table) -> Column:
+    key = "idempotency_key"
+    return table.scan(selected_fields=(key,)).to_arrow()[key].cast(pa.large_string())
+
+
+def _only_keys(reader: pa.RecordBatchReader, keys: Column) -> pa.RecordBatchReader:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            key = batch.column("idempotency_key").cast(pa.large_string())
+            yield batch.filter(pc.is_in(key, value_set=keys))
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _same_columns(live: Table, beside: Table) -> set[str]:
+    """Columns that a live row can bring over: a replaced column cannot take the old type's values."""
+    fields = {field.field_id: field.name for field in live.schema().fields}
+    return {field.name for field in beside.schema().fields if fields.get(field.field_id) == field.name}

@@ -1,0 +1,102 @@
+"""The swap: one commit on the live table that replaces all of its files by the rebuilt ones.
+
+The live table keeps its identity, its history and its field ids, so that readers notice a new snapshot and
+nothing else, and a rollback undoes it. The commit carries the rebuild's checkpoint. It is made only when the
+rebuild has read as far as the live table; when a run commits first, the rebuild catches up and tries again.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation
+
+from common.checkpoints import MERGE_SEQ, RUN_ID
+from common.errors import InvalidInput, TableMismatch
+from common.incremental import last_merge
+from common.maintenance import CompactionPolicy, compact
+from common.merge.committing import Planned, commit_until_done
+from common.merge.livefiles import live_files
+from common.merge.snapshot import Change, SnapshotCommit
+from common.merge.streams import concurrency
+from common.progress import checkpoint_of
+from common.tables import open_table
+from lean_ops.rebuild.beside import Rebuild, schema_for_live
+from lean_ops.rebuild.filling import RULES, Filled, fill
+from lean_ops.target import Target
+
+_TIDY = CompactionPolicy(files=1)
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What the swap did: the commit, and files before and after. ``attempts``: 1 unless runs came first."""
+
+    table: str
+    snapshot_id: str
+    files_removed: int
+    files_added: int
+    checkpoint: str
+    attempts: int
+
+
+def swap(
+    target: Target, rebuild: Rebuild, run_id: str, told: Callable[[Filled], None] = lambda _portion: None
+) -> Swapped:
+    """Catch up, tidy, and replace the live table's files in one commit.
+
+    ``told`` is called for every portion of catching up. Raises InvalidInput where the rebuild is empty,
+    TableMismatch where the live schema changed so that the files do not fit, CommitConflict where other
+    writers kept winning; the live table is untouched then.
+    """
+    catalog = target.catalog()
+
+    def plan(live: Table, number: int) -> Planned[Swapped]:
+        counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
+        checkpoint = None
+        for portion in fill(target, rebuild, run_id):
+            told(portion)
+            checkpoint = portion.checkpoint
+        compact(catalog, rebuild.beside, RULES[rebuild.layer], run_id=run_id, policy=_TIDY)
+        beside = open_table(catalog, rebuild.beside)
+        merged = last_merge(beside)
+        if merged is None or checkpoint is None:
+            raise InvalidInput(
+                f"rebuild {rebuild.beside}: expected rows to put into {rebuild.live}, found none; the source "
+                "is empty, and an empty table is not swapped in"
+            )
+        if counts is not None and checkpoint.position < counts.position:
+            raise InvalidInput(
+                f"rebuild {rebuild.beside}: expected its source to reach as far as {rebuild.live} has read "
+                f"it, {counts.position}, found {checkpoint.position}: the source was rolled back; let the "
+                "pipeline bring it forward first (`lean-ops run`)"
+            )
+        _check_partitions(live, beside)
+        with ThreadPoolExecutor(concurrency(live.location())) as pool:
+            before, after = live_files(live, pool), live_files(beside, pool)
+        old = {e.data_file.file_path for entries in before.entries.values() for e in entries}
+        new = [e.data_file for entries in after.entries.values() for e in entries]
+        sequence = {MERGE_SEQ: str(merged[1])}
+        change = Change(
+            operation=Operation.OVERWRITE,
+            added=new,
+            removed=frozenset(old),
+            schema=schema_for_live(live, beside),
+            properties=sequence,
+            summary={**checkpoint.summary(), **sequence, RUN_ID: run_id},
+        )
+        commit = SnapshotCommit(live, before, change)
+        done = Swapped(rebuild.live, str(commit.snapshot_id), len(old), len(new), checkpoint.token, number)
+        return Planned(done, commit)
+
+    return commit_until_done(catalog, open_table(catalog, rebuild.live), plan)
+
+
+def _check_partitions(live: Table, beside: Table) -> None:
+    if live.spec() != beside.spec():
+        raise TableMismatch(
+            f"table {'.'.join(live.name())}: expected partition spec {beside.spec()} as when the rebuild "
+            f"began, found {live.spec()}; remove the rebuild with `lean-ops rebuild --discard`, then start "
+            "again"
+        )
