@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -59,17 +60,17 @@ def run(step: Step) -> float:
     return time.monotonic() - started
 
 
-def wildcard_statements() -> list[str]:
-    """``<policy> <statement>`` of each allowed statement with resource ``*``.
+def wildcard_statements() -> dict[str, list[str]]:
+    """Policies by the statement of theirs that allows something on resource ``*``.
 
-    Which may, and why, is held by tests/conventions/policy_calls.py.
+    Which statements may, and why, is held by tests/conventions/policy_calls.py.
     """
-    return [
-        f"{path.stem} {statement['Sid']}"
-        for path in sorted(POLICIES.glob("*.json"))
-        for statement in json.loads(path.read_text())["Statement"]
-        if statement["Effect"] == "Allow" and statement.get("Resource") in ("*", ["*"])
-    ]
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for path in sorted(POLICIES.glob("*.json")):
+        for statement in json.loads(path.read_text())["Statement"]:
+            if statement["Effect"] == "Allow" and statement.get("Resource") in ("*", ["*"]):
+                found[statement["Sid"]].append(path.stem)
+    return dict(found)
 
 
 def check() -> list[str]:
@@ -85,7 +86,8 @@ def check() -> list[str]:
         f"all checks: {seconds:.0f} s on {os.cpu_count()} cores; provider: {provider}",
         f"resources planned for dev: {len(planned('dev').resources)}",
         "tflint: 0 findings; checkov: 0 failed",
-        f"statements with resource *: {len(wildcards)} ({', '.join(wildcards)})",
+        f"statements with resource *: {sum(map(len, wildcards.values()))}; by name: "
+        + "; ".join(f"{statement} ({', '.join(policies)})" for statement, policies in wildcards.items()),
         *sizes,
     ]
 
