@@ -134,3 +134,21 @@ run "without_a_filter_there_is_no_iot_rule" {
     error_message = "iot rule: expected none without a topic filter."
   }
 }
+
+run "the_longest_names_fit" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  variables {
+    name_prefix = "a-project-of-20-char-staging"
+    raw_tables  = { a_topic_of_exactly_thirty_char = "raw_a_topic_of_exactly_thirty_char" }
+  }
+
+  assert {
+    condition     = length(one(values(aws_kinesis_firehose_delivery_stream.raw)).name) <= 64
+    error_message = "streams: expected names of 64 characters at most (limit of Firehose)."
+  }
+}

@@ -7,7 +7,8 @@ module "delivery_role" {
   source   = "../role"
   for_each = local.streams
 
-  name                     = "${var.name_prefix}-delivery-${replace(each.key, "_", "-")}"
+  # Short, because the longest project, environment and topic together just fit the 64 characters of a role.
+  name                     = "${var.name_prefix}-raw-${replace(each.key, "_", "-")}"
   description              = "Firehose appends records of topic ${each.key} to its RAW table"
   service                  = "firehose.amazonaws.com"
   policy                   = "delivery"

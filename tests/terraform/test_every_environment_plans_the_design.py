@@ -196,9 +196,9 @@ def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: T
     for role in policies:
         own = dict(values)
         name = role["name"].removeprefix(f"{target.name_prefix}-")
-        if name.startswith("delivery-"):
-            own |= {"topic": name.removeprefix("delivery-").replace("-", "_")}
-            own |= {"stream_name": f"{target.name_prefix}-{name.removeprefix('delivery-')}"}
+        if name.startswith("raw-"):
+            own |= {"topic": name.removeprefix("raw-").replace("-", "_")}
+            own |= {"stream_name": f"{target.name_prefix}-{name.removeprefix('raw-')}"}
             name = "delivery"
         if name.startswith("schedule-"):
             own |= {"function_name": f"{target.name_prefix}-{name.removeprefix('schedule-')}"}
