@@ -14,6 +14,6 @@ if __name__ == "__main__":
     print(*figures, sep="\n")
     if "--write" in sys.argv[1:]:
         text = "Proved without an account, against the provider's schema:\n\n" + "\n".join(
-            f"- {figure}" for figure in figures
+            f"- {' '.join(figure.split())}" for figure in figures
         )
         write_section("Terraform", "make test-terraform", text)
