@@ -1,7 +1,6 @@
 # Building what Terraform deploys, and checking it without an account.
 
-GOBIN := $(CURDIR)/$(TOOLS)/go
-TFLINT := $(GOBIN)/tflint
+TFLINT := $(GO_TOOLS)/tflint
 
 .PHONY: build
 build: install ## Build the functions' archives and layers into modules/compute/.build
@@ -22,11 +21,11 @@ plan-guard: install ## Fail if a plan would destroy or replace something that ho
 	@test -n "$(PLAN)" || { echo "make: expected PLAN=<output of terraform show -json>, found nothing" >&2; exit 1; }
 	@$(BIN)/python -m lean_ops.plan_guard "$(PLAN)"
 
-# The version and the hashes of everything that it is built from are in tools/go.sum.
+# One of the tools of $(GO_TOOLS), by itself, since the others take minutes to build.
 $(TFLINT): tools/go.mod tools/go.sum
-	@command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || { \
-	  echo "make: expected Go 1.26 or newer on the PATH, found none; see docs/deploy.md" >&2; exit 1; }
-	PATH=$$PATH:/usr/local/go/bin GOBIN=$(GOBIN) go -C tools install github.com/terraform-linters/tflint
+	@PATH=$$PATH:/usr/local/go/bin; command -v go >/dev/null || { \
+	  echo "make: expected Go 1.26 or newer on the PATH, found none: tflint is built with it" >&2; exit 1; }; \
+	cd tools && GOBIN=$(CURDIR)/$(GO_TOOLS) go install github.com/terraform-linters/tflint
 	@touch $@
 
 .PHONY: module-pages

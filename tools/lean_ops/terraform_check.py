@@ -19,7 +19,8 @@ from lean_ops.build import build, report
 from lean_ops.planned import planned
 from lean_ops.repository import ROOT
 
-_TOOLS: Final = ROOT / ".venv-tools"
+_TFLINT: Final = ROOT / ".go-tools/tflint"
+_CHECKOV: Final = ROOT / ".venv-tools/bin/checkov"
 POLICIES: Final = ROOT / "infra/policies"
 
 
@@ -42,8 +43,8 @@ STEPS: Final = (
     Step("schema of the bootstrap", ("terraform", "-chdir=infra/bootstrap", "validate", "-no-color")),
     Step("modules and refusals", ("terraform", "test", "-no-color")),
     Step("plans of dev, staging, prod", (sys.executable, "-m", "pytest", "-q", "tests/terraform")),
-    Step("tflint", (str(_TOOLS / "go/tflint"), "--recursive", "--config", str(ROOT / ".tflint.hcl"))),
-    Step("checkov", (str(_TOOLS / "bin/checkov"), "--directory", ".", "--config-file", ".checkov.yaml")),
+    Step("tflint", (str(_TFLINT), "--recursive", "--config", str(ROOT / ".tflint.hcl"))),
+    Step("checkov", (str(_CHECKOV), "--directory", ".", "--config-file", ".checkov.yaml")),
 )
 
 
