@@ -68,6 +68,23 @@ run "roles_are_bound_to_repository_and_environment" {
   }
 }
 
+run "production_is_githubs_name_of_prod" {
+  command = plan
+
+  module {
+    source = "./infra/bootstrap"
+  }
+
+  variables {
+    environment = "prod"
+  }
+
+  assert {
+    condition     = strcontains(aws_iam_role.apply.assume_role_policy, "repo:owner/name:environment:production\"")
+    error_message = "trust: expected GitHub's environment production, found ${aws_iam_role.apply.assume_role_policy}."
+  }
+}
+
 run "an_account_has_one_identity_provider" {
   command = plan
 

@@ -17,6 +17,11 @@ variable "environment" {
     condition     = contains(["dev", "staging", "prod"], var.environment)
     error_message = "environment: expected dev, staging or prod, found \"${var.environment}\"."
   }
+
+  validation {
+    condition     = contains(["default", var.environment], terraform.workspace)
+    error_message = "environment: expected the workspace \"default\" or \"${var.environment}\", found \"${terraform.workspace}\", whose state is another environment's."
+  }
 }
 
 variable "region" {

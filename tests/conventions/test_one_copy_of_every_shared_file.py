@@ -88,3 +88,9 @@ def test_shared_files_are_valid_json_as_they_stand() -> None:
     ]
     for path in files:
         json.loads(path.read_text())
+
+
+def test_platform_and_bootstrap_lock_the_same_provider() -> None:
+    """Terraform wants a lock file beside each configuration; they say the same."""
+    bootstrap = ROOT / "infra/bootstrap/.terraform.lock.hcl"
+    assert bootstrap.read_text() == (ROOT / ".terraform.lock.hcl").read_text()
