@@ -6,6 +6,7 @@ catalog points to, so that what is shown was read by another engine than the one
 """
 
 import importlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,11 @@ class TableState:
 @contextmanager
 def connect(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with a view for every table of ``target``; raises TableMissing without tables."""
-    with duckdb.connect() as connection:
+    # What does not fit into memory goes to a folder that is gone afterwards, not to where the command runs.
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        duckdb.connect(config={"temp_directory": spill}) as connection,
+    ):
         connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
         for name in _EXTENSIONS:
             connection.execute(f"LOAD '{_extension(name)}'")
