@@ -58,7 +58,16 @@ def test_a_handler_that_has_everything_imports(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "handler.py").write_text("def handler(event, context): ...\n")
     (tmp_path / "boto3.py").write_text("def client(service, region_name): ...\n")
-    import_alone("f.handler.handler", [tmp_path], ["f.handler"])
+    import_alone("f.handler.handler", [tmp_path])
+
+
+def test_a_trial_that_fails_breaks_the_build(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "handler.py").write_text("def handler(event, context): ...\n")
+    (tmp_path / "boto3.py").write_text("def client(service, region_name): ...\n")
+    (tmp_path / "trial.py").write_text("import f.handler\nimport trimmed_away\n")
+    with pytest.raises(BrokenPackage, match="No module named 'trimmed_away'"):
+        import_alone("f.handler.handler", [tmp_path], [tmp_path / "trial.py"])
 
 
 def test_a_build_that_fails_leaves_no_manifest_of_the_last(

@@ -5,9 +5,10 @@ Terraform reads: an interrupted build leaves no manifest. A layer is named after
 made again only when that changes. What does not fit Lambda is refused.
 
 What the verification shows: every shared object of a layer is for the functions' CPU and C library; and
-every handler imports, with a client of each AWS service, from its archive and its layers alone. The import
-runs on this machine, so where CPU or Python differ from the functions', it runs against the same locked
-versions unpacked and trimmed for this machine: it shows that nothing is left out, not that Lambda starts it.
+every handler imports, with a client of each AWS service and a trial of what its libraries load late, from its
+archive and its layers alone. That runs on this machine, so where CPU or Python differ from the functions', it
+runs against the same locked versions unpacked and trimmed for this machine: it shows that nothing is left
+out, not that Lambda starts it.
 """
 
 import base64
@@ -39,10 +40,8 @@ MANIFEST: Final = "manifest.json"
 LAMBDA_LIMIT_BYTES: Final = 250 * 2**20
 MAX_UNPACKED_BYTES: Final = 230 * 2**20
 
-# What Iceberg imports by name, on first use.
-_IMPORTED_LATE: Final = {
-    "lake": ("pyiceberg.catalog.glue", "pyiceberg.io.pyarrow", "pyiceberg.avro.decoder_fast", "pyarrow._s3fs")
-}
+# Programs that use what a layer's libraries load late, by layer.
+TRIALS: Final = {"lake": Path(__file__).with_name("trial_lake.py")}
 
 
 class PackageTooLarge(PermanentError):  # noqa: N818 - the package is too large; "error" would say less
@@ -166,23 +165,23 @@ def verify(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> N
         code = scratch / "code"
         with zipfile.ZipFile(target / f"{entry.name}.zip") as archive:
             archive.extractall(code)
-        late = [module for layer in entry.layers for module in _IMPORTED_LATE.get(layer, ())]
-        import_alone(entry.handler, [code, *(folders[layer] for layer in entry.layers)], late)
+        path = [code, *(folders[layer] for layer in entry.layers)]
+        import_alone(entry.handler, path, [TRIALS[layer] for layer in entry.layers if layer in TRIALS])
         shutil.rmtree(code)
 
 
-def import_alone(handler: str, path: Sequence[Path], also: Sequence[str] = ()) -> None:
-    """Import ``handler`` and make its clients in an interpreter that sees ``path`` and nothing installed.
+def import_alone(handler: str, path: Sequence[Path], trials: Sequence[Path] = ()) -> None:
+    """Import ``handler``, make clients and run ``trials`` in an interpreter that sees only ``path``.
 
     Raises BrokenPackage with what the interpreter said.
     """
     module, _, function = handler.rpartition(".")
     program = (
         f"import sys; sys.path[:0] = {[str(p) for p in path]!r}\n"
-        "import importlib, boto3\n"
+        "import importlib, runpy, boto3\n"
         f"assert callable(getattr(importlib.import_module({module!r}), {function!r}))\n"
-        f"for name in {list(also)!r}: importlib.import_module(name)\n"
         f"for name in {list(SERVICES)!r}: boto3.client(name, region_name='eu-west-1')\n"
+        f"for path in {[str(trial) for trial in trials]!r}: runpy.run_path(path)\n"
     )
     done = subprocess.run(  # noqa: S603 - this interpreter, a program of our own
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False
