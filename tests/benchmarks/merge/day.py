@@ -2,9 +2,9 @@
 
     python tests/benchmarks/merge/day.py --work DIRECTORY [--table-rows 1000000] [--batch-rows 10000]
 
-Prints seconds of the first and last merges, files a partition, and the time of a full scan by DuckDB's Iceberg
-reader and by pyiceberg: of the table as the day began, as the day left it, compacted, and of the same rows
-written afresh.
+Prints JSON: ``scans``, seconds of full scans by DuckDB's Iceberg reader and by pyiceberg of the table after the
+day, after maintenance, and of the same rows written afresh (the last two in turns); ``facts``, seconds of the
+first and last merges and of the compaction, and numbers of files.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -27,26 +28,29 @@ from common.maintenance import CompactionPolicy, compact
 from common.merge import merge
 
 RUNS = 96
-SCANS = 3
+SCANS = 5
 
 
-def scan_seconds(table: Table) -> dict[str, float]:
-    """Best of three full scans, all columns by DuckDB, key and one leaf by pyiceberg."""
+def scan(table: Table, seconds: dict[str, list[float]]) -> None:
+    """Time one full scan of all columns by DuckDB, and of key and one leaf by pyiceberg."""
+    columns = ", ".join(f"max({c})" for c in ("idempotency_key", "publish_time", *workload.LEAVES))
+    query = f"select {columns} from iceberg_scan('{table.metadata_location}')"
+    started = time.perf_counter()
+    iceberg_reader().sql(query).fetchall()
+    seconds.setdefault("DuckDB", []).append(time.perf_counter() - started)
+    started = time.perf_counter()
+    table.scan(selected_fields=("idempotency_key", "status")).to_arrow()
+    seconds.setdefault("pyiceberg", []).append(time.perf_counter() - started)
+
+
+@cache
+def iceberg_reader() -> duckdb.DuckDBPyConnection:
+    """DuckDB with its Iceberg extension."""
     connection = duckdb.connect(config={"threads": 2})
     for extension in ("avro", "iceberg"):
         import_extension(extension, con=connection)
         connection.execute(f"load {extension}")
-    columns = ", ".join(f"max({c})" for c in ("idempotency_key", "publish_time", *workload.LEAVES))
-    query = f"select {columns} from iceberg_scan('{table.metadata_location}')"
-    timings: dict[str, list[float]] = {"duckdb": [], "pyiceberg": []}
-    for _ in range(SCANS):
-        started = time.perf_counter()
-        connection.sql(query).fetchall()
-        timings["duckdb"].append(time.perf_counter() - started)
-        started = time.perf_counter()
-        table.scan(selected_fields=("idempotency_key", "status")).to_arrow()
-        timings["pyiceberg"].append(time.perf_counter() - started)
-    return {name: round(min(values), 3) for name, values in timings.items()}
+    return connection
 
 
 def shape(table: Table) -> dict[str, int]:
@@ -87,7 +91,7 @@ def fresh_copy(root: Path, lake: SqlCatalog) -> Table:
 
 
 def main() -> None:
-    """Run the day and print what happened as JSON."""
+    """Run the day."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -99,55 +103,51 @@ def main() -> None:
     shutil.rmtree(root, ignore_errors=True)
     before = workload.data_tree(options.work, rows)
     lake = workload.clone(options.work, rows, "day")
-    found = {
-        "before": {
-            **shape(lake.load_table(workload.IDENTIFIER)),
-            **scan_seconds(lake.load_table(workload.IDENTIFIER)),
-        }
-    }
-    seconds = []
-    for number in range(RUNS):
-        batch = workload.build_batch(options.work, rows, options.batch_rows, number)
-        started = time.perf_counter()
-        merge(
-            lake,
-            workload.IDENTIFIER,
-            workload.read_batch(batch),
-            rule=EVENT_RULE,
-            checkpoint=None,
-            run_id=f"day-{number}",
-            evolve=False,
-            memory_budget_mb=512,
-        )
-        seconds.append(time.perf_counter() - started)
-        print(number, round(seconds[-1], 2), flush=True)
+    scans: dict[str, dict[str, list[float]]] = {"after the day": {}, "after maintenance": {}, "fresh": {}}
+    merges = [merge_batch(options.work, rows, options.batch_rows, lake, number) for number in range(RUNS)]
     table = lake.load_table(workload.IDENTIFIER)
-    found["after 96 merges"] = {**shape(table), **scan_seconds(table)}
-    checksum = workload.checksum(table)
+    worn, checksum = shape(table), workload.checksum(table)
+    for _ in range(SCANS):
+        scan(table, scans["after the day"])
     started = time.perf_counter()
     compact(lake, workload.IDENTIFIER, EVENT_RULE, run_id="night", policy=CompactionPolicy(files=1))
     compaction = time.perf_counter() - started
-    table = lake.load_table(workload.IDENTIFIER)
-    if workload.checksum(table) != checksum:
-        raise SystemExit("compaction changed the rows")
-    found["compacted"] = {**shape(table), **scan_seconds(table)}
-    table = fresh_copy(root, lake)
-    if workload.checksum(table) != checksum:
-        raise SystemExit("the fresh copy has other rows")
-    found["written afresh"] = {**shape(table), **scan_seconds(table)}
-    print(
-        json.dumps(
-            {
-                "first ten merges, median s": round(statistics.median(seconds[:10]), 2),
-                "last ten merges, median s": round(statistics.median(seconds[-10:]), 2),
-                "compaction s": round(compaction, 1),
-                **found,
-            },
-            indent=1,
-        )
-    )
+    tables = {"after maintenance": lake.load_table(workload.IDENTIFIER), "fresh": fresh_copy(root, lake)}
+    for state, one in tables.items():
+        if workload.checksum(one) != checksum:
+            raise SystemExit(f"{state}: other rows than before")
+    for _ in range(SCANS):
+        for state, one in tables.items():
+            scan(one, scans[state])
+    facts = {
+        "first merges": round(statistics.median(merges[:10]), 2),
+        "last merges": round(statistics.median(merges[-10:]), 2),
+        "compaction": round(compaction, 1),
+        "most files in a partition": worn["most_in_a_partition"],
+        "data files": worn["data_files"],
+        "delete files": worn["delete_files"],
+        "data files compacted": shape(tables["after maintenance"])["data_files"],
+    }
+    print(json.dumps({"scans": scans, "facts": facts}))
     workload.remove_new_files(options.work, rows, before)
     shutil.rmtree(root)
+
+
+def merge_batch(work: Path, table_rows: int, batch_rows: int, lake: SqlCatalog, number: int) -> float:
+    """Merge one of the day's batches; gives its seconds."""
+    batch = workload.build_batch(work, table_rows, batch_rows, number)
+    started = time.perf_counter()
+    merge(
+        lake,
+        workload.IDENTIFIER,
+        workload.read_batch(batch),
+        rule=EVENT_RULE,
+        checkpoint=None,
+        run_id=f"day-{number}",
+        evolve=False,
+        memory_budget_mb=512,
+    )
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """The engines that are compared. Each merges one batch into a clone of the table and commits; only that is timed."""
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import rest_catalog
+import spark_parts
 import workload
 from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
@@ -19,6 +19,11 @@ from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.merge.source import conform
 from common.merge.target import Target
+from common.settings import Settings
+from common.tables import TableSpec
+from curation.job import curate
+
+MEMORY_BUDGET_MB = 2048  # as modules/compute/functions.json gives it to the functions
 
 COLUMNS = [
     "message_id",
@@ -45,8 +50,17 @@ MERGE_SQL = f"""merge into {{table}} t using (select {", ".join(COLUMNS)} from {
     values ({", ".join(f"s.{c}" for c in COLUMNS)}, 2)"""
 
 
-def lean_ops(lake: SqlCatalog, batch: Path, _root: Path) -> float:
+# What flattening does, with the paths known beforehand; json_extract_string turns 27.90 into 27.9.
+FLATTEN_SQL = f"""(select * exclude (json_payload, leaves), {
+    ", ".join(f"leaves[{i}] as {name}" for i, name in enumerate(workload.LEAVES, 1))
+} from (select *, json_extract_string(json_payload, [{
+    ", ".join(repr("$." + name.replace("__", ".")) for name in workload.LEAVES)
+}]) leaves from lake.{workload.RAW_IDENTIFIER}))"""
+
+
+def lean_ops(lake: SqlCatalog, batch: Path, root: Path) -> float:
     """This project's engine."""
+    warm_up(root)
     started = time.perf_counter()
     merge(
         lake,
@@ -56,17 +70,66 @@ def lean_ops(lake: SqlCatalog, batch: Path, _root: Path) -> float:
         checkpoint=None,
         run_id="bench",
         evolve=True,
-        memory_budget_mb=2048,
+        memory_budget_mb=MEMORY_BUDGET_MB,
     )
     return time.perf_counter() - started
 
 
+def warm_up(root: Path) -> None:
+    """Merge one row into a table of its own: what is loaded on first use is not timed, as for the others."""
+    lake = workload.catalog(root / "warm_up")
+    lake.create_namespace("lake")
+    TableSpec.load(workload.SPECIFICATIONS, "curated").create(lake, "lake.small")
+    row = {"idempotency_key": "k", "message_id": "m", "period_reference": "2026-01", "publish_time": 0}
+    merge(
+        lake,
+        "lake.small",
+        pa.Table.from_pylist([{**row, "ingestion_ts": 0}]).to_reader(),
+        rule=EVENT_RULE,
+        checkpoint=None,
+        run_id="warm-up",
+        evolve=False,
+        memory_budget_mb=64,
+    )
+
+
+def curation(lake: SqlCatalog, _batch: Path, root: Path) -> float:
+    """This project's curation job: RAW into Curated."""
+    warm_up(root)
+    settings = Settings.from_environment(
+        {
+            "LEAN_OPS_PROJECT": "lean-ops",
+            "LEAN_OPS_ENV": "bench",
+            "LEAN_OPS_TOPICS": "events",
+            "LEAN_OPS_DATABASE": "lake",
+            "LEAN_OPS_BATCH_ROWS": "1000000",
+            "LEAN_OPS_BATCH_BYTES": str(2**40),
+            "LEAN_OPS_MEMORY_BUDGET_MB": str(MEMORY_BUDGET_MB),
+        }
+    )
+    started = time.perf_counter()
+    done = curate("events", None, "bench", settings=settings, catalog=lake, record_new_columns=print)
+    seconds = time.perf_counter() - started
+    assert not done.backlog_rows
+    return seconds
+
+
 def duckdb_merge(lake: SqlCatalog, batch: Path, _root: Path) -> float:
     """DuckDB's own MERGE INTO on an attached Iceberg REST catalog: merge-on-read."""
+    return _in_duckdb(lake, MERGE_SQL.format(table=f"lake.{workload.IDENTIFIER}", batch=repr(str(batch))))
+
+
+def duckdb_curation(lake: SqlCatalog, _batch: Path, _root: Path) -> float:
+    """RAW into Curated in one statement of DuckDB; numbers lose their text."""
+    return _in_duckdb(lake, MERGE_SQL.format(table=f"lake.{workload.IDENTIFIER}", batch=FLATTEN_SQL))
+
+
+def _in_duckdb(lake: SqlCatalog, statement: str) -> float:
     connection = duckdb.connect(config={"threads": 2, "memory_limit": "6GB"})
     for extension in ("avro", "httpfs", "iceberg"):
         import_extension(extension, con=connection)
         connection.execute(f"load {extension}")
+    connection.execute("load json")
     # DuckDB writes no sorted tables; without this it refuses the merge.
     connection.execute("set timezone = 'UTC'; set unsafe_iceberg_ignore_sort_order = true")
     endpoint = rest_catalog.serve(lake)
@@ -74,7 +137,7 @@ def duckdb_merge(lake: SqlCatalog, batch: Path, _root: Path) -> float:
         f"attach 'wh' as lake (type iceberg, endpoint '{endpoint}', authorization_type 'none')"
     )
     started = time.perf_counter()
-    connection.execute(MERGE_SQL.format(table=f"lake.{workload.IDENTIFIER}", batch=repr(str(batch))))
+    connection.execute(statement)
     return time.perf_counter() - started
 
 
@@ -89,25 +152,20 @@ def pyiceberg_upsert(lake: SqlCatalog, batch: Path, _root: Path) -> float:
 
 
 def spark(lake: SqlCatalog, batch: Path, root: Path) -> float:
-    """Spark's MERGE INTO, merge-on-read, local[2]; needs BENCH_SPARK_PYTHON and BENCH_SPARK_JARS."""
-    with lake.engine.begin() as connection:  # what Iceberg's JDBC catalog of schema V1 expects
-        connection.exec_driver_sql("update iceberg_tables set iceberg_type = 'TABLE', catalog_name = 'bench'")
-    work = {
-        "memory": "6g",
-        "jars": os.environ["BENCH_SPARK_JARS"],
-        "database": str(lake.engine.url.database),
-        "warehouse": f"file://{root}/warehouse",
-        "table": workload.IDENTIFIER,
-        "batch": str(batch),
-        "merge": MERGE_SQL,
-    }
-    done = subprocess.run(
-        [os.environ["BENCH_SPARK_PYTHON"], str(Path(__file__).with_name("spark_merge.py")), json.dumps(work)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+    """Spark's MERGE INTO, merge-on-read, local[2]."""
+    answer = spark_parts.run(
+        "spark_merge.py",
+        lake,
+        root,
+        {"table": workload.IDENTIFIER, "batch": str(batch), "merge": MERGE_SQL},
     )
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    return float(answer["seconds"])
+
+
+def peak_bytes() -> int:
+    """The most memory that this process had (``ru_maxrss`` would count its parent's before the start, too)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
 
 
 ENGINES: dict[str, Callable[[SqlCatalog, Path, Path], float]] = {
@@ -115,6 +173,8 @@ ENGINES: dict[str, Callable[[SqlCatalog, Path, Path], float]] = {
     "duckdb": duckdb_merge,
     "upsert": pyiceberg_upsert,
     "spark": spark,
+    "curation": curation,
+    "duckdb-curation": duckdb_curation,
 }
 
 
@@ -122,4 +182,4 @@ if __name__ == "__main__":
     engine, database, batch_path, result = sys.argv[1:]
     directory = Path(database).parent
     seconds = ENGINES[engine](workload.catalog(directory), Path(batch_path), directory)
-    Path(result).write_text(json.dumps({"seconds": seconds}))
+    Path(result).write_text(json.dumps({"seconds": seconds, "peak": peak_bytes()}))

@@ -7,31 +7,16 @@ import json
 import sys
 import time
 
-from pyspark.sql import SparkSession
+from spark_session import open_session
 
 work = json.loads(sys.argv[1])
-catalog = "spark.sql.catalog.bench"
-session = (
-    SparkSession.builder.master("local[2]")
-    .config("spark.driver.memory", work["memory"])
-    .config("spark.jars", work["jars"])
-    .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
-    .config(catalog, "org.apache.iceberg.spark.SparkCatalog")
-    .config(f"{catalog}.type", "jdbc")
-    .config(f"{catalog}.uri", f"jdbc:sqlite:{work['database']}")
-    .config(f"{catalog}.jdbc.schema-version", "V1")
-    .config(f"{catalog}.warehouse", work["warehouse"])
-    .config("spark.sql.shuffle.partitions", "16")
-    .config("spark.ui.enabled", "false")
-    .config("spark.sql.session.timeZone", "UTC")
-    .getOrCreate()
-)
-session.sparkContext.setLogLevel("ERROR")
+session = open_session(work)
 table = f"bench.{work['table']}"
+# By default Iceberg's Bloom filters take up to 1 MiB a file, which would make Spark write 500 MB for 16 MB of rows.
 session.sql(
     f"ALTER TABLE {table} SET TBLPROPERTIES ('write.merge.mode'='merge-on-read', "
     "'write.merge.distribution-mode'='hash', 'write.delete.granularity'='partition', "
-    "'write.merge.isolation-level'='snapshot')"
+    "'write.merge.isolation-level'='snapshot', 'write.parquet.bloom-filter-max-bytes'='65536')"
 )
 session.read.parquet(work["batch"]).createOrReplaceTempView("batch")
 session.sql("select count(*) from batch").collect()

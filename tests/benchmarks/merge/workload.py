@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
@@ -34,6 +35,8 @@ DAY_US = 86_400_000_000
 FIRST_US = 1_768_435_200_000_000  # 2026-01-15T00:00Z
 END_US = FIRST_US + DAYS * DAY_US
 IDENTIFIER = "lake.curated_events"
+RAW_IDENTIFIER = "lake.raw_events"
+RAW_ROWS = 180_000  # about 128 MiB of records
 
 LEAVES = {
     "device__id": "'sensor-'||{r1}%200000",
@@ -52,6 +55,18 @@ LEAVES = {
     "alarms": "'[{{\"code\":\"A-'||{r18}%5000||'\",\"level\":'||(1+{r19}%9)||'}}]'",
     "trace": "md5('trace'||n||ver)",
 }
+
+NOT_TEXT = {
+    "reading__temperature",
+    "reading__humidity",
+    "reading__pressure",
+    "reading__co2",
+    "battery__level",
+    "radio__rssi",
+    "counter",
+    "alarms",
+}
+"""Leaves that are numbers or arrays in the payload."""
 
 
 def row_columns() -> str:
@@ -166,13 +181,59 @@ def build_batch(root: Path, table_rows: int, rows: int, number: int = 0) -> Path
     return path
 
 
-def clone(root: Path, table_rows: int, name: str) -> SqlCatalog:
-    """A fresh catalog over the built table: what is merged into it leaves the built table as it was."""
+def build_raw(root: Path, table_rows: int, rows: int) -> Table:
+    """Create (once) a RAW table that holds batch 0 as Firehose would have delivered it.
+
+    Every commit takes about what fills Firehose's buffer of 128 MiB and leaves a file for each day of
+    publication, so that the corrections of old readings make many small files.
+    """
+    lake = catalog(root / f"raw_{table_rows}_{rows}")
+    if lake.namespace_exists("lake") and lake.table_exists(RAW_IDENTIFIER):
+        return lake.load_table(RAW_IDENTIFIER)
+    lake.create_namespace_if_not_exists("lake")
+    building = TableSpec.load(SPECIFICATIONS, "raw").create(lake, "lake.building")
+    names = building.schema().as_arrow()
+    batch = build_batch(root, table_rows, rows)
+    for first in range(0, rows, RAW_ROWS):
+        events = (
+            connect()
+            .sql(
+                f"""select message_id, idempotency_key, topic_name, period_reference, correlation_id,
+                publish_time, ingestion_ts, {payload_sql()} json_payload
+                from read_parquet('{batch}', file_row_number=true)
+                where file_row_number >= {first} and file_row_number < {first + RAW_ROWS}"""
+            )
+            .to_arrow_table()
+        )
+        building.append(events.cast(names))
+    lake.rename_table("lake.building", RAW_IDENTIFIER)
+    return lake.load_table(RAW_IDENTIFIER)
+
+
+def payload_sql() -> str:
+    """SQL that writes the leaves of a row as the JSON object that a device would send."""
+    members: dict[str, list[str]] = {}
+    for name in LEAVES:
+        branch, _, key = name.rpartition("__")
+        quote = "" if name in NOT_TEXT else '"'
+        members.setdefault(branch, []).append(f"""'"{key}":{quote}'||{name}||'{quote}'""")
+    joined = {branch: "||','||".join(of_branch) for branch, of_branch in members.items()}
+    objects = [f"""'"{b}":{{'||{of}||'}}'""" if b else of for b, of in joined.items()]
+    return "'{'||" + "||','||".join(objects) + "||'}'"
+
+
+def clone(root: Path, table_rows: int, name: str, raw_rows: int = 0) -> SqlCatalog:
+    """A fresh catalog over the built table: what is merged into it leaves the built table as it was.
+
+    With ``raw_rows``, the RAW table of the batch with so many rows is in it too.
+    """
     directory = root / name
     directory.mkdir(parents=True)
     lake = catalog(directory)
     lake.create_namespace("lake")
     lake.register_table(IDENTIFIER, build_table(root, table_rows).metadata_location)
+    if raw_rows:
+        lake.register_table(RAW_IDENTIFIER, build_raw(root, table_rows, raw_rows).metadata_location)
     return lake
 
 
@@ -194,29 +255,20 @@ WINNERS = """from (select * from {source} qualify row_number() over (partition b
 
 
 def checksum(table: Table) -> dict[str, str]:
-    """Rows, distinct keys and an order-independent hash of all event columns, read through pyiceberg's plan."""
-    files = [(t.file.file_path, [d.file_path for d in t.delete_files]) for t in table.scan().plan_files()]
-    data = [f.removeprefix("file://") for f, _ in files]
-    deletes = sorted({d.removeprefix("file://") for _, ds in files for d in ds})
-    return _checksum(data, deletes)
+    """Rows, distinct keys and an order-independent hash of all event columns, as DuckDB reads the table."""
+    connection = connect()
+    for extension in ("avro", "iceberg"):
+        import_extension(extension, con=connection)
+        connection.execute(f"load {extension}")
+    return _checksum(connection, f"iceberg_scan('{table.metadata_location}')")
 
 
-def _checksum(data: list[str], deletes: list[str]) -> dict[str, str]:
+def _checksum(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, str]:
     names = ["message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id"]
     hashed = ", ".join([*names, "epoch_us(publish_time)", "epoch_us(ingestion_ts)", *LEAVES])
-    kept = ""
-    if deletes:
-        kept = f"""where not exists (select 1 from read_parquet({deletes!r}, hive_partitioning=false) d
-          where replace(d.file_path, 'file://', '') = t.filename and d.pos = t.file_row_number)"""
-    found = (
-        connect()
-        .sql(
-            f"""select count(*), count(distinct idempotency_key), sum(hash({hashed})) from
-        read_parquet({data!r}, filename=true, file_row_number=true, hive_partitioning=false, union_by_name=true) t
-        {kept}"""
-        )
-        .fetchone()
-    )
+    found = connection.sql(
+        f"select count(*), count(distinct idempotency_key), sum(hash({hashed})) from {source}"
+    ).fetchone()
     assert found is not None
     return {"rows": str(found[0]), "keys": str(found[1]), "hash": str(found[2])}
 
@@ -243,12 +295,12 @@ def expected(root: Path, table_rows: int, rows: int) -> dict[str, str]:
         create table lost as select idempotency_key k from m semi join w using (idempotency_key)"""
     )
     lost = connection.sql("select k from lost").to_arrow_table()["k"]
-    old = _checksum(data, [])
+    old = _checksum(connection, base)
     gone_file = root / f"gone_{table_rows}_{rows}.parquet"
     connection.execute(
         f"copy (select m.* from m semi join lost on k = idempotency_key) to '{gone_file}' (format parquet)"
     )
-    added, gone = _checksum([str(result)], []), _checksum([str(gone_file)], [])
+    added, gone = (_checksum(connection, f"read_parquet('{path}')") for path in (result, gone_file))
     total = {
         "rows": str(int(old["rows"]) - len(lost) + int(added["rows"])),
         "keys": str(int(old["rows"]) - len(lost) + int(added["rows"])),

@@ -32,6 +32,10 @@ class Lake:
         self.root = root
         self.catalog: Catalog = self.connect()
         self.catalog.create_namespace("lake")
+        self.create()
+
+    def create(self) -> None:
+        """Create the table ``identifier``."""
         TableSpec.load(SPECIFICATIONS, "curated").create(self.catalog, self.identifier)
 
     def connect(self) -> Catalog:

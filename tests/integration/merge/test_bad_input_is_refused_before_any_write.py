@@ -5,7 +5,7 @@ import pytest
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import LongType, NestedField, StringType
+from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from common.deduplication import EVENT_RULE, SOURCE_RULE
 from common.errors import InvalidInput, TableMismatch, TableMissing
@@ -63,6 +63,53 @@ def test_a_table_without_the_merge_sequence_is_refused(lake):
         update.delete_column("_merge_seq")
     with pytest.raises(TableMismatch, match="found no _merge_seq"):
         lake.merge([lake.event("a")])
+
+
+@pytest.mark.parametrize("column", EVENT_RULE.columns)
+def test_a_table_without_a_column_that_decides_is_refused(lake, column):
+    lake.catalog.drop_table(lake.identifier)
+    names = [c for c in (*EVENT_RULE.columns, "_merge_seq") if c != column]
+    schema = Schema(*(NestedField(i, n, StringType(), required=False) for i, n in enumerate(names, 1)))
+    lake.catalog.create_table(lake.identifier, schema)
+    with pytest.raises(TableMismatch, match=f"found no {column}; add them"):
+        lake.merge([lake.event("a")])
+
+
+@pytest.mark.parametrize("column", EVENT_RULE.columns)
+def test_a_source_without_a_column_that_decides_is_refused(lake, column):
+    source = pa.Table.from_batches(lake.reader([lake.event("a")])).drop_columns(column)
+    with pytest.raises(InvalidInput, match=f"found no {column}; the rows of a source"):
+        merge(
+            lake.catalog,
+            lake.identifier,
+            source.to_reader(),
+            rule=EVENT_RULE,
+            checkpoint=None,
+            run_id="r",
+            evolve=True,
+            memory_budget_mb=64,
+        )
+    assert not lake.data_files()
+
+
+def test_a_column_that_the_source_lacks_is_null_and_one_that_older_files_lack_too(lake):
+    lake.merge([lake.event("a", color="red")])
+    with lake.table.update_schema() as update:
+        update.add_column("size", StringType())
+    lake.merge([lake.event("b"), lake.event("a", "m2", publish=1, size="1.10")])
+    assert [(r["color"], r["size"]) for r in lake.rows()] == [(None, "1.10"), (None, None)]
+
+
+def test_files_that_lost_a_column_that_decides_are_refused(lake):
+    lake.merge([lake.event("a")])
+    with lake.table.update_schema() as update:
+        update.delete_column("ingestion_ts")
+    with lake.table.update_schema() as update:
+        update.add_column("ingestion_ts", TimestamptzType())
+    before = lake.data_files()
+    with pytest.raises(TableMismatch, match="expected column ingestion_ts in every data file"):
+        lake.merge([lake.event("a", "m2")])
+    assert lake.data_files() == before
 
 
 def test_files_of_an_older_partition_spec_are_refused(lake):

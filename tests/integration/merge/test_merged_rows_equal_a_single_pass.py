@@ -1,10 +1,20 @@
-"""Generated histories on real Iceberg tables, against one pass over all events in plain Python."""
+"""Generated histories on real Iceberg tables, against one pass over all events in plain Python.
 
+Read back by pyiceberg and DuckDB, and where it is installed (``make bench-spark``) by Spark.
+"""
+
+import importlib.util
+import random
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "merge"
+COLUMNS = ("idempotency_key", "message_id", "publish_time", "ingestion_ts", "leaf")
 
 
 def single_pass(events):
@@ -27,7 +37,7 @@ def order(event):
 
 
 def visible(row):
-    return row["idempotency_key"], row["message_id"], row["publish_time"], row["ingestion_ts"], row["leaf"]
+    return tuple(row[column] for column in COLUMNS)
 
 
 @st.composite
@@ -46,10 +56,8 @@ def batches_of_events(draw):
     return [*batches, *draw(st.lists(st.sampled_from(batches), max_size=1))]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches=batches_of_events(), budget=st.sampled_from([0, 256]))
-def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(lake_factory, batches, budget):
-    lake = lake_factory()
+def apply(lake, batches, budget):
+    """Merge the batches one after the other; gives the rows that one pass over all of them leaves."""
     seen = []
 
     def history(keys, publish_times):
@@ -62,6 +70,60 @@ def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(lake_factory
         seen += events
         lake.merge(events, history=history, memory_budget_mb=budget)
     expected = single_pass(seen)
-    assert [visible(r) for r in lake.rows()] == [visible(expected[k]) for k in sorted(expected)]
-    assert [visible(r) for r in lake.duckdb_rows()] == [visible(expected[k]) for k in sorted(expected)]
+    return [visible(expected[k]) for k in sorted(expected)]
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(batches=batches_of_events(), budget=st.sampled_from([0, 256]))
+def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(lake_factory, batches, budget):
+    lake = lake_factory()
+    expected = apply(lake, batches, budget)
+    assert [visible(r) for r in lake.rows()] == expected
+    assert [visible(r) for r in lake.duckdb_rows()] == expected
     shutil.rmtree(lake.root)
+
+
+def random_batches(chance):
+    """Longer histories than hypothesis draws: 40 keys, 6 batches, events out of order, copies and ties."""
+    events = []
+    for number in range(120):
+        key, publish = f"k{chance.randrange(40):02d}", chance.choice([0, 1, 30, 24 * 20])
+        copies = chance.choice([1, 1, 1, 2])
+        events += [(key, f"m{number:03d}", publish, chance.randrange(6)) for _ in range(copies)]
+    chance.shuffle(events)
+    return [events[first : first + 25] for first in range(0, len(events), 25)]
+
+
+def spark_parts():
+    """Where Spark is, as the benchmarks find it."""
+    spec = importlib.util.spec_from_file_location("spark_parts", BENCHMARKS / "spark_parts.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_spark_reads_the_same_rows(lake_factory):
+    spark = spark_parts()
+    if spark.missing():
+        pytest.skip(f"reading 40 generated histories back with Spark {spark.missing()}")
+    lake, expected = lake_factory(), {}
+    lake.catalog.drop_table(lake.identifier)
+    for number in range(40):
+        lake.identifier = f"lake.history_{number}"
+        lake.create()
+        expected[lake.identifier] = apply(lake, random_batches(random.Random(number)), 256)
+        assert [visible(r) for r in lake.rows()] == expected[lake.identifier]
+    found = spark.run(
+        "spark_read.py", lake.catalog, lake.root, {"tables": list(expected), "columns": list(COLUMNS)}
+    )
+    as_text = {t: [[str(v) for v in row] for row in rows] for t, rows in found.items()}
+    assert as_text == {t: [[as_spark(v) for v in row] for row in rows] for t, rows in expected.items()}
+
+
+def as_spark(value):
+    """A value as ``spark_read.py`` prints it: times in microseconds."""
+    return str(value) if isinstance(value, str) else str(round(value.timestamp() * 1_000_000))

@@ -1,9 +1,10 @@
 """One attempt: plan, locate, decide and write a merge on one snapshot of the table, without the commit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +19,19 @@ from common.merge.decide import Decision, History, decide
 from common.merge.livefiles import LiveFile, LiveFiles, live_files
 from common.merge.locate import StoredRows, locate
 from common.merge.outcome import MergeOutcome
-from common.merge.partitions import SourceRows, partition_rows, source_columns
+from common.merge.partitions import SourceRows, partition_rows, sorted_pieces, source_columns
 from common.merge.positions import ExistingDeletes, Positions, write_deletes
 from common.merge.reading import StoredFile
 from common.merge.snapshot import Change
 from common.merge.source import conform, unknown_columns
 from common.merge.staging import StagedSource
+from common.merge.streams import concurrency
 from common.merge.target import Target
 from common.merge.tiers import FileState, files_to_rewrite
+
+_JOB_ROWS = 4096
+_JOB_PARTITIONS = 16
+_JOBS_A_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -145,9 +151,12 @@ class Attempt:
         rewrites = {} if self._request.source.spilled else self._plan_rewrites(parts, deleted)
         self._deletes.load(f for files in rewrites.values() for f in files)
         writer = DataFileWriter(self._target, self._request.rule)
-        partitions = dict.fromkeys((*parts, *rewrites))
-        jobs = [(p, parts.get(p, []), rewrites.get(p, [])) for p in partitions]
-        for written in self._pool.map(lambda job: self._write_partition(writer, deleted, *job), jobs):
+        writes = [
+            _PartitionWrite(p, parts.get(p, []), rewrites.get(p, []))
+            for p in dict.fromkeys((*parts, *rewrites))
+        ]
+        jobs = list(_jobs(writes, concurrency(self._target.table.location())))
+        for written in self._pool.map(lambda job: self._write_job(writer, deleted, job), jobs):
             self._added += written
         self._removed |= {f.path for files in rewrites.values() for f in files}
 
@@ -174,28 +183,32 @@ class Attempt:
         gone = 0 if new is None else len(np.union1d(self._deletes.of(file), new))
         return FileState(file.path, file.file.file_size_in_bytes, file.file.record_count, gone)
 
-    def _write_partition(
-        self,
-        writer: DataFileWriter,
-        deleted: Mapping[str, Positions],
-        partition: Record,
-        sources: Iterable[SourceRows],
-        rewritten: Iterable[LiveFile],
+    def _write_job(
+        self, writer: DataFileWriter, deleted: Mapping[str, Positions], job: Sequence["_PartitionWrite"]
     ) -> list[DataFile]:
-        """The rows of one partition, sorted by key, in one file (more where it would be too large)."""
+        """The files of some partitions, each with its rows sorted by key."""
         key = self._request.rule.key
-        pieces = [conform(s.sorted_by(key), self._target, self._merge_seq) for s in sources]
+        sources = [s for write in job for s in write.sources]
+        pieces = iter(sorted_pieces(sources, key, self._target, self._merge_seq))
+        written = []
+        for write in job:
+            tables = [*islice(pieces, len(write.sources)), *self._live_rows(write.rewritten, deleted)]
+            if tables:
+                rows = tables[0] if len(tables) == 1 else pa.concat_tables(tables).sort_by(key)
+                written += writer.write_partition(write.partition, rows, self._new_path)
+        return written
+
+    def _live_rows(
+        self, rewritten: Iterable[LiveFile], deleted: Mapping[str, Positions]
+    ) -> Iterator[pa.Table]:
+        """What is left of each file after its old and new deletes; nothing of a file without rows left."""
         for file in rewritten:
             gone = self._deletes.of(file)
             new = deleted.get(file.path)
             gone = gone if new is None else np.union1d(gone, new)
             if len(gone) < file.file.record_count:
                 with StoredFile(self._target, file) as stored:
-                    pieces.append(conform(stored.live_rows(gone), self._target, None))
-        if not pieces:
-            return []
-        rows = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(key)
-        return writer.write_partition(partition, rows, self._new_path)
+                    yield conform(stored.live_rows(gone), self._target, None)
 
     def _write_deletes(self) -> None:
         """One position-delete file a partition: its new deletes and those it had, replacing the old files."""
@@ -237,6 +250,30 @@ class Attempt:
         """The row counts, for the snapshot summary."""
         names = ("rows_read", "duplicate_messages", "superseded", "inserted", "updated", "unchanged")
         return {f"lean-ops.{name.replace('_', '-')}": str(getattr(self.outcome, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class _PartitionWrite:
+    """What becomes of one partition: rows of the source, and files that are rewritten with them."""
+
+    partition: Record
+    sources: list[SourceRows]
+    rewritten: list[LiveFile]
+
+
+def _jobs(writes: Sequence[_PartitionWrite], concurrency: int) -> Iterator[list[_PartitionWrite]]:
+    """Neighbouring partitions with few rows together, but enough jobs to keep all workers busy."""
+    longest = max(1, min(_JOB_PARTITIONS, len(writes) // (_JOBS_A_WORKER * concurrency)))
+    job: list[_PartitionWrite] = []
+    rows = 0
+    for write in writes:
+        job.append(write)
+        rows += sum(len(s.rows) for s in write.sources)
+        if len(job) == longest or rows >= _JOB_ROWS or write.rewritten:
+            yield job
+            job, rows = [], 0
+    if job:
+        yield job
 
 
 def _positions_by_file(stored: StoredRows, decision: Decision) -> dict[str, Positions]:

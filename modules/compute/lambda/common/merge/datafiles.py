@@ -33,6 +33,10 @@ _DEFAULT_TARGET_SIZE = 512 * 2**20
 ROW_GROUP_ROWS = 128 * 1024
 """Rows of a row group: bounds what reading one column of a few rows costs."""
 
+DICTIONARY_ROWS = 2048
+"""Files of fewer rows have no dictionaries: zstd finds the repeats, and every dictionary is a page of its own
+to compress (200 rows: a fifth less time, docs/benchmarks.md)."""
+
 _SHRINKAGE = 3  # Arrow bytes a Parquet byte: measured on text-heavy rows, docs/benchmarks.md
 
 
@@ -73,7 +77,7 @@ class DataFileWriter:
                 compression=self._codec,
                 bloom_filter_options={c: {"ndv": rows.num_rows, "fpp": fpp} for c, fpp in self._bloom.items()}
                 or None,
-                use_dictionary=self._dictionary,
+                use_dictionary=self._dictionary if rows.num_rows >= DICTIONARY_ROWS else False,
                 write_page_index=True,
                 store_schema=False,
             ) as writer:

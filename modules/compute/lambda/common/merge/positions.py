@@ -25,7 +25,7 @@ _FIELDS: list[Field] = [
     pa.field("pos", pa.int64(), nullable=False, metadata={"PARQUET:field_id": str(POSITION_FIELD_ID)}),
 ]
 # Small files of which a reader takes everything: what would help it to skip is left out.
-_FORMAT: Any = {"compression": "zstd", "use_dictionary": ["file_path"], "store_schema": False}
+_FORMAT: Any = {"compression": "zstd", "use_dictionary": False, "store_schema": False}
 _NONE: Positions = np.zeros(0, dtype=np.int64)
 
 

@@ -1,0 +1,60 @@
+"""Peak memory of a merge in a process of its own, whose source is larger than its budget."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+MERGE = """
+import json, resource, sys
+import numpy as np, pyarrow as pa
+from pathlib import Path
+from pyiceberg.catalog.sql import SqlCatalog
+from common.deduplication import EVENT_RULE
+from common.merge import merge
+from common.tables import TableSpec
+
+root, specifications, batches, rows, budget = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
+catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
+catalog.create_namespace("lake")
+TableSpec.load(specifications, "curated").create(catalog, "lake.curated_t")
+chance = np.random.default_rng(1)
+kinds = {"publish_time": pa.timestamp("us", "UTC"), "ingestion_ts": pa.timestamp("us", "UTC")}
+names = ["idempotency_key", "message_id", "period_reference", *kinds, "leaf"]
+schema = pa.schema([(n, kinds.get(n, pa.string())) for n in names])
+WIDTH = 1500
+
+def batch(number):
+    text = chance.integers(97, 123, rows * WIDTH, dtype=np.uint8)
+    ends = np.arange(0, (rows + 1) * WIDTH, WIDTH, dtype=np.int32)
+    leaf = pa.StringArray.from_buffers(rows, pa.py_buffer(ends), pa.py_buffer(text))
+    keys = pa.array([f"k{number}-{n}" for n in range(rows)])
+    times = pa.array(np.full(rows, 1_768_435_200_000_000 + number)).cast(kinds["publish_time"])
+    months = pa.array(["2026-01"]).take(np.zeros(rows, int))
+    return pa.record_batch([keys, keys, months, times, times, leaf], schema=schema)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+one = next(iter([batch(0)]))
+before = peak()
+source = pa.RecordBatchReader.from_batches(schema, (batch(n) for n in range(batches)))
+outcome = merge(catalog, "lake.curated_t", source, rule=EVENT_RULE, checkpoint=None, run_id="r", evolve=True,
+                memory_budget_mb=budget)
+source_mib = batches * one.nbytes // 2**20
+print(json.dumps({"used": peak() - before, "source": source_mib, "rows": outcome.inserted}))
+"""
+
+SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
+
+
+def test_a_source_three_times_the_budget_goes_to_disk_and_memory_stays_within(tmp_path):
+    batches, rows, budget = 40, 8000, 160
+    arguments = [str(a) for a in (tmp_path, SPECIFICATIONS, batches, rows, budget)]
+    done = subprocess.run(
+        [sys.executable, "-c", MERGE, *arguments], check=True, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert found["rows"] == batches * rows
+    assert found["source"] > 2.8 * budget
+    assert found["used"] <= budget
