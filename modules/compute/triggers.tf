@@ -20,6 +20,7 @@ module "schedule_role" {
   name                     = "${var.name_prefix}-schedule-${replace(each.key, "_", "-")}"
   description              = "The scheduler invokes ${local.names[each.key]}"
   service                  = "scheduler.amazonaws.com"
+  source_arn               = "arn:${var.policy_values["partition"]}:scheduler:${var.policy_values["region"]}:${var.policy_values["account"]}:schedule-group/${var.schedule_group}"
   policy                   = "function-schedule"
   policy_values            = merge(var.policy_values, { function_name = local.names[each.key] })
   permissions_boundary_arn = var.permissions_boundary_arn

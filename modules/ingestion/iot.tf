@@ -6,6 +6,7 @@ module "iot_role" {
   name                     = "${var.name_prefix}-iot-rule"
   description              = "AWS IoT puts device messages on the source queue, and what fails on the dead-letter queue"
   service                  = "iot.amazonaws.com"
+  source_arn               = "arn:${var.policy_values["partition"]}:iot:${var.policy_values["region"]}:${var.policy_values["account"]}:rule/${replace("${var.name_prefix}-source", "-", "_")}"
   policy                   = "iot-rule"
   policy_values            = var.policy_values
   permissions_boundary_arn = var.permissions_boundary_arn

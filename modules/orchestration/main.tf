@@ -4,6 +4,7 @@ module "pipeline_role" {
   name                     = "${var.name_prefix}-pipeline"
   description              = "The state machine invokes the jobs and moves checkpoints forward"
   service                  = "states.amazonaws.com"
+  source_arn               = "arn:${var.policy_values["partition"]}:states:${var.policy_values["region"]}:${var.policy_values["account"]}:stateMachine:${var.name_prefix}-pipeline*"
   policy                   = "pipeline"
   policy_values            = var.policy_values
   permissions_boundary_arn = var.permissions_boundary_arn

@@ -4,6 +4,7 @@ module "schedule_role" {
   name                     = "${var.name_prefix}-schedule"
   description              = "The scheduler starts a run of each topic"
   service                  = "scheduler.amazonaws.com"
+  source_arn               = "arn:${var.policy_values["partition"]}:scheduler:${var.policy_values["region"]}:${var.policy_values["account"]}:schedule-group/${var.name_prefix}"
   policy                   = "schedule"
   policy_values            = var.policy_values
   permissions_boundary_arn = var.permissions_boundary_arn

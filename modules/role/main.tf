@@ -1,14 +1,14 @@
 locals {
   policies = "${path.module}/../../infra/policies"
 
-  # Lambda takes a role without saying for which account; every other service is held to this one.
-  trust = var.service == "lambda.amazonaws.com" ? "trust-lambda" : "trust-service"
+  # Lambda says neither account nor source when it takes a role, Firehose and Glue the account alone.
+  trust = var.service == "lambda.amazonaws.com" ? "lambda" : var.source_arn == null ? "account" : "source"
 }
 
 resource "aws_iam_role" "this" {
   name                 = var.name
   description          = var.description
-  assume_role_policy   = templatefile("${local.policies}/${local.trust}.json", merge(var.policy_values, { service = var.service }))
+  assume_role_policy   = templatefile("${local.policies}/trust-${local.trust}.json", merge(var.policy_values, { service = var.service, source_arn = var.source_arn }))
   permissions_boundary = var.permissions_boundary_arn
 }
 

@@ -31,6 +31,17 @@ variable "service" {
   }
 }
 
+variable "source_arn" {
+  description = "ARN of what the service takes the role for, where the service says it; null for anything of this account."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.source_arn == null || can(regex("^arn:[a-z-]+:[a-z]+:[a-z0-9-]+:[0-9]{12}:.+$", var.source_arn))
+    error_message = "source_arn: expected an ARN with region and account or null, found \"${coalesce(var.source_arn, "null")}\"."
+  }
+}
+
 variable "policy" {
   description = "Policy file of infra/policies, without its extension."
   type        = string

@@ -11,8 +11,10 @@ VALUES = {
     "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
     "name_prefix": "lean-ops-dev", "database": "lean_ops_dev", "lake_bucket": "lake", "kms_key_arn": KEY,
     "topic": "events", "stream_name": "lean-ops-dev-events", "queue_name": "lean-ops-dev-source",
-    "topic_name": "lean-ops-dev-chat", "service": "glue.amazonaws.com", "state_bucket": "state",
-    "state_key": "lean-ops/dev/terraform.tfstate", "lock_table": "lean-ops-dev-terraform-locks",
+    "topic_name": "lean-ops-dev-chat", "service": "glue.amazonaws.com",
+    "source_arn": "arn:aws:scheduler:eu-west-1:000000000000:schedule-group/lean-ops-dev",
+    "state_bucket": "state", "state_key": "lean-ops/dev/terraform.tfstate",
+    "lock_table": "lean-ops-dev-terraform-locks",
     "boundary_arn": "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary", "repository": "owner/name",
     "oidc_host": "token.actions.githubusercontent.com", "github_environment": "dev",
 }  # fmt: skip

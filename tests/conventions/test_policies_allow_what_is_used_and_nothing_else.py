@@ -27,7 +27,7 @@ SERVICES = ["delivery", "function-schedule", "iot-rule", "pipeline", "schedule",
 ROLES = [*FUNCTIONS, *SERVICES]
 CI = ["boundary", "ci-apply", "ci-plan"]
 RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
-TRUST = ["trust-github", "trust-lambda", "trust-service"]
+TRUST = ["trust-account", "trust-github", "trust-lambda", "trust-source"]
 
 
 def policy(name: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def request(action: str, resource: str, context: dict[str, str], tls: bool = Tru
     )  # fmt: skip
 
 
+GROUP = VALUES["source_arn"]
 HERE, ELSEWHERE = "000000000000", "111111111111"
 ALARM_OF_PROD, LOGS_OF_PROD = ALARM.replace("-dev-", "-prod-"), LOGS.replace("-dev-", "-prod-")
 
@@ -113,11 +114,22 @@ def test_ci_takes_a_role_from_its_repository_and_environment(
 
 
 @pytest.mark.parametrize(
-    ("account", "expected"), [("000000000000", "Allow"), ("111111111111", "ImplicitDeny")]
+    ("trust", "account", "source", "expected"),
+    [
+        ("trust-account", HERE, None, "Allow"),
+        ("trust-account", ELSEWHERE, None, "ImplicitDeny"),
+        ("trust-source", HERE, GROUP, "Allow"),
+        ("trust-source", HERE, GROUP.replace("-dev", "-prod"), "ImplicitDeny"),
+        ("trust-source", HERE, None, "ImplicitDeny"),
+        ("trust-source", ELSEWHERE, GROUP, "ImplicitDeny"),
+    ],
 )
-def test_a_service_takes_a_role_for_this_account_only(account: str, expected: str) -> None:
-    policy = document("trust-service")
+def test_a_service_takes_a_role_for_what_it_is_meant_for(
+    trust: str, account: str, source: str | None, expected: str
+) -> None:
+    policy = document(trust)
     for statement in policy["Statement"]:
         statement["Resource"] = "*"  # a trust policy is about its role; the engine wants it said
-    asked = request("sts:AssumeRole", "*", {"aws:sourceaccount": account})
-    assert evaluate_resource_policy(policy, asked, VALUES["service"]).decision == expected
+    asked = {"aws:sourceaccount": account} | ({"aws:sourcearn": source} if source else {})
+    found = evaluate_resource_policy(policy, request("sts:AssumeRole", "*", asked), VALUES["service"])
+    assert found.decision == expected

@@ -123,3 +123,19 @@ def test_environments_differ_in_size_alone(plan: Plan) -> None:
     concurrency = {"dev": 5, "staging": 10, "prod": 50}
     mapping = only(plan.of("aws_lambda_event_source_mapping"))
     assert only(mapping["scaling_config"])["maximum_concurrency"] == concurrency[plan.env]
+
+
+def test_services_take_roles_for_their_own_resources(plan: Plan) -> None:
+    """Scheduler by its group, Step Functions by its machine; Firehose and Glue tell the account alone."""
+    sources: dict[str, set[str]] = {}
+    for role in plan.of("aws_iam_role"):
+        statement = only(json.loads(role["assume_role_policy"])["Statement"])
+        source = statement.get("Condition", {}).get("ArnLike", {}).get("aws:SourceArn", "")
+        sources.setdefault(statement["Principal"]["Service"], set()).add(source.rpartition(":")[2])
+    assert sources == {
+        "firehose.amazonaws.com": {""},
+        "glue.amazonaws.com": {""},
+        "lambda.amazonaws.com": {""},
+        "scheduler.amazonaws.com": {f"schedule-group/lean-ops-{plan.env}"},
+        "states.amazonaws.com": {f"lean-ops-{plan.env}-pipeline*"},
+    }
