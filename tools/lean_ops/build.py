@@ -40,6 +40,9 @@ MANIFEST: Final = "manifest.json"
 LAMBDA_LIMIT_BYTES: Final = 250 * 2**20
 MAX_UNPACKED_BYTES: Final = 230 * 2**20
 
+# Locked wheels are for Linux: elsewhere archives are built and checked, and no handler is tried.
+TRIES_HANDLERS: Final = sys.platform == "linux"
+
 # Programs that use what a layer's libraries load late, by layer.
 TRIALS: Final = {"lake": Path(__file__).with_name("trial_lake.py")}
 
@@ -81,7 +84,8 @@ def build(target: Path = BUILD) -> Built:
     with tempfile.TemporaryDirectory() as scratch:
         built = Built(_functions(catalogue, target), _layers(catalogue, target, Path(scratch) / "lambda"))
         check_sizes(catalogue, built)
-        verify(catalogue, target, Path(scratch) / "here")
+        if TRIES_HANDLERS:
+            verify(catalogue, target, Path(scratch) / "here")
     (target / MANIFEST).write_text(json.dumps(asdict(built), indent=2) + "\n")
     return built
 
@@ -218,7 +222,8 @@ def main() -> int:
         print(f"build: {error}", file=sys.stderr)
         return 1
     print(*report(built), sep="\n")
-    print("every shared object is for the functions' CPU and C library; every handler imports alone")
+    tried = "every handler imports alone" if TRIES_HANDLERS else "no handler was tried: that takes Linux"
+    print(f"every shared object is for the functions' CPU and C library; {tried}")
     return 0
 
 
