@@ -48,12 +48,17 @@ if TYPE_CHECKING:
     from types_boto3_lambda.client import LambdaClient
     from types_boto3_logs.client import CloudWatchLogsClient
     from types_boto3_s3.client import S3Client
+    from types_boto3_scheduler.client import EventBridgeSchedulerClient
     from types_boto3_secretsmanager.client import SecretsManagerClient
+    from types_boto3_sns.client import SNSClient
     from types_boto3_sqs.client import SQSClient
     from types_boto3_stepfunctions.client import SFNClient
 
 PROJECT = "lean-ops"
 LOCAL_ENV = "local"
+
+# An invocation runs up to 15 minutes, and must not be repeated because it takes long.
+_LAMBDA = Config(retries={"total_max_attempts": 1}, read_timeout=910)
 
 _UNREACHABLE = (
     BotoConnectionError,
@@ -175,6 +180,10 @@ class Target:
         """Deployed name of a function of the catalogue: ``sqs_processor`` → ``…-sqs-processor``."""
         return f"{self.name_prefix}-{name.replace('_', '-')}"
 
+    def live(self, name: str) -> str:
+        """How a function is addressed: by the alias that releases move; the local stack has no releases."""
+        return self.function(name) if self.is_local else f"{self.function(name)}:live"
+
     @property
     def description(self) -> str:
         """What a command tries to reach, for messages."""
@@ -216,7 +225,11 @@ class Target:
     @overload
     def client(self, service: Literal["s3"]) -> "S3Client": ...
     @overload
+    def client(self, service: Literal["scheduler"]) -> "EventBridgeSchedulerClient": ...
+    @overload
     def client(self, service: Literal["secretsmanager"]) -> "SecretsManagerClient": ...
+    @overload
+    def client(self, service: Literal["sns"]) -> "SNSClient": ...
     @overload
     def client(self, service: Literal["sqs"]) -> "SQSClient": ...
     @overload
@@ -224,7 +237,7 @@ class Target:
     def client(self, service: Any) -> Any:
         """A boto3 client of the service, at the right endpoint."""
         if not self.is_local:
-            return self.session.client(service)
+            return self.session.client(service, config=_LAMBDA if service == "lambda" else None)
         # A process on this machine answers or is down: there is nothing to wait for.
         # Jobs run up to 15 minutes, and an invocation must not be repeated because it takes long.
         patience = Config(

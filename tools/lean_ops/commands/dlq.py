@@ -127,11 +127,11 @@ def archive(
     """Copy the dead letters into the lake bucket now, not only on schedule. Each is copied once."""
     target = resolve(env, stack, region)
     with target.reached():
-        answer = target.client("lambda").invoke(FunctionName=target.function("archive_dead_letters"))
+        answer = target.client("lambda").invoke(FunctionName=target.live("archive_dead_letters"))
         result = jsonlib.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         raise TransientError(
-            f"function {target.function('archive_dead_letters')}: expected it to archive, found "
+            f"function archive_dead_letters: expected it to archive, found "
             f"{result.get('errorType')}: {result.get('errorMessage')}; see its log and run this again"
         )
     if json:

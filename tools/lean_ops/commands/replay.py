@@ -14,6 +14,8 @@ from lean_ops.commands.options import (
     JsonOption,
     RegionOption,
     StackOption,
+    TopicOption,
+    check_topic,
     resolve,
 )
 from lean_ops.commands.waiting import (
@@ -32,10 +34,11 @@ from lean_ops.commands.waiting import (
     select,
     show_tally,
 )
-from lean_ops.console import progress, say, show_json
+from lean_ops.console import progress, say, show_json, show_table
 from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace
+from lean_ops.replay.quarantine import Judged, judge, periods
 from lean_ops.replay.selection import Tally
 
 app = typer.Typer(
@@ -173,6 +176,84 @@ def delivery(
         with audit.operation(target, "replay.delivery", reason=note, selection=selection.as_json()) as entry:
             found = deliveries.replay(target, objects, selection, entry, pace=pace, on_progress=on_progress)
     _show_result(entry, found.tally, found.stuck, complete=True, payload=payload, json=json)
+
+
+@app.command()
+def quarantine(
+    topic: TopicOption = "events",
+    reason: Annotated[
+        list[str] | None,
+        typer.Option("--reason", help="Only rows that broke this rule, as column:rule; repeatable."),
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    samples: SamplesOption = 3,
+    note: NoteOption = "",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge quarantined rows of a topic again, after its contract was mended; the good ones reach Semantic.
+
+    Rows that a newer version has replaced, or that were accepted before, are left alone. Rows that are still
+    bad stay: mend the contract further, or wait for their correction. Safe to interrupt and to run again.
+    """
+    selection = select(reason, topic, since, until, id_)
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    judged = Judged(Tally(samples))
+    with target.reached(), progress(quiet=json) as bar:
+        found = periods(target, topic, selection)
+        task = bar.add_task("periods", total=len(found))
+        if dry_run:
+            for period in found:
+                judge(target, topic, period, selection, judged, operation_id="dry-run", dry_run=True)
+                bar.advance(task)
+            _show_dry_run(judged.tally, complete=True, payload=False, json=json)
+            return
+        with audit.operation(
+            target, "replay.quarantine", reason=note, selection=selection.as_json()
+        ) as entry:
+            for period in found:
+                judge(
+                    target,
+                    topic,
+                    period,
+                    selection,
+                    judged,
+                    operation_id=entry.operation_id,
+                    dry_run=False,
+                )
+                entry.counts.clear()
+                entry.counts.update(judged.counts)
+                entry.heartbeat()
+                bar.advance(task)
+    if json:
+        show_json(
+            {
+                "dry_run": False,
+                "operation_id": entry.operation_id,
+                **judged.tally.as_json(payload=False),
+                "done": judged.counts,
+                "still_refused": judged.still,
+                "seconds": entry.seconds,
+            }
+        )
+        return
+    show_tally("Judged again", judged.tally, payload=False)
+    say(
+        f"{judged.counts['accepted']:,} of {judged.counts['waiting']:,} rows are good now and in Semantic; "
+        f"{judged.counts['refused']:,} stay in Quarantine. On record as {entry.operation_id}."
+    )
+    if judged.still:
+        show_table(
+            "Still refused, by the rules that they break today",
+            ["rules", "rows"],
+            sorted(judged.still.items()),
+        )
 
 
 def _show_dry_run(

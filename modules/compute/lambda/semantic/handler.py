@@ -16,6 +16,7 @@ from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 from semantic.job import Published, publish
+from semantic.rejudging import Appeal, judge_again
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,7 +41,13 @@ def _pii_key() -> bytes:
 
 @logged("semantic")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Published.as_json``."""
+    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Published.as_json``.
+
+    ``{topic, run_id, quarantine}``: judge quarantined rows again instead (``rejudging.Appeal``); the answer
+    is that of ``rejudging.Verdicts.as_json``.
+    """
+    if "quarantine" in event:
+        return _judge_again(event)
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 
@@ -59,6 +66,24 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     )
     _report(topic, done)
     return done.as_json()
+
+
+def _judge_again(event: dict[str, Any]) -> dict[str, Any]:
+    settings = _settings()
+    topic, run_id = event["topic"], event["run_id"]
+    verdicts = judge_again(
+        load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic),
+        Appeal.from_event(event["quarantine"]),
+        run_id,
+        settings=settings,
+        catalog=lake_catalog(),
+        pii_key=_pii_key(),
+    )
+    answer = verdicts.as_json()
+    logger("semantic").info(
+        "judged again", extra={name: answer[name] for name in answer if name != "samples"}
+    )
+    return answer
 
 
 def _report(topic: str, done: Published) -> None:

@@ -1,0 +1,267 @@
+"""Quarantined rows judged again, under the contract as it is today.
+
+Semantic reads Curated by merge sequence, so a row that it has refused does not come by again: mending the
+contract alone changes nothing, and sending the event again changes nothing in Curated. So the refused rows
+are looked up (docs/adr/0008): those of Quarantine whose version is still the one in Curated and is not in
+Semantic. They are read from Curated, cast, and the good ones merged into Semantic by the usual rule. No
+checkpoint moves, and a row that is refused again stays in Quarantine as it is.
+
+One period (a partition of Quarantine) at a time. Curated and Semantic are pruned to the period and to the
+days that the refused rows were published on; of all rows there, key and message id alone are read.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from common.arrowtypes import Column
+from common.casting import cast_rows
+from common.contracts import Contract
+from common.deduplication import SOURCE_RULE
+from common.errors import InvalidInput
+from common.merge import merge
+from common.settings import Settings
+from common.spool import Spool
+from common.tables import open_table
+from semantic.job import align_columns
+
+_VERSION: Final = ("idempotency_key", "message_id")
+_LISTED: Final = (*_VERSION, "publish_time", "ingestion_ts", "reasons")
+_PERIOD: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
+
+
+@dataclass(frozen=True)
+class Appeal:
+    """Which quarantined rows of a period are to be judged again; empty filters take all.
+
+    ``reasons``: rules that a row broke, as ``column:rule``. ``since`` (included) and ``until`` (not) bound
+    ``ingestion_ts``. ``ids``: message ids or idempotency keys. ``dry_run``: only count. ``samples``: how many
+    rows to name.
+    """
+
+    period: str
+    reasons: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+    ids: frozenset[str] = frozenset()
+    dry_run: bool = False
+    samples: int = 0
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "Appeal":
+        """Read the ``quarantine`` part of an event; raises InvalidInput."""
+        try:
+            period = str(event["period"])
+            since, until = event.get("since"), event.get("until")
+            appeal = cls(
+                period=period,
+                reasons=frozenset(event.get("reasons", ())),
+                since=datetime.fromisoformat(since) if since else None,
+                until=datetime.fromisoformat(until) if until else None,
+                ids=frozenset(event.get("ids", ())),
+                dry_run=bool(event.get("dry_run", False)),
+                samples=int(event.get("samples", 0)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"quarantine: expected period, and optionally reasons, since, until, ids, dry_run, samples; "
+                f"found {type(error).__name__}: {error}; see `lean-ops replay quarantine --help`"
+            ) from error
+        if not _PERIOD.fullmatch(period):
+            raise InvalidInput(f"quarantine: expected a period YYYY-MM, found {period!r}")
+        return appeal
+
+
+@dataclass
+class Verdicts:
+    """What became of the rows of one period.
+
+    ``waiting``: refused, and still the current version of their key. ``accepted``: of these, good today;
+    ``changed``: rows of Semantic that the merge wrote. ``refused``: of these, still bad. ``settled``:
+    accepted earlier; ``superseded``: a newer version took their place. ``reasons`` counts the waiting rows by
+    the rules that they broke when they came, ``still`` the refused ones by those that they break today.
+    """
+
+    waiting: int = 0
+    accepted: int = 0
+    changed: int = 0
+    refused: int = 0
+    settled: int = 0
+    superseded: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    still: Counter[str] = field(default_factory=Counter)
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, times (ISO 8601) and samples; never a value of a row."""
+        return {
+            "waiting": self.waiting,
+            "accepted": self.accepted,
+            "changed": self.changed,
+            "refused": self.refused,
+            "settled": self.settled,
+            "superseded": self.superseded,
+            "reasons": dict(self.reasons),
+            "still": dict(self.still),
+            "oldest": self.oldest.isoformat() if self.oldest else None,
+            "newest": self.newest.isoformat() if self.newest else None,
+            "samples": self.samples,
+        }
+
+
+def judge_again(
+    contract: Contract,
+    appeal: Appeal,
+    run_id: str,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    pii_key: bytes,
+) -> Verdicts:
+    """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
+
+    ``pii_key`` as for ``semantic.job.publish``. Raises the errors of ``common.merge.merge``; whatever it
+    raises, doing it again is safe.
+    """
+    topic = contract.topic
+    quarantine = open_table(catalog, settings.table("quarantine", topic))
+    selected = select(_refused_rows(quarantine, appeal), appeal)
+    verdicts = Verdicts()
+    if not selected.num_rows:
+        return verdicts
+    curated = open_table(catalog, settings.table("curated", topic))
+    semantic = open_table(catalog, settings.table("semantic", topic))
+    place = _place(appeal.period, selected)
+    waiting = undecided(selected, _versions(curated, place), _versions(semantic, place), verdicts)
+    _describe(waiting, verdicts, appeal.samples)
+    if appeal.dry_run or not waiting.num_rows:
+        return verdicts
+    align_columns(semantic, contract)
+    wanted = _version(waiting)
+    with Spool() as good:
+        for batch in curated.scan(row_filter=place).to_arrow_batch_reader():
+            rows = pa.Table.from_batches([batch])
+            rows = rows.filter(pc.is_in(_version(rows), value_set=wanted))
+            if not rows.num_rows:
+                continue
+            cast = cast_rows(rows, contract, pii_key)
+            good.write_table(cast.good)
+            verdicts.accepted += cast.good.num_rows
+            verdicts.refused += cast.rejected.num_rows
+            verdicts.still.update(_by_reason(cast.rejected["reasons"]))
+        if verdicts.accepted:
+            outcome = merge(
+                catalog,
+                settings.table("semantic", topic),
+                good.reader(),
+                rule=SOURCE_RULE,
+                checkpoint=None,
+                run_id=run_id,
+                evolve=False,
+                memory_budget_mb=settings.memory_budget_mb,
+            )
+            verdicts.changed = outcome.inserted + outcome.updated
+    return verdicts
+
+
+def select(rows: pa.Table, appeal: Appeal) -> pa.Table:
+    """The rows (columns of Quarantine) that the appeal names by reason or id."""
+    if appeal.ids:
+        named = pa.array(sorted(appeal.ids), rows["message_id"].type)
+        rows = rows.filter(
+            pc.or_(
+                pc.is_in(rows["message_id"], value_set=named),
+                pc.is_in(rows["idempotency_key"], value_set=named),
+            )
+        )
+    if appeal.reasons:
+        # Few different texts for many rows: each is read once.
+        every: list[Any] = pc.unique(rows["reasons"]).to_pylist()
+        texts = [text for text in every if appeal.reasons & set(rules_of(text))]
+        rows = rows.filter(pc.is_in(rows["reasons"], value_set=pa.array(texts, rows["reasons"].type)))
+    return rows
+
+
+def undecided(selected: pa.Table, curated: Column, semantic: Column, verdicts: Verdicts) -> pa.Table:
+    """The rows whose version is in ``curated`` and not in ``semantic``; counts the others."""
+    version = _version(selected)
+    current = pc.is_in(version, value_set=curated)
+    published = pc.is_in(version, value_set=semantic)
+    waiting = selected.filter(pc.and_(current, pc.invert(published)))
+    verdicts.superseded = selected.num_rows - selected.filter(pc.or_(current, published)).num_rows
+    verdicts.waiting = waiting.num_rows
+    verdicts.settled = selected.num_rows - waiting.num_rows - verdicts.superseded
+    return waiting
+
+
+def rules_of(reasons: str) -> list[str]:
+    """The rules in the ``reasons`` of a quarantined row, as ``column:rule``."""
+    return [f"{reason['column']}:{reason['rule']}" for reason in json.loads(reasons)]
+
+
+def _refused_rows(quarantine: Table, appeal: Appeal) -> pa.Table:
+    when = [f"period_reference == '{appeal.period}'"]
+    if appeal.since:
+        when.append(f"ingestion_ts >= '{appeal.since.isoformat()}'")
+    if appeal.until:
+        when.append(f"ingestion_ts < '{appeal.until.isoformat()}'")
+    return quarantine.scan(row_filter=" and ".join(when), selected_fields=_LISTED).to_arrow()
+
+
+def _place(period: str, rows: pa.Table) -> str:
+    """The filter for where these versions are in Curated and Semantic: both are partitioned by it."""
+    bounds: Any = pc.min_max(rows["publish_time"])
+    first, last = bounds.as_py().values()
+    return (
+        f"period_reference == '{period}' and publish_time >= '{first.isoformat()}' "
+        f"and publish_time <= '{last.isoformat()}'"
+    )
+
+
+def _versions(table: Table, place: str) -> Column:
+    return _version(table.scan(row_filter=place, selected_fields=_VERSION).to_arrow())
+
+
+def _version(rows: pa.Table) -> Column:
+    """One text a row that names its version: key and message id. A clash would cost one needless verdict."""
+    key, message = (rows[name].cast(pa.string()) for name in _VERSION)
+    join: Any = pc.binary_join_element_wise
+    version: Column = join(key, message, "\0")
+    return version
+
+
+def _describe(waiting: pa.Table, verdicts: Verdicts, samples: int) -> None:
+    if not waiting.num_rows:
+        return
+    verdicts.reasons = _by_reason(waiting["reasons"])
+    bounds: Any = pc.min_max(waiting["ingestion_ts"])
+    verdicts.oldest, verdicts.newest = bounds.as_py().values()
+    verdicts.samples = [
+        {
+            "message_id": row["message_id"],
+            "idempotency_key": row["idempotency_key"],
+            "ingestion_ts": row["ingestion_ts"].isoformat(),
+            "reasons": rules_of(row["reasons"]),
+        }
+        for row in waiting.slice(0, samples).to_pylist()
+    ]
+
+
+def _by_reason(reasons: Column) -> Counter[str]:
+    """Rows by all rules that they broke, joined."""
+    counted = Counter[str]()
+    values: Any = pc.value_counts(reasons)
+    for entry in values.to_pylist():
+        counted[" ".join(rules_of(entry["values"]))] += entry["counts"]
+    return counted
