@@ -35,3 +35,11 @@ def test_every_input_says_what_it_is_and_is_held_to_it(module: Path) -> None:
 def test_a_page_without_marks_is_named() -> None:
     with pytest.raises(UnmarkedPage, match="page of state: expected the lines"):
         with_tables("# state\n", ROOT / "modules/state")
+
+
+@pytest.mark.parametrize("module", pages(), ids=lambda path: path.name)
+def test_a_refused_value_is_told_what_is_expected(module: Path) -> None:
+    for path in module.glob("*.tf"):
+        for message in re.findall(r'^ +error_message = "(.*)"$', path.read_text(), re.M):
+            told = re.match(r"(\w+|functions\.json): expected .+", message)
+            assert told or message == "The functions are not built: run make build.", f"{path}: {message}"
