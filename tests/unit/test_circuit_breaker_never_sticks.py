@@ -214,6 +214,12 @@ class World(RuleBasedStateMachine):
 
         self.disturbed("update_event_source_mapping", busy)
 
+    @rule()
+    def someone_switches_the_mapping_by_hand(self) -> None:
+        """The next look brings it back: to stop the queue is the breaker's business."""
+        self.mappings.mapping["State"] = "Disabled" if self.mappings.enabled else "Enabled"
+        self.take()
+
     @invariant()
     def the_mapping_is_as_the_record_says_once_that_is_confirmed(self) -> None:
         record = self.store.load()

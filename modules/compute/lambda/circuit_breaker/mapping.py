@@ -61,6 +61,10 @@ class SourceMapping:
         """Lambda's word for it: Enabled, Disabled, or on the way to either; raises MappingMissing."""
         return str(self._describe()["State"])
 
+    def follows(self, phase: Phase) -> bool:
+        """Whether it is on or off, or on the way there, as ``phase`` wants it; raises MappingMissing."""
+        return (self.state() in {"Disabled", "Disabling"}) == (phase is Phase.OPEN)
+
     def enforce(self, phase: Phase, normal: Pace | None) -> None:
         """Make the mapping do what ``phase`` says; ``normal`` is its own pace where it was slowed down.
 

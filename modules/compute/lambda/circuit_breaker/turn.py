@@ -41,9 +41,11 @@ def take(
     """Take one turn; ``listen`` says what there is to be told to a breaker in that state.
 
     Safe to run at the same time and again: the record changes under a version, and the mapping is set as the
-    newest record says. Raises BreakerBusy, and the errors of AWS.
+    newest record says, also where it was switched by another's late request or by hand. Raises BreakerBusy, and the errors of AWS.
     """
     before = None
+    # A change that was overtaken may have switched the mapping after the newest record was enforced.
+    overtaken = False
     for _ in range(_ROUNDS):
         record = store.load()
         before = before or record.breaker
@@ -52,7 +54,7 @@ def take(
             record = record.changed(breaker, _normal(record, breaker, mapping))
             if not store.save(record):
                 continue
-        if record.enforced:
+        if record.enforced and not overtaken and mapping.follows(record.breaker.phase):
             return Turn(before, record.breaker, enforced=True)
         try:
             mapping.enforce(record.breaker.phase, record.normal)
@@ -60,6 +62,7 @@ def take(
             return Turn(before, record.breaker, enforced=False)
         if store.confirm(record):
             return Turn(before, record.breaker, enforced=True)
+        overtaken = True
     raise BreakerBusy(
         f"circuit breaker: expected to write its record within {_ROUNDS} tries, found others faster each "
         "time; nothing was decided, the next minute's look does it"
