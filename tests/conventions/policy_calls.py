@@ -6,6 +6,8 @@ action that no function had before, and one to ``WILDCARDS`` where AWS takes no 
 
 from typing import NamedTuple
 
+from common.tables import LAYERS
+
 KEY = "arn:aws:kms:eu-west-1:000000000000:key/k"
 VALUES = {
     "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
@@ -71,7 +73,6 @@ CHECKPOINTS = arn("dynamodb", "table/lean-ops-dev-checkpoints")
 DRIFT_LOG = arn("dynamodb", "table/lean-ops-dev-drift-log")
 MACHINE = arn("states", "stateMachine:lean-ops-dev-pipeline")
 DATA = "data/period_reference=2026-01/x.parquet"
-GLUE_TABLES = arn("glue", "table/lean_ops_dev/")
 META = "metadata/00001-x.metadata.json"
 BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
 
@@ -178,13 +179,14 @@ CALLS: dict[str, list[Call]] = {
              arn("logs", "log-group:/aws/kinesisfirehose/lean-ops-dev-events:log-stream:delivery")),
     ],
     "table-optimizer": [
-        *(c for a in ("GetTable", "UpdateTable") for c in tables(a, "raw_events", "quarantine_events")),
-        *(c for a in ("GetObject", "PutObject", "DeleteObject")
-          for layer in ("raw", "curated", "semantic", "quarantine")
+        *(c for a in ("GetTable", "UpdateTable")
+          for c in tables(a, *(f"{layer}_events" for layer in LAYERS))),
+        *(c for a in ("GetObject", "PutObject", "DeleteObject") for layer in LAYERS
           for c in objects(a, f"{layer}_events/{DATA}")),
         Call("s3:ListBucket", "arn:aws:s3:::lake"), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
-        *(Call(f"logs:{a}", arn("logs", "log-group:/aws-glue/iceberg-compaction/logs:log-stream:x"))
-          for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")),
+        *(Call(f"logs:{a}", arn("logs", f"log-group:/aws-glue/iceberg-{job}/logs:log-stream:x"))
+          for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")
+          for job in ("compaction", "retention", "orphan-file-deletion")),
     ],
     "pipeline": [
         *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}:live"))

@@ -16,9 +16,20 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
-from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, render
+from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
 
-from .policy_calls import CALLS, DATA, GLUE_TABLES, MADE_BY, MADE_BY_LAMBDA, VALUES, WILDCARDS, Call
+from .policy_calls import (
+    CALLS,
+    CHECKPOINTS,
+    DATA,
+    MACHINE,
+    MADE_BY,
+    MADE_BY_LAMBDA,
+    VALUES,
+    WILDCARDS,
+    Call,
+    arn,
+)
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "infra/policies"
@@ -79,8 +90,7 @@ def test_a_role_may_not_make_the_calls_of_others(role: str) -> None:
     own = {right(call) for call in CALLS[role]}
     others = [call for other in ROLES for call in CALLS[other] if right(call) not in own]
     allowed = [call for call in others if decision(policy(role), call) == "Allow"]
-    # One optimizer role serves every table; its test calls name two of them.
-    assert [c for c in allowed if role != "table-optimizer" or not c.resource.startswith(GLUE_TABLES)] == []
+    assert allowed == []
     assert len(others) > len(own)
 
 
@@ -91,15 +101,43 @@ def test_the_look_up_reads_no_rows_and_a_job_lists_its_own_layers() -> None:
     assert decision(policy("curation"), foreign) == "ImplicitDeny"
 
 
+def parts(statement: dict[str, Any], element: str) -> Iterator[dict[str, Any]]:
+    """The statement once for each action, or each resource, alone."""
+    for value in listed(statement[element]):
+        yield statement | {element: value}
+
+
 @pytest.mark.parametrize("role", ROLES)
-def test_every_grant_is_used(role: str) -> None:
-    """Taking any action out of the policy refuses some call of the role."""
-    used = {call.action for call in CALLS[role]}
-    granted = {a for s in policy(role)["Statement"] for a in listed(s["Action"])}
-    assert granted == used
-    for statement in policy(role)["Statement"]:
-        one = {"Version": "2012-10-17", "Statement": [statement]}
-        assert any(decision(one, call) == "Allow" for call in CALLS[role]), statement["Sid"]
+@pytest.mark.parametrize("element", ["Action", "Resource"])
+def test_every_grant_is_used(role: str, element: str) -> None:
+    """Every action of every statement, and every resource, allows some call of the role."""
+    unused = [
+        (part["Sid"], part[element])
+        for statement in policy(role)["Statement"]
+        for part in parts(statement, element)
+        if not any(decision({"Statement": [part]}, call) == "Allow" for call in CALLS[role])
+    ]
+    assert unused == []
+
+
+def test_the_pipeline_calls_what_its_definition_says() -> None:
+    """And nothing else, beside logs, traces and the key of its table."""
+    definition = json.loads(STATE_MACHINE.read_text())
+    functions = {f"{f.replace('-', '_')}_arn": f for f in FUNCTIONS}
+    said = set()
+    for state in definition["States"].values():
+        match state.get("Resource", "").rpartition(":::")[2]:
+            case "lambda:invoke":
+                function = functions[state["Parameters"]["FunctionName"].strip("${}")]
+                said.add(("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{function}:live")))
+            case "dynamodb:updateItem":
+                said.add(("dynamodb:UpdateItem", CHECKPOINTS))
+            case "states:startExecution":
+                said.add(("states:StartExecution", MACHINE))
+            case other:
+                assert other == "", f"an integration without a right: {other}"
+    plumbing = ("logs:", "xray:", "kms:")
+    assert said == {(c.action, c.resource) for c in CALLS["pipeline"] if not c.action.startswith(plumbing)}
 
 
 def reached(module: str, seen: set[str]) -> Iterator[Path]:
