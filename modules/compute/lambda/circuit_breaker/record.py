@@ -92,7 +92,12 @@ class RecordStore:
         return True
 
     def confirm(self, record: Record) -> bool:
-        """Write down that the mapping is as ``record`` says; False when there is a newer record."""
+        """Write down that the mapping is as ``record`` says; False when there is a newer record.
+
+        A breaker that never changed has no item (version 0), and gets none by being confirmed.
+        """
+        if record.version == 0:
+            return self.load().version == 0
         try:
             self._dynamodb.update_item(
                 TableName=self._table,

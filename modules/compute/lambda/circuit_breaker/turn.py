@@ -41,7 +41,8 @@ def take(
     """Take one turn; ``listen`` says what there is to be told to a breaker in that state.
 
     Safe to run at the same time and again: the record changes under a version, and the mapping is set as the
-    newest record says, also where it was switched by another's late request or by hand. Raises BreakerBusy, and the errors of AWS.
+    newest record says, also where another's late request or a hand has switched it. Raises BreakerBusy, and
+    the errors of AWS.
     """
     before = None
     # A change that was overtaken may have switched the mapping after the newest record was enforced.
