@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Applications used as tools live apart: their pins never bind the product's.
 TOOLS := .venv-tools
+# Spark is only measured against: it brings 300 MB and a Java of its own.
+SPARK := .venv-spark
 GO_TOOLS := .go-tools
 
 include make/terraform.mk make/security.mk make/release.mk
@@ -48,11 +50,18 @@ types: install ## Check the types
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: install ## Measure everything, write docs/benchmarks.md (an hour; wants a quiet machine)
+bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (an hour; wants a quiet machine)
+	$(BIN)/python tests/benchmarks/merge/run.py --write
+	$(BIN)/python tests/benchmarks/merge/bench_thresholds.py --write
+	$(BIN)/python tests/benchmarks/bench_flattening.py --write
 	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
-	$(BIN)/python tests/benchmarks/bench_flattening.py
 	$(BIN)/python tests/benchmarks/bench_demo.py --write
-	$(BIN)/python tests/benchmarks/merge/run.py
+	$(BIN)/python tests/benchmarks/bench_start_up.py --write
+
+.PHONY: bench-spark
+bench-spark: ## Install Spark for the comparison in `make bench` and for its test (needs Java 17)
+	@$(PYTHON) -m venv --clear $(SPARK)
+	@$(SPARK)/bin/pip install --quiet --disable-pip-version-check pyspark==3.5.7 py4j==0.10.9.7
 
 .PHONY: install
 install: $(VENV)/.installed ## Make the environment from the locked dependencies
@@ -94,4 +103,4 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 .PHONY: clean
 clean: ## Stop the local stack and remove everything that was made
 	@if [ -x $(BIN)/lean-ops ]; then $(BIN)/lean-ops down --wipe; fi
-	rm -rf $(VENV) $(TOOLS) $(GO_TOOLS) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build
+	rm -rf $(VENV) $(TOOLS) $(GO_TOOLS) $(SPARK) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build
