@@ -57,6 +57,7 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
 	$(BIN)/python tests/benchmarks/bench_demo.py --write
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write
+	infra/with-provider $(BIN)/python tests/benchmarks/bench_terraform.py --write
 
 .PHONY: bench-spark
 bench-spark: ## Install Spark for the comparison in `make bench` and for its test (needs Java 17)
