@@ -140,7 +140,7 @@ def run_watched(arguments: list[str], limit_s: int) -> int | None:
             process.wait()
             return None
         if arguments[0] == "spark":
-            sampled = max(sampled, sum(p.memory_info().rss for p in _tree(process.pid)))
+            sampled = max(sampled, sum(map(_memory, _tree(process.pid))))
         time.sleep(0.5 if arguments[0] == "spark" else 0.02)
     if process.returncode:
         raise SystemExit(f"{arguments[0]} failed with exit code {process.returncode}")
@@ -148,12 +148,20 @@ def run_watched(arguments: list[str], limit_s: int) -> int | None:
 
 
 def _tree(pid: int) -> list[psutil.Process]:
-    """The process and its descendants, as far as they still run."""
+    """The process and its descendants; none once it has ended."""
     try:
         parent = psutil.Process(pid)
-        return [p for p in (parent, *parent.children(recursive=True)) if p.status() != psutil.STATUS_ZOMBIE]
+        return [parent, *parent.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _memory(process: psutil.Process) -> int:
+    """Resident bytes; none once it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def measure_day(root: Path) -> tuple[dict[str, Figure], dict[str, float]]:

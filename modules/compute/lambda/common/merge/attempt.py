@@ -29,6 +29,7 @@ from common.merge.streams import concurrency
 from common.merge.target import Target
 from common.merge.tiers import FileState, files_to_rewrite
 
+# Partitions that are written in one job: as many as these, fewer where workers would have nothing to do.
 _JOB_ROWS = 4096
 _JOB_PARTITIONS = 16
 _JOBS_A_WORKER = 4

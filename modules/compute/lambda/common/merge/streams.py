@@ -14,7 +14,7 @@ WHOLE_FILE_BYTES = 1024 * 1024
 """Files up to this size are read with one request instead of one a column."""
 
 REMOTE_CONCURRENCY = 32
-LOCAL_CONCURRENCY = 2
+LOCAL_CONCURRENCY = 3  # one more than a function has cores: one waits for the disk or for the interpreter
 
 
 def is_local(location: str) -> bool:
