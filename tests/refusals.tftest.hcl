@@ -260,6 +260,26 @@ run "refuses_boundary_that_is_no_policy" {
   expect_failures = [var.permissions_boundary_arn]
 }
 
+run "refuses_archive_shorter_than_the_queue" {
+  command = plan
+
+  variables {
+    archive_retention_days = 13
+  }
+
+  expect_failures = [var.archive_retention_days]
+}
+
+run "refuses_runbook_with_an_anchor" {
+  command = plan
+
+  variables {
+    runbook_url = "https://example.com/runbook#alarm"
+  }
+
+  expect_failures = [var.runbook_url]
+}
+
 run "says_run_make_build_where_nothing_is_built" {
   command = plan
 

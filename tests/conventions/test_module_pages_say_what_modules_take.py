@@ -43,3 +43,10 @@ def test_a_refused_value_is_told_what_is_expected(module: Path) -> None:
         for message in re.findall(r'^ +error_message = "(.*)"$', path.read_text(), re.M):
             told = re.match(r"(\w+|functions\.json): expected .+", message)
             assert told or message == "The functions are not built: run make build.", f"{path}: {message}"
+
+
+def test_every_validated_input_has_a_refusal() -> None:
+    blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', (ROOT / "variables.tf").read_text(), re.M | re.S)
+    validated = {name for name, body in blocks if "validation {" in body}
+    refusals = (ROOT / "tests/refusals.tftest.hcl").read_text()
+    assert set(re.findall(r"expect_failures = \[var\.(\w+)\]", refusals)) == validated
