@@ -2,8 +2,9 @@
 
 Quarantine is merged before Semantic, and only the Semantic commit carries the checkpoint: a run that ends
 between the two is repeated whole, and repeating a merge changes nothing. A good row stays when its
-correction is bad. A quarantined row is settled when Semantic holds its key with a greater
-``_source_merge_seq``; nothing is ever deleted from Quarantine.
+correction is bad. A quarantined row is settled when Semantic holds its key with the same
+``_source_merge_seq`` (it was judged again, see ``rejudging``) or a greater one; nothing is ever deleted from
+Quarantine.
 """
 
 from collections import Counter
