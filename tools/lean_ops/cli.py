@@ -22,6 +22,7 @@ from lean_ops.commands import (
     run,
     send,
     stack,
+    trace,
     trail,
 )
 from lean_ops.console import complain
@@ -47,6 +48,7 @@ for command in (
     maintain.maintain,
     lake.query,
     lake.tables,
+    trace.trace,
     trail.audit,
 ):
     app.command()(command)
