@@ -32,7 +32,13 @@ from lean_ops.simulator.history import History, Scenario
 from lean_ops.target import Target
 
 SCENARIO = Scenario(
-    events=1_000, days=0.2, devices=200, broken_rate=0.01, violation_rate=0.0, end=datetime.now(UTC)
+    events=1_000,
+    days=0.2,
+    devices=200,
+    late_rate=0.0,
+    broken_rate=0.01,
+    violation_rate=0.0,
+    end=datetime.now(UTC),
 )
 FLOOD = 3_000
 GOOD = 500

@@ -1,6 +1,7 @@
 import pytest
+from botocore.exceptions import ClientError
 
-from lean_ops.target import Target, TargetUnreachable
+from lean_ops.target import Target, TargetRefused, TargetUnreachable
 
 
 def test_every_name_starts_with_project_and_environment() -> None:
@@ -56,3 +57,11 @@ def test_missing_credentials_are_unreachable_with_what_was_tried(monkeypatch: py
     expected = r"environment lean-ops-dev on AWS, region eu-west-1, profile default: .*NoCredentialsError"
     with pytest.raises(TargetUnreachable, match=expected), target.reached():
         target.queue_url(target.source_queue)
+
+
+def test_a_refused_call_is_named_in_one_sentence() -> None:
+    target = Target("dev", region="eu-west-1")
+    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessageBatch")
+    expected = r"lean-ops-dev on AWS.*SendMessageBatch to succeed, found AccessDenied: no; .*your permissions"
+    with pytest.raises(TargetRefused, match=expected), target.reached():
+        raise refused

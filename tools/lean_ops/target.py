@@ -18,9 +18,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
-from botocore.exceptions import (
+    ClientError,
     CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
@@ -29,10 +27,13 @@ from botocore.exceptions import (
     ProfileNotFound,
     TokenRetrievalError,
 )
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
 from pyiceberg.catalog import Catalog
 
 from common.catalog import lake_catalog
-from common.errors import TransientError
+from common.errors import PermanentError, TransientError
 from common.settings import Settings
 from lean_ops.local import record
 from lean_ops.local.queue_client import LocalQueueClient
@@ -74,6 +75,10 @@ _UNREACHABLE = (
 
 class TargetUnreachable(TransientError):  # noqa: N818 - the target is unreachable; "error" would say less
     """A command cannot reach what it talks to; the message says what was tried."""
+
+
+class TargetRefused(PermanentError):  # noqa: N818 - the target refused; "error" would say less
+    """An AWS service refused a call; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -294,11 +299,21 @@ class Target:
 
     @contextlib.contextmanager
     def reached(self) -> Iterator[None]:
-        """Turn the ways in which AWS SDKs say "no connection" into TargetUnreachable, with what was tried."""
+        """Say in one sentence what AWS SDKs say in many ways.
+
+        No connection becomes TargetUnreachable, a call that a service refused TargetRefused; both name what
+        was tried.
+        """
         try:
             yield
         except _UNREACHABLE as error:
             advice = "see `lean-ops status`" if self.is_local else "check the AWS credentials and the network"
             raise TargetUnreachable(
                 f"{self.description}: expected an answer, found {type(error).__name__}: {error}; {advice}"
+            ) from error
+        except ClientError as error:
+            answer = error.response["Error"]
+            raise TargetRefused(
+                f"{self.description}: expected {error.operation_name} to succeed, found {answer['Code']}: "
+                f"{answer.get('Message', '')}; check that the environment is deployed, and your permissions"
             ) from error

@@ -170,6 +170,7 @@ def look(
         for batch in letters.batches():
             for message in batch:
                 _count(found, message, selection)
+                found.hidden += message.receive_count >= HIDING_RECEIVES
             seen += len(batch)
             on_progress(seen)
             if limit is not None and seen >= limit:
@@ -186,7 +187,6 @@ def look_at_archive(
     for _key, messages in dead_letter_archive.read(target.client("s3"), target.lake_bucket, first, last):
         for message in messages:
             _count(found, message, selection)
-    found.hidden = 0
     return found
 
 
@@ -350,4 +350,3 @@ def _count(found: Look, message: QueuedMessage, selection: Selection) -> None:
         found.tally.add(waiting)
     else:
         found.others += 1
-    found.hidden += message.receive_count >= HIDING_RECEIVES

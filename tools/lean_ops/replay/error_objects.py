@@ -113,14 +113,15 @@ def _failed_record(
 def _waiting(
     document: dict[str, Any], topic: str, written: datetime, ids: tuple[str, ...], payload: str = ""
 ) -> Waiting:
+    # What Firehose says about a record may quote it, so it is shown with the payload only.
+    message = next((str(document[name]) for name in _MESSAGES if document.get(name)), "")
     moment = next((document[name] for name in _TIMES if isinstance(document.get(name), int)), None)
     return Waiting(
         reason=next((str(document[name]) for name in _CODES if document.get(name)), NO_CODE),
         topic=topic,
         at=written if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
         ids=ids,
-        detail=next((str(document[name]) for name in _MESSAGES if document.get(name)), ""),
-        payload=payload,
+        payload="\n".join(text for text in (message, payload) if text),
     )
 
 

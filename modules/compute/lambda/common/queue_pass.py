@@ -48,6 +48,7 @@ class QueuedMessage:
 class QueuePass:
     """A pass over the queue at ``queue_url``, to be used in a ``with`` block, which gives everything back.
 
+    One thread goes through the batches; others may remove messages meanwhile.
     ``wait_s``: how long SQS waits for a message before it answers "none". ``clock``: seconds, monotonic.
     """
 
@@ -98,14 +99,13 @@ class QueuePass:
                 MessageAttributeNames=["All"],
             )
             messages = [_message(entry) for entry in answer.get("Messages", [])]
+            empty = 0 if messages else empty + 1
             self._held.update((message.message_id, message.receipt_handle) for message in messages)
+            # One that lapsed while the pass was slow comes again, and is hidden again.
             fresh = [message for message in messages if message.message_id not in self._seen]
             self._seen.update(message.message_id for message in fresh)
             if fresh:
-                empty = 0
                 yield fresh
-            else:
-                empty += 1
         self.complete = True
 
     def remove(self, messages: Sequence[QueuedMessage]) -> list[str]:
