@@ -4,10 +4,19 @@ from dataclasses import dataclass
 
 from figures import MIB, Figure, Figures
 
+DECODING = (
+    "almost half of the time decodes what is stored of 10 M keys (and of the message ids in the 419 files that "
+    "hold a retried message), a third writes 968 files"
+)
+
 
 @dataclass(frozen=True)
 class Row:
-    """One line. ``reached``: the figure compared with the goal; ``met`` is None where it was not measured."""
+    """One line.
+
+    ``reached``: the figure compared with the goal; ``met`` is None where it was not measured; ``limit`` says
+    what stands in the way of more.
+    """
 
     work: str
     ours: str
@@ -15,9 +24,11 @@ class Row:
     reached: str
     goal: str
     met: bool | None
+    limit: str = ""
 
     def text(self) -> str:
-        verdict = {True: "yes", False: "**no**", None: "not measured"}[self.met]
+        missed = f"**no**: {self.limit}" if self.limit else "**no**"
+        verdict = {True: "yes", False: missed, None: "not measured"}[self.met]
         return f"| {self.work} | {self.ours} | {self.other} | {self.reached} | {self.goal} | {verdict} |"
 
 
@@ -26,9 +37,11 @@ def table(figures: Figures) -> str:
     large = figures.case("large", "lean-ops")
     backlog = figures.case("backlog", "lean-ops")
     rows = [
-        _faster("100 k into 10 M", large, "Spark 3.5", figures.case("large", "spark"), 15),
+        _faster("100 k into 10 M", large, "Spark 3.5", figures.case("large", "spark"), 15, limit=DECODING),
         _memory("the same", large, 512),
-        _faster("the same", large, "DuckDB 1.5 `MERGE INTO`", figures.case("large", "duckdb"), 1.5),
+        _faster(
+            "the same", large, "DuckDB 1.5 `MERGE INTO`", figures.case("large", "duckdb"), 1.5, limit=DECODING
+        ),
         _faster(
             "10 k into 1 M",
             figures.case("upsert", "lean-ops"),
@@ -47,12 +60,12 @@ def table(figures: Figures) -> str:
     return "\n".join([*head, *(row.text() for row in rows)])
 
 
-def _faster(work: str, ours: Figure, name: str, other: Figure, goal: float) -> Row:
+def _faster(work: str, ours: Figure, name: str, other: Figure, goal: float, *, limit: str = "") -> Row:
     reached, met = "", None
     if ours.seconds and other.seconds:
         ratio = other.median / ours.median
         reached, met = f"{ratio:.1f} times faster", ratio >= goal
-    return Row(work, ours.time, f"{name}: {other.time}", reached, f"≥ {goal:g} times faster", met)
+    return Row(work, ours.time, f"{name}: {other.time}", reached, f"≥ {goal:g} times faster", met, limit)
 
 
 def _memory(work: str, ours: Figure, goal: int) -> Row:

@@ -64,7 +64,7 @@ PARTS: dict[str, dict[str, Case]] = {
     },
     "upsert": {
         "lean-ops": Case("lean-ops", SMALL, 10_000),
-        "upsert": Case("upsert", SMALL, 10_000, limit_s=600, most_runs=2),
+        "upsert": Case("upsert", SMALL, 10_000, limit_s=600, most_runs=1),
     },
     "backlog": {
         "lean-ops": Case("lean-ops", LARGE, 1_000_000),
