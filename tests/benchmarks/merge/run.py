@@ -6,8 +6,8 @@ Every merge runs in a process of its own on a clone of the same table, and its r
 computed without a merge engine (rows, keys, hash of all columns): a figure without that check is not printed.
 The cases of a part take turns, so that a slow moment of the machine hits all of them. Seconds are of the merge
 alone; memory is the peak of the whole process tree. ``--only`` measures some parts again and keeps the
-figures of the others, which lie in the work directory beside the tables. The first run makes the tables (two
-minutes, 3 GB); all parts take about half an hour.
+figures of the others, which lie in the work directory beside the tables (``--only ""`` writes them anew
+without measuring). The first run makes the tables (two minutes, 3 GB); all parts take about half an hour.
 """
 
 import argparse
@@ -218,7 +218,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     figures = Figures(options.work / "figures.json")
-    for part in options.only.split(","):
+    for part in filter(None, options.only.split(",")):
         print(part, flush=True)
         if part == "day":
             figures.put(part, *measure_day(options.work))
