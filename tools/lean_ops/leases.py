@@ -106,6 +106,20 @@ def resume(target: Target, topic: str) -> bool:
     return "on_hold" in before.get("Attributes", {})
 
 
+def stop(target: Target, topic: str, reason: str) -> str:
+    """Stop the execution that works on ``topic``; gives its ARN, empty where none runs.
+
+    A function that it called runs on to its end and may still commit, which is harmless to the next run.
+    """
+    lease = read(target, topic)
+    if lease.status != "RUNNING":
+        return ""
+    target.client("stepfunctions").stop_execution(
+        executionArn=lease.holder, error="StoppedByOperator", cause=reason
+    )
+    return lease.holder
+
+
 @contextmanager
 def exclusively(
     target: Target, topic: str, purpose: str, *, wait_s: float, keep_hold: bool = False

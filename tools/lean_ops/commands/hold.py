@@ -1,4 +1,4 @@
-"""``pause`` and ``resume``: keep the pipeline away from a topic while something is mended."""
+"""``pause``, ``resume`` and ``stop``: keep the pipeline away from a topic while something is mended."""
 
 from lean_ops import audit, leases
 from lean_ops.commands.options import (
@@ -58,3 +58,28 @@ def resume(
         show_json({"topic": topic, "on_hold": False, "lifted": lifted})
         return
     say(f"{topic} is no longer on hold." if lifted else f"{topic} was not on hold.")
+
+
+def stop(
+    reason: ReasonOption,
+    topic: TopicOption = "events",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stop the run of a topic that is in progress. What it committed stays; the next run takes over."""
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    check_reason(reason)
+    with (
+        target.reached(),
+        audit.operation(target, "pipeline.stop", reason=reason, selection={"topic": topic}),
+    ):
+        stopped = leases.stop(target, topic, reason)
+    if json:
+        show_json({"topic": topic, "stopped": stopped})
+        return
+    say(
+        f"Stopped {stopped}. Next: `lean-ops run --topic {topic}`." if stopped else f"No run of {topic} runs."
+    )

@@ -85,7 +85,15 @@ def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoi
     With a first day, RAW is read up to where Curated has read it, leaving out what was published before; what
     Curated holds of that time stays. From there on every event is read, late ones too.
     """
-    entry = from_lineage(lineage(open_table(catalog, rebuild.beside)))
+    beside = open_table(catalog, rebuild.beside)
+    replaced = _replaced_columns(open_table(catalog, rebuild.live), beside)
+    if replaced and rebuild.first_day is not None:
+        raise InvalidInput(
+            f"rebuild {rebuild.beside}: expected columns that widen, found another type of "
+            f"{', '.join(replaced)}, which rows of before {rebuild.first_day} cannot take; remove it "
+            "with `lean-ops rebuild --discard` and start again without --from"
+        )
+    entry = from_lineage(lineage(beside))
     if entry is not None:
         return SourceCheckpoint.parse(entry.token, entry.position)
     if rebuild.first_day is None or rebuild.layer is MergedLayer.SEMANTIC:
@@ -160,32 +168,17 @@ def published_since(rebuild: Rebuild) -> BooleanExpression:
 
 
 def _keep_live_rows(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str) -> None:
-    """Bring over the live rows that the source cannot give again, or was not asked for.
-
-    Curated: what was published before the first day; the merge rule decides against what was rebuilt.
-    Semantic: keys that Curated has and the rebuild has not, because their newest version is bad now (a good
-    row stays when its correction is bad) or was published before the first day.
-    """
+    """Bring over the live rows that the source cannot give again, or was not asked for."""
     live, beside = open_table(catalog, rebuild.live), open_table(catalog, rebuild.beside)
     if rebuild.layer is MergedLayer.CURATED:
-        if rebuild.first_day is None:
-            return
-        start = datetime.combine(rebuild.first_day, time(), UTC)
-        kept = live.scan(row_filter=f"publish_time < '{start.isoformat()}'").to_arrow_batch_reader()
-        columns = set(beside.schema().column_names)
+        kept = _published_before(live, rebuild)
     else:
-        curated = open_table(catalog, settings.table("curated", rebuild.topic))
-        keys = _keys(live)
-        keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
-        keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
-        if not len(keys):
-            return
-        kept = _only_keys(live.scan().to_arrow_batch_reader(), keys)
-        columns = _same_columns(live, beside)
-    rows = kept.schema
-    names = [name for name in rows.names if name in columns and name != "_merge_seq"]
+        kept = _good_before(live, beside, open_table(catalog, settings.table("curated", rebuild.topic)))
+    if kept is None:
+        return
+    names = [name for name in kept.schema.names if name != "_merge_seq"]
     reader = pa.RecordBatchReader.from_batches(
-        pa.schema([rows.field(name) for name in names]), (batch.select(names) for batch in kept)
+        pa.schema([kept.schema.field(name) for name in names]), (batch.select(names) for batch in kept)
     )
     merge(
         catalog,
@@ -197,6 +190,28 @@ def _keep_live_rows(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_
         evolve=False,
         memory_budget_mb=settings.memory_budget_mb,
     )
+
+
+def _published_before(live: Table, rebuild: Rebuild) -> pa.RecordBatchReader | None:
+    """Rows of Curated from before the first day; the merge rule decides against what was rebuilt."""
+    if rebuild.first_day is None:
+        return None
+    start = datetime.combine(rebuild.first_day, time(), UTC)
+    return live.scan(row_filter=f"publish_time < '{start.isoformat()}'").to_arrow_batch_reader()
+
+
+def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchReader | None:
+    """Rows of Semantic whose keys Curated has and the rebuild has not.
+
+    Their newest version is bad now (a good row stays when its correction is bad), or was published before the
+    first day. Where the rebuild replaces a column they cannot come over; the comparison counts them.
+    """
+    keys = _keys(live)
+    keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
+    keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
+    if not len(keys) or _replaced_columns(live, beside):
+        return None
+    return _only_keys(live.scan().to_arrow_batch_reader(), keys)
 
 
 def _keys(table: Table) -> Column:
@@ -213,7 +228,7 @@ def _only_keys(reader: pa.RecordBatchReader, keys: Column) -> pa.RecordBatchRead
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
-def _same_columns(live: Table, beside: Table) -> set[str]:
-    """Columns that a live row can bring over: a replaced column cannot take the old type's values."""
-    fields = {field.field_id: field.name for field in live.schema().fields}
-    return {field.name for field in beside.schema().fields if fields.get(field.field_id) == field.name}
+def _replaced_columns(live: Table, beside: Table) -> list[str]:
+    """Columns that the rebuild has under the same name with another field id, and so of another type."""
+    ids = {field.name: field.field_id for field in live.schema().fields}
+    return [f.name for f in beside.schema().fields if ids.get(f.name, f.field_id) != f.field_id]

@@ -1,0 +1,59 @@
+"""``doctor``: is everything as it should be, and if not, what to do."""
+
+from dataclasses import asdict
+
+import typer
+from rich.text import Text
+
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    resolve,
+)
+from lean_ops.console import harmless, out, say, show_json
+from lean_ops.doctor import Checked, Severity, examine
+
+
+def doctor(
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the whole environment and say what to do about each finding; exit code 1 on a problem."""
+    target = resolve(env, stack, region)
+    with target.reached():
+        found = examine(target)
+    if json:
+        show_json(
+            {
+                "healthy": found.healthy,
+                "caller": found.caller,
+                "checks": [
+                    {"check": one.check, "passed": one.passed, "findings": [asdict(f) for f in one.findings]}
+                    for one in found.checked
+                ],
+            }
+        )
+    else:
+        for one in found.checked:
+            _show(one)
+        problems = sum(f.severity is Severity.PROBLEM for one in found.checked for f in one.findings)
+        style = "green" if found.healthy else "red"
+        say("All is well." if found.healthy else f"Problems: {problems}", style=style)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+def _show(checked: Checked) -> None:
+    out.print(Text("✓" if checked.passed else "✗", style="green" if checked.passed else "red"), end=" ")
+    say(checked.check)
+    for finding in checked.findings:
+        style = "red" if finding.severity is Severity.PROBLEM else "yellow"
+        out.print(
+            Text(f"    {harmless(finding.subject)}: {harmless(finding.found)}", style=style), soft_wrap=True
+        )
+        out.print(Text(f"    → {harmless(finding.advice)}"), soft_wrap=True)

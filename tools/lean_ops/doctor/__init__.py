@@ -1,0 +1,13 @@
+"""The doctor: holds an environment against the repository and against itself, and says what to do.
+
+    findings   what a check says            intake      queues, mapping, breaker, streams, what waits there
+    code       functions, state machine, contracts, secret, alarms
+    lake       tables against their specifications, checkpoints against tables, leases, operations
+
+A check only reads. One that cannot look (a permission, a service that does not answer) is a finding itself.
+"""
+
+from lean_ops.doctor.examination import Checked, Examination, examine
+from lean_ops.doctor.findings import Finding, Severity
+
+__all__ = ["Checked", "Examination", "Finding", "Severity", "examine"]

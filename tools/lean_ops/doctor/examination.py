@@ -1,0 +1,74 @@
+"""All checks of an environment, one after the other."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from lean_ops.doctor import code, intake, lake
+from lean_ops.doctor.findings import Check, Finding, Severity
+from lean_ops.target import Target
+
+CHECKS: Final[dict[str, Check]] = {
+    "queues": intake.queues,
+    "mapping": intake.mapping,
+    "breaker": intake.breaker,
+    "streams": intake.streams,
+    "waiting": intake.dead_letters,
+    "functions": code.functions,
+    "state machine": code.state_machine,
+    "contracts": code.contracts,
+    "secret": code.secret,
+    "alarms": code.alarms,
+    "permissions": code.permissions,
+    "tables": lake.tables,
+    "progress": lake.progress,
+    "holds": lake.holds,
+    "operations": lake.operations,
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What one check found; nothing, where all is well."""
+
+    check: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is broken; notes do not count."""
+        return all(finding.severity is Severity.NOTE for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What all checks found, looked at with the rights of ``caller``."""
+
+    caller: str
+    checked: tuple[Checked, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is broken."""
+        return all(one.passed for one in self.checked)
+
+
+def examine(target: Target) -> Examination:
+    """Run every check on ``target``; raises only where not even the caller's identity can be asked for."""
+    caller = target.caller
+    return Examination(caller, tuple(Checked(name, _look(target, check)) for name, check in CHECKS.items()))
+
+
+def _look(target: Target, check: Check) -> tuple[Finding, ...]:
+    findings: list[Finding] = []
+    try:
+        findings.extend(check(target))
+    except Exception as error:  # whatever keeps a check from looking is what the operator has to know
+        kind = type(error).__name__
+        findings.append(
+            Finding(
+                "this check",
+                f"expected to look, found {kind}: {error}",
+                "see whether the service answers and whether your role may read it",
+            )
+        )
+    return tuple(findings)

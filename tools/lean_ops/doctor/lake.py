@@ -1,0 +1,186 @@
+"""Checks of the lake: tables against their specifications, checkpoints against tables, leases, operations."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pyiceberg.table import Table
+
+from common.checkpoints import NOTHING
+from common.contract_store import contract_exists, read_contract
+from common.contracts import Contract, load_contract
+from common.errors import ContractError
+from common.incremental import lineage
+from common.tables import LAYERS, TableSpec
+from lean_ops import audit, checkpoints, leases
+from lean_ops.checkpoints import LayerCheckpoint, MergedLayer, time_of
+from lean_ops.doctor.findings import Finding, Severity, apply
+from lean_ops.repository import TABLE_SPECIFICATIONS, contract_files
+from lean_ops.target import Target
+
+_LAG: Final = timedelta(minutes=45)  # three times the schedule
+_LONG_RUN: Final = timedelta(hours=2)
+_SILENT: Final = timedelta(minutes=10)  # a living operation gives a sign every few seconds
+
+
+def tables(target: Target) -> Iterator[Finding]:
+    """Every table that should be there is, with columns, partitions and properties as specified."""
+    catalog = target.catalog()
+    for topic in target.topics:
+        contract = _contract(target, topic)
+        for layer in LAYERS if contract else ("raw", "curated"):
+            identifier = target.settings.table(layer, topic)
+            if not catalog.table_exists(identifier):
+                yield Finding(identifier, "expected the table, found none", apply(target))
+                continue
+            spec = TableSpec.load(
+                TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume
+            )
+            yield from differences(catalog.load_table(identifier), spec, identifier)
+
+
+def differences(table: Table, spec: TableSpec, identifier: str) -> Iterator[Finding]:
+    """What a table has otherwise than specified; columns beside the specified ones are its own."""
+    if table.metadata.format_version != 2:
+        yield Finding(
+            identifier,
+            f"expected Iceberg format version 2 (Firehose, Athena and Snowflake read no further), found "
+            f"{table.metadata.format_version}",
+            "a format cannot go back: create the table anew and `lean-ops rebuild` it",
+        )
+    schema = table.schema()
+    for field in spec.schema.fields:
+        found = schema.find_field(field.name).field_type if field.name in schema.column_names else None
+        if found != field.field_type:
+            yield Finding(
+                identifier,
+                f"expected column {field.name} of type {field.field_type}, found {found or 'none'}",
+                "add it by an Iceberg schema update; runs of this topic fail until then",
+            )
+    expected = _partitions(spec)
+    found_partitions = [(schema.find_column_name(f.source_id), str(f.transform)) for f in table.spec().fields]
+    if found_partitions != expected:
+        yield Finding(
+            identifier,
+            f"expected partitions {_spelled(expected)}, found {_spelled(found_partitions)}",
+            "the volume of a contract counts when a table is created (docs/adr/0006); merges go on, with "
+            "other files than meant",
+        )
+    for name, value in spec.properties.items():
+        if name == "format-version":
+            continue
+        if (kept := table.properties.get(name)) != value:
+            yield Finding(
+                identifier,
+                f"expected property {name} = {value}, found {kept or 'nothing'}",
+                "set it again by an Iceberg property update (Athena: ALTER TABLE … SET TBLPROPERTIES)",
+            )
+
+
+def progress(target: Target) -> Iterator[Finding]:
+    """Checkpoints speak of snapshots that are there, and no layer is far behind its source."""
+    catalog = target.catalog()
+    for topic in target.topics:
+        for layer in MergedLayer:
+            if not catalog.table_exists(target.settings.table(layer, topic)):
+                continue
+            found = checkpoints.read(target, topic, layer)
+            source = catalog.load_table(target.settings.table(layer.source, topic))
+            yield from _about(found, source)
+
+
+def holds(target: Target) -> Iterator[Finding]:
+    """No topic is on hold, and no run takes unusually long."""
+    client = target.client("stepfunctions")
+    for topic in target.topics:
+        lease = leases.read(target, topic)
+        if lease.hold:
+            yield Finding(
+                f"topic {topic}",
+                f"on hold since {lease.held_since} by {lease.held_by}: {lease.hold}",
+                f"`lean-ops resume --topic {topic}` when the reason is gone",
+            )
+        if lease.status == "RUNNING":
+            begun = client.describe_execution(executionArn=lease.holder)["startDate"]
+            if datetime.now(UTC) - begun > _LONG_RUN:
+                yield Finding(
+                    f"topic {topic}",
+                    f"a run is in progress since {begun:%Y-%m-%d %H:%M}: {lease.holder}",
+                    f"`lean-ops stop --topic {topic}` ends it; the next run takes over",
+                )
+
+
+def operations(target: Target) -> Iterator[Finding]:
+    """No operation was killed half-way, no rebuild waits."""
+    now = datetime.now(UTC)
+    for entry in audit.entries(target, limit=50):
+        if entry.outcome is audit.Outcome.STARTED and now - entry.seen_at > _SILENT:
+            yield Finding(
+                f"operation {entry.operation_id}",
+                f"{entry.operation} gave its last sign at {entry.seen_at:%Y-%m-%d %H:%M} and never ended",
+                "run it again: every operation goes on or repeats nothing",
+                Severity.NOTE,
+            )
+    catalog = target.catalog()
+    for topic in target.topics:
+        for layer in MergedLayer:
+            identifier = target.settings.rebuild_table(layer, topic)
+            if catalog.table_exists(identifier):
+                yield Finding(
+                    identifier,
+                    "a rebuild was begun and neither swapped in nor removed",
+                    f"`lean-ops rebuild --layer {layer} --topic {topic}` with --yes to swap it in, with "
+                    "--discard to remove it",
+                    Severity.NOTE,
+                )
+
+
+def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
+    subject = f"{found.topic}: {found.layer}"
+    counts = found.counts
+    if found.snapshots_behind is None:
+        yield Finding(
+            subject,
+            f"its checkpoint {counts.token if counts else NOTHING} is not in the history of "
+            f"{found.layer.source} (expired, or rolled back): the next run reads all of it",
+            "`lean-ops run` does; it repeats nothing. See docs/runbook.md, Tables and checkpoints",
+        )
+        return
+    unread = list(lineage(source))[: found.snapshots_behind]
+    since = time_of(unread[-1]) if unread else None
+    if since is not None and datetime.now(UTC) - since > _LAG:
+        yield Finding(
+            subject,
+            f"{found.rows_behind:,} rows of {found.layer.source} are unread since {since:%Y-%m-%d %H:%M}",
+            f"`lean-ops run --topic {found.topic}` and see where it ends",
+        )
+    if counts is not None and counts.rewound and found.snapshots_behind:
+        yield Finding(
+            subject,
+            f"its checkpoint was set back to {counts.token}",
+            f"`lean-ops run --topic {found.topic}` reads from there",
+            Severity.NOTE,
+        )
+
+
+def _contract(target: Target, topic: str) -> Contract | None:
+    """The deployed contract, or this checkout's where that is missing or wrong (which is another check)."""
+    s3, files = target.client("s3"), contract_files()
+    try:
+        if contract_exists(s3, target.lake_bucket, topic):
+            return load_contract(read_contract(s3, target.lake_bucket, topic), topic)
+    except ContractError:
+        if topic not in files:
+            raise
+    return load_contract(files[topic].read_text(), topic) if topic in files else None
+
+
+def _partitions(spec: TableSpec) -> list[tuple[str | None, str]]:
+    return [
+        (spec.schema.find_column_name(field.source_id), str(field.transform))
+        for field in spec.partition_spec.fields
+    ]
+
+
+def _spelled(partitions: list[tuple[str | None, str]]) -> str:
+    return ", ".join(f"{transform}({column})" for column, transform in partitions) or "none"
