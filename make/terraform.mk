@@ -11,10 +11,15 @@ test-terraform: install tools $(TFLINT) ## Check the Terraform code without an a
 	@infra/with-provider $(BIN)/python -m lean_ops.terraform_check
 
 .PHONY: lint-terraform
-lint-terraform: tools $(TFLINT) ## Lint the Terraform code and scan it for weaknesses
+lint-terraform: $(TFLINT) ## Check the Terraform code: format, schema, tflint
 	terraform fmt -check -recursive -diff
+	infra/with-provider $(MAKE) --no-print-directory terraform-validate
 	$(TFLINT) --recursive --config "$(CURDIR)/.tflint.hcl"
-	$(TOOLS)/bin/checkov --directory . --config-file .checkov.yaml
+
+.PHONY: terraform-validate
+terraform-validate:
+	terraform validate -no-color
+	terraform -chdir=infra/bootstrap validate -no-color
 
 .PHONY: plan-guard
 plan-guard: install ## Fail if a plan would destroy or replace something that holds data (PLAN=plan.json)
