@@ -6,7 +6,7 @@ import typer
 
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console import say, show_json, show_table
-from lean_ops.local.provision import provision
+from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.target import Target
 
@@ -21,7 +21,7 @@ def up(
     """Start the local stack and bring it up to date with this checkout; safe to run again."""
     folder = stack_folder(stack)
     record = Stack(folder, ports=(port, port + 1) if port else None).up()
-    provision(Target.local(folder))
+    provision(Target.local(folder), Tuning(schedules=True))
     if json:
         show_json({"folder": folder, "endpoints": _endpoints(stack)})
         return

@@ -7,6 +7,8 @@
 | changes a queue from two threads, no lock    | never loses a message                               |
 | calls every exception Runtime.HandlerError   | the exception's class name, for Catch and Retry     |
 | ignores an unknown itemIdentifier, deletes   | returns the whole batch to the queue                |
+| leaves embedded metrics in the log           | makes metrics of them                               |
+| judges alarms without dimensions and periods | (bridge) does not judge them: `lean_ops.local.alarms` |
 
 They replace private functions of ministack, so they belong to exactly one version of it: ``install``
 refuses any other. Each has a test against a running emulator
@@ -20,10 +22,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import lambda_svc, sqs
+from ministack.services import cloudwatch, lambda_svc, sqs
 
 from lean_ops.local.errors import LocalStackError
 
@@ -50,6 +53,8 @@ def install() -> None:
     _batch_messages_like_lambda()
     _keep_exception_class()
     _refuse_unknown_item_identifiers()
+    _extract_embedded_metrics()
+    cloudwatch._evaluate_all_alarms = lambda: None
 
 
 def _lock_queues() -> None:
@@ -210,6 +215,69 @@ def _refuse_unknown_item_identifiers() -> None:
 
     lambda_svc._run_sqs_batch = run_checked
     lambda_svc._execute_function = execute_checked
+
+
+def _extract_embedded_metrics() -> None:
+    """Log lines in the embedded metric format become metrics, at the time that they carry."""
+    write_log = lambda_svc._emit_lambda_logs
+
+    def write_log_and_metrics(function: Any, request_id: str, text: str, *args: Any, **kwargs: Any) -> None:
+        write_log(function, request_id, text, *args, **kwargs)
+        for datum in embedded_metrics(text):
+            cloudwatch._store_datum(
+                datum.namespace,
+                datum.name,
+                datum.dimensions,
+                datum.time_s,
+                datum.unit,
+                None,
+                datum.values,
+                None,
+                None,
+            )
+
+    lambda_svc._emit_lambda_logs = write_log_and_metrics
+
+
+@dataclass(frozen=True)
+class Datum:
+    """A metric with its samples, ``time_s`` in seconds since 1970."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+    time_s: float
+    unit: str
+    values: list[float]
+
+
+def embedded_metrics(log: str) -> list[Datum]:
+    """The metrics in a function's log (CloudWatch user guide, "Specification: Embedded metric format")."""
+    data = []
+    for line in log.splitlines():
+        if '"_aws"' not in line:
+            continue
+        try:
+            document = json.loads(line)
+            directives = document["_aws"]["CloudWatchMetrics"]
+        except (ValueError, KeyError, TypeError):
+            continue  # another line that happens to hold these letters
+        for directive in directives:
+            for names in directive["Dimensions"]:
+                dimensions = {name: str(document[name]) for name in names}
+                for metric in directive["Metrics"]:
+                    values = document[metric["Name"]]
+                    data.append(
+                        Datum(
+                            directive["Namespace"],
+                            metric["Name"],
+                            dimensions,
+                            document["_aws"]["Timestamp"] / 1000,
+                            metric.get("Unit", "None"),
+                            values if isinstance(values, list) else [values],
+                        )
+                    )
+    return data
 
 
 def failed_items(body: Any, identifiers: frozenset[str]) -> set[str] | None:

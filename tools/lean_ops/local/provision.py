@@ -17,6 +17,7 @@ from common.contract_store import contract_key
 from common.contracts import load_contract
 from common.maintenance import UpkeepPolicy
 from common.tables import LAYERS, TableSpec
+from lean_ops.local import alarms
 from lean_ops.packaging import code_archive
 from lean_ops.repository import (
     LAMBDA_CODE,
@@ -47,7 +48,8 @@ class Tuning:
 
     ``visibility_timeout_s``: before a failed message is tried again (on AWS six times the timeout).
     ``buffer_interval_s`` and ``buffer_mib``: Firehose's buffering hints. ``max_receive_count``: tries
-    before the dead-letter queue. ``concurrency``: batches at once of the queue's function.
+    before the dead-letter queue. ``concurrency``: batches at once of the queue's function. ``schedules``:
+    whether scheduled functions are invoked by themselves, as long as the stack runs.
     """
 
     visibility_timeout_s: int = 60
@@ -57,6 +59,7 @@ class Tuning:
     batch_size: int = 10_000
     batching_window_s: int = 1
     concurrency: int = 2
+    schedules: bool = False
 
 
 def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LAMBDA_CODE) -> None:
@@ -76,6 +79,9 @@ def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LA
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
     _state_machine(target, values | {f"{name}_arn": arn for name, arn in arns.items()})
+    alarms.create(target, arns)
+    if tuning.schedules:
+        _schedules(target, arns)
 
 
 def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[str, str]:
@@ -283,6 +289,27 @@ def _state_machine(target: Target, values: Mapping[str, str]) -> None:
         client.update_state_machine(
             stateMachineArn=target.state_machine_arn, definition=definition, roleArn=role
         )
+
+
+def _schedules(target: Target, arns: Mapping[str, str]) -> None:
+    client = target.client("scheduler")
+    for entry in function_catalogue():
+        if entry.schedule is None:
+            continue
+        request: Any = {
+            "Name": target.function(entry.name),
+            "ScheduleExpression": entry.schedule,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {
+                "Arn": arns[entry.name],
+                "RoleArn": _ROLE.format(account=target.account),
+                "Input": json.dumps({"trigger": "schedule"}),
+            },
+        }
+        try:
+            client.create_schedule(**request)
+        except client.exceptions.ConflictException:
+            client.update_schedule(**request)
 
 
 def _unless_there(code: str, create: Callable[..., object], **request: Any) -> None:

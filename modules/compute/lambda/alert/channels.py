@@ -51,12 +51,12 @@ def wanted(notice: Notice) -> str:
 def pagerduty_event(notice: Notice, routing_key: str) -> dict[str, Any]:
     """An event of PagerDuty's Events API v2: raised alarms trigger, alarms that are over resolve.
 
-    Both carry the alarm's ARN as key, so that they meet in one incident.
+    Both carry the alarm's identity as key, so that they meet in one incident.
     """
     event: dict[str, Any] = {
         "routing_key": routing_key,
         "event_action": "trigger" if notice.raised else "resolve",
-        "dedup_key": notice.arn[-_LONGEST_KEY:],
+        "dedup_key": notice.identity[-_LONGEST_KEY:],
     }
     if notice.raised:
         event["payload"] = {

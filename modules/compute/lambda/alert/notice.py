@@ -18,11 +18,14 @@ _DESCRIPTION: Final = re.compile(r"(?P<what>.*?)\.? Runbook: (?P<runbook>\S+)", 
 
 @dataclass(frozen=True)
 class Notice:
-    """What happened. ``topic``: the alarm topic (a key of SEVERITIES). ``runbook``: the page, or empty."""
+    """What happened. ``topic``: the alarm topic (a key of SEVERITIES). ``runbook``: the page, or empty.
+
+    ``identity`` tells alarms of the same name in two accounts or regions apart.
+    """
 
     topic: str
     alarm: str
-    arn: str
+    identity: str
     raised: bool
     what: str
     why: str
@@ -54,7 +57,7 @@ def read(record: Mapping[str, Any], name_prefix: str) -> Notice:
         return Notice(
             topic=topic,
             alarm=alarm["AlarmName"],
-            arn=alarm["AlarmArn"],
+            identity=f"{alarm['AWSAccountId']}:{alarm['Region']}:{alarm['AlarmName']}",
             raised=alarm["NewStateValue"] == "ALARM",
             what=described["what"] if described else description or alarm["AlarmName"],
             why=alarm["NewStateReason"],

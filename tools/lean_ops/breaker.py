@@ -1,0 +1,64 @@
+"""The circuit breaker as operators see and set it.
+
+Orders go through the function itself, so that one piece of code changes the mapping, on AWS and locally, and
+an order meets alarms and the schedule as they meet each other.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from circuit_breaker.breaker import Action
+from circuit_breaker.mapping import Pace, SourceMapping
+from circuit_breaker.record import Record, RecordStore
+from common.errors import TransientError
+from lean_ops.target import Target
+
+
+class OrderFailed(TransientError):  # noqa: N818 - the order failed; "error" would say less
+    """The circuit breaker's function did not carry out an order."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The breaker's record, and the mapping as Lambda has it (its own word for the state)."""
+
+    record: Record
+    mapping_state: str
+    pace: Pace
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        breaker = self.record.breaker
+        return {
+            "phase": breaker.phase.value,
+            "since": breaker.since,
+            "reason": breaker.reason,
+            "held": breaker.held,
+            "openings": breaker.openings,
+            "tries_at": breaker.ends_at,
+            "enforced": self.record.enforced,
+            "mapping": {"state": self.mapping_state, **self.pace.as_json()},
+        }
+
+
+def status(target: Target) -> Status:
+    """Read the breaker and its mapping; changes nothing."""
+    mapping = SourceMapping(target.client("lambda"), target.live("sqs_processor"))
+    record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
+    return Status(record, mapping.state(), mapping.pace())
+
+
+def order(target: Target, action: Action, reason: str, by: str) -> dict[str, Any]:
+    """Give an order and return the breaker after it; raises OrderFailed with what the function said."""
+    name = target.live("circuit_breaker")
+    answer = target.client("lambda").invoke(
+        FunctionName=name, Payload=json.dumps({"action": action.value, "reason": reason, "by": by})
+    )
+    said: dict[str, Any] = json.load(answer["Payload"])
+    if "FunctionError" in answer:
+        raise OrderFailed(
+            f"{name}: expected it to obey {action.value}, found {said.get('errorType')}: "
+            f"{said.get('errorMessage')}; give the order again, or set the event source mapping by hand"
+        )
+    return said

@@ -1,0 +1,65 @@
+"""``alarms``: which alarms are up, and which page of the runbook says what to do."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from lean_ops.alarm_catalogue import RUNBOOK, load
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    resolve,
+)
+from lean_ops.console import say, show_json, show_table
+from lean_ops.local.alarms import evaluate
+from lean_ops.target import Target
+
+
+def alarms(
+    all_: Annotated[bool, typer.Option("--all", help="Those that are not up as well.")] = False,
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the alarms that are up. The local stack judges its alarms now, which tells those who listen."""
+    target = resolve(env, stack, region)
+    with target.reached():
+        if target.is_local:
+            evaluate(target, datetime.now(UTC))
+        found = _alarms(target)
+    shown = [alarm for alarm in found if all_ or alarm["state"] == "ALARM"]
+    if json:
+        show_json(shown)
+        return
+    if not shown:
+        say(f"None of {len(found)} alarms is up.")
+        return
+    columns = ["alarm", "state", "since", "runbook"]
+    show_table("Alarms", columns, [[alarm[column] for column in columns] for alarm in shown])
+
+
+def _alarms(target: Target) -> list[dict[str, object]]:
+    pages = target.client("cloudwatch").get_paginator("describe_alarms")
+    return [
+        {
+            "alarm": alarm["AlarmName"],
+            "state": alarm["StateValue"],
+            "since": alarm["StateUpdatedTimestamp"].isoformat(timespec="seconds"),
+            "reason": alarm["StateReason"],
+            "runbook": _page(target, alarm["AlarmName"]),
+        }
+        for page in pages.paginate(AlarmNamePrefix=f"{target.name_prefix}-")
+        for alarm in page["MetricAlarms"]
+    ]
+
+
+def _page(target: Target, name: str) -> str:
+    """The section of the runbook: the alarm's entry, without the topic or function that its name ends in."""
+    own = name.removeprefix(f"{target.name_prefix}-")
+    entries = [entry for entry in load().alarms if own == entry or own.startswith(f"{entry}-")]
+    return f"{RUNBOOK}#{max(entries, key=len)}" if entries else ""
