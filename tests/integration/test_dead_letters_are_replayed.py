@@ -311,7 +311,7 @@ cli.main()
 def test_a_replay_that_is_interrupted_or_killed_loses_nothing_and_can_be_run_again(
     target: Target, name: str, number: signal.Signals
 ) -> None:
-    sent = [event(i) for i in range(120)]
+    sent = [event(i) for i in range(80)]
     for body in sent:
         send(target, body)
     process = subprocess.Popen(
