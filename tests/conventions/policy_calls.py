@@ -168,6 +168,13 @@ CALLS: dict[str, list[Call]] = {
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "s3"), key("Decrypt", "dynamodb"),
         *log("observation"),
     ],
+    "snowflake-latency": [
+        Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-snowflake-AbCdEf")),
+        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/events.yaml"),
+        *(Call(f"dynamodb:{a}", CHECKPOINTS, (("dynamodb:leadingkeys", "snowflake-latency#history"),))
+          for a in ("GetItem", "PutItem")),
+        *(key("Decrypt", s) for s in ("s3", "dynamodb", "secretsmanager")), *log("snowflake-latency"),
+    ],
     "delivery": [
         *(c for a in ("GetTable", "GetDatabase", "UpdateTable") for c in tables(a, "raw_events")),
         *(c for a in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload")

@@ -8,6 +8,8 @@ import typer
 
 from common.errors import LeanOpsError
 from lean_ops.commands import (
+    alarms,
+    breaker,
     checkpoints,
     contract,
     demo,
@@ -17,6 +19,7 @@ from lean_ops.commands import (
     lake,
     maintain,
     rebuild,
+    refresh,
     release,
     replay,
     rollback,
@@ -53,8 +56,11 @@ for command in (
     lake.tables,
     trace.trace,
     trail.audit,
+    alarms.alarms,
+    refresh.refresh,
 ):
     app.command()(command)
+app.add_typer(breaker.app, name="breaker")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(contract.app, name="contract")
 app.add_typer(dlq.app, name="dlq")

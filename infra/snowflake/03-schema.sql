@@ -1,0 +1,3 @@
+CREATE DATABASE IF NOT EXISTS lean_ops;
+
+CREATE SCHEMA IF NOT EXISTS lean_ops.semantic;

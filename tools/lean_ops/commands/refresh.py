@@ -1,0 +1,77 @@
+"""``refresh``: make Snowflake read the newest snapshot of a Semantic table now."""
+
+from typing import Annotated, Any
+
+import typer
+import urllib3
+from botocore.exceptions import ClientError
+
+from common.errors import PermanentError
+from lean_ops import audit
+from lean_ops.commands.options import (
+    Environment,
+    EnvOption,
+    JsonOption,
+    RegionOption,
+    StackOption,
+    check_topic,
+    resolve,
+)
+from lean_ops.console import say, show_json
+from lean_ops.repository import ROOT, render
+from lean_ops.target import Target
+from snowflake_latency.sql_api import Access, SqlApi, retries
+
+REFRESH = ROOT / "infra/snowflake/05-refresh.sql"
+
+
+class SnowflakeNotConfigured(PermanentError):  # noqa: N818 - nothing is wrong but that
+    """There is no Snowflake to talk to; the message says what is missing."""
+
+
+def refresh(
+    topic: Annotated[str, typer.Argument(help="Topic of the Semantic table.")] = "events",
+    env: EnvOption = Environment.LOCAL,
+    stack: StackOption = "local",
+    region: RegionOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Refresh the topic's Semantic table in Snowflake; on the local stack there is nothing to refresh."""
+    target = resolve(env, stack, region)
+    check_topic(target, topic)
+    statement = refresh_statement(topic)
+    if target.is_local:
+        outcome = (
+            "Nothing to refresh: DuckDB, in Snowflake's place here, reads the latest snapshot each time."
+        )
+    else:
+        with target.reached(), audit.operation(target, "snowflake.refresh", selection={"topic": topic}):
+            SqlApi(access(target), urllib3.PoolManager(retries=retries())).run(statement)
+        outcome = f"Snowflake has read the newest snapshot of semantic_{topic}."
+    if json:
+        show_json({"topic": topic, "refreshed": not target.is_local, "statement": statement})
+    else:
+        say(outcome)
+
+
+def refresh_statement(topic: str) -> str:
+    """The one statement of infra/snowflake/05-refresh.sql, without comments and semicolon."""
+    text = render(REFRESH.read_text(), {"topic": topic})
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return "\n".join(lines).strip().rstrip(";")
+
+
+def access(target: Target) -> Access:
+    """How to reach Snowflake; raises SnowflakeNotConfigured, and InvalidInput for half a configuration."""
+    name = f"{target.name_prefix}-snowflake"
+    client: Any = target.client("secretsmanager")
+    try:
+        secret = client.get_secret_value(SecretId=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise SnowflakeNotConfigured(
+            f"Snowflake: expected account, user, private_key, role, warehouse, database and schema in the "
+            f"secret {name}, found no value; set it up with infra/snowflake and docs/deploy.md"
+        ) from error
+    return Access.parse(secret["SecretString"])
