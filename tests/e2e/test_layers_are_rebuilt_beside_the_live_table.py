@@ -4,10 +4,11 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from click.testing import Result
@@ -15,9 +16,10 @@ from click.testing import Result
 from common.errors import InvalidInput
 from lean_ops import audit, pipeline, rebuild
 from lean_ops.checkpoints import MergedLayer
-from lean_ops.messages import Message
+from lean_ops.messages import Kind, Message
 from lean_ops.readings import weather_station_readings
 from lean_ops.rebuild import Rebuild, filling, swapping
+from lean_ops.repository import contract_files
 from lean_ops.target import Target
 
 LeanOps = Callable[..., Result]
@@ -60,7 +62,7 @@ def rows(target: Target, layer: str) -> pa.Table:
 
 def rebuilt(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, (result.output, result.exception)
-    document: dict[str, Any] = json.loads(result.output)
+    document: dict[str, Any] = json.loads(result.stdout)
     return document
 
 
@@ -204,11 +206,52 @@ def test_a_swap_is_undone_by_a_rollback(target: Target, lean_ops: LeanOps) -> No
     run(target)
 
 
-def test_an_empty_layer_is_not_swapped_in(target: Target, lean_ops: LeanOps) -> None:
-    """Nothing was sent to the topic; the live table stays as it is."""
-    events = target.catalog().load_table(target.settings.table("raw", "events"))
-    if events.current_snapshot() is None:
-        why = ("--topic", "events", "--reason", "a test")
-        result = lean_ops("rebuild", "--layer", "curated", "--yes", *why)
-        assert "empty" in str(result.exception)
-        assert lean_ops("rebuild", "--layer", "curated", "--discard", *why).exit_code == 0
+def test_an_empty_rebuild_is_not_swapped_in(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = table(target, "curated").current_snapshot().snapshot_id
+    begun = begin(target)
+    monkeypatch.setattr(swapping, "fill", lambda *_: iter([filling.Filled(0, 0, None)]))
+    with pytest.raises(InvalidInput, match="an empty table is not swapped in"):
+        rebuild.swap(target, begun, "r")
+    assert table(target, "curated").current_snapshot().snapshot_id == before
+    rebuild.discard(target, "weather", MergedLayer.CURATED)
+
+
+def test_semantic_keeps_a_good_row_whose_correction_is_bad(
+    target: Target, lean_ops: LeanOps, send: Send
+) -> None:
+    good = READINGS[0]
+    event = json.loads(good.body)
+    event["message_id"] = "bad-correction"
+    event["publish_time"] = (datetime.fromisoformat(event["publish_time"]) + timedelta(minutes=1)).isoformat()
+    event["payload"]["temperature_f"] = "broken"
+    bad = msgspec.structs.replace(
+        good, body=json.dumps(event), message_id="bad-correction", kind=Kind.CORRECTION
+    )
+    send(iter([bad]))
+    run(target)
+    before = rows(target, "semantic")
+    assert good.key in before["idempotency_key"].to_pylist()
+    assert good.key in rows(target, "quarantine")["idempotency_key"].to_pylist()
+    done = rebuilt(lean_ops("rebuild", "--layer", "semantic", "--yes", "--json", *WHY))
+    assert done["comparison"]["only_live"] == 0
+    assert rows(target, "semantic").equals(before)
+
+
+def test_a_column_whose_type_cannot_widen_is_replaced_by_a_rebuild(target: Target, lean_ops: LeanOps) -> None:
+    s3, key = target.client("s3"), "contracts/weather.yaml"
+    text = contract_files()["weather"].read_text()
+    other = text.replace("version: 1.0.0", "version: 2.0.0").replace(
+        "        physicalType: decimal(5,1)\n", ""
+    )
+    other = other.replace("logicalType: number", "logicalType: string")
+    before = rows(target, "semantic")
+    for contract, kind in ((other, pa.string()), (text, before.schema.field("temperature_f").type)):
+        s3.put_object(Bucket=target.lake_bucket, Key=key, Body=contract.encode())
+        arn = pipeline.start(target, "weather", force=True)
+        list(pipeline.follow(target, arn))
+        rebuilt(lean_ops("rebuild", "--layer", "semantic", "--yes", "--json", *WHY))
+        found = rows(target, "semantic")
+        assert found.schema.field("temperature_f").type in (kind, pa.large_string())
+        assert "NoNewData" in run(target)
+    kept = set(before["idempotency_key"].to_pylist()) - set(found["idempotency_key"].to_pylist())
+    assert kept <= {READINGS[0].key}, "a row that only the live table has cannot change its type"
