@@ -10,7 +10,7 @@ from lean_ops.build import Archive, BrokenPackage, Built, PackageTooLarge, check
 from lean_ops.repository import FunctionEntry
 
 ENTRY = FunctionEntry("f", "d", "f.handler.handler", "python3.13", "arm64", 128, 3, {}, ("lake",))
-MIB = 2**20
+MB = 10**6
 
 
 def built(code: int, layer: int) -> Built:
@@ -18,9 +18,9 @@ def built(code: int, layer: int) -> Built:
 
 
 def test_code_and_layers_together_are_held_to_the_limit() -> None:
-    check_sizes([ENTRY], built(30 * MIB, 200 * MIB))
-    with pytest.raises(PackageTooLarge, match=r"function f: expected at most 241,172,480 bytes.*241,172,481"):
-        check_sizes([ENTRY], built(30 * MIB + 1, 200 * MIB))
+    check_sizes([ENTRY], built(30 * MB, 200 * MB))
+    with pytest.raises(PackageTooLarge, match=r"function f: expected at most 230,000,000 bytes.*230,000,001"):
+        check_sizes([ENTRY], built(30 * MB + 1, 200 * MB))
 
 
 def shared_object(folder: Path, machine: int, symbols: bytes) -> None:

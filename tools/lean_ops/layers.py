@@ -41,7 +41,8 @@ _UNUSED = re.compile(
     | ^pyarrow/(_flight|_gcsfs|_azurefs|_hdfs|_orc|_dataset_orc|_pyarrow_cpp_tests)\.
     | ^pyarrow/lib[a-z_]+\.so(\.\d+\.\d+\.\d+)?$                        # copies of lib*.so.2600
     | ^pyarrow/src/
-    | ^numpy/(f2py|distutils|_pyinstaller)/
+    | ^numpy/(f2py|distutils|_pyinstaller|random)/                      # numpy loads them when asked for
+    | ^pygments/                                                        # colours pyiceberg's command line
     | ^zstandard/_cffi\.                                                # for Pythons other than CPython
     | ^hive_metastore/                                                  # the catalog is Glue's
     """,

@@ -310,7 +310,10 @@ def _merge_time(table: Table, sequence: int) -> tuple[datetime | None, str]:
 
 
 def _equals(column: str, value: str) -> BooleanExpression:
-    return EqualTo(column, value)  # type: ignore[call-arg,misc] # the pydantic plugin sees fields, not __init__
+    # The pydantic plugin sees the fields of the model, not its constructor.
+    constructor: Any = EqualTo
+    expression: BooleanExpression = constructor(column, value)
+    return expression
 
 
 def _moment(milliseconds: int) -> datetime:
