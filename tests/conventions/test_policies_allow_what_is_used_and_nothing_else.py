@@ -167,15 +167,38 @@ def test_every_grant_of_a_function_is_a_call_in_its_code(function: str) -> None:
     assert [a for a in sorted(granted) if not MADE_BY[a] & calls] == []
 
 
+def stars(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """Each statement of a policy that is granted on every resource, with what to say about it."""
+    for statement in json.loads(text)["Statement"]:
+        if statement["Effect"] == "Allow" and "*" in listed(statement.get("Resource", [])):
+            line = text[: text.index(f'"{statement["Sid"]}"')].count("\n") + 1
+            where = f"infra/policies/{name}.json:{line}: statement {statement['Sid']}"
+            remedy = "narrow it, or say in WILDCARDS (policy_calls.py) why AWS takes nothing narrower"
+            yield statement["Sid"], f'{where}: expected ARNs, found "Resource": "*"; {remedy}'
+
+
 def test_a_star_is_only_where_nothing_narrower_exists() -> None:
-    stars = {
-        (path.stem, statement["Sid"])
-        for path in POLICIES.glob("*.json")
-        for statement in json.loads(path.read_text())["Statement"]
-        if statement["Effect"] == "Allow" and "*" in listed(statement.get("Resource", []))
-    }
     traced = {(name, "SendTraces") for name in [*FUNCTIONS, "pipeline"]}
-    assert stars - traced == WILDCARDS.keys()
+    found = {
+        (path.stem, sid): sentence
+        for path in POLICIES.glob("*.json")
+        for sid, sentence in stars(path.stem, path.read_text())
+    }
+    assert [found[star] for star in found.keys() - traced - WILDCARDS.keys()] == []
+    assert WILDCARDS.keys() <= found.keys(), "a reason for a star that is gone"
+
+
+def test_a_planted_star_is_named_with_its_line_and_what_to_do() -> None:
+    text = (POLICIES / "curation.json").read_text()
+    statement = {"Sid": "ReadAll", "Effect": "Allow", "Action": "s3:GetObject", "Resource": ["*"]}
+    planted = json.loads(text)
+    planted["Statement"].insert(0, statement)
+
+    ((sid, sentence), *_) = stars("curation", json.dumps(planted, indent=2))
+
+    assert sid == "ReadAll"
+    assert sentence.startswith("infra/policies/curation.json:5: statement ReadAll: expected ARNs")
+    assert "narrow it" in sentence
 
 
 @pytest.mark.parametrize("name", [*ROLES, *CI])
