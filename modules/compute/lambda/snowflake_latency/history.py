@@ -22,7 +22,7 @@ FROM TABLE(INFORMATION_SCHEMA.QUERY_HISTORY(
        END_TIME_RANGE_START => TO_TIMESTAMP_LTZ(?), END_TIME_RANGE_END => TO_TIMESTAMP_LTZ(?),
        RESULT_LIMIT => {LIMIT}))
 WHERE QUERY_TYPE = 'SELECT' AND EXECUTION_STATUS = 'SUCCESS'
-  AND COALESCE(QUERY_TAG, '') <> 'lean-ops' AND CONTAINS(LOWER(QUERY_TEXT), 'semantic_')"""  # noqa: S608 - constant
+  AND COALESCE(QUERY_TAG, '') <> 'lean-ops' AND CONTAINS(LOWER(QUERY_TEXT), 'semantic_')"""  # noqa: S608  # nosec B608 # a constant
 
 
 def latencies(api: SqlApi, since: datetime, until: datetime) -> list[float]:
