@@ -1,4 +1,4 @@
-"""The whole pipeline on a local stack, one for each test process, gone with it."""
+"""The whole pipeline on a local stack, one for each file: some switch the queue off, or break things."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Emulator and Firehose stand-in, everything provisioned, quick to retry and to deliver."""
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True, wait_scale=0.01)
@@ -31,13 +31,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.down(wipe=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def target(stack: Stack) -> Target:
     """The stack as commands see it."""
     return Target.local(stack.folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lean_ops(stack: Stack) -> Iterator[LeanOps]:
     """Run a command of the command line on the stack, in this process; what it raises is ``exception``."""
     link = STACKS / f"test-e2e-{os.getpid()}"
@@ -52,13 +52,13 @@ def lean_ops(stack: Stack) -> Iterator[LeanOps]:
     link.unlink()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """What was sent into the stack."""
     return Ledger(tmp_path_factory.mktemp("ledger") / "ledger")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def send(target: Target, ledger: Ledger) -> Send:
     """Send messages through the queue and wait until they are in RAW or in the dead-letter queue."""
 

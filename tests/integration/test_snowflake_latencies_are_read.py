@@ -132,7 +132,7 @@ class Snowflake:
     def result(self, handle: str, statement: str) -> dict[str, Any]:
         rows = self._results[handle]
         parts = max(1, -(-len(rows) // self.partition_rows))
-        name = "STATUS" if "STATUS" in statement else "MILLISECONDS"
+        name = "STATUS" if "AUTO_REFRESH_STATUS" in statement else "MILLISECONDS"
         return {
             "statementHandle": handle,
             "resultSetMetaData": {
