@@ -77,7 +77,7 @@ def test_a_reset_layer_reads_all_again_and_changes_no_right_row(
     before = merges(target, layer)
     result = lean_ops("checkpoints", "reset", layer, *WHY)
     assert result.exit_code == 0, result
-    assert checkpoints.read(target, "events", MergedLayer(layer)).counts.token == NOTHING  # type: ignore[union-attr]
+    assert checkpoints.read(target, "events", MergedLayer(layer)).counts.token == NOTHING  # type: ignore[union-attr] # recorded
     path = run(target)
     assert ("RunCurationJob" in path, "RunSemanticJob" in path) == (layer == "curated", layer == "semantic")
     assert merges(target, layer) == before
@@ -100,7 +100,7 @@ def test_a_layer_reads_again_from_the_snapshot_it_is_set_to(target: Target, lean
     raw = merges(target, "raw")
     assert lean_ops("checkpoints", "set", "curated", "--to", raw[-2], *WHY).exit_code == 0
     found = checkpoints.read(target, "events", MergedLayer.CURATED)
-    assert (found.counts.token, found.snapshots_behind) == (raw[-2], 1)  # type: ignore[union-attr]
+    assert (found.counts.token, found.snapshots_behind) == (raw[-2], 1)  # type: ignore[union-attr] # recorded
     assert "RunCurationJob" in run(target)
     assert "NoNewData" in run(target)
 

@@ -17,7 +17,7 @@ class AlertRefused(PermanentError):  # noqa: N818 - the alert was refused; "erro
     """The channel does not take the message: a wrong key, or a webhook that was revoked."""
 
 
-class AlertUndelivered(TransientError):  # noqa: N818
+class AlertUndelivered(TransientError):  # noqa: N818 - undelivered so far; "error" would say less
     """The channel could not be reached, or asked to come back later, every time."""
 
 

@@ -32,7 +32,7 @@ class SnowflakeRefused(PermanentError):  # noqa: N818 - Snowflake refused; "erro
     """Snowflake does not run the statement: a wrong key, a missing right, or the statement itself."""
 
 
-class SnowflakeUnreachable(TransientError):  # noqa: N818
+class SnowflakeUnreachable(TransientError):  # noqa: N818 - it is unreachable; "error" would say less
     """Snowflake did not answer, or asked to come back later, every time."""
 
 
