@@ -17,6 +17,8 @@ from rich.text import Text
 
 # Into a file or a pipe, lines are as long as they need to be.
 _PIPED_WIDTH = 160
+# Characters of a column, its frame included, below which values break into a letter a line.
+_READABLE_COLUMN = 10
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
@@ -38,6 +40,18 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     for row in listed:
         table.add_row(*(Text(_cell(value)) for value in row))
     out.print(table)
+
+
+def show_result(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as a table, or where its columns would be too narrow to read, each row as one of its own."""
+    if len(columns) * _READABLE_COLUMN <= out.width:
+        show_table("", columns, rows)
+        return
+    for number, row in enumerate(rows, start=1):
+        values = [(name, _cell(value)) for name, value in zip(columns, row, strict=True)]
+        show_table(f"row {number}", ["column", "value"], values)
+    if not rows:
+        say(f"No rows; columns: {', '.join(columns)}")
 
 
 def say(text: str, style: str = "") -> None:

@@ -14,7 +14,7 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import human_bytes, say, show_json, show_table
+from lean_ops.console import human_bytes, say, show_json, show_result, show_table
 
 _SHOWN_ROWS = 100
 
@@ -33,7 +33,7 @@ def query(
     if json:
         show_json([dict(zip(names, row, strict=True)) for row in rows])
         return
-    show_table("", names, rows[:_SHOWN_ROWS])
+    show_result(names, rows[:_SHOWN_ROWS])
     if len(rows) > _SHOWN_ROWS:
         say(f"{_SHOWN_ROWS} of {len(rows):,} rows shown; add a LIMIT, or take all with --json.")
 
