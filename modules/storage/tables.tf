@@ -58,9 +58,10 @@ resource "aws_glue_catalog_table" "this" {
             for_each = each.value.schema.fields
 
             content {
-              id       = fields.value.id
-              name     = fields.value.name
-              type     = fields.value.type
+              id   = fields.value.id
+              name = fields.value.name
+              # To the provider a type is a JSON document: `string` is the text "string", a nested type an object.
+              type     = jsonencode(fields.value.type)
               required = fields.value.required
               doc      = fields.value.doc
             }

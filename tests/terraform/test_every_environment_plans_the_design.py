@@ -160,7 +160,8 @@ def test_tables_are_created_from_the_specifications(
     found = iceberg_table(plan, f"{layer}_{topic}")
     assert found["location"] == f"s3://{target.lake_bucket}/{layer}_{topic}"
     assert found["properties"] | {"format-version": found["version"]} == spec.properties
-    columns = [(f["id"], f["name"], f["type"], f["required"]) for f in found["schema"][0]["fields"]]
+    fields = found["schema"][0]["fields"]
+    columns = [(f["id"], f["name"], json.loads(f["type"]), f["required"]) for f in fields]
     assert columns == [(f.field_id, f.name, str(f.field_type), f.required) for f in spec.schema.fields]
     partitions = [
         (f["source_id"], f["field_id"], f["transform"], f["name"])
