@@ -1,8 +1,16 @@
 """Every test starts from a clean environment: no AWS setting of the person running it is seen."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+TERRAFORM = Path(__file__).parent / "terraform"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the tests of plans to `make test-terraform`, which brings Terraform's provider."""
+    return True if collection_path == TERRAFORM and "TERRAFORM_PROVIDER" not in os.environ else None
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import pytest
 
 from lean_ops.repository import ROOT, render
 
+from .check_tools import check_tool
 from .policy_calls import VALUES
 
 POLICIES = sorted((ROOT / "infra/policies").glob("*.json"))
@@ -55,10 +56,12 @@ def statements(path: Path) -> list[dict[str, Any]]:
 def definitions() -> dict[str, list[str] | None]:
     """ARN patterns that each action takes: none for one without resources, None for one that is unknown."""
     actions = sorted({a for path in POLICIES for s in statements(path) for a in listed(s["Action"])})
-    python = ROOT / ".venv-tools/bin/python"
-    assert python.exists(), "the check tools are not installed; run `make tools`"
     done = subprocess.run(
-        [python, "-c", _DEFINITIONS], input=json.dumps(actions), capture_output=True, text=True, check=True
+        [check_tool("python"), "-c", _DEFINITIONS],
+        input=json.dumps(actions),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found: dict[str, list[str] | None] = json.loads(done.stdout)
     return {

@@ -18,6 +18,7 @@ from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_doc
 
 from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
 
+from .check_tools import check_tool
 from .policy_calls import (
     CALLS,
     CHECKPOINTS,
@@ -231,10 +232,12 @@ ESCALATIONS = {"ci-apply": {"iam:CreateRole": "boundary", "iam:PutRolePolicy": "
 
 def test_no_role_can_give_itself_more() -> None:
     documents = {name: policy(name) for name in [*ROLES, *CI]}
-    python = ROOT / ".venv-tools/bin/python"
-    assert python.exists(), "the check tools are not installed; run `make tools`"
     done = subprocess.run(
-        [python, "-c", _ESCALATIONS], input=json.dumps(documents), capture_output=True, text=True, check=True
+        [check_tool("python"), "-c", _ESCALATIONS],
+        input=json.dumps(documents),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     found = {name for name, escalations in json.loads(done.stdout).items() if escalations}
     assert found <= ESCALATIONS.keys()

@@ -11,6 +11,8 @@ import pytest
 from common import errors
 from common.errors import PermanentError, TransientError
 
+from .check_tools import check_tool
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "modules/orchestration/pipeline.asl.json").read_text()
 STATES: dict[str, dict[str, Any]] = json.loads(TEXT)["States"]
@@ -29,9 +31,7 @@ def lint(definition: str, folder: Path) -> subprocess.CompletedProcess[str]:
     resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine}
     template = folder / "template.json"
     template.write_text(json.dumps({"Resources": {"Pipeline": resource}}))
-    cfn_lint = ROOT / ".venv-tools/bin/cfn-lint"
-    assert cfn_lint.exists(), "cfn-lint is not installed; run `make tools`"
-    return subprocess.run([cfn_lint, template], capture_output=True, text=True, check=False)
+    return subprocess.run([check_tool("cfn-lint"), template], capture_output=True, text=True, check=False)
 
 
 def test_a_real_validator_accepts_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from lean_ops.planned import Plan, planned
 
 @pytest.fixture(scope="session", autouse=True)
 def _provider() -> None:
+    """A plain `pytest` leaves this folder out (tests/conftest.py); who names it is told what it needs."""
     if "TERRAFORM_PROVIDER" not in os.environ:
         pytest.skip("run by `make test-terraform`, or: infra/with-provider .venv/bin/pytest tests/terraform")
 
