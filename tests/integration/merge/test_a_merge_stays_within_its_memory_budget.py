@@ -1,4 +1,8 @@
-"""Peak memory of a merge in a process of its own, whose source is larger than its budget."""
+"""Peak memory of a merge in a process of its own, whose source is larger than its budget.
+
+Bytes that are held are counted, Arrow's by its memory pool and Python's and numpy's by tracemalloc: what the
+operating system calls resident also has what allocators have not given back yet, which depends on the load.
+"""
 
 import json
 import subprocess
@@ -6,7 +10,7 @@ import sys
 from pathlib import Path
 
 MERGE = """
-import json, resource, sys
+import json, sys, tracemalloc
 import numpy as np, pyarrow as pa
 from pathlib import Path
 from pyiceberg.catalog.sql import SqlCatalog
@@ -17,7 +21,8 @@ from common.tables import TableSpec
 root, specifications, batches, rows, budget = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
 catalog.create_namespace("lake")
-TableSpec.load(specifications, "curated").create(catalog, "lake.curated_t")
+for name in ("lake.warm", "lake.curated_t"):
+    TableSpec.load(specifications, "curated").create(catalog, name)
 chance = np.random.default_rng(1)
 kinds = {"publish_time": pa.timestamp("us", "UTC"), "ingestion_ts": pa.timestamp("us", "UTC")}
 names = ["idempotency_key", "message_id", "period_reference", *kinds, "leaf"]
@@ -33,16 +38,20 @@ def batch(number):
     months = pa.array(["2026-01"]).take(np.zeros(rows, int))
     return pa.record_batch([keys, keys, months, times, times, leaf], schema=schema)
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def merged(name, parts):
+    source = pa.RecordBatchReader.from_batches(schema, parts)
+    return merge(catalog, name, source, rule=EVENT_RULE, checkpoint=None, run_id="r", evolve=True,
+                 memory_budget_mb=budget)
 
-one = next(iter([batch(0)]))
-before = peak()
-source = pa.RecordBatchReader.from_batches(schema, (batch(n) for n in range(batches)))
-outcome = merge(catalog, "lake.curated_t", source, rule=EVENT_RULE, checkpoint=None, run_id="r", evolve=True,
-                memory_budget_mb=budget)
+one = batch(0)
+merged("lake.warm", [one.slice(0, 10)])  # imports and caches are no part of the measure
+pool = pa.default_memory_pool()
+tracemalloc.start()
+outcome = merged("lake.curated_t", (batch(n) for n in range(batches)))
 source_mib = batches * one.nbytes // 2**20
-print(json.dumps({"used": peak() - before, "source": source_mib, "rows": outcome.inserted}))
+held = pool.max_memory() + tracemalloc.get_traced_memory()[1]
+print(json.dumps({"held": held // 2**20, "arrow": pool.max_memory() // 2**20, "source": source_mib,
+                  "rows": outcome.inserted}))
 """
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
@@ -57,4 +66,4 @@ def test_a_source_three_times_the_budget_goes_to_disk_and_memory_stays_within(tm
     found = json.loads(done.stdout)
     assert found["rows"] == batches * rows
     assert found["source"] > 2.8 * budget
-    assert found["used"] <= budget
+    assert budget // 4 < found["arrow"] <= found["held"] <= budget
