@@ -65,6 +65,6 @@ def send(target: Target, ledger: Ledger) -> Send:
     def deliver(messages: Iterator[Message]) -> None:
         with closing(target.queue_client()) as client:
             sender.send(messages, client, target.queue_url(target.source_queue), ledger.begin({}))
-        assert observation.settle(target, timeout_s=60) == 0
+        assert observation.settle(target, timeout_s=300) == 0
 
     return deliver

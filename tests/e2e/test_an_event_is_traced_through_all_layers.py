@@ -39,13 +39,13 @@ def _sent(target: Target, lean_ops: Callable[..., Result]) -> Iterator[None]:
     for bodies in (first, second):
         for body in bodies:
             sqs.send_message(QueueUrl=url, MessageBody=body)
-        assert observation.settle(target, timeout_s=60) == 0
+        assert observation.settle(target, timeout_s=300) == 0
     arn = pipeline.start(target, "events")
     list(pipeline.follow(target, arn))
     assert pipeline.outcome(target, arn).succeeded
     assert lean_ops("dlq", "archive").exit_code == 0
     sqs.send_message(QueueUrl=url, MessageBody=event("trace-5", "trace-k5"))
-    assert observation.settle(target, timeout_s=60) == 0
+    assert observation.settle(target, timeout_s=300) == 0
     yield
 
 

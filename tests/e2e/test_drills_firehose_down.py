@@ -186,7 +186,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     gateway.down = False
     while drill.phase != "closed" and len(drill.phases) < 2 + OUTAGE_MINUTES + 45:
         drill.minute()
-    assert observation.settle(target, timeout_s=60) == 0
+    assert observation.settle(target, timeout_s=300) == 0
     yield drill
     gateway.close()
     stack.down(wipe=True)

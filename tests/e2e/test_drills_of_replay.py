@@ -63,7 +63,7 @@ class Environment:
         self.settle()
 
     def settle(self) -> None:
-        assert observation.settle(self.target, timeout_s=60) == 0
+        assert observation.settle(self.target, timeout_s=300) == 0
 
     def run(self, topic: str = "events") -> None:
         arn = pipeline.start(self.target, topic)

@@ -37,7 +37,7 @@ class Pipeline:
         url = self.target.queue_url(self.target.source_queue)
         with closing(self.target.queue_client()) as client:
             sender.send(messages, client, url, self.ledger.begin({"test": name}))
-        assert observation.settle(self.target, timeout_s=60) == 0
+        assert observation.settle(self.target, timeout_s=300) == 0
 
     def run(self, topic: str = "events", *, force: bool = False) -> tuple[list[str], Outcome]:
         arn = pipeline.start(self.target, topic, force=force)

@@ -34,7 +34,7 @@ def _sent(target: Target) -> None:
     url = target.queue_url(target.source_queue)
     for body in (event, event | {"topic_name": "unheard_of"}):
         target.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(body))
-    assert observation.settle(target, timeout_s=60) == 0
+    assert observation.settle(target, timeout_s=300) == 0
 
 
 def test_the_section_has_commands() -> None:

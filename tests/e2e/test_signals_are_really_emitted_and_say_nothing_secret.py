@@ -96,7 +96,7 @@ def stack_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     url = target.queue_url(target.source_queue)
     for body in bodies():
         target.client("sqs").send_message(QueueUrl=url, MessageBody=body)
-    assert observation.settle(target, timeout_s=60) == 0
+    assert observation.settle(target, timeout_s=300) == 0
     assert pipeline_run(target) == "FullPipelineSuccess"
     for entry in function_catalogue():
         event = _event(entry.name)

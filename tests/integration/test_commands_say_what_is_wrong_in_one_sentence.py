@@ -22,7 +22,7 @@ LEAN_OPS = Path(sys.executable).with_name("lean-ops")
 def lean_ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | environment
     return subprocess.run(
-        [LEAN_OPS, *arguments], capture_output=True, text=True, check=False, timeout=60, env=env
+        [LEAN_OPS, *arguments], capture_output=True, text=True, check=False, timeout=300, env=env
     )
 
 
@@ -112,12 +112,12 @@ def test_ctrl_c_stops_the_demo_and_the_stack_that_it_started() -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not _is_up(name) and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(2)
     demo.send_signal(signal.SIGINT)
-    _, complaint = demo.communicate(timeout=60)
+    _, complaint = demo.communicate(timeout=300)
     assert demo.returncode == 130
     assert complaint.splitlines()[-1].startswith("lean-ops: interrupted;")
     assert "Traceback" not in complaint

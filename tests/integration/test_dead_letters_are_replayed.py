@@ -321,7 +321,7 @@ def test_a_replay_that_is_interrupted_or_killed_loses_nothing_and_can_be_run_aga
     while not bodies(target, target.source_queue):
         time.sleep(0.1)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     entry = audit.entries(target, operation="replay.dlq", limit=1)[0]
     moved = bodies(target, target.source_queue)
     if number is signal.SIGINT:

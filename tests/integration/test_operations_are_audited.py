@@ -85,7 +85,7 @@ def test_a_killed_operation_stays_visible_as_started(target: Target, folder: Pat
         "with audit.operation(Target.local(pathlib.Path(sys.argv[1])), 'test.killed'):\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], check=False, timeout=300)
     assert done.returncode == -9
     assert newest(target, "test.killed").outcome is Outcome.STARTED
 
