@@ -37,8 +37,8 @@ class _Sink:
     def put_record_batch(self, *, Records: list[Any], **_request: Any) -> dict[str, Any]:
         return {"FailedPutCount": 0, "RequestResponses": [{}] * len(Records)}
 
-    def send_message_batch(self, **_request: Any) -> dict[str, Any]:
-        return {"Failed": []}
+    def send_message_batch(self, *, Entries: list[Any], **_request: Any) -> dict[str, Any]:
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
 
 def usual_way(sink: _Sink) -> Callable[[dict[str, Any]], object]:

@@ -42,7 +42,8 @@ class Queue:
                 raise ConnectionError("the network is gone")
             refused = self.refuse(self.calls, Entries)
             self.bodies += [e["MessageBody"] for e in Entries if e["Id"] not in refused]
-        return {"Failed": [{"Id": i, **answer} for i, answer in refused.items()], "Successful": []}
+        taken = [{"Id": e["Id"]} for e in Entries if e["Id"] not in refused]
+        return {"Failed": [{"Id": i, **answer} for i, answer in refused.items()], "Successful": taken}
 
 
 class HiccupQueue(Queue):

@@ -47,7 +47,7 @@ class Queue:
     def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
         for entry in Entries:
             self.visible_at.pop(entry["ReceiptHandle"].split("/")[0], None)
-        return {}
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
     @property
     def visible(self) -> int:

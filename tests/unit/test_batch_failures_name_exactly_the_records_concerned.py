@@ -60,7 +60,9 @@ class Queue:
             else:
                 self.bodies.append(entry["MessageBody"])
                 self.attributes.append(entry["MessageAttributes"])
-        return {"Failed": failed, "Successful": []}
+        refused = {entry["Id"] for entry in failed}
+        taken = [{"Id": entry["Id"]} for entry in Entries if entry["Id"] not in refused]
+        return {"Failed": failed, "Successful": taken}
 
 
 def sqs_record(number: int, body: str) -> dict[str, Any]:
@@ -77,12 +79,16 @@ def good(number: int, topic: str = "events") -> dict[str, Any]:
 
 
 def run(
-    messages: list[dict[str, Any]], firehose: Firehose, queue: Queue, seconds: float = 60
+    messages: list[dict[str, Any]],
+    firehose: Firehose,
+    queue: Queue,
+    seconds: float = 60,
+    parser: EventParser = PARSER,
 ) -> BatchOutcome:
     return process(
         messages,
         settings=SETTINGS,
-        parser=PARSER,
+        parser=parser,
         firehose=firehose,  # type: ignore[arg-type] # the one method that is called
         sqs=queue,  # type: ignore[arg-type]
         retry=NO_WAIT,
@@ -169,3 +175,56 @@ def test_calls_are_filled_up_to_the_limits_of_put_record_batch() -> None:
     assert list(batches([large] * 9)) == [(0, 4), (4, 8), (8, 9)]
     assert list(batches([])) == []
     assert deliver(Firehose(), "lean-ops-test-x", [], retry=NO_WAIT, time_left_s=lambda: 60).failed == []  # type: ignore[arg-type]
+
+
+class BrokenParser(EventParser):
+    """Falls over one message, as a fault of the code would make it."""
+
+    def parse(self, body: str, ingestion_us: int) -> tuple[str, bytes]:
+        if '"m2"' in body:
+            raise IndexError(f"a word of {body}")
+        return super().parse(body, ingestion_us)
+
+
+def test_a_message_that_the_code_cannot_read_is_dead_with_its_reason_and_its_neighbours_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    firehose, queue = Firehose(), Queue()
+    outcome = run(
+        [good(n) for n in range(5)], firehose, queue, parser=BrokenParser(frozenset(SETTINGS.topics))
+    )
+    assert accepted_numbers(firehose) == [0, 1, 3, 4]
+    assert (outcome.retry, dict(outcome.rejected)) == ([], {"UNPROCESSABLE": 1})
+    (attributes,) = queue.attributes
+    assert queue.bodies == [good(2)["body"]]
+    detail = attributes["error_detail"]["StringValue"]
+    assert "IndexError" in detail
+    assert "a word of" not in detail + capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"message": "<html>Bad gateway</html>"},
+        {"FailedPutCount": 0},
+        {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "r"}]},
+        {"FailedPutCount": 1, "RequestResponses": []},
+    ],
+)
+def test_an_answer_of_firehose_that_does_not_name_every_record_counts_as_none_accepted(
+    answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firehose = Firehose()
+    monkeypatch.setattr(firehose, "put_record_batch", lambda **_request: answer)
+    outcome = run([good(1), good(2)], firehose, Queue())
+    assert (list(outcome.retry), list(outcome.error_codes)) == (["sqs-1", "sqs-2"], ["MalformedAnswer"])
+
+
+def test_a_dead_letter_that_the_queue_does_not_name_as_taken_goes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = Queue()
+    monkeypatch.setattr(queue, "send_message_batch", lambda **_request: {"message": "<html>"})
+    outcome = run([sqs_record(1, "broken")], Firehose(), queue)
+    assert (list(outcome.retry), dict(outcome.rejected)) == (["sqs-1"], {})

@@ -61,6 +61,13 @@ BROKEN = {
         "impossible date": with_(publish_time="2026-02-30T10:00:00Z"),
         "epoch number": with_(publish_time=1780000000),
         "word for a time": with_(publish_time=CANARY),
+        "period in year 0": with_(period_reference="0000-12"),
+        "period in other digits": with_(period_reference="٢٠٢٦-01"),
+        "leap second": with_(publish_time="2016-12-31T23:59:60Z"),
+        "hour 24": with_(publish_time="2016-12-31T24:00:00Z"),
+        "offset of a day": with_(publish_time="2026-05-28T10:00:00+24:00"),
+        "time in other digits": with_(publish_time="٢٠٢٦-05-28T10:00:00Z"),
+        "id true": with_(message_id=True),
         "period 2026-13": with_(period_reference="2026-13"),
         "period with a tail": with_(period_reference="2026-01-01"),
         "period with a line end": with_(period_reference="2026-01\n"),
@@ -68,6 +75,18 @@ BROKEN = {
         "payload text": with_(payload=CANARY),
         "payload list": with_(payload=[CANARY]),
         "payload null": with_(payload=None),
+    },
+    "REPEATED_FIELD": {
+        "payload": f'{{"payload":{{"lost":"{CANARY}"}},' + json.dumps(GOOD)[1:],
+        "id": json.dumps(GOOD)[:-1] + ',"message_id":"m-2"}',
+        "the same value": json.dumps(GOOD)[:-1] + ',"topic_name":"events"}',
+        "null, then a value": '{"correlation_id":null,' + with_(correlation_id="c")[1:],
+        "an escaped name": '{"p\\u0061yload":{},' + json.dumps(GOOD)[1:],
+        "beside a payload of 499 levels": with_(payload="@", more=[1]).replace(
+            '"@"', '{"v":' + "[" * 498 + "]" * 498 + "}"
+        )[:-1]
+        + ',"payload":{}}',
+        "beside a long number": json.dumps(GOOD)[:-1] + f',"more":{"1" * 10_000},"payload":{{}}}}',
     },
     "UNKNOWN_TOPIC": {
         "other": with_(topic_name=CANARY),

@@ -191,13 +191,15 @@ class _Sender:
                         f"message {batch[int(entry['Id'])].message_id!r}: expected SQS to accept it, found "
                         f"{entry['Code']}: {entry.get('Message', '')}; correct the message or the queue"
                     )
-            if refused and calls == self.policy.attempts:
-                codes = ", ".join(sorted({entry["Code"] for entry in refused.values()}))
+            # Only what the answer names as taken was taken: one that is cut or foreign names nothing.
+            taken = {entry["Id"] for entry in answer.get("Successful", [])}
+            pending = [entry for entry in pending if entry["Id"] not in taken]
+            if pending and calls == self.policy.attempts:
+                codes = ", ".join(sorted({entry["Code"] for entry in refused.values()})) or "no word of them"
                 raise TransientError(
-                    f"queue {self._queue_url}: expected it to accept {len(refused)} messages within "
+                    f"queue {self._queue_url}: expected it to accept {len(pending)} messages within "
                     f"{calls} attempts, found {codes}; resume the run later"
                 )
-            pending = [entry for entry in pending if entry["Id"] in refused]
             with self._lock:
                 self._repeated += len(pending)
         self._count(batch, calls)

@@ -106,7 +106,7 @@ class RowReader:
         for index, record in enumerate(records):
             try:
                 good.append(decode(record))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 missing = "missing required field" in str(error)
                 refused.append(Refused(index, MISSING_COLUMN if missing else INVALID_RECORD, str(error)))
         columns = [

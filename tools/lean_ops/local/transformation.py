@@ -6,7 +6,6 @@ ProcessingFailed; ``metadata.otfMetadata`` names the destination table.
 """
 
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ class Routed:
                         self.add(
                             _destination(rest) or default, arrival, base64.b64decode(data, validate=True)
                         )
-                    except binascii.Error as error:
+                    except ValueError as error:  # binascii.Error is one; not ASCII is another
                         self._fail(arrival, "Lambda.InvalidData", f"data is not base64: {error}")
                 case {"result": "ProcessingFailed"}:
                     self._fail(
@@ -139,7 +138,7 @@ def _invoke(client: "LambdaClient", function_arn: str, payload: bytes) -> tuple[
             if "FunctionError" not in response:
                 return json.loads(body), ""
             error = body.decode(errors="replace")
-        except (BotoCoreError, ClientError, ValueError) as failure:
+        except (BotoCoreError, ClientError, ValueError, RecursionError) as failure:
             error = str(failure)
     return None, error
 

@@ -11,11 +11,10 @@ A line that is neither is malformed: nothing here guesses what it meant.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +30,10 @@ NO_CODE: Final = "NO_CODE"
 _CODES: Final = ("errorCode", "ErrorCode", "lastErrorCode")
 _MESSAGES: Final = ("errorMessage", "ErrorMessage", "lastErrorMessage")
 _TIMES: Final = ("arrivalTimestamp", "attemptEndingTimestamp")
-_DATA_FILE: Final = re.compile(r"s3a?://[^\s\"',]+\.parquet")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WORD: Final = re.compile(r"[^\s\"',]+")
+_SCHEME: Final = re.compile(r"s3a?://")
+_DATA_FILE_ENDING: Final = ".parquet"
 _record: Final = msgspec.json.Decoder(RawRecord).decode
 
 
@@ -80,12 +82,12 @@ def parse(content: bytes, topic: str, written: datetime) -> Iterator[Entry]:
 def _entry(line: bytes, number: int, topic: str, written: datetime) -> Entry:
     try:
         document = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         document = line.decode(errors="replace")
     if isinstance(document, dict) and isinstance(document.get("rawData"), str):
         try:
             data = base64.b64decode(document["rawData"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one; not ASCII is another
             return Malformed(line, number, f"rawData: expected base64, found {error}")
         if paths := _paths(data.decode(errors="replace")) if not data.lstrip().startswith(b"{") else ():
             return UncommittedFiles(line, _waiting(document, topic, written, paths), paths)
@@ -115,19 +117,38 @@ def _waiting(
 ) -> Waiting:
     # What Firehose says about a record may quote it, so it is shown with the payload only.
     message = next((str(document[name]) for name in _MESSAGES if document.get(name)), "")
-    moment = next((document[name] for name in _TIMES if isinstance(document.get(name), int)), None)
     return Waiting(
         reason=next((str(document[name]) for name in _CODES if document.get(name)), NO_CODE),
         topic=topic,
-        at=written if moment is None else datetime.fromtimestamp(moment / 1000, UTC),
+        at=next((at for name in _TIMES if (at := _moment(document.get(name)))), written),
         ids=ids,
         payload="\n".join(text for text in (message, payload) if text),
     )
 
 
+def _moment(milliseconds: object) -> datetime | None:
+    """The time that a line names, None where that is no time of the years 1 to 9999."""
+    if not isinstance(milliseconds, int) or isinstance(milliseconds, bool):
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
 def _paths(value: Any) -> tuple[str, ...]:
     """Paths of data files in any text of a JSON value, each once, in order."""
-    if isinstance(value, str):
-        return tuple(dict.fromkeys(_DATA_FILE.findall(value)))
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return tuple(dict.fromkeys(path for part in parts for path in _paths(part)))
+    paths: dict[str, None] = {}
+    ahead = [value]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, str):
+            for word in _WORD.findall(part):
+                begin, end = _SCHEME.search(word), word.rfind(_DATA_FILE_ENDING)
+                if begin and begin.end() < end:
+                    paths[word[begin.start() : end + len(_DATA_FILE_ENDING)]] = None
+        elif isinstance(part, dict):
+            ahead += reversed(part.values())
+        elif isinstance(part, list):
+            ahead += reversed(part)
+    return tuple(paths)

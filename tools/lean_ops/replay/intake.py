@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from common.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
 from common.errors import TransientError
@@ -112,10 +113,14 @@ class QueueIntake:
             if code not in PASSING:
                 raise
             return dict.fromkeys((entry["Id"] for entry in entries), code), {}
-        except BotoCoreError as error:  # no answer: it may have been accepted, and is sent again
+        except (BotoCoreError, ResponseParserError) as error:
+            # No answer that can be read: they may have been accepted, and are sent again.
             return dict.fromkeys((entry["Id"] for entry in entries), type(error).__name__), {}
         failed = answer.get("Failed", [])
-        retry = {entry["Id"]: entry["Code"] for entry in failed if not entry["SenderFault"]}
+        # What the answer does not name may have been accepted or not, and is sent again.
+        named = {entry["Id"] for entry in (*answer.get("Successful", []), *failed)}
+        retry = {entry["Id"]: "MalformedAnswer" for entry in entries if entry["Id"] not in named}
+        retry |= {entry["Id"]: entry["Code"] for entry in failed if not entry["SenderFault"]}
         hopeless = {
             int(entry["Id"]): f"{entry['Code']}: {entry.get('Message', '')}"
             for entry in failed

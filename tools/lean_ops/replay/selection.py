@@ -104,6 +104,7 @@ class Tally:
     oldest: datetime | None = None
     newest: datetime | None = None
     samples: list[Waiting] = field(default_factory=list)
+    _of_reason: Counter[str] = field(default_factory=Counter, repr=False)
 
     @property
     def total(self) -> int:
@@ -115,8 +116,8 @@ class Tally:
         self.counts[waiting.reason, waiting.topic] += 1
         self.oldest = min(self.oldest or waiting.at, waiting.at)
         self.newest = max(self.newest or waiting.at, waiting.at)
-        of_reason = sum(count for (reason, _), count in self.counts.items() if reason == waiting.reason)
-        if of_reason <= self.samples_each:
+        self._of_reason[waiting.reason] += 1
+        if self._of_reason[waiting.reason] <= self.samples_each:
             self.samples.append(waiting)
 
     def as_json(self, *, payload: bool) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def decode_line(line: bytes, where: str) -> QueuedMessage:
             raise MalformedArchive(
                 f"{where}: expected body or body_base64, found neither; restore the object"
             )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise MalformedArchive(
             f"{where}: expected an archived message, found {error}; restore the object's earlier version"
         ) from error

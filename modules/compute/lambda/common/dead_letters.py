@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from common.errors import RejectedEvent
 
@@ -66,11 +67,12 @@ def send(client: "SQSClient", queue_url: str, letters: Iterable[DeadLetter]) -> 
         ]
         try:
             answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
-            failed = {entry["Id"] for entry in answer.get("Failed", [])}
-        except (ClientError, BotoCoreError):
+            # Only what the answer names was taken: one that is cut or foreign names nothing.
+            taken = {entry["Id"] for entry in answer.get("Successful", [])}
+        except (ClientError, BotoCoreError, ResponseParserError):
             # Nobody loses by it: the caller reports these messages as failed and counts them.
-            failed = {entry["Id"] for entry in entries}
-        refused += [letter.record["messageId"] for i, letter in enumerate(call) if str(i) in failed]
+            taken = set()
+        refused += [letter.record["messageId"] for i, letter in enumerate(call) if str(i) not in taken]
     return refused
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient
@@ -27,6 +28,8 @@ _HOPELESS: Final = frozenset(
         "InvalidKMSResourceException",
     }
 )
+# An answer that does not say what became of each record, whoever gave it: none counts as accepted.
+_MALFORMED: Final = "MalformedAnswer"
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,14 @@ def _put(
         )
     except ClientError as error:
         return pending, {error.response["Error"]["Code"]}
-    except BotoCoreError as error:  # no answer: refused connection, timeout, connection closed half-way
+    except (BotoCoreError, ResponseParserError) as error:  # refused connection, timeout, half an answer
         return pending, {type(error).__name__}
-    if not answer["FailedPutCount"]:
+    responses = answer.get("RequestResponses", [])
+    if len(responses) != len(pending):
+        return pending, {_MALFORMED}
+    if answer.get("FailedPutCount") == 0:
         return [], set()
     refused = [
-        (i, entry["ErrorCode"])
-        for i, entry in zip(pending, answer["RequestResponses"], strict=True)
-        if "ErrorCode" in entry
+        (i, entry["ErrorCode"]) for i, entry in zip(pending, responses, strict=True) if "ErrorCode" in entry
     ]
     return [i for i, _ in refused], {code for _, code in refused}

@@ -8,7 +8,9 @@ for certain. The payload travels as one string, byte for byte as it was sent.
 Nothing here depends on the wall clock: a message that is delivered again yields the same record.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,8 +28,11 @@ MAX_NESTING: Final = 500
 EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
-_OBJECT_START: Final = ord("{")
-_TEXT_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]')
+# A text that never ends reaches to the end: else each quote after it would be tried as a beginning again.
+_TEXT_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# Quotes around the required fields' names and values, and around the payload's name.
+_REQUIRED_QUOTES: Final = 4 * 4 + 2
+_OPTIONAL_QUOTES: Final = 4
 
 
 class RejectCode(StrEnum):
@@ -37,9 +42,12 @@ class RejectCode(StrEnum):
     NOT_AN_OBJECT = "NOT_AN_OBJECT"
     MISSING_FIELD = "MISSING_FIELD"
     MALFORMED_FIELD = "MALFORMED_FIELD"
+    REPEATED_FIELD = "REPEATED_FIELD"
     UNKNOWN_TOPIC = "UNKNOWN_TOPIC"
     TIME_OUT_OF_RANGE = "TIME_OUT_OF_RANGE"
     TOO_LARGE = "TOO_LARGE"
+    UNPROCESSABLE = "UNPROCESSABLE"
+    """No rule is broken that is known: reading the message failed, which is a fault of this code."""
 
 
 class Envelope(msgspec.Struct, gc=False):
@@ -50,7 +58,10 @@ class Envelope(msgspec.Struct, gc=False):
     topic_name: str
     publish_time: Annotated[datetime, msgspec.Meta(tz=True)]
     payload: msgspec.Raw
-    period_reference: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])\Z")] | None = None
+    # There is no year 0: ISO 8601 and Python's, Java's and SQL's dates disagree on what it would be.
+    period_reference: Annotated[str, msgspec.Meta(pattern=r"^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])\Z")] | None = (
+        None
+    )
     correlation_id: str | None = None
 
 
@@ -83,7 +94,7 @@ class EventParser:
         UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
         """
         # Counting brackets is fast, and hardly a message has that many of them.
-        if body.count("{") + body.count("[") > MAX_NESTING and _nesting(body) > MAX_NESTING:
+        if body.count("{") + body.count("[") > MAX_NESTING and _too_deep(body):
             raise RejectedEvent(
                 RejectCode.NOT_JSON, f"expected JSON of at most {MAX_NESTING} levels: nested too deep"
             )
@@ -94,6 +105,11 @@ class EventParser:
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
 
+        payload = bytes(event.payload).decode()
+        if _quotes_beside(payload, body) != _quotes_needed(event) and (twice := _repeated(body)):
+            raise RejectedEvent(
+                RejectCode.REPEATED_FIELD, f"expected each field once, found more than one {', '.join(twice)}"
+            )
         topic = event.topic_name
         if topic not in self._topics:
             raise RejectedEvent(
@@ -109,8 +125,7 @@ class EventParser:
                 "publish_time: expected 2000-01-01 to one day after the queue accepted the message, "
                 f"found {found}",
             )
-        payload = bytes(event.payload)
-        if payload[0] != _OBJECT_START:
+        if payload[0] != "{":
             raise RejectedEvent(
                 RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type"
             )
@@ -124,7 +139,7 @@ class EventParser:
                 event.correlation_id,
                 publish_us,
                 ingestion_us,
-                payload.decode(),
+                payload,
             )
         )
         if len(record) > MAX_RECORD_BYTES:
@@ -143,17 +158,47 @@ class EventParser:
         return period
 
 
-def _nesting(body: str) -> int:
-    """Levels of objects and arrays that are open at once, at most; brackets inside texts do not count."""
-    depth = deepest = 0
+def _too_deep(body: str) -> bool:
+    """Whether more levels of objects and arrays are open at once than allowed; texts may hold brackets."""
+    depth = 0
     for match in _TEXT_OR_BRACKET.finditer(body):
         mark = match[0]
         if mark in "{[":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > MAX_NESTING:
+                return True
         elif mark in "}]":
             depth -= 1
-    return deepest
+    return False
+
+
+def _quotes_needed(event: Envelope) -> int:
+    """How many quotes the envelope's fields have at least; one that is there twice adds two or more."""
+    return (
+        _REQUIRED_QUOTES
+        + _OPTIONAL_QUOTES * (event.period_reference is not None)
+        + _OPTIONAL_QUOTES * (event.correlation_id is not None)
+    )
+
+
+def _quotes_beside(payload: str, body: str) -> int:
+    """Quotes of ``body`` outside its ``payload``, which most often comes last and need not be read then."""
+    end = len(body) - 1
+    if body.endswith(payload, 0, end):
+        return body.count('"', 0, end - len(payload))
+    return body.count('"') - payload.count('"')
+
+
+def _repeated(body: str) -> list[str]:
+    """Envelope fields that a valid event names more than once, however their names are escaped."""
+    # Numbers stay texts: reading a long one takes time that grows with the square of its length.
+    names = json.loads(body, object_pairs_hook=_names, parse_int=str, parse_float=str)
+    counts = Counter(names)
+    return [name for name in Envelope.__struct_fields__ if counts[name] > 1]
+
+
+def _names(pairs: list[tuple[str, object]]) -> list[str]:
+    return [name for name, _ in pairs]
 
 
 def _breach(error: msgspec.ValidationError) -> RejectedEvent:

@@ -115,11 +115,10 @@ class QueuePass:
             QueueUrl=self._queue_url,
             Entries=[{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(handles)],
         )
-        failed = {int(entry["Id"]) for entry in answer.get("Failed", [])}
-        for i, message in enumerate(messages):
-            if i not in failed:
-                self._held.pop(message.message_id, None)
-        return [messages[i].message_id for i in sorted(failed)]
+        gone = {int(entry["Id"]) for entry in answer.get("Successful", [])}
+        for i in gone:
+            self._held.pop(messages[i].message_id, None)
+        return [message.message_id for i, message in enumerate(messages) if i not in gone]
 
     def _set_visibility(self, seconds: int) -> None:
         """Hide what is held for so long from now; 0 gives it back. A handle that lapsed is back already."""

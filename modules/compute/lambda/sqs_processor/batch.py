@@ -1,15 +1,18 @@
 """One batch of queued messages: parse all, deliver the good, dead-letter the hopeless, report the rest."""
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import dead_letters
 from common.dead_letters import DeadLetter
 from common.delivery import RetryPolicy, deliver
 from common.errors import RejectedEvent
-from common.events import EventParser
+from common.events import EventParser, RejectCode
+from common.logs import logger
 from common.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +58,11 @@ def parse(parser: EventParser, messages: Sequence[Mapping[str, Any]]) -> ParsedB
         except RejectedEvent as reason:
             batch.rejected.append(DeadLetter(message, reason))
             continue
+        except (
+            Exception
+        ) as error:  # a fault that nobody thought of: its neighbours go on, an operator sees it
+            batch.rejected.append(DeadLetter(message, _unprocessable(error, message["messageId"])))
+            continue
         try:
             batch.records[topic].append(record)
         except KeyError:
@@ -62,6 +70,20 @@ def parse(parser: EventParser, messages: Sequence[Mapping[str, Any]]) -> ParsedB
         batch.message_ids[topic].append(message["messageId"])
         batch.minutes[topic].append(sent_ms // 60_000)
     return batch
+
+
+def _unprocessable(error: Exception, message_id: str) -> RejectedEvent:
+    """The reason of a message that could not be read; an error's own words may quote the message."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    logger("sqs_processor").error(
+        "message could not be read",
+        extra={"message_id": message_id, "error": type(error).__name__, "where": where},
+    )
+    return RejectedEvent(
+        RejectCode.UNPROCESSABLE,
+        f"expected to read the message, found {type(error).__name__} at {where}: mend the code, then replay",
+    )
 
 
 def process(
