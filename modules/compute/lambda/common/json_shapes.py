@@ -6,12 +6,16 @@ so every number keeps its text. A column's raw values are joined with NUL, which
 (RFC 8259, section 7), and split again by NumPy and Arrow, without a Python object for each value's text.
 
 **Why the outcome is exact.** Structs hide two things, a key written twice and an object without members. Both
-are found by length: the text of an object is made of its keys, its values, its punctuation and its white
-space, each present once. What the shape read accounts for a known number of bytes; only when the payload's
-length minus this equals its white space outside of the values has nothing else been there, since anything
-unread would have added at least one byte that is not white space. A payload that does not pass, has a key
-that the shape does not know, or has an object where the shape has a leaf (or the reverse), is *odd* and left
-to the caller, who reads it by ``common.json_leaves``.
+are found by counting: every member of an object is written with one colon between its key and its value (RFC
+8259, section 4), and all other colons stand inside of values or keys. The values are at hand as they were
+written, and the keys of a shape are known. So a payload's colons, less those in its values and keys, are the
+members that it has, and only when the shape has read just as many has nothing else been there. Nothing is
+assumed of lengths, white space or the way that keys are escaped, but for one thing: a colon of a key may be
+written ``\\u003a``. A payload that escapes anything outside of its values is therefore not trusted to a shape
+that has a colon in a key.
+
+A payload that does not pass, has a key that the shape does not know, or has an object where the shape has a
+leaf (or the reverse), is *odd* and left to the caller, who reads it by ``common.json_leaves``.
 """
 
 from __future__ import annotations
@@ -36,8 +40,6 @@ from common.json_leaves import Path
 _BLOCK: Final = 512
 _ESCAPED_IN_KEYS: Final = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
 _SEPARATOR: Final = b"\x00"
-# JSON has no other control characters than white space, and in strings none but the blank.
-_LAST_WHITE_SPACE: Final = ord(" ")
 
 # pyarrow's stubs tell string arrays apart more finely than its functions do.
 Texts: TypeAlias = "pa.Array[Any]"
@@ -69,18 +71,17 @@ class KeyTree(dict[str, "KeyTree | None"]):
 class LeafValues:
     """The raw values of one leaf, for all rows that a shape has read.
 
-    ``present`` marks rows with a value other than null, ``objects`` those with an object that may
-    have members. ``lengths`` and ``white_space`` are in bytes.
+    ``written`` marks rows with a value, ``present`` those with another than null, ``objects`` those with an
+    object that may have members.
     """
 
-    def __init__(self, text: bytes, starts: Lengths, ends: Lengths, white_space: Lengths) -> None:
+    def __init__(self, text: bytes, starts: Lengths, ends: Lengths) -> None:
         self._bytes, self._starts, self._ends = text, starts, ends
-        self.white_space = white_space
         self._codes = np.frombuffer(text, dtype=np.uint8)
-        self.lengths: Lengths = ends - starts
         first = self._codes[starts]  # an absent value shows the separator
-        self.present: Mask = (first != 0) & (first != ord("n"))
-        self.objects: Mask = (first == ord("{")) & (self.lengths != len("{}"))
+        self.written: Mask = first != 0
+        self.present: Mask = self.written & (first != ord("n"))
+        self.objects: Mask = (first == ord("{")) & (ends - starts != len("{}"))
         self._quoted: Mask = first == ord('"')
 
     @classmethod
@@ -88,15 +89,18 @@ class LeafValues:
         """Values from texts of values joined by the separator."""
         # A separator in front as well: every value then lies between two of them.
         text = _SEPARATOR + _SEPARATOR.join(blocks) + _SEPARATOR
-        codes = np.frombuffer(text, dtype=np.uint8)
-        white = np.flatnonzero(codes <= _LAST_WHITE_SPACE)
-        separates = np.flatnonzero(codes[white] == 0)
-        separators = white[separates]
-        return cls(text, separators[:-1] + 1, separators[1:], np.diff(separates) - 1)
+        separators = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == 0)
+        return cls(text, separators[:-1] + 1, separators[1:])
 
     def select(self, rows: Mask) -> LeafValues:
         """The values of some rows, over the same text."""
-        return LeafValues(self._bytes, self._starts[rows], self._ends[rows], self.white_space[rows])
+        return LeafValues(self._bytes, self._starts[rows], self._ends[rows])
+
+    def count(self, character: str) -> Lengths | int:
+        """How often an ASCII character is in each value; 0 where it is in none."""
+        if character.encode() not in self._bytes:
+            return 0
+        return _count_between(self._codes, character, self._starts, self._ends)
 
     def raw(self) -> Texts:
         """The source text of each value, null where it is not present."""
@@ -155,12 +159,12 @@ class ShapeReading:
 class _Node:
     """An object of the shape: how to get it from its parent, and the leaves it has itself.
 
-    ``key_bytes`` is what its key takes in the parent; ``absent`` stands for it where there is none.
+    ``key`` is its key in the parent; ``absent`` stands for it where there is none.
     """
 
     parent: int
     attribute: str
-    key_bytes: int
+    key: str
     leaves: tuple[tuple[str, Path], ...]
     absent: msgspec.Struct | None = None
 
@@ -170,6 +174,7 @@ class Shape:
 
     def __init__(self, tree: KeyTree) -> None:
         self._nodes: list[_Node] = []
+        self._colons_in_keys = False
         struct = self._compile(tree, (), parent=-1, attribute="")
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
 
@@ -188,10 +193,10 @@ class Shape:
     def _compile(self, tree: KeyTree, path: Path, parent: int, attribute: str) -> type[msgspec.Struct]:
         """The Struct of an object; fields are f0, f1, ..., since keys need not be Python names."""
         names = {key: f"f{i}" for i, key in enumerate(tree)}
+        self._colons_in_keys |= any(":" in key for key in tree)
         index = len(self._nodes)
         leaves = tuple((names[key], (*path, key)) for key, child in tree.items() if child is None)
-        key_bytes = _member_bytes(path[-1]) if path else 0
-        self._nodes.append(_Node(parent, attribute, key_bytes, leaves))
+        self._nodes.append(_Node(parent, attribute, path[-1] if path else "", leaves))
         fields: list[tuple[str, Any, Any]] = []
         for key, child in tree.items():
             if child is None:
@@ -261,37 +266,40 @@ class Shape:
         nulls: list[list[int]],
     ) -> Mask:
         """Rows of which nothing was left unread; see the module's docstring for the argument."""
-        read = np.zeros(len(rows), dtype=np.int64)
+        read = np.zeros(len(rows), dtype=np.int64)  # colons: of the members that were read, and in keys
         written = [np.zeros(len(rows), dtype=np.bool_) for _ in self._nodes]
         objects = np.zeros(len(rows), dtype=np.bool_)
         for index, node in reversed(list(enumerate(self._nodes))):  # an object comes before those inside it
             for _, path in node.leaves:
                 values = leaves[path]
-                there = values.lengths > 0
-                read += values.lengths + there * _member_bytes(path[-1])
-                written[index] |= there
+                read += values.written * (1 + path[-1].count(":"))
+                written[index] |= values.written
                 objects |= values.objects
-            # Two braces, and one comma less than members.
-            read += written[index] * (node.key_bytes + 1)
             if node.parent >= 0:
                 written[index][nulls[index]] = True
-                read[nulls[index]] += node.key_bytes + len("null")
+                read += written[index] * (1 + node.key.count(":"))
                 written[node.parent] |= written[index]
         taken = payloads if len(rows) == len(payloads) else payloads.take(rows)
-        starts, ends, codes = _text_bounds(taken)
-        unread = ends - starts - read
-        if unread.any():
-            white = np.flatnonzero(codes <= _LAST_WHITE_SPACE)
-            unread -= np.searchsorted(white, ends) - np.searchsorted(white, starts)
-            for values in leaves.values():
-                unread += values.white_space
-        accounted: Mask = (unread == 0) & ~objects
+        accounted: Mask = (_count_outside(taken, ":", leaves) == read) & ~objects
+        if self._colons_in_keys:
+            accounted &= _count_outside(taken, "\\", leaves) == 0
         return accounted
 
 
-def _member_bytes(key: str) -> int:
-    """Bytes that a member of an object takes beside its value: the key, its quotes, a colon and a comma."""
-    return len(key.encode()) + 4
+def _count_outside(payloads: Texts, character: str, leaves: dict[Path, LeafValues]) -> Lengths:
+    """How often an ASCII character is in each payload outside of its values."""
+    starts, ends, codes = _text_bounds(payloads)
+    found = _count_between(codes, character, starts, ends)
+    for values in leaves.values():
+        found -= values.count(character)
+    return found
+
+
+def _count_between(codes: npt.NDArray[np.uint8], character: str, starts: Lengths, ends: Lengths) -> Lengths:
+    """How often an ASCII character is between each start and end; one character's bytes are in no other."""
+    places = np.flatnonzero(codes == ord(character))
+    counts: Lengths = np.searchsorted(places, ends) - np.searchsorted(places, starts)
+    return counts
 
 
 def _always(instance: msgspec.Struct) -> Callable[[], msgspec.Struct]:
