@@ -5,9 +5,11 @@ could move the cursor or rewrite what stands above, are shown as escapes.
 """
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from rich.console import Console
@@ -19,13 +21,27 @@ from rich.text import Text
 _PIPED_WIDTH = 160
 # Characters of a column, its frame included, below which values break into a letter a line.
 _READABLE_COLUMN = 10
+_BEYOND_ASCII = re.compile(r"[^\x20-\x7e\n]")
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPED_WIDTH)
 
 
 def show_json(document: object) -> None:
-    """Print ``document`` as JSON. Times become ISO 8601 text; whatever JSON has no form for becomes text."""
-    print(json.dumps(document, default=_plain, ensure_ascii=False, indent=1))
+    """Print ``document`` as JSON (see ``json_text``)."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json_text(document, indent=1, only_ascii=not unicode))
+
+
+def json_text(document: object, indent: int | None = None, *, only_ascii: bool = False) -> str:
+    """``document`` as JSON that any parser reads and that is harmless on a terminal.
+
+    Times become ISO 8601 text; whatever JSON has no form for (NaN, a key that is no text) becomes text.
+    Characters that cannot be printed, or that turn the direction of what is printed, are escapes.
+    """
+    text = json.dumps(_plain(document), ensure_ascii=only_ascii, allow_nan=False, indent=indent)
+    return _BEYOND_ASCII.sub(
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text
+    )
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -61,7 +77,7 @@ def say(text: str, style: str = "") -> None:
 
 def complain(text: str) -> None:
     """Print one line to standard error."""
-    err.print(Text(f"lean-ops: {harmless(text)}"), style="red")
+    err.print(Text(f"lean-ops: {harmless(text)}"), style="red", soft_wrap=True)
 
 
 def progress(*, quiet: bool) -> Progress:
@@ -104,6 +120,16 @@ def _cell(value: object) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value)
+    """``value`` in the types that JSON has."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {
+            name if isinstance(name, str) else str(_plain(name)): _plain(inner)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -2,28 +2,36 @@
 
 Every table of the environment is a view named as in the catalog (``raw_events``, ``curated_events``,
 ``semantic_events``, ``quarantine_events``). DuckDB's own Iceberg reader opens the metadata file that the
-catalog points to, so that what is shown was read by another engine than the one that wrote it.
+catalog points to, so that what is shown was read by another engine than the one that wrote it. Every manifest
+is read by pyiceberg first: of a damaged one DuckDB shows the rows before the damage as if they were all, or
+ends the whole process (seen with 1.5.5).
 """
 
 import importlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlparse
 
 import duckdb
+import pyarrow as pa
+from botocore.exceptions import BotoCoreError, ClientError
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.table import Table
 
-from common.errors import InvalidInput, TableMissing
+from common.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
 from common.tables import LAYERS, open_table
+from lean_ops import select_only
 from lean_ops.target import Target
 
 # In order of dependence. They come as packages, so that nothing is fetched at run time.
 _EXTENSIONS: Final = ("httpfs", "avro", "iceberg")
+_BATCH_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,36 +49,76 @@ class TableState:
     snapshot_id: str | None
 
 
+class TableUnreadable(PermanentError):  # noqa: N818 - the table is unreadable; "error" would say less
+    """A table's metadata is missing, damaged or out of reach; the message names the object."""
+
+
 @contextmanager
-def connect(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection with a view for every table of ``target``; raises TableMissing without tables."""
-    # What does not fit into memory goes to a folder that is gone afterwards, not to where the command runs.
-    with (
-        tempfile.TemporaryDirectory() as spill,
-        duckdb.connect(config={"temp_directory": spill}) as connection,
-    ):
-        connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
-        for name in _EXTENSIONS:
-            connection.execute(f"LOAD '{_extension(name)}'")
-        _create_secret(connection, target)
-        for table in tables(target):
-            _create_view(connection, table)
+def connect(target: Target, names: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB connection with a view for every table of ``target``, or for those of ``names``.
+
+    Raises TableMissing without tables and TableUnreadable.
+    """
+    opened = (
+        [_opened(target.catalog(), target, name) for name in names] if names is not None else tables(target)
+    )
+    with _engine() as connection:
+        _create_views(connection, target, opened)
         yield connection
 
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], list[tuple[object, ...]]]:
-    """Run one statement; returns column names and rows. Raises InvalidInput with DuckDB's explanation."""
+    """Run one statement of this program; returns column names and rows. Raises InvalidInput."""
     try:
         result = connection.execute(sql)
         names = [column[0] for column in result.description or []]
         return names, result.fetchall()
     except duckdb.Error as error:
-        raise InvalidInput(f"query: expected a statement that DuckDB can run, found: {error}") from error
+        raise _explained(error) from error
 
 
-def tables(target: Target) -> list[Table]:
-    """Every table of ``target``, layer by layer; raises TableMissing where there are none."""
+class Result:
+    """The rows of one query, read as they are asked for. ``columns``: their names, each once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection: Final = connection
+        self.columns: Final = _distinct([column[0] for column in connection.description or []])
+
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """The rows that were not read yet."""
+        while batch := self._connection.fetchmany(_BATCH_ROWS):
+            yield from batch
+
+    def arrow(self) -> pa.RecordBatchReader:
+        """The rows that were not read yet, as Arrow batches."""
+        reader = self._connection.to_arrow_reader(_BATCH_ROWS)
+        names = pa.schema([f.with_name(n) for f, n in zip(reader.schema, self.columns, strict=True)])
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=names) for batch in reader)
+        return pa.RecordBatchReader.from_batches(names, batches)
+
+
+@contextmanager
+def query(target: Target, sql: str) -> Iterator[Result]:
+    """The rows of a SELECT that a person typed, read with no more rights than that takes.
+
+    Only the tables that it names are opened, so that a damaged one stands in nobody else's way. Raises
+    InvalidInput for anything but one SELECT over the tables (``lean_ops.select_only``), TableMissing and
+    TableUnreadable.
+    """
     catalog = target.catalog()
+    names = table_names(target, catalog)
+    with _engine() as connection:
+        wanted = select_only.check(connection, sql, names)
+        _create_views(connection, target, [_opened(catalog, target, name) for name in wanted])
+        select_only.seal(connection, [f"s3://{target.lake_bucket}/"])
+        try:
+            yield Result(connection.execute(sql))
+        except duckdb.Error as error:
+            raise _explained(error) from error
+
+
+def table_names(target: Target, catalog: Catalog) -> list[str]:
+    """Every table of ``target``, topic by topic, layer by layer; raises TableMissing where there are none."""
     try:
         names = [identifier[-1] for identifier in catalog.list_tables(target.database)]
     except NoSuchNamespaceError:
@@ -81,8 +129,34 @@ def tables(target: Target) -> list[Table]:
             "create them with `terraform apply` (or `lean-ops up` for the local stack)"
         )
     layer_of = {name: LAYERS.index(name.split("_")[0]) for name in names if name.split("_")[0] in LAYERS}
-    ordered = sorted(layer_of, key=lambda name: (name.split("_", 1)[1], layer_of[name]))
-    return [open_table(catalog, f"{target.database}.{name}") for name in ordered]
+    return sorted(layer_of, key=lambda name: (name.split("_", 1)[1], layer_of[name]))
+
+
+def tables(target: Target) -> list[Table]:
+    """Every table of ``target``, layer by layer; raises TableMissing without tables and TableUnreadable."""
+    catalog = target.catalog()
+    return [_opened(catalog, target, name) for name in table_names(target, catalog)]
+
+
+def open_whole(catalog: Catalog, identifier: str) -> Table:
+    """The table, once everything that says what it holds was read: metadata file, manifest list, manifests.
+
+    Raises TableMissing, and TableUnreadable naming the object that is missing, damaged or out of reach.
+    """
+    table = _read(identifier, _METADATA, lambda: open_table(catalog, identifier))
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        return table
+    for manifest in _read(identifier, snapshot.manifest_list, lambda: snapshot.manifests(table.io)):
+        path = manifest.manifest_path
+        entries = _read(
+            identifier, path, partial(manifest.fetch_manifest_entry, table.io, discard_deleted=False)
+        )
+        counts = (manifest.added_files_count, manifest.existing_files_count, manifest.deleted_files_count)
+        expected = sum(count or 0 for count in counts)
+        if None not in counts and len(entries) != expected:
+            raise _unreadable(identifier, path, f"{len(entries)} entries of {expected}")
+    return table
 
 
 def state(table: Table) -> TableState:
@@ -102,6 +176,78 @@ def state(table: Table) -> TableState:
         columns=len(table.schema().fields),
         snapshot_id=str(current.snapshot_id) if current else None,
     )
+
+
+_METADATA: Final = "the metadata file that the catalog points to"
+_Read = TypeVar("_Read")
+
+
+def _read(identifier: str, what: str, read: Callable[[], _Read]) -> _Read:
+    """What ``read`` gives; TableUnreadable for whatever a damaged file makes its reader raise."""
+    try:
+        return read()
+    except (BotoCoreError, ClientError, LeanOpsError):
+        raise  # the catalog did not answer, or there is no such table
+    except Exception as error:  # what a damaged file makes its decoder raise: EOFError, zlib.error and others
+        words = str(error).splitlines()
+        raise _unreadable(identifier, what, ": ".join([type(error).__name__, *words[:1]])) from error
+
+
+def _unreadable(identifier: str, what: str, found: str) -> TableUnreadable:
+    return TableUnreadable(
+        f"table {identifier}: expected to read {what}, found {found}; restore that object from its last "
+        "version, or go back to a snapshot before it (docs/runbook.md, A table that cannot be read)"
+    )
+
+
+def _opened(catalog: Catalog, target: Target, name: str) -> Table:
+    return open_whole(catalog, f"{target.database}.{name}")
+
+
+def _explained(error: duckdb.Error) -> LeanOpsError:
+    """What DuckDB says: about a file of the lake that it cannot read, or a statement that it cannot run."""
+    words = next(iter(str(error).splitlines()), type(error).__name__)
+    unread = isinstance(error, duckdb.IOException | duckdb.HTTPException)
+    if unread or (isinstance(error, duckdb.InvalidInputException) and "'s3://" in words):
+        return TableUnreadable(
+            f"query: expected to read the data files of its tables, found {words}; restore that object from "
+            "its last version, or rebuild the table (docs/runbook.md, A table that cannot be read)"
+        )
+    return InvalidInput(f"query: expected a statement that DuckDB can run, found: {error}")
+
+
+@contextmanager
+def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    # What does not fit into memory goes to a folder that is gone afterwards, not to where the command runs.
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        duckdb.connect(config={"temp_directory": spill}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
+        for name in _EXTENSIONS:
+            connection.execute(f"LOAD '{_extension(name)}'")
+        yield connection
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, target: Target, opened: Sequence[Table]) -> None:
+    _create_secret(connection, target)
+    for table in opened:
+        try:
+            _create_view(connection, table)
+        except duckdb.Error as error:
+            raise _explained(error) from error
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """``names`` with a number after each one that was there before, as DuckDB does in subqueries."""
+    distinct: dict[str, None] = {}
+    for name in names:
+        number, free = 0, name
+        while free in distinct:
+            number += 1
+            free = f"{name}_{number}"
+        distinct[free] = None
+    return list(distinct)
 
 
 def _extension(name: str) -> Path:

@@ -1,6 +1,8 @@
 """``query`` and ``tables``: look at the lake."""
 
 from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,28 +16,45 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import human_bytes, say, show_json, show_result, show_table
+from lean_ops.console import complain, human_bytes, say, show_json, show_result, show_table
+from lean_ops.export import check_export, export
+from lean_ops.lake import TableState, TableUnreadable
 
 _SHOWN_ROWS = 100
 
 
 def query(
-    sql: Annotated[str, typer.Argument(help='One SQL statement, e.g. "SELECT count(*) FROM raw_events".')],
+    sql: Annotated[str, typer.Argument(help='One SELECT, e.g. "SELECT count(*) FROM raw_events".')],
+    write_to: Annotated[
+        Path | None,
+        typer.Option("--write-to", help="Write all rows into this new file: .csv, .ndjson or .parquet."),
+    ] = None,
     env: EnvOption = Environment.LOCAL,
     stack: StackOption = "local",
     region: RegionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Query the tables with DuckDB: raw_<topic>, curated_<topic>, semantic_<topic>, quarantine_<topic>."""
+    """Query the tables with DuckDB: raw_<topic>, curated_<topic>, semantic_<topic>, quarantine_<topic>.
+
+    It reads and changes nothing: one SELECT over these tables, without files, settings or other statements.
+    """
+    if write_to is not None:
+        check_export(write_to)
     target = resolve(env, stack, region)
-    with target.reached(), lake.connect(target) as connection:
-        names, rows = lake.run(connection, sql)
-    if json:
-        show_json([dict(zip(names, row, strict=True)) for row in rows])
-        return
-    show_result(names, rows[:_SHOWN_ROWS])
-    if len(rows) > _SHOWN_ROWS:
-        say(f"{_SHOWN_ROWS} of {len(rows):,} rows shown; add a LIMIT, or take all with --json.")
+    with target.reached(), lake.query(target, sql) as result:
+        if write_to is not None:
+            written = export(result, write_to)
+            if json:
+                show_json({"file": write_to, "rows": written, "columns": result.columns})
+            else:
+                say(f"{written:,} rows written to {write_to}.")
+        elif json:
+            show_json([dict(zip(result.columns, row, strict=True)) for row in result.rows()])
+        else:
+            rows = list(islice(result.rows(), _SHOWN_ROWS + 1))
+            show_result(result.columns, rows[:_SHOWN_ROWS])
+            if len(rows) > _SHOWN_ROWS:
+                say(f"The first {_SHOWN_ROWS} rows are shown; take all with --json or --write-to FILE.")
 
 
 def tables(
@@ -44,13 +63,27 @@ def tables(
     region: RegionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the tables of every layer: rows, files, partitions, snapshots."""
+    """List the tables of every layer: rows, files, partitions, snapshots. Exit code 1 if one is damaged."""
     target = resolve(env, stack, region)
+    states, unreadable = [], []
     with target.reached():
-        states = [lake.state(table) for table in lake.tables(target)]
+        catalog = target.catalog()
+        for name in lake.table_names(target, catalog):
+            try:
+                states.append(lake.state(lake.open_whole(catalog, f"{target.database}.{name}")))
+            except TableUnreadable as error:
+                unreadable.append(str(error))
     if json:
         show_json([asdict(state) for state in states])
-        return
+    else:
+        _show(target.database, states)
+    for sentence in unreadable:
+        complain(sentence)
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _show(database: str, states: list[TableState]) -> None:
     columns = ["table", "rows", "columns", "data files", "delete files", "size", "partitions", "snapshots"]
     rows = [
         [
@@ -65,4 +98,4 @@ def tables(
         ]
         for s in states
     ]
-    show_table(f"Tables of {target.database}", columns, rows)
+    show_table(f"Tables of {database}", columns, rows)
