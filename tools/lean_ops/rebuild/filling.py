@@ -20,6 +20,7 @@ from common.errors import InvalidInput
 from common.incremental import lineage
 from common.merge import merge
 from common.progress import checkpoint_of
+from common.reading import read_rows
 from common.settings import Settings
 from common.tables import open_table
 from curation.job import EVERY_ROW, curate
@@ -197,7 +198,7 @@ def _published_before(live: Table, rebuild: Rebuild) -> pa.RecordBatchReader | N
     if rebuild.first_day is None:
         return None
     start = datetime.combine(rebuild.first_day, time(), UTC)
-    return live.scan(row_filter=f"publish_time < '{start.isoformat()}'").to_arrow_batch_reader()
+    return read_rows(live, f"publish_time < '{start.isoformat()}'")
 
 
 def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchReader | None:
@@ -211,18 +212,18 @@ def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchRe
     keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
     if not len(keys) or _replaced_columns(live, beside):
         return None
-    return _only_keys(live.scan().to_arrow_batch_reader(), keys)
+    return _only_keys(read_rows(live), keys)
 
 
 def _keys(table: Table) -> Column:
     key = "idempotency_key"
-    return table.scan(selected_fields=(key,)).to_arrow()[key].cast(pa.large_string())
+    return read_rows(table, columns=(key,)).read_all()[key]
 
 
 def _only_keys(reader: pa.RecordBatchReader, keys: Column) -> pa.RecordBatchReader:
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            key = batch.column("idempotency_key").cast(pa.large_string())
+            key = batch.column("idempotency_key")
             yield batch.filter(pc.is_in(key, value_set=keys))
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -12,14 +12,12 @@ statistics leave out the files that hold no such row.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.expressions.parser import parse
-from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
@@ -27,11 +25,9 @@ from pyiceberg.types import LongType
 
 from common.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.errors import TableMismatch
+from common.reading import read_files
 
 MERGE_SEQ_COLUMN: Final = "_merge_seq"
-# Files read at the same time: on S3 every file is a request of tens of milliseconds, and every file read
-# ahead is held in memory.
-_FILES_AT_ONCE: Final = 4
 # Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
 # corrected RAW by hand); reading them again is harmless, leaving them out would not be.
 _ADDING: Final = frozenset({Operation.APPEND, Operation.OVERWRITE})
@@ -121,13 +117,12 @@ def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
         snapshot = None if parent is None else table.snapshot_by_id(parent)
 
 
-def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Stream a portion as record batches, a few files ahead; row-level deletes are applied."""
-    schema = table.schema() if columns is None else table.schema().select(*columns)
-    scan = ArrowScan(table.metadata, table.io, schema, portion.row_filter)
-    tasks = iter(portion.tasks)
-    while window := list(islice(tasks, _FILES_AT_ONCE)):
-        yield from scan.to_record_batches(window)
+def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    """Stream a portion as record batches (``common.reading``); row-level deletes are applied.
+
+    The reader has the table's columns also where the portion has no row.
+    """
+    return read_files(table, portion.tasks, portion.row_filter, columns)
 
 
 def _portion_of_range(

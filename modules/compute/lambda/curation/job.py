@@ -16,6 +16,7 @@ from common.flattening import flatten
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
+from common.reading import read_rows
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
@@ -73,15 +74,18 @@ def curate(
     identifier = into or settings.table("curated", topic)
     curated = open_table(catalog, identifier)
     portion = new_appends(raw, since, Bounds(settings.batch_rows, settings.batch_bytes))
+    nothing = Curated(
+        _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
+    )
     if not portion.tasks:
-        return Curated(
-            _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
-        )
+        return nothing
     known = frozenset(curated.schema().column_names) - RESERVED_COLUMNS
     taken = replace(portion, row_filter=And(portion.row_filter, only))
     with Spool() as spool:
         for batch in flattened(read(raw, taken), known):
             spool.write(batch)
+        if not spool.rows:  # every row is deleted or left out: read all the same
+            return nothing
         new = sorted(set(spool.schema.names) - RESERVED_COLUMNS - known)
         if new:
             record_new_columns(new)
@@ -150,8 +154,8 @@ class _History:
             return None
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         row_filter = And(_in("publish_time", times), _in("idempotency_key", keys.to_pylist()))
-        scan = self._raw.scan(row_filter=row_filter, snapshot_id=checkpoint.snapshot_id)
-        batches = list(flattened(scan.to_arrow_batch_reader(), self._known))
+        events = read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id)
+        batches = list(flattened(events, self._known))
         return pa.Table.from_batches(batches) if batches else None
 
 

@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
 from common.metrics import LATE_S
+from common.reading import read_files
 from observation.freshness import INGESTED
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def rows(raw: Table, window: Window) -> int:
             whole += file.record_count
         elif last >= begin and first < end:
             edges.append(FileScanTask(file))
-    scan = ArrowScan(raw.metadata, raw.io, raw.schema().select(INGESTED), AlwaysTrue())
-    for batch in scan.to_record_batches(edges):
+    for batch in read_files(raw, edges, columns=[INGESTED]):
         times = batch.column(INGESTED).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
         whole += int(np.count_nonzero((begin <= times) & (times < end)))
     return whole

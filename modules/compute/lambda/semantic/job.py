@@ -101,8 +101,9 @@ def publish(
     semantic = open_table(catalog, identifier)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes)
     portion = new_merges(curated, since.sequence if since else -1, bounds)
+    nothing = Published(_snapshot_id(semantic), portion.checkpoint, 0, portion.backlog_rows)
     if not portion.tasks:
-        return Published(_snapshot_id(semantic), portion.checkpoint, 0, portion.backlog_rows)
+        return nothing
 
     align_columns(semantic, contract)
     contracted = {property_.source for property_ in contract.properties}
@@ -117,6 +118,8 @@ def publish(
             good.write_table(cast.good)
             refused.write_table(cast.rejected)
             rows += batch.num_rows
+        if not rows:  # every row was corrected since, or is left out: read all the same
+            return nothing
         if refused.rows:
             merge_into(settings.table("quarantine", topic), refused, checkpoint=None)
         outcome = merge_into(identifier, good, checkpoint=portion.checkpoint)

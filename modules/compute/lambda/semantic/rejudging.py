@@ -29,6 +29,7 @@ from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.errors import InvalidInput
 from common.merge import merge
+from common.reading import read_rows
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
@@ -150,7 +151,7 @@ def judge_again(
     align_columns(semantic, contract)
     wanted = _version(waiting)
     with Spool() as good:
-        for batch in curated.scan(row_filter=place).to_arrow_batch_reader():
+        for batch in read_rows(curated, place):
             rows = pa.Table.from_batches([batch])
             rows = rows.filter(pc.is_in(_version(rows), value_set=wanted))
             if not rows.num_rows:
@@ -216,7 +217,7 @@ def _refused_rows(quarantine: Table, appeal: Appeal) -> pa.Table:
         when.append(f"ingestion_ts >= '{appeal.since.isoformat()}'")
     if appeal.until:
         when.append(f"ingestion_ts < '{appeal.until.isoformat()}'")
-    return quarantine.scan(row_filter=" and ".join(when), selected_fields=_LISTED).to_arrow()
+    return read_rows(quarantine, " and ".join(when), _LISTED).read_all()
 
 
 def _place(period: str, rows: pa.Table) -> str:
@@ -230,7 +231,7 @@ def _place(period: str, rows: pa.Table) -> str:
 
 
 def _versions(table: Table, place: str) -> Column:
-    return _version(table.scan(row_filter=place, selected_fields=_VERSION).to_arrow())
+    return _version(read_rows(table, place, _VERSION).read_all())
 
 
 def _version(rows: pa.Table) -> Column:

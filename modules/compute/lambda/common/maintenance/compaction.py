@@ -175,7 +175,7 @@ def _plan_portion(
     def rewrite(group: Group) -> list[DataFile]:
         pieces = []
         for file in group.files:
-            with StoredFile(target, file) as stored:
+            with StoredFile(target, file.file) as stored:
                 pieces.append(conform(stored.live_rows(deletes.of(file)), target, None))
         rows = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(rule.key)
         return writer.write_partition(group.partition, rows, new_path) if rows.num_rows else []

@@ -208,7 +208,7 @@ class Attempt:
             new = deleted.get(file.path)
             gone = gone if new is None else np.union1d(gone, new)
             if len(gone) < file.file.record_count:
-                with StoredFile(self._target, file) as stored:
+                with StoredFile(self._target, file.file) as stored:
                     yield conform(stored.live_rows(gone), self._target, None)
 
     def _write_deletes(self) -> None:

@@ -143,7 +143,7 @@ def _search(
     first, *rest = rule.order
     hits = []
     with ExitStack() as stack:
-        opened = [stack.enter_context(StoredFile(target, f)) for f in files]
+        opened = [stack.enter_context(StoredFile(target, f.file)) for f in files]
         found = pa.concat_tables(f.columns([rule.key, first]) for f in opened)
         matches = pc.index_in(found[rule.key], value_set=candidates.keys)
         rows = np.flatnonzero(matches.is_valid().to_numpy())

@@ -26,7 +26,7 @@ _FIELDS: list[Field] = [
 ]
 # Small files of which a reader takes everything: what would help it to skip is left out.
 _FORMAT: Any = {"compression": "zstd", "use_dictionary": False, "store_schema": False}
-_NONE: Positions = np.zeros(0, dtype=np.int64)
+NO_POSITIONS: Positions = np.zeros(0, dtype=np.int64)
 
 
 class ExistingDeletes:
@@ -41,22 +41,25 @@ class ExistingDeletes:
         """Read the delete files that apply to ``files``, many at once."""
         wanted = {d.data_file.file_path for f in files for d in f.deletes}
         missing = sorted(wanted - self._read.keys())
-        for path, rows in zip(missing, self._pool.map(self._rows, missing), strict=True):
+        read = self._pool.map(lambda path: read_deletes(self._io, path), missing)
+        for path, rows in zip(missing, read, strict=True):
             self._read[path] = rows
 
     def of(self, file: LiveFile) -> Positions:
         """Deleted rows of a data file, after ``load``; empty where it has none."""
-        found = [self._read[d.data_file.file_path].get(file.path, _NONE) for d in file.deletes]
-        return np.unique(np.concatenate(found)) if found else _NONE
+        found = [self._read[d.data_file.file_path].get(file.path, NO_POSITIONS) for d in file.deletes]
+        return np.unique(np.concatenate(found)) if found else NO_POSITIONS
 
-    def _rows(self, path: str) -> dict[str, Positions]:
-        with open_input(self._io, path) as stream:
-            table = pq.read_table(stream, columns=["file_path", "pos"], use_threads=False)
-        paths = table["file_path"].to_numpy()
-        positions = table["pos"].to_numpy()
-        order = np.argsort(paths, kind="stable")
-        groups = np.split(order, np.flatnonzero(paths[order][1:] != paths[order][:-1]) + 1)
-        return {paths[group[0]]: positions[group] for group in groups if len(group)}
+
+def read_deletes(io: FileIO, path: str) -> dict[str, Positions]:
+    """What a position-delete file says: deleted rows, ascending, by the path of the data file."""
+    with open_input(io, path) as stream:
+        table = pq.read_table(stream, columns=["file_path", "pos"], use_threads=False)
+    paths = table["file_path"].to_numpy()
+    positions = table["pos"].to_numpy()
+    order = np.argsort(paths, kind="stable")
+    groups = np.split(order, np.flatnonzero(paths[order][1:] != paths[order][:-1]) + 1)
+    return {paths[group[0]]: positions[group] for group in groups if len(group)}
 
 
 def write_deletes(target: Target, path: str, partition: Record, rows: Mapping[str, Positions]) -> DataFile:

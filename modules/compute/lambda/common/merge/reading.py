@@ -1,29 +1,42 @@
 """Reading a table's own data files: columns by field id, as the table's current schema has them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFile
 
+from common.arrowtypes import Column
 from common.errors import TableMismatch
-from common.merge.livefiles import LiveFile
 from common.merge.streams import is_local, open_input
 from common.merge.target import Target
 
 _FIELD_ID = b"PARQUET:field_id"
 
+STEP_BYTES = 8 * 2**20
+"""What one step of decoding a file takes in memory, as far as the file's metadata tells."""
+
+LEAST_STEP_ROWS = 64
+"""A message is at most 1 MiB, so that so many rows are bounded whatever the metadata tells."""
+
+MOST_STEP_ROWS = 8192
+"""More rows a step gain nothing."""
+
+_FIXED_BYTES = 8  # a number or a time
+_OFFSET_BYTES = 5  # where a text ends, and whether there is one
+
 
 class StoredFile:
     """One data file, open for reading. Used as a context."""
 
-    def __init__(self, target: Target, file: LiveFile) -> None:
+    def __init__(self, target: Target, file: DataFile) -> None:
         self._target = target
-        self._path = file.path
-        self._stream = open_input(target.table.io, file.path, file.file.file_size_in_bytes)
-        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not is_local(file.path))
+        self._path = file.file_path
+        self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes)
+        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not is_local(file.file_path))
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
         self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)
@@ -32,6 +45,10 @@ class StoredFile:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what is open."""
         self._stream.close()
 
     @property
@@ -54,6 +71,21 @@ class StoredFile:
         columns = [self._required(name) for name in names]
         found = self._parquet.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
         return self._typed(found, names).take(within)
+
+    def steps(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Columns of all rows, null where the file has none, in steps with the position of their first row.
+
+        A step is small in memory by what the file says of itself, see ``rows_at_once``.
+        """
+        present = [name for name in names if self._target.field_ids[name] in self._names]
+        columns = [self._required(name) for name in present]
+        first = 0
+        for group in self._groups():
+            rows = rows_at_once(self._parquet.metadata.row_group(group))
+            for batch in self._parquet.iter_batches(rows, row_groups=[group], columns=columns):
+                found = self._typed(pa.Table.from_batches([batch]), present)
+                yield first, self._with_nulls(found, batch.num_rows, names)
+                first += batch.num_rows
 
     def live_rows(self, deleted: npt.NDArray[np.int64]) -> pa.Table:
         """All columns of the target that the file has, without the rows at ``deleted``."""
@@ -78,10 +110,58 @@ class StoredFile:
         return found
 
     def _typed(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
-        """The columns with the target's names and types; files of an older schema may differ in both."""
+        """The columns with the target's names and types.
+
+        Files of an older schema may differ in both, and those of other writers in how Arrow has a type.
+        """
+        return pa.table({name: self._cast(table[self._required(name)], name) for name in names})
+
+    def _cast(self, column: Column, name: str) -> Column:
+        kind = self._target.types[name]
+        if column.type == kind:
+            return column
+        try:
+            # Times in nanoseconds lose what Iceberg's microseconds cannot say; everything else stays exact.
+            return column.cast(kind, safe=not pa.types.is_timestamp(kind))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise TableMismatch(
+                f"table {self._target.name}, column {name}: expected what Iceberg reads as {kind} in every "
+                f"data file, found {column.type} in {self._path}; rewrite that file's partition with the "
+                "engine that wrote it, then run again"
+            ) from error
+
+    def _with_nulls(self, found: pa.Table, rows: int, names: Sequence[str]) -> pa.Table:
         kinds = self._target.types
-        columns = [(n, kinds[n], table[self._required(n)]) for n in names]
-        return pa.table({n: c if c.type == kind else c.cast(kind) for n, kind, c in columns})
+        present = set(found.schema.names)
+        return pa.table(
+            {name: found[name] if name in present else pa.nulls(rows, kinds[name]) for name in names}
+        )
+
+
+def rows_at_once(group: pq.RowGroupMetaData) -> int:
+    """How many rows of a row group to decode in one step, so that a step takes about ``STEP_BYTES``."""
+    rows = max(group.num_rows, 1)
+    return max(LEAST_STEP_ROWS, min(MOST_STEP_ROWS, STEP_BYTES * rows // max(decoded_bytes(group), 1)))
+
+
+def decoded_bytes(group: pq.RowGroupMetaData) -> int:
+    """What the columns of a row group take in Arrow, estimated from the file's metadata.
+
+    Of a text the uncompressed size and its offset; where a dictionary stands for it, as much a value as the
+    longer one of the two that the statistics name.
+    """
+    return sum(_decoded_column(group.column(number)) for number in range(group.num_columns))
+
+
+def _decoded_column(chunk: pq.ColumnChunkMetaData) -> int:
+    size, values = chunk.total_uncompressed_size, chunk.num_values
+    if chunk.physical_type != "BYTE_ARRAY":
+        return max(size, values * _FIXED_BYTES)
+    bounds = chunk.statistics
+    if chunk.has_dictionary_page and bounds is not None and bounds.has_min_max:
+        filled = values - (bounds.null_count or 0)
+        size = max(size, filled * max(len(bounds.min or ""), len(bounds.max or "")))
+    return size + values * _OFFSET_BYTES
 
 
 def _names_by_id(target: Target, schema: pa.Schema) -> dict[int, str]:

@@ -1,0 +1,162 @@
+"""Reading rows of a table as a stream, in batches that are bounded by what they take in memory.
+
+Whatever Iceberg says is one type is one Arrow type here, and in every file: text is ``string``, though a
+writer may have stored it as ``large_string``, as a dictionary or as a view; times are microseconds of the
+table's zone. Columns go by field id, those that a file lacks are null, position deletes are applied.
+
+A Parquet file says little about what it is in memory (a dictionary of one value stands for a million rows),
+so a file is decoded in small steps, and these are put together until the batch is measured to be large
+enough. pyiceberg's ``ArrowScan`` gives each file's own types, and holds whole files decoded.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions.parser import parse
+from pyiceberg.expressions.visitors import bind, extract_field_ids
+from pyiceberg.io.pyarrow import expression_to_pyarrow
+from pyiceberg.table import FileScanTask, Table
+
+from common.merge.positions import NO_POSITIONS, Positions, read_deletes
+from common.merge.reading import StoredFile
+from common.merge.target import Target
+
+BATCH_BYTES: Final = 32 * 2**20
+"""A batch ends with the step that reaches this much in memory."""
+
+BATCH_ROWS: Final = 50_000
+"""A batch has about as many rows at most."""
+
+# Files opened ahead of the one that is read: on S3 every file is a request of tens of milliseconds. A small
+# file is fetched as it is opened, of a larger one only its footer.
+_FILES_AHEAD: Final = 4
+
+
+def read_rows(
+    table: Table,
+    row_filter: BooleanExpression | str = "",
+    columns: Sequence[str] | None = None,
+    snapshot_id: int | None = None,
+) -> pa.RecordBatchReader:
+    """The rows of a snapshot (default: the current one) for which ``row_filter`` holds."""
+    condition = _expression(row_filter)
+    tasks = table.scan(row_filter=condition, snapshot_id=snapshot_id).plan_files()
+    return read_files(table, tasks, condition, columns)
+
+
+def read_files(
+    table: Table,
+    tasks: Iterable[FileScanTask],
+    row_filter: BooleanExpression | str = "",
+    columns: Sequence[str] | None = None,
+) -> pa.RecordBatchReader:
+    """The rows of these files for which ``row_filter`` holds, file by file in the order given.
+
+    The reader has the table's columns (or ``columns``) whatever it gives, also where it gives no row.
+    """
+    target = Target(table, table.schema(), ())
+    names = tuple(table.schema().column_names if columns is None else columns)
+    schema = pa.schema([(name, target.types[name]) for name in names])
+    return pa.RecordBatchReader.from_batches(
+        schema, _batches(target, tasks, _Condition.of(target, _expression(row_filter)), schema)
+    )
+
+
+class _Condition:
+    """A row filter as Arrow evaluates it, and the columns that it looks at."""
+
+    def __init__(self, expression: Any, columns: frozenset[str]) -> None:
+        self.expression = expression
+        self.columns = columns
+
+    @classmethod
+    def of(cls, target: Target, row_filter: BooleanExpression) -> "_Condition | None":
+        bound = bind(target.schema, row_filter, case_sensitive=True)
+        if bound == AlwaysTrue():
+            return None
+        ids = extract_field_ids(bound)
+        names = {target.schema.find_field(number).name for number in ids}
+        return cls(expression_to_pyarrow(bound, target.schema), frozenset(names))
+
+
+def _batches(
+    target: Target, tasks: Iterable[FileScanTask], condition: _Condition | None, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Steps of one file after the other, put together to batches of the size that was asked for."""
+    waiting: list[pa.Table] = []
+    rows = size = 0
+    for step in _steps(target, tasks, condition, schema):
+        waiting.append(step)
+        rows += step.num_rows
+        size += step.nbytes
+        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield from pa.concat_tables(waiting).combine_chunks().to_batches()
+            waiting, rows, size = [], 0, 0
+    if rows:
+        yield from pa.concat_tables(waiting).combine_chunks().to_batches()
+
+
+def _steps(
+    target: Target, tasks: Iterable[FileScanTask], condition: _Condition | None, schema: pa.Schema
+) -> Iterator[pa.Table]:
+    deletes: dict[str, Mapping[str, Positions]] = {}
+    needed = [*schema.names, *sorted(condition.columns - set(schema.names))] if condition else schema.names
+    for task, file in _opened(target, tasks):
+        with file:
+            gone = _deleted(target, task, deletes)
+            for first, step in file.steps(needed):
+                rows = _without(step, first, gone)
+                if condition is not None:
+                    rows = rows.filter(condition.expression)
+                if rows.num_rows:
+                    yield rows.select(schema.names)
+
+
+def _opened(target: Target, tasks: Iterable[FileScanTask]) -> Iterator[tuple[FileScanTask, StoredFile]]:
+    """Open files, some ahead of the one that is read."""
+    ahead: deque[tuple[FileScanTask, Future[StoredFile]]] = deque()
+    with ThreadPoolExecutor(_FILES_AHEAD, thread_name_prefix="open") as pool:
+        try:
+            for task in tasks:
+                ahead.append((task, pool.submit(StoredFile, target, task.file)))
+                if len(ahead) > _FILES_AHEAD:
+                    ready, opening = ahead.popleft()
+                    yield ready, opening.result()
+            while ahead:
+                ready, opening = ahead.popleft()
+                yield ready, opening.result()
+        finally:  # whoever stops half-way leaves no file open
+            for _, opening in ahead:
+                if opening.exception() is None:
+                    opening.result().close()
+
+
+def _deleted(target: Target, task: FileScanTask, read: dict[str, Mapping[str, Positions]]) -> Positions:
+    """Deleted rows of a task's file; ``read`` keeps what its delete files say, which many tasks share."""
+    found = [NO_POSITIONS]
+    for file in task.delete_files:
+        if file.file_path not in read:
+            read[file.file_path] = read_deletes(target.table.io, file.file_path)
+        found.append(read[file.file_path].get(task.file.file_path, NO_POSITIONS))
+    return np.unique(np.concatenate(found))
+
+
+def _without(rows: pa.Table, first: int, deleted: Positions) -> pa.Table:
+    """``rows`` of a file, of which they begin at position ``first``, without its deleted ones."""
+    low, high = np.searchsorted(deleted, [first, first + rows.num_rows])
+    if low == high:
+        return rows
+    keep = np.ones(rows.num_rows, bool)
+    keep[deleted[low:high] - first] = False
+    return rows.filter(keep)
+
+
+def _expression(row_filter: BooleanExpression | str) -> BooleanExpression:
+    if isinstance(row_filter, BooleanExpression):
+        return row_filter
+    return parse(row_filter) if row_filter else AlwaysTrue()
