@@ -1,4 +1,8 @@
-"""State machine → snapshots, checkpoints and lease of one topic, in one call."""
+"""State machine → lease, snapshots and checkpoints of one topic, in one call.
+
+The lease comes first: until it is held, an operator may hold the topic, roll a table back and lift the hold
+again, and what was looked up before would send the run past rows that the table has lost.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,7 +13,7 @@ from common.catalog import lake_catalog
 from common.logs import logged, logger
 from common.settings import Settings
 from get_all_checkpoints.lease import acquire
-from get_all_checkpoints.lookup import look_up
+from get_all_checkpoints.lookup import check_topic, look_up
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -30,9 +34,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, execution_arn, continued_from}`` → ``{lease: held|busy, …}`` (see ``lookup.Checkpoints``)."""
     settings = _settings()
     dynamodb = _client("dynamodb")
-    checkpoints = look_up(
-        event["topic"], settings=settings, catalog=lake_catalog(), dynamodb=dynamodb, s3=_client("s3")
-    )
+    check_topic(event["topic"], settings)
     held = acquire(
         dynamodb,
         _client("stepfunctions"),
@@ -40,6 +42,9 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         topic=event["topic"],
         execution_arn=event["execution_arn"],
         continued_from=event["continued_from"],
+    )
+    checkpoints = look_up(
+        event["topic"], settings=settings, catalog=lake_catalog(), dynamodb=dynamodb, s3=_client("s3")
     )
     answer = {"lease": "held" if held else "busy", **checkpoints.as_json()}
     logger("get_all_checkpoints").info("checkpoints", extra=answer)

@@ -40,15 +40,22 @@ class Checkpoints:
         return asdict(self)
 
 
-def look_up(
-    topic: str, *, settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
-) -> Checkpoints:
-    """Read the snapshots and checkpoints of ``topic``; raises InvalidInput or TableMissing."""
+def check_topic(topic: str, settings: Settings) -> None:
+    """Raises InvalidInput for a topic that the environment does not have, before it gets a lease."""
     if topic not in settings.topics:
         raise InvalidInput(
             f"topic: expected one of {', '.join(settings.topics)}, found {topic!r}; "
             "topics are listed in the environment's configuration"
         )
+
+
+def look_up(
+    topic: str, *, settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
+) -> Checkpoints:
+    """Read the snapshots and checkpoints of ``topic``; raises TableMissing.
+
+    To be called by who holds the topic's lease: what it says is true until the lease is given up.
+    """
     raw = open_table(catalog, settings.table("raw", topic))
     curated = open_table(catalog, settings.table("curated", topic))
     has_contract = contract_exists(s3, settings.lake_bucket, topic)
