@@ -1,4 +1,4 @@
-"""Whenever an operator comes in between, a run that gets the lease starts from what the tables say by then."""
+"""Whenever an operator comes in, a run that gets the lease starts from what the tables say by then."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -128,7 +128,7 @@ def execution(target: Target) -> Iterator[str]:
 def look_up(
     place: Place, monkeypatch: pytest.MonkeyPatch, execution: str, at: int
 ) -> tuple[dict[str, Any], int]:
-    """The function's answer where the operator comes before its ``at``-th call, and how many calls it made."""
+    """The answer where the operator comes before the ``at``-th call, and how many calls there were."""
     calls: list[str] = []
     place.target.client("dynamodb").delete_item(TableName=TABLE, Key={"checkpoint_id": {"S": "t#lease"}})
 

@@ -96,9 +96,9 @@ def event(message: int, key: int, minute: int, second: int, **payload: object) -
 
 def single_pass(events: list[Event]) -> dict[str, Event]:
     """The rule of the design, in plain Python over all events at once."""
-    first: dict[str, Event] = {}
+    first: dict[tuple[Any, ...], Event] = {}
     for e in sorted(events, key=lambda e: e["ingestion_ts"]):
-        first.setdefault(e["message_id"], e)
+        first.setdefault((e["idempotency_key"], e["message_id"], e["publish_time"]), e)
     best: dict[str, Event] = {}
     for e in first.values():
         rank = (e["publish_time"], e["ingestion_ts"], e["message_id"])
@@ -134,12 +134,11 @@ HISTORIES = st.lists(
 def test_any_split_order_and_repetition_gives_the_same_table(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    content: dict[int, tuple[int, int]] = {}
-    events = []
-    for second, (message, *place) in enumerate(history):
-        # Copies of one message carry the same key, time and payload (the event contract).
-        key, minute = content.setdefault(message, (place[0], place[1]))
-        events.append(event(message, key, minute, second, **{f"field_{message % 3}": message}))
+    events = [
+        # Copies carry the same payload (the event contract); an id used again at another time another one.
+        event(message, key, minute, second, **{f"field_{(message + minute) % 3}": f"{message} at {minute}"})
+        for second, (message, key, minute) in enumerate(history)
+    ]
     draw = random.Random(data.draw(st.integers(0, 2**16), label="order"))
     shuffled = draw.sample(events, len(events))
 

@@ -31,10 +31,10 @@ class Event:
 
 
 def single_pass(events: list[Event]) -> dict[str, Event]:
-    """The oracle: first copy of every message, then the greatest of every key."""
-    first: dict[tuple[str, str], Event] = {}
+    """The oracle: first copy of every message at its time, then the greatest of every key."""
+    first: dict[tuple[str, str, int], Event] = {}
     for event in events:
-        message = (event.idempotency_key, event.message_id)
+        message = (event.idempotency_key, event.message_id, event.publish_time)
         if message not in first or event.ingestion_ts < first[message].ingestion_ts:
             first[message] = event
     best: dict[str, Event] = {}
@@ -84,10 +84,11 @@ class Memory:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Event]]:
-    """Batches of events with many retries, corrections and ties."""
+    """Batches of events with many retries, corrections, ties and ids that are used again."""
     messages = draw(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3)), min_size=1, max_size=8))
+    ids = draw(st.integers(1, 8))  # few: a device counts from zero again
     events = [
-        Event(publish_time, draw(st.integers(1, 6)), f"m{number}", key)
+        Event(publish_time, draw(st.integers(1, 6)), f"m{number % ids}", key)
         for number, (key, publish_time) in enumerate(messages)
         for _ in range(draw(st.integers(1, 4)))
     ]
@@ -116,6 +117,15 @@ def test_an_earlier_copy_of_the_stored_message_hands_a_tie_to_the_message_that_l
     for event in (Event(1, 20, "m1", "k"), Event(1, 15, "m2", "k"), Event(1, 10, "m1", "k")):
         memory.merge([event])
     assert memory.rows["message_id"].to_pylist() == ["m2"]
+
+
+def test_an_id_used_again_with_another_time_is_another_version_however_it_is_cut() -> None:
+    before, after = Event(1, 10, "m1", "k"), Event(2, 20, "m1", "k")
+    for batches in ([[before, after]], [[after, before]], [[before], [after]], [[after], [before]]):
+        memory = Memory()
+        for batch in batches:
+            memory.merge(batch)
+        assert memory.rows.to_pylist() == as_table([after]).to_pylist()
 
 
 def test_a_later_copy_of_a_message_that_lost_a_tie_does_not_win_it() -> None:

@@ -124,7 +124,7 @@ def explain(ours: Version, current: Version | None) -> str:
     if current is None:
         return "not merged yet: the next run takes it up"
     name = current.row["message_id"]
-    if name == ours.row["message_id"]:
+    if _name(current) == _name(ours):
         return "is the current version of its key"
     if ours.rank > current.rank:
         return f"not merged yet: the next run lets it replace {name}"
@@ -133,6 +133,11 @@ def explain(ours: Version, current: Version | None) -> str:
         later = current.rank[1] > ours.rank[1]
         by = "was published at the same time and ingested later" if later else "wins the tie by its id"
     return f"superseded by {name}, which {by}"
+
+
+def _name(version: Version) -> tuple[Any, ...]:
+    """What copies of a key have in common; an id may be used again by a device that counts from zero."""
+    return tuple(version.row[column] for column in ("message_id", "publish_time"))
 
 
 def _dead_letters(target: Target, found: Trace, since: datetime, *, with_queue: bool) -> None:
@@ -195,8 +200,10 @@ def _raw(target: Target, found: Trace, since: datetime, until: datetime) -> list
     where = And(_equals("message_id", found.message_id), parse_filter(window))
     copies = sorted(_versions(table, where, "raw", found, pruned), key=lambda copy: copy.row["ingestion_ts"])
     commits = _commit_times(table, {copy.path for copy in copies})
-    for number, copy in enumerate(copies, 1):
-        accepted = "accepted" if number == 1 else "accepted again: a copy, the first one counts"
+    known: set[tuple[Any, ...]] = set()
+    for copy in copies:
+        accepted = "accepted again: a copy, the first one counts" if _name(copy) in known else "accepted"
+        known.add(_name(copy))
         row = copy.row
         found.sightings.append(
             Sighting(
@@ -230,7 +237,7 @@ class _Tables:
         def what(version: Version | None) -> str:
             if version is None:
                 return "holds no version of its key"
-            if version.row["message_id"] == ours.row["message_id"]:
+            if _name(version) == _name(ours):
                 return f"published under contract {version.row['_contract_version']}"
             return f"holds {version.row['message_id']} of its key"
 

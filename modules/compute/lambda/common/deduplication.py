@@ -1,17 +1,18 @@
 """The two-stage rule of de-duplication, as pure decisions on Arrow columns.
 
-1. Copies of one message (network retries): the copy that was received first counts.
+1. Copies (network retries; same key, ``message_id`` and ``publish_time``): the one that was received first
+   counts. The same id with another time is another version: devices that count from zero after a reboot use
+   their ids again.
 2. Rows of one key (business corrections): the greatest in the rule's order wins. For events that is the
    newest ``publish_time``, ties by the later ``ingestion_ts``, then by the greater ``message_id``.
 
 The same rule holds inside a batch (``choose_winners``) and against the stored row (``compare``).
 
-Assumption, which the event contract makes: all copies of one message carry the same key, the same
-``publish_time`` and the same content. Then the row that wins does not depend on how the events were split
-into batches, as long as ties in ``publish_time`` between different messages are decided with all copies at
-hand: a copy seen later may move a message to an earlier ``ingestion_ts``, and so hand the tie to a message
-that lost it before and is stored nowhere but in RAW. ``Winners.tied`` and ``Verdict.CONTESTED`` mark exactly
-these keys.
+Assumption, which the event contract makes: copies carry the same content. Then the row that wins does not
+depend on how the events were split into batches, as long as ties in ``publish_time`` between different
+messages are decided with all copies at hand: a copy seen later may move a message to an earlier
+``ingestion_ts``, and so hand the tie to a message that lost it before and is stored nowhere but in RAW.
+``Winners.tied`` and ``Verdict.CONTESTED`` mark exactly these keys.
 
 Nulls in the order columns sort before everything else. Text is compared by Unicode code points.
 """
@@ -39,8 +40,8 @@ class MergeRule:
 
     ``order``: columns compared from left to right, the greater row wins, an equal row changes nothing.
     ``message`` and ``received``: the column that names a message and the column of which its first copy has
-    the smallest value; both None where no row has copies. Where given, they are in ``order`` too, and
-    ``order[0]`` is the same in all copies of a message.
+    the smallest value; both None where no row has copies. Where given, they are in ``order`` too. Copies are
+    equal in the key, ``message`` and ``order[0]``.
     """
 
     key: str
@@ -117,9 +118,10 @@ def _decide_repeated(
     if rule.message is not None and rule.received is not None:
         received = ranks[rule.order.index(rule.received)]
         message = ranks[rule.order.index(rule.message)]
-        by_message = np.lexsort((first, received, message, keys))
-        new_key = _starts(keys[by_message])
-        first = np.sort(by_message[new_key | _starts(message[by_message])])
+        same = (keys, ranks[0], message)
+        by_copy = np.lexsort((first, received, *reversed(same)))
+        starts = np.logical_or.reduce([_starts(values[by_copy]) for values in same])
+        first = np.sort(by_copy[starts])
     duplicates = len(keys) - len(first)
     # Descending in position, so that of equal rows the first one comes last and wins.
     by_key = first[np.lexsort((-first, *(r[first] for r in reversed(ranks)), keys[first]))]

@@ -7,7 +7,7 @@ Semantic. They are read from Curated, cast, and the good ones merged into Semant
 checkpoint moves, and a row that is refused again stays in Quarantine as it is.
 
 One period (a partition of Quarantine) at a time. Curated and Semantic are pruned to the period and to the
-days that the refused rows were published on; of all rows there, key and message id alone are read.
+days that the refused rows were published on; of all rows there, key, message id and time alone are read.
 """
 
 import json
@@ -35,8 +35,8 @@ from common.spool import Spool
 from common.tables import open_table
 from semantic.job import align_columns
 
-_VERSION: Final = ("idempotency_key", "message_id")
-_LISTED: Final = (*_VERSION, "publish_time", "ingestion_ts", "reasons")
+_VERSION: Final = ("idempotency_key", "message_id", "publish_time")
+_LISTED: Final = (*_VERSION, "ingestion_ts", "reasons")
 _PERIOD: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
@@ -235,10 +235,14 @@ def _versions(table: Table, place: str) -> Column:
 
 
 def _version(rows: pa.Table) -> Column:
-    """One text a row that names its version: key and message id. A clash would cost one needless verdict."""
-    key, message = (rows[name].cast(pa.string()) for name in _VERSION)
+    """One text a row that names its version: key, message id, and time, since ids are used again.
+
+    A clash would cost one needless verdict.
+    """
+    key, message = (rows[name].cast(pa.string()) for name in _VERSION[:2])
+    moment = rows["publish_time"].cast(pa.int64()).cast(pa.string())
     join: Any = pc.binary_join_element_wise
-    version: Column = join(key, message, "\0")
+    version: Column = join(key, message, moment, "\0")
     return version
 
 
