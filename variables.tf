@@ -4,8 +4,8 @@ variable "project" {
   default     = "lean-ops"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project))
-    error_message = "project: expected 3 to 20 lower-case letters, digits and hyphens, starting with a letter; found \"${var.project}\"."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)", var.project))
+    error_message = "project: expected 3 to 20 lower-case letters, digits and hyphens, starting with a letter and with no prefix that S3 keeps for itself (xn--, sthree-, amzn-s3-demo-); found \"${var.project}\"."
   }
 }
 
@@ -87,8 +87,11 @@ variable "iot_topic_filter" {
   default     = null
 
   validation {
-    condition     = var.iot_topic_filter == null || can(regex("^[A-Za-z0-9_/+#:-]{1,256}$", var.iot_topic_filter))
-    error_message = "iot_topic_filter: expected an MQTT topic filter such as devices/+/events, or null."
+    condition = var.iot_topic_filter == null || (
+      can(regex("^(([A-Za-z0-9_:.-]+|[+])/){0,7}([A-Za-z0-9_:.-]+|[+]|#)$", var.iot_topic_filter)) &&
+      length(coalesce(var.iot_topic_filter, "-")) <= 256
+    )
+    error_message = "iot_topic_filter: expected null or an MQTT topic filter of at most 256 characters and 8 levels such as devices/+/events, where + stands for a whole level and # for all levels at the end; found \"${coalesce(var.iot_topic_filter, "null")}\"."
   }
 }
 
@@ -109,8 +112,8 @@ variable "batching_window_s" {
   default     = 5
 
   validation {
-    condition     = var.batching_window_s >= 1 && var.batching_window_s <= 300
-    error_message = "batching_window_s: expected 1 to 300 seconds (batches over 10 messages need a window), found ${var.batching_window_s}."
+    condition     = var.batching_window_s >= 1 && var.batching_window_s <= 300 && floor(var.batching_window_s) == var.batching_window_s
+    error_message = "batching_window_s: expected a whole number, 1 to 300 seconds (batches over 10 messages need a window), found ${var.batching_window_s}."
   }
 }
 
@@ -120,8 +123,8 @@ variable "maximum_concurrency" {
   default     = 10
 
   validation {
-    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000
-    error_message = "maximum_concurrency: expected 2 to 1000 (limits of the event source mapping), found ${var.maximum_concurrency}."
+    condition     = var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000 && floor(var.maximum_concurrency) == var.maximum_concurrency
+    error_message = "maximum_concurrency: expected a whole number, 2 to 1000 (limits of the event source mapping), found ${var.maximum_concurrency}."
   }
 }
 
@@ -131,8 +134,8 @@ variable "max_receive_count" {
   default     = 5
 
   validation {
-    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000
-    error_message = "max_receive_count: expected 5 to 1000 (fewer sends good messages to the dead-letter queue when Lambda throttles), found ${var.max_receive_count}."
+    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000 && floor(var.max_receive_count) == var.max_receive_count
+    error_message = "max_receive_count: expected a whole number, 5 to 1000 (fewer sends good messages to the dead-letter queue when Lambda throttles), found ${var.max_receive_count}."
   }
 }
 
@@ -142,8 +145,8 @@ variable "source_retention_days" {
   default     = 4
 
   validation {
-    condition     = var.source_retention_days >= 1 && var.source_retention_days <= 4
-    error_message = "source_retention_days: expected 1 to 4 days, found ${var.source_retention_days}; days spent there are missing from the 14 days of the dead-letter queue."
+    condition     = var.source_retention_days >= 1 && var.source_retention_days <= 4 && floor(var.source_retention_days) == var.source_retention_days
+    error_message = "source_retention_days: expected a whole number, 1 to 4 days, found ${var.source_retention_days}; days spent there are missing from the 14 days of the dead-letter queue."
   }
 }
 
@@ -153,8 +156,8 @@ variable "dead_letter_retention_days" {
   default     = 14
 
   validation {
-    condition     = var.dead_letter_retention_days > var.source_retention_days && var.dead_letter_retention_days <= 14
-    error_message = "dead_letter_retention_days: expected more than source_retention_days (${var.source_retention_days}) and at most 14, the longest that SQS keeps a message; found ${var.dead_letter_retention_days}."
+    condition     = var.dead_letter_retention_days > var.source_retention_days && var.dead_letter_retention_days <= 14 && floor(var.dead_letter_retention_days) == var.dead_letter_retention_days
+    error_message = "dead_letter_retention_days: expected a whole number, more than source_retention_days (${var.source_retention_days}) and at most 14, the longest that SQS keeps a message; found ${var.dead_letter_retention_days}."
   }
 }
 
@@ -164,8 +167,8 @@ variable "dead_letter_age_alarm_days" {
   default     = 7
 
   validation {
-    condition     = var.dead_letter_age_alarm_days >= 1 && var.dead_letter_age_alarm_days <= var.dead_letter_retention_days - var.source_retention_days
-    error_message = "dead_letter_age_alarm_days: expected 1 to ${var.dead_letter_retention_days - var.source_retention_days} (retention of the dead-letter queue less that of the source queue, after which a message may be gone), found ${var.dead_letter_age_alarm_days}."
+    condition     = var.dead_letter_age_alarm_days >= 1 && var.dead_letter_age_alarm_days <= var.dead_letter_retention_days - var.source_retention_days && floor(var.dead_letter_age_alarm_days) == var.dead_letter_age_alarm_days
+    error_message = "dead_letter_age_alarm_days: expected a whole number, 1 to ${var.dead_letter_retention_days - var.source_retention_days} (retention of the dead-letter queue less that of the source queue, after which a message may be gone), found ${var.dead_letter_age_alarm_days}."
   }
 }
 
@@ -186,8 +189,8 @@ variable "buffer_interval_s" {
   default     = 60
 
   validation {
-    condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900
-    error_message = "buffer_interval_s: expected 0 to 900 seconds, found ${var.buffer_interval_s}."
+    condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900 && floor(var.buffer_interval_s) == var.buffer_interval_s
+    error_message = "buffer_interval_s: expected a whole number, 0 to 900 seconds, found ${var.buffer_interval_s}."
   }
 }
 
@@ -197,8 +200,8 @@ variable "buffer_mib" {
   default     = 64
 
   validation {
-    condition     = var.buffer_mib >= 1 && var.buffer_mib <= 128
-    error_message = "buffer_mib: expected 1 to 128 MiB, found ${var.buffer_mib}."
+    condition     = var.buffer_mib >= 1 && var.buffer_mib <= 128 && floor(var.buffer_mib) == var.buffer_mib
+    error_message = "buffer_mib: expected a whole number, 1 to 128 MiB, found ${var.buffer_mib}."
   }
 }
 
@@ -208,8 +211,8 @@ variable "schedule_minutes" {
   default     = 15
 
   validation {
-    condition     = var.schedule_minutes >= 2 && var.schedule_minutes <= 1440
-    error_message = "schedule_minutes: expected 2 to 1440 minutes, found ${var.schedule_minutes}."
+    condition     = var.schedule_minutes >= 2 && var.schedule_minutes <= 1440 && floor(var.schedule_minutes) == var.schedule_minutes
+    error_message = "schedule_minutes: expected a whole number, 2 to 1440 minutes, found ${var.schedule_minutes}."
   }
 }
 
@@ -219,8 +222,8 @@ variable "snapshot_retention_days" {
   default     = 5
 
   validation {
-    condition     = var.snapshot_retention_days >= 1 && var.snapshot_retention_days <= 365
-    error_message = "snapshot_retention_days: expected 1 to 365 days, found ${var.snapshot_retention_days}."
+    condition     = var.snapshot_retention_days >= 1 && var.snapshot_retention_days <= 365 && floor(var.snapshot_retention_days) == var.snapshot_retention_days
+    error_message = "snapshot_retention_days: expected a whole number, 1 to 365 days, found ${var.snapshot_retention_days}."
   }
 }
 
@@ -230,8 +233,8 @@ variable "orphan_file_retention_days" {
   default     = 7
 
   validation {
-    condition     = var.orphan_file_retention_days >= 3 && var.orphan_file_retention_days <= 365
-    error_message = "orphan_file_retention_days: expected 3 to 365 days (a running commit's files are not yet referred to), found ${var.orphan_file_retention_days}."
+    condition     = var.orphan_file_retention_days >= 3 && var.orphan_file_retention_days <= 365 && floor(var.orphan_file_retention_days) == var.orphan_file_retention_days
+    error_message = "orphan_file_retention_days: expected a whole number, 3 to 365 days (a running commit's files are not yet referred to), found ${var.orphan_file_retention_days}."
   }
 }
 
@@ -241,8 +244,8 @@ variable "delivery_error_retention_days" {
   default     = 90
 
   validation {
-    condition     = var.delivery_error_retention_days >= 14 && var.delivery_error_retention_days <= 3650
-    error_message = "delivery_error_retention_days: expected 14 to 3650 days, found ${var.delivery_error_retention_days}."
+    condition     = var.delivery_error_retention_days >= 14 && var.delivery_error_retention_days <= 3650 && floor(var.delivery_error_retention_days) == var.delivery_error_retention_days
+    error_message = "delivery_error_retention_days: expected a whole number, 14 to 3650 days, found ${var.delivery_error_retention_days}."
   }
 }
 
@@ -252,8 +255,8 @@ variable "archive_retention_days" {
   default     = 90
 
   validation {
-    condition     = var.archive_retention_days >= 14 && var.archive_retention_days <= 3650
-    error_message = "archive_retention_days: expected 14 (as long as the queue keeps them) to 3650 days, found ${var.archive_retention_days}."
+    condition     = var.archive_retention_days >= 14 && var.archive_retention_days <= 3650 && floor(var.archive_retention_days) == var.archive_retention_days
+    error_message = "archive_retention_days: expected a whole number, 14 (as long as the queue keeps them) to 3650 days, found ${var.archive_retention_days}."
   }
 }
 
@@ -286,7 +289,7 @@ variable "runbook_url" {
   default     = "docs/runbook.md"
 
   validation {
-    condition     = length(var.runbook_url) > 0 && !strcontains(var.runbook_url, "#")
-    error_message = "runbook_url: expected a page without anchor, such as https://example.com/runbook, found \"${var.runbook_url}\"."
+    condition     = length(var.runbook_url) > 0 && length(var.runbook_url) <= 400 && !strcontains(var.runbook_url, "#")
+    error_message = "runbook_url: expected a page of at most 400 characters (an alarm's description takes 1,024) without anchor, such as https://example.com/runbook, found \"${var.runbook_url}\"."
   }
 }

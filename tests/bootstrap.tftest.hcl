@@ -29,7 +29,7 @@ run "names_are_those_of_the_backend_file" {
   }
 
   assert {
-    condition     = strcontains(jsonencode(jsondecode(aws_iam_role_policy.apply.policy).Statement), "lean-ops/dev/terraform.tfstate") && strcontains(file("environments/dev.s3.tfbackend"), "\"lean-ops/dev/terraform.tfstate\"")
+    condition     = strcontains(aws_iam_policy.ci["ci-apply-lake"].policy, "/lean-ops/dev/terraform.tfstate\"") && strcontains(file("environments/dev.s3.tfbackend"), "\"lean-ops/dev/terraform.tfstate\"")
     error_message = "state key: expected policy and backend file to name the same."
   }
 
@@ -58,12 +58,12 @@ run "roles_are_bound_to_repository_and_environment" {
   }
 
   assert {
-    condition     = { for name, attachment in aws_iam_role_policy_attachment.plan : name => attachment.role } == { plan = "lean-ops-dev-ci-plan", apply = "lean-ops-dev-ci-apply" }
-    error_message = "roles: expected both to read what a plan compares."
+    condition     = keys(aws_iam_role_policy_attachment.plan) == ["ci-plan", "ci-plan-lake"] && keys(aws_iam_role_policy_attachment.apply) == keys(aws_iam_policy.ci)
+    error_message = "roles: expected the one to read what a plan compares, the other to change it as well."
   }
 
   assert {
-    condition     = aws_iam_policy.boundary.name == "lean-ops-dev-boundary" && strcontains(aws_iam_role_policy.apply.policy, "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary")
+    condition     = aws_iam_policy.boundary.name == "lean-ops-dev-boundary" && strcontains(aws_iam_policy.ci["ci-apply-roles"].policy, "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary")
     error_message = "boundary: expected the apply role to make roles under it alone."
   }
 }

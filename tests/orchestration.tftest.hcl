@@ -64,6 +64,11 @@ run "state_machine_names_every_function" {
   }
 
   assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States["ContinueAsNewExecution"].Parameters.StateMachineArn == "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-dev-pipeline:live"
+    error_message = "definition: expected a backlog to be continued by the version that is live."
+  }
+
+  assert {
     condition     = !strcontains(aws_sfn_state_machine.pipeline.definition, "$${")
     error_message = "definition: expected every placeholder to be filled."
   }

@@ -289,3 +289,93 @@ run "says_run_make_build_where_nothing_is_built" {
 
   expect_failures = [var.build_directory]
 }
+
+run "refuses_project_with_a_prefix_of_s3" {
+  command = plan
+
+  variables {
+    project = "sthree-lake"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "refuses_project_that_reads_as_punycode" {
+  command = plan
+
+  variables {
+    project = "xn--lake"
+  }
+
+  expect_failures = [var.project]
+}
+
+run "refuses_half_a_minute_of_schedule" {
+  command = plan
+
+  variables {
+    schedule_minutes = 2.5
+  }
+
+  expect_failures = [var.schedule_minutes]
+}
+
+run "refuses_half_a_receive" {
+  command = plan
+
+  variables {
+    max_receive_count = 5.5
+  }
+
+  expect_failures = [var.max_receive_count]
+}
+
+run "refuses_half_a_day" {
+  command = plan
+
+  variables {
+    archive_retention_days = 90.5
+  }
+
+  expect_failures = [var.archive_retention_days]
+}
+
+run "refuses_a_filter_that_goes_on_after_all_levels" {
+  command = plan
+
+  variables {
+    iot_topic_filter = "#/a"
+  }
+
+  expect_failures = [var.iot_topic_filter]
+}
+
+run "refuses_a_filter_with_a_wildcard_inside_a_level" {
+  command = plan
+
+  variables {
+    iot_topic_filter = "devices/a+/events"
+  }
+
+  expect_failures = [var.iot_topic_filter]
+}
+
+run "refuses_a_filter_of_nine_levels" {
+  command = plan
+
+  variables {
+    iot_topic_filter = "a/b/c/d/e/f/g/h/i"
+  }
+
+  expect_failures = [var.iot_topic_filter]
+}
+
+run "refuses_a_runbook_that_no_alarm_could_name" {
+  command = plan
+
+  variables {
+    runbook_url = "https://example.com/${join("", [for n in range(400) : "x"])}"
+  }
+
+  expect_failures = [var.runbook_url]
+}

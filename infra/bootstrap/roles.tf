@@ -1,6 +1,26 @@
 locals {
   # GitHub's environments are named as its pages show them to people; the others are named alike.
   github_environment = var.environment == "prod" ? "production" : var.environment
+
+  # Managed policies: of those IAM allows ten a role with 6,144 characters each, of inline ones 10,240 together.
+  # The longest names that the variables admit have to fit (tests/conventions).
+  ci_policies = {
+    ci-plan        = "Reads what a plan of ${local.name_prefix} compares"
+    ci-plan-lake   = "Reads the settings of what ${local.name_prefix} stores"
+    ci-apply       = "Changes queues, streams, functions, schedules and alarms of ${local.name_prefix}"
+    ci-apply-lake  = "Changes the places where ${local.name_prefix} stores, and deletes none that holds data"
+    ci-apply-roles = "Makes roles of ${local.name_prefix}, each within the boundary, and leaves CI's own alone"
+  }
+  reading  = toset(["ci-plan", "ci-plan-lake"])
+  changing = toset(keys(local.ci_policies))
+}
+
+resource "aws_iam_policy" "ci" {
+  for_each = local.ci_policies
+
+  name        = "${local.name_prefix}-${each.key}"
+  description = each.value
+  policy      = templatefile("${local.policies}/${each.key}.json", local.policy_values)
 }
 
 # Both roles are bound to the repository and the GitHub environment: the token's subject names both.
@@ -11,18 +31,11 @@ resource "aws_iam_role" "plan" {
   max_session_duration = 3600
 }
 
-# A policy of its own, since both roles read and IAM allows 10,240 characters of inline policies a role.
-resource "aws_iam_policy" "plan" {
-  name        = "${local.name_prefix}-ci-plan"
-  description = "Reads what a plan of ${local.name_prefix} compares"
-  policy      = templatefile("${local.policies}/ci-plan.json", local.policy_values)
-}
-
 resource "aws_iam_role_policy_attachment" "plan" {
-  for_each = { plan = aws_iam_role.plan.name, apply = aws_iam_role.apply.name }
+  for_each = local.reading
 
-  role       = each.value
-  policy_arn = aws_iam_policy.plan.arn
+  role       = aws_iam_role.plan.name
+  policy_arn = aws_iam_policy.ci[each.key].arn
 }
 
 resource "aws_iam_role" "apply" {
@@ -32,10 +45,11 @@ resource "aws_iam_role" "apply" {
   max_session_duration = 3600
 }
 
-resource "aws_iam_role_policy" "apply" {
-  name   = "apply"
-  role   = aws_iam_role.apply.id
-  policy = templatefile("${local.policies}/ci-apply.json", local.policy_values)
+resource "aws_iam_role_policy_attachment" "apply" {
+  for_each = local.changing
+
+  role       = aws_iam_role.apply.name
+  policy_arn = aws_iam_policy.ci[each.key].arn
 }
 
 # Every role that the apply role makes carries this policy, so that none of them can do more than the

@@ -4,8 +4,8 @@ variable "project" {
   default     = "lean-ops"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project))
-    error_message = "project: expected 3 to 20 lower-case letters, digits and hyphens, starting with a letter; found \"${var.project}\"."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,18}[a-z0-9]$", var.project)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)", var.project))
+    error_message = "project: expected 3 to 20 lower-case letters, digits and hyphens, starting with a letter and with no prefix that S3 keeps for itself (xn--, sthree-, amzn-s3-demo-); found \"${var.project}\"."
   }
 }
 

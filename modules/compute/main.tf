@@ -75,6 +75,11 @@ resource "aws_lambda_function" "this" {
   layers           = [for layer in local.catalogue.functions[each.key].layers : aws_lambda_layer_version.this[layer].arn]
   publish          = true
 
+  # Jobs park a portion, and a merge that outgrows its memory, in /tmp.
+  ephemeral_storage {
+    size = try(local.catalogue.functions[each.key].ephemeral_storage_mb, 512)
+  }
+
   environment {
     variables = merge(local.rendered.environment, local.rendered.functions[each.key].environment)
   }

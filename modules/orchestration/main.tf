@@ -25,7 +25,13 @@ resource "aws_sfn_state_machine" "pipeline" {
 
   definition = templatefile("${path.module}/pipeline.asl.json", merge(
     { for name, arn in var.function_arns : "${name}_arn" => arn },
-    { partition = var.policy_values["partition"], checkpoints_table = var.checkpoints_table },
+    {
+      partition         = var.policy_values["partition"]
+      checkpoints_table = var.checkpoints_table
+      # A backlog is continued by the version that is live, as it was begun. Composed, since the machine cannot
+      # refer to its own alias.
+      state_machine_arn = "arn:${var.policy_values["partition"]}:states:${var.policy_values["region"]}:${var.policy_values["account"]}:stateMachine:${var.name_prefix}-pipeline:live"
+    },
   ))
 
   # Data of an execution is topics, snapshot ids and counts, never rows.

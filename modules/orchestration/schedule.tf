@@ -18,7 +18,8 @@ resource "aws_scheduler_schedule" "topic" {
   for_each = var.topics
 
   # checkov:skip=CKV_AWS_297:A schedule holds a topic's name and nothing else
-  name                = "${var.name_prefix}-${replace(each.key, "_", "-")}"
+  # `run-`, since the schedules of functions share the group: a topic may be called like a function.
+  name                = "${var.name_prefix}-run-${replace(each.key, "_", "-")}"
   description         = "A run of topic ${each.key} every ${var.schedule_minutes} minutes"
   group_name          = aws_scheduler_schedule_group.this.name
   schedule_expression = "rate(${var.schedule_minutes} minutes)"

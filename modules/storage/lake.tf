@@ -112,5 +112,11 @@ resource "aws_s3_object" "contract" {
   source_hash  = filemd5(each.value)
   content_type = "application/yaml"
 
-  depends_on = [aws_s3_bucket_server_side_encryption_configuration.lake]
+  depends_on = [
+    aws_s3_bucket_ownership_controls.lake,
+    aws_s3_bucket_policy.lake,
+    aws_s3_bucket_public_access_block.lake,
+    aws_s3_bucket_server_side_encryption_configuration.lake,
+    aws_s3_bucket_versioning.lake,
+  ]
 }

@@ -105,6 +105,15 @@ resource "aws_glue_catalog_table" "this" {
     }
   }
 
+  # Glue writes a table's first metadata into the bucket.
+  depends_on = [
+    aws_s3_bucket_ownership_controls.lake,
+    aws_s3_bucket_policy.lake,
+    aws_s3_bucket_public_access_block.lake,
+    aws_s3_bucket_server_side_encryption_configuration.lake,
+    aws_s3_bucket_versioning.lake,
+  ]
+
   lifecycle {
     prevent_destroy = true
     ignore_changes  = all

@@ -37,7 +37,7 @@ POLICIES = ROOT / "infra/policies"
 FUNCTIONS = [name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]]
 SERVICES = ["delivery", "function-schedule", "iot-rule", "pipeline", "schedule", "table-optimizer"]
 ROLES = [*FUNCTIONS, *SERVICES]
-CI = ["boundary", "ci-apply", "ci-plan"]
+CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake"]
 RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
 TRUST = ["trust-account", "trust-github", "trust-lambda", "trust-source"]
 
@@ -227,7 +227,7 @@ found = {name: [e["type"] for e in PolicyDocument(document).allows_privilege_esc
 json.dump(found, sys.stdout)
 """
 # Who deploys makes roles and hands them to services; what such a role may do is bounded.
-ESCALATIONS = {"ci-apply": {"iam:CreateRole": "boundary", "iam:PutRolePolicy": "boundary"}}
+ESCALATIONS = {"ci-apply-roles": {"iam:CreateRole": "boundary", "iam:PutRolePolicy": "boundary"}}
 
 
 def test_no_role_can_give_itself_more() -> None:
@@ -241,9 +241,9 @@ def test_no_role_can_give_itself_more() -> None:
     )
     found = {name for name, escalations in json.loads(done.stdout).items() if escalations}
     assert found <= ESCALATIONS.keys()
-    for statement in policy("ci-apply")["Statement"]:
+    for statement in policy("ci-apply-roles")["Statement"]:
         actions = set(listed(statement["Action"]))
-        if statement["Effect"] == "Allow" and actions & ESCALATIONS["ci-apply"].keys():
+        if statement["Effect"] == "Allow" and actions & ESCALATIONS["ci-apply-roles"].keys():
             boundary = statement["Condition"]["StringEquals"]["iam:PermissionsBoundary"]
             assert boundary == VALUES["boundary_arn"]
         if "iam:PassRole" in actions and statement["Effect"] == "Allow":
@@ -254,10 +254,10 @@ def test_the_deploying_role_cannot_touch_itself_or_the_boundary() -> None:
     own = "arn:aws:iam::000000000000:role/lean-ops-dev-ci-apply"
     boundary = (("iam:permissionsboundary", VALUES["boundary_arn"]),)
     for action in ("PutRolePolicy", "DeleteRole", "DeleteRolePermissionsBoundary"):
-        assert decision(policy("ci-apply"), Call(f"iam:{action}", own, boundary)) == "Deny"
+        assert decision(policy("ci-apply-roles"), Call(f"iam:{action}", own, boundary)) == "Deny"
     other = "arn:aws:iam::000000000000:role/lean-ops-dev-curation"
-    assert decision(policy("ci-apply"), Call("iam:CreateRole", other, boundary)) == "Allow"
-    assert decision(policy("ci-apply"), Call("iam:CreateRole", other)) == "ImplicitDeny"
+    assert decision(policy("ci-apply-roles"), Call("iam:CreateRole", other, boundary)) == "Allow"
+    assert decision(policy("ci-apply-roles"), Call("iam:CreateRole", other)) == "ImplicitDeny"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -267,16 +267,42 @@ def test_the_boundary_leaves_every_role_its_calls(role: str) -> None:
     assert [c for c in calls if decision(policy("boundary"), c) != "Allow"] == []
 
 
-@pytest.mark.parametrize("name", ROLES)
-def test_policies_fit_a_role(name: str) -> None:
-    """IAM quota: 10,240 characters of inline policies a role, white space not counted."""
-    assert len(json.dumps(policy(name), separators=(",", ":"))) <= 10_240
+# The longest that the variables of root module and bootstrap admit, in a region of the longest name.
+PREFIX = f"{'p' * 20}-staging"
+LONGEST = VALUES | {
+    "region": "ap-northeast-1", "project": "p" * 20, "env": "staging", "name_prefix": PREFIX,
+    "database": PREFIX.replace("-", "_"), "lake_bucket": f"{PREFIX}-lake-000000000000",
+    "kms_key_arn": f"arn:aws:kms:ap-northeast-1:000000000000:key/{'0' * 36}",
+    "state_bucket": f"{PREFIX}-terraform-state-000000000000", "lock_table": f"{PREFIX}-terraform-locks",
+    "state_key": f"{'p' * 20}/staging/terraform.tfstate", "topic": "t" * 30,
+    "stream_name": f"{PREFIX}-{'t' * 30}",
+    "queue_name": f"{PREFIX}-source", "topic_name": f"{PREFIX}-governance",
+    "boundary_arn": f"arn:aws:iam::000000000000:policy/{PREFIX}-boundary",
+    "function_name": f"{PREFIX}-{max(FUNCTIONS, key=len)}", "service": "scheduler.amazonaws.com",
+    "source_arn": f"arn:aws:scheduler:ap-northeast-1:000000000000:schedule-group/{PREFIX}",
+    # GitHub: 39 characters of an owner, 100 of a repository.
+    "repository": f"{'o' * 39}/{'r' * 100}", "github_environment": "staging-plan",
+}  # fmt: skip
+# Characters without white space (IAM and KMS quotas; policies of queues, topics and buckets take more).
+LIMITS = {
+    **dict.fromkeys(ROLES, 10_240), **dict.fromkeys(CI, 6_144), **dict.fromkeys(TRUST, 2_048),
+    **dict.fromkeys(RESOURCE_POLICIES, 20_480),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "limit"), [("ci-apply", 10_240), ("ci-plan", 6_144), ("boundary", 6_144)])
-def test_policies_of_ci_fit_their_kind(name: str, limit: int) -> None:
-    """IAM quota: 6,144 characters of a managed policy."""
-    assert len(json.dumps(policy(name), separators=(",", ":"))) <= limit
+@pytest.mark.parametrize("name", LIMITS)
+def test_policies_fit_their_kind_with_the_longest_names(name: str) -> None:
+    document = json.loads(render((POLICIES / f"{name}.json").read_text(), LONGEST))
+    assert len(json.dumps(document, separators=(",", ":"))) <= LIMITS[name]
+
+
+def test_a_start_is_judged_on_the_machine_and_through_its_alias_only() -> None:
+    for role in ("schedule", "pipeline"):
+        machine, alias = MACHINE, (("states:statemachinequalifier", "live"),)
+        assert decision(policy(role), Call("states:StartExecution", machine, alias)) == "Allow"
+        assert decision(policy(role), Call("states:StartExecution", machine)) == "ImplicitDeny"
+        other = (("states:statemachinequalifier", "other"),)
+        assert decision(policy(role), Call("states:StartExecution", machine, other)) == "ImplicitDeny"
 
 
 def test_no_policy_is_written_in_terraform() -> None:

@@ -30,6 +30,10 @@ VALUES = {
 }  # fmt: skip
 
 
+READING = ("ci-plan", "ci-plan-lake")
+CHANGING = (*READING, "ci-apply", "ci-apply-lake", "ci-apply-roles")
+
+
 @dataclass(frozen=True)
 class Calls:
     """Calls for one type of resource: the ARN of an example, and actions on it (``service:`` left out)."""
@@ -127,7 +131,7 @@ CALLS = {
     "aws_s3_object": Calls(
         f"{LAKE}/artifacts/layers/lake.zip",
         "GetObject GetObjectTagging",
-        "PutObject PutObjectTagging DeleteObject",
+        "PutObject PutObjectTagging GetObjectVersion DeleteObject DeleteObjectVersion",
     ),
     "aws_secretsmanager_secret": Calls(
         f"arn:aws:secretsmanager:{SCOPE}:secret:{PREFIX}-pii-key-abcdef",
@@ -142,8 +146,8 @@ CALLS = {
     "aws_kms_alias": Calls(f"arn:aws:kms:{SCOPE}:alias/{PREFIX}", "ListAliases", "CreateAlias UpdateAlias"),
     "aws_iam_role": Calls(
         ROLE,
-        "GetRole ListRolePolicies ListAttachedRolePolicies",
-        "CreateRole TagRole UpdateRole DeleteRole",
+        "GetRole ListRolePolicies ListAttachedRolePolicies ListInstanceProfilesForRole",
+        "CreateRole TagRole UpdateRole UpdateAssumeRolePolicy DeleteRole",
         (("iam:permissionsboundary", BOUNDARY),),
     ),
     "aws_iam_role_policy": Calls(
@@ -151,7 +155,7 @@ CALLS = {
     ),
     "aws_sfn_state_machine": Calls(
         MACHINE,
-        "DescribeStateMachine ListStateMachineVersions ListTagsForResource",
+        "DescribeStateMachine ListStateMachineVersions ListTagsForResource ValidateStateMachineDefinition",
         "CreateStateMachine UpdateStateMachine PublishStateMachineVersion TagResource",
     ),
     "aws_sfn_alias": Calls(
@@ -171,7 +175,9 @@ CALLS = {
         TOPIC, "GetTopicAttributes ListTagsForResource", "CreateTopic SetTopicAttributes TagResource"
     ),
     "aws_sns_topic_policy": Calls(TOPIC, "GetTopicAttributes", "SetTopicAttributes"),
-    "aws_sns_topic_subscription": Calls(TOPIC, "GetSubscriptionAttributes", "Subscribe Unsubscribe"),
+    "aws_sns_topic_subscription": Calls(
+        TOPIC, "GetSubscriptionAttributes", "Subscribe SetSubscriptionAttributes Unsubscribe"
+    ),
     "aws_cloudwatch_metric_alarm": Calls(
         f"arn:aws:cloudwatch:{SCOPE}:alarm:{PREFIX}-schema-drift",
         "DescribeAlarms ListTagsForResource",
@@ -185,9 +191,9 @@ CALLS = {
     "aws_cloudwatch_log_group": Calls(
         LOGS,
         "DescribeLogGroups ListTagsForResource",
-        "CreateLogGroup PutRetentionPolicy AssociateKmsKey TagResource",
+        "CreateLogGroup PutRetentionPolicy AssociateKmsKey TagResource DeleteLogGroup",
     ),
-    "aws_cloudwatch_log_stream": Calls(LOGS, "DescribeLogStreams", "CreateLogStream"),
+    "aws_cloudwatch_log_stream": Calls(LOGS, "DescribeLogStreams", "CreateLogStream DeleteLogStream"),
     "aws_cloudwatch_query_definition": Calls(
         LOGS, "DescribeQueryDefinitions", "PutQueryDefinition DeleteQueryDefinition"
     ),
@@ -204,14 +210,16 @@ ALSO = [
 ]
 
 
-def allowed(roles: tuple[str, ...], action: str, arn: str, context: dict[str, Any]) -> bool:
+def allowed(
+    roles: tuple[str, ...], action: str, arn: str, context: dict[str, Any], tags: dict[str, str] = TAGS
+) -> bool:
     policies = [
         json.loads(render((ROOT / f"infra/policies/{role}.json").read_text(), VALUES)) for role in roles
     ]
     request = EvalContext(
         principal_arn=f"arn:aws:sts::000000000000:assumed-role/{PREFIX}-ci/s", principal_type="AssumedRole",
         principal_account="000000000000", action=action, resource_arn=arn, region="eu-west-1",
-        source_ip="10.0.0.1", secure_transport=True, service_context=TAGS | context,
+        source_ip="10.0.0.1", secure_transport=True, service_context=tags | context,
     )  # fmt: skip
     return evaluate(request, [parse_policy_document(policy) for policy in policies]).decision == "Allow"
 
@@ -228,23 +236,49 @@ def test_every_type_of_the_plan_is_known(plan: Plan) -> None:
 @pytest.mark.parametrize("kind", CALLS)
 def test_the_planning_role_may_read_and_change_nothing(kind: str) -> None:
     calls = CALLS[kind]
-    assert refused(("ci-plan",), calls, calls.reads) == []
-    assert refused(("ci-plan",), calls, calls.changes) == [
-        f"{calls.service}:{n}" for n in calls.changes.split()
-    ]
+    assert refused(READING, calls, calls.reads) == []
+    assert refused(READING, calls, calls.changes) == [f"{calls.service}:{n}" for n in calls.changes.split()]
 
 
 @pytest.mark.parametrize("kind", CALLS)
 def test_the_applying_role_may_change_as_well(kind: str) -> None:
     calls = CALLS[kind]
-    assert refused(("ci-plan", "ci-apply"), calls, calls.changes) == []
+    assert refused(CHANGING, calls, calls.changes) == []
 
 
 @pytest.mark.parametrize(("action", "arn", "context"), ALSO, ids=[action for action, *_ in ALSO])
 def test_the_applying_role_may_do_what_applied_resources_ask_for(
     action: str, arn: str, context: dict[str, str]
 ) -> None:
-    assert allowed(("ci-plan", "ci-apply"), action, arn, context)
+    assert allowed(CHANGING, action, arn, context)
+
+
+# What is being made has no tags yet: AWS judges those of the request ("Controlling access to AWS resources
+# using tags"); and the new key's count in KMS minutes later only.
+UNTAGGED = {name: value for name, value in TAGS.items() if name.startswith("aws:requesttag/")}
+FOREIGN_KEY = UNTAGGED | {"aws:resourcetag/project": "other", "aws:resourcetag/environment": "dev"}
+
+
+@pytest.mark.parametrize(
+    ("action", "arn"),
+    [
+        ("kms:CreateKey", "*"),
+        *((f"kms:{name}", KEY) for name in CALLS["aws_kms_key"].reads.split()),
+        ("kms:TagResource", KEY),
+        ("kms:EnableKeyRotation", KEY),
+    ],
+)
+def test_a_key_is_made_before_its_tags_count(action: str, arn: str) -> None:
+    assert allowed(CHANGING, action, arn, {}, UNTAGGED)
+
+
+@pytest.mark.parametrize(
+    "action", ["TagResource", "PutKeyPolicy", "CreateGrant", "Decrypt", "GenerateDataKey"]
+)
+def test_a_key_of_others_stays_theirs(action: str) -> None:
+    context = {"kms:grantisforawsresource": "true", "kms:viaservice": "s3.eu-west-1.amazonaws.com"}
+    assert not allowed(CHANGING, f"kms:{action}", KEY, context, FOREIGN_KEY)
+    assert allowed(CHANGING, f"kms:{action}", KEY, context)
 
 
 # The others (a key, by its tags) are bounded by conditions.
@@ -259,9 +293,10 @@ def test_neither_role_reaches_another_environment(kind: str) -> None:
         tuple((key, value.replace("-dev", "-prod")) for key, value in calls.context),
     )  # fmt: skip
     may = {f"{calls.service}:{name}" for name in calls.changes.split()} - set(
-        refused(("ci-plan", "ci-apply"), foreign, calls.changes)
+        refused(CHANGING, foreign, calls.changes)
     )
     # SNS takes no resource for a subscription, Logs none for a query; a mapping's ARN names no function.
     assert may <= {
-        "lambda:TagResource", "logs:DeleteQueryDefinition", "logs:PutQueryDefinition", "sns:Unsubscribe",
+        "lambda:TagResource", "logs:DeleteQueryDefinition", "logs:PutQueryDefinition",
+        "sns:SetSubscriptionAttributes", "sns:Unsubscribe",
     }  # fmt: skip

@@ -52,7 +52,7 @@ class Outcome:
 def start(target: Target, topic: str, *, force: bool = False) -> str:
     """Start a run of ``topic`` and return its execution ARN."""
     answer = target.client("stepfunctions").start_execution(
-        stateMachineArn=target.state_machine_arn, input=json.dumps({"topic": topic, "force": force})
+        stateMachineArn=target.runnable_arn, input=json.dumps({"topic": topic, "force": force})
     )
     return answer["executionArn"]
 

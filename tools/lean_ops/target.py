@@ -292,6 +292,11 @@ class Target:
         return f"arn:{self.partition}:states:{scope}:stateMachine:{self.state_machine}"
 
     @property
+    def runnable_arn(self) -> str:
+        """What a run is started with: the version that is live; locally there is one version."""
+        return self.state_machine_arn if self.is_local else f"{self.state_machine_arn}:live"
+
+    @property
     def partition(self) -> str:
         """AWS partition of the region (``aws``, ``aws-cn``, …)."""
         region = self.session.region_name

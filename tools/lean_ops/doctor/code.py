@@ -59,7 +59,11 @@ def state_machine(target: Target) -> Iterator[Finding]:
         return
     prefix = f"arn:{target.partition}:lambda:{target.session.region_name}:{target.account}:function:"
     values = {f"{e.name}_arn": prefix + target.function(e.name) for e in function_catalogue()}
-    values |= {"partition": target.partition, "checkpoints_table": target.checkpoints_table}
+    values |= {
+        "partition": target.partition,
+        "checkpoints_table": target.checkpoints_table,
+        "state_machine_arn": target.state_machine_arn,
+    }
     expected = state_machine_definition(values)
     deployed = json.loads(found["definition"].replace(f'{_ALIAS}"', '"'))
     if deployed != expected:
