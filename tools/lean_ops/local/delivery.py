@@ -5,10 +5,12 @@ journal segment it delivers into its snapshot summary, so that a segment found a
 commit and the journal's clean-up is not delivered again.
 
 Unlike Firehose, which gives up after RetryOptions.DurationInSeconds and writes to the error prefix, a
-segment that cannot be delivered (emulator down, commit lost to other writers) is tried until it can.
+segment that cannot be delivered (emulator down, commit lost to other writers) is tried until it can. A record
+that cannot be written, whatever the reason, goes to the error prefix as there, and its neighbours go on.
 """
 
 import datetime as dt
+import logging
 import shutil
 import threading
 import time
@@ -17,13 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from botocore.exceptions import ClientError, ParamValidationError
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
+from common.bounds import correct_pyiceberg
 from lean_ops.local.error_objects import Undelivered, object_key, object_lines
 from lean_ops.local.journal import Arrival, Journal, Segment
-from lean_ops.local.rows import RowReader
+from lean_ops.local.rows import INVALID_RECORD, Refused, RowReader
 from lean_ops.local.transformation import Destination, Routed, transform
 
 if TYPE_CHECKING:
@@ -37,6 +42,12 @@ SEGMENT = "firehose.segment"
 # Buffered data beyond this is refused with "Slow down.", as Firehose refuses what exceeds its quota.
 MAX_BACKLOG_BYTES = 256 * 2**20
 _RETRY_PAUSE_S = 0.5
+# What the writing of rows raises because of the rows; a service that does not answer raises none of these.
+_UNWRITABLE = (ValueError, TypeError, ArithmeticError, LookupError, NotImplementedError)
+# What Glue says of a name that no table can have.
+_NO_NAME = frozenset({"InvalidInputException", "ValidationException"})
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,7 @@ class DeliveryStream:
 
     def __init__(self, definition: StreamDefinition, folder: Path, services: Services) -> None:
         """Open the stream in its ``folder``, with what an earlier process left undelivered there."""
+        correct_pyiceberg()
         self.definition = definition
         self.counts = DeliveryCounts()
         self._services = services
@@ -210,19 +222,32 @@ class DeliveryStream:
         try:
             table = self._services.catalog.load_table((destination.database, destination.table))
         except NoSuchTableError as error:
-            return [
-                Undelivered("iceberg-failed", arrival, "Iceberg.NoSuchTable", str(error))
-                for arrival, _ in records
-            ]
+            return _failed(records, "Iceberg.NoSuchTable", str(error))
+        except (ParamValidationError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] not in _NO_NAME:
+                raise
+            return _failed(records, "Iceberg.InvalidTableName", str(error))
         rows = RowReader(table.schema()).read([data for _, data in records])
+        refused = list(rows.refused)
         identity = {STREAM: self.definition.name, SEGMENT: segment.number}
         if rows.table.num_rows and not (segment.uncertain and _has_commit(table, identity)):
-            table.append(rows.table, snapshot_properties=identity)
-            self.counts.commits += 1
-            self.counts.delivered += rows.table.num_rows
+            good = rows.table
+            try:
+                table.append(good, snapshot_properties=identity)
+            except _UNWRITABLE:
+                unwritable = _unwritable(table, rows.table)
+                if not unwritable:
+                    raise
+                _log.warning("%s: %d records cannot be written", self.definition.name, len(unwritable))
+                refused += [Refused(rows.places[row], INVALID_RECORD, why) for row, why in unwritable.items()]
+                good = rows.table.filter(pa.array(row not in unwritable for row in range(good.num_rows)))
+                if good.num_rows:
+                    table.append(good, snapshot_properties=identity)
+            self.counts.commits += bool(good.num_rows)
+            self.counts.delivered += good.num_rows
         return [
-            Undelivered("iceberg-failed", records[refused.index][0], refused.code, refused.message)
-            for refused in rows.refused
+            Undelivered("iceberg-failed", records[record.index][0], record.code, record.message)
+            for record in refused
         ]
 
     def _write_errors(self, segment: Segment, undelivered: Sequence[Undelivered]) -> None:
@@ -237,6 +262,40 @@ class DeliveryStream:
                 ),
                 Body=object_lines(of_type, ended_ms),
             )
+
+
+def _failed(records: Sequence[tuple[Arrival, bytes]], code: str, message: str) -> list[Undelivered]:
+    return [Undelivered("iceberg-failed", arrival, code, message) for arrival, _ in records]
+
+
+def _unwritable(table: Table, rows: pa.Table) -> dict[int, str]:
+    """The rows that cannot be written, by their places, and why; found by halves. Nothing is committed.
+
+    None is named where no rows at all cannot be written either: then it is the table that is at fault. The
+    files of these attempts are orphans, which maintenance removes.
+    """
+    found: dict[int, str] = {}
+    ahead = [(0, rows.num_rows)] if _failure(table, rows.slice(0, 0)) is None else []
+    while ahead:
+        first, size = ahead.pop()
+        error = _failure(table, rows.slice(first, size))
+        if error is None:
+            continue
+        if size == 1:
+            found[first] = f"expected a row that can be written, found {type(error).__name__}: {error}"
+        else:
+            half = size // 2
+            ahead += [(first + half, size - half), (first, half)]
+    return found
+
+
+def _failure(table: Table, rows: pa.Table) -> Exception | None:
+    """What the writing of ``rows`` fails with, if it does."""
+    try:
+        table.transaction().append(rows)
+    except _UNWRITABLE as error:
+        return error
+    return None
 
 
 def _has_commit(table: Table, identity: dict[str, str]) -> bool:

@@ -61,9 +61,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Rows:
-    """``table``: the good records, in order, with the Iceberg schema's columns; ``refused``: the others."""
+    """``table``: the good records, in order, with the Iceberg schema's columns; ``refused``: the others.
+
+    ``places``: of each row, the place of its record among the records given.
+    """
 
     table: pa.Table
+    places: list[int]
     refused: list[Refused]
 
 
@@ -101,6 +105,7 @@ class RowReader:
     def read(self, records: Sequence[bytes]) -> Rows:
         """Rows of the records that fit; of each other record, the reason."""
         good: list[Any] = []
+        places: list[int] = []
         refused: list[Refused] = []
         decode = self._decoder.decode
         for index, record in enumerate(records):
@@ -109,11 +114,13 @@ class RowReader:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 missing = "missing required field" in str(error)
                 refused.append(Refused(index, MISSING_COLUMN if missing else INVALID_RECORD, str(error)))
+            else:
+                places.append(index)
         columns = [
             _column([getattr(row, name) for row in good], column.type)
             for name, column in zip(self._fields, self._schema, strict=True)
         ]
-        return Rows(pa.Table.from_arrays(columns, schema=self._schema), refused)
+        return Rows(pa.Table.from_arrays(columns, schema=self._schema), places, refused)
 
 
 def _column(values: list[Any], kind: pa.DataType) -> "pa.Array[Any]":

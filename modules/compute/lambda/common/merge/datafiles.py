@@ -17,6 +17,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
+from common.bounds import correct_pyiceberg
 from common.deduplication import MergeRule
 from common.merge.streams import open_output
 from common.merge.target import Target
@@ -44,6 +45,7 @@ class DataFileWriter:
     """Writes the data files of one merge attempt into the target table."""
 
     def __init__(self, target: Target, rule: MergeRule) -> None:
+        correct_pyiceberg()
         self._target = target
         # What tells events apart hardly repeats in a file: a dictionary of it costs and gains nothing.
         distinct = rule.columns if rule.message is not None else (rule.key,)
