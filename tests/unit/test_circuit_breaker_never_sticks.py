@@ -23,11 +23,13 @@ from circuit_breaker.breaker import (
     Signal,
     Tick,
 )
-from circuit_breaker.mapping import SourceMapping
+from circuit_breaker.mapping import TRIAL, SourceMapping
 from circuit_breaker.record import RecordStore
 
 NORMAL = {"BatchSize": 1000, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig": {"MaximumConcurrency": 10}}
 MINUTE = timedelta(minutes=1)
+# What operators and Terraform set; nothing is as in a trial, so that the test can tell whose it is.
+BATCH_SIZES, WINDOWS, LIMITS = [1, 500, 10_000], [1, 5, 300], [0, 5, 1_000]
 CALLS = ["get_item", "put_item", "update_item", "list_event_source_mappings", "update_event_source_mapping"]
 
 
@@ -95,6 +97,16 @@ class Mappings:
     def pace(self) -> dict[str, Any]:
         return {name: self.mapping[name] for name in NORMAL}
 
+    @property
+    def tries(self) -> bool:
+        """Whether it is slowed down for a trial."""
+        limit = {"MaximumConcurrency": TRIAL.maximum_concurrency}
+        return self.pace == dict(zip(NORMAL, (TRIAL.batch_size, TRIAL.batching_window_s, limit), strict=True))
+
+    def set(self, **pace: Any) -> None:
+        """As an operator or Terraform does it."""
+        self.mapping |= pace
+
     def list_event_source_mappings(self, *, FunctionName: str) -> dict[str, Any]:
         self.interrupt("list_event_source_mappings")
         return {"EventSourceMappings": [dict(self.mapping)]}
@@ -120,6 +132,8 @@ class World(RuleBasedStateMachine):
         self.works, self.traffic = True, True
         self.batches: list[bool] = []  # since half-open: whether each was good
         self.alarm_until = self.now
+        self.pace: dict[str, Any] = dict(NORMAL)
+        self.unseen = False  # the pace was changed, and no turn has been since
 
     @property
     def breaker(self) -> Breaker:
@@ -133,6 +147,7 @@ class World(RuleBasedStateMachine):
     def take(self, listen: Callable[[Breaker], Signal] | None = None) -> None:
         before = self.breaker
         turn.take(self.store, self.mapping, listen or self.look, self.now)
+        self.unseen = False
         if self.breaker.phase is Phase.HALF_OPEN and before.phase is not Phase.HALF_OPEN:
             self.batches = []
 
@@ -220,15 +235,29 @@ class World(RuleBasedStateMachine):
         self.mappings.mapping["State"] = "Disabled" if self.mappings.enabled else "Enabled"
         self.take()
 
+    @rule(batch=st.sampled_from(BATCH_SIZES), window=st.sampled_from(WINDOWS), limit=st.sampled_from(LIMITS))
+    def terraform_sets_the_pace(self, batch: int, window: int, limit: int) -> None:
+        """All of it, whatever the breaker is doing: what was applied last counts."""
+        scaling = {"MaximumConcurrency": limit} if limit else {}
+        self.pace = {"BatchSize": batch, "MaximumBatchingWindowInSeconds": window, "ScalingConfig": scaling}
+        self.mappings.set(**self.pace)
+        self.unseen = True
+
+    @rule(batch=st.sampled_from(BATCH_SIZES))
+    def an_operator_sets_the_batch_size(self, batch: int) -> None:
+        self.pace = {**self.pace, "BatchSize": batch}
+        self.mappings.set(BatchSize=batch)
+        self.unseen = True
+
     @invariant()
     def the_mapping_is_as_the_record_says_once_that_is_confirmed(self) -> None:
         record = self.store.load()
         if record.enforced:
             assert self.mappings.enabled == (record.breaker.phase is not Phase.OPEN)
             if record.breaker.phase is Phase.CLOSED:
-                assert self.mappings.pace == NORMAL
+                assert self.mappings.pace == self.pace
             if record.breaker.phase is Phase.HALF_OPEN:
-                assert self.mappings.pace["ScalingConfig"] == {"MaximumConcurrency": 2}
+                assert self.mappings.tries or self.unseen
 
     @invariant()
     def it_is_not_open_without_a_reason(self) -> None:
@@ -247,7 +276,7 @@ class World(RuleBasedStateMachine):
             self.minutes_pass(1, tick=True)
         assert self.breaker.phase is Phase.CLOSED
         assert self.mappings.enabled
-        assert self.mappings.pace == NORMAL
+        assert self.mappings.pace == self.pace
 
 
 World.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
@@ -286,3 +315,75 @@ def test_one_whose_every_write_is_beaten_says_so_and_changes_nothing() -> None:
     with pytest.raises(turn.BreakerBusy, match="others faster"):
         world.take(lambda _breaker: Order(Action.OPEN, f"{world.breaker.reason}!", "ada"))
     assert "bob" in world.breaker.reason
+
+
+def trip(world: World) -> None:
+    """Firehose fails, the breaker opens, tries, and closes."""
+    world.works = False
+    world.minutes_pass(2, tick=True)
+    world.the_alarm_notifies()
+    world.works = True
+    while world.breaker.phase is not Phase.CLOSED:
+        world.minutes_pass(1, tick=True)
+
+
+def test_every_trip_goes_back_to_the_pace_that_was_set_last() -> None:
+    world = World()
+    for turn_number, batch in enumerate((1_000, 200, 50)):
+        world.mappings.set(BatchSize=batch)
+        trip(world)
+        world.minutes_pass(40, tick=True)
+        assert (turn_number, world.mappings.pace["BatchSize"]) == (turn_number, batch)
+
+
+@pytest.mark.parametrize("during", [Phase.OPEN, Phase.HALF_OPEN])
+def test_a_pace_set_while_the_breaker_is_open_or_tries_counts_afterwards_and_the_trial_stays_small(
+    during: Phase,
+) -> None:
+    world = World()
+    for batch in (1_000, 300, 100):
+        world.works = False
+        world.minutes_pass(2, tick=True)
+        world.the_alarm_notifies()
+        while world.breaker.phase is not during:
+            world.minutes_pass(1, tick=True)
+        world.mappings.set(**{**NORMAL, "BatchSize": batch})
+        world.works, world.traffic = True, False
+        world.minutes_pass(1, tick=True)
+        assert world.mappings.tries == (world.breaker.phase is Phase.HALF_OPEN)
+        world.traffic = True
+        while world.breaker.phase is not Phase.CLOSED:
+            world.minutes_pass(1, tick=True)
+        assert world.mappings.pace == {**NORMAL, "BatchSize": batch}
+        world.minutes_pass(40, tick=True)
+
+
+def test_the_pace_of_a_trial_is_an_operators_to_choose_too() -> None:
+    world = World()
+    trip(world)
+    world.minutes_pass(2, tick=True)
+    chosen = {
+        "BatchSize": 10,
+        "MaximumBatchingWindowInSeconds": 0,
+        "ScalingConfig": {"MaximumConcurrency": 2},
+    }
+    world.mappings.set(**chosen)
+    world.minutes_pass(40, tick=True)
+    trip(world)
+    assert world.mappings.pace == chosen
+
+
+def test_a_late_request_of_a_turn_that_was_overtaken_leaves_no_trial_behind() -> None:
+    world = World()
+    world.works = False
+    world.minutes_pass(2, tick=True)
+    world.the_alarm_notifies()
+    world.now += 5 * MINUTE
+
+    def meanwhile() -> None:
+        world.take(lambda _breaker: Order(Action.CLOSE, "enough", "bob"))
+        world.take()  # sees the pace as it was, and forgets it
+
+    world.disturbed("update_event_source_mapping", meanwhile)
+    assert world.breaker.phase is Phase.CLOSED
+    assert world.mappings.pace == NORMAL

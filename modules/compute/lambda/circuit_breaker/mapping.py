@@ -1,6 +1,6 @@
 """The event source mapping between the source queue and its function: on, off, or slowed down."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -33,9 +33,27 @@ class Pace:
         """The pace by field name."""
         return asdict(self)
 
+    def with_changes_of(self, found: "Pace") -> "Pace":
+        """This pace, slowed down for a trial since, with whatever in ``found`` is not the trial's.
+
+        That was set in the meantime, by an operator or by Terraform, and counts from then on.
+        """
+        trial = TRIAL.as_json()
+        return replace(
+            self, **{name: value for name, value in found.as_json().items() if value != trial[name]}
+        )
+
 
 # Small batches at the least concurrency that Lambda offers: enough to see, little to lose a try for.
 TRIAL: Final = Pace(batch_size=10, batching_window_s=0, maximum_concurrency=2)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The mapping as configured now. ``taking``: it is on, or on the way there."""
+
+    taking: bool
+    pace: Pace
 
 
 class SourceMapping:
@@ -48,22 +66,17 @@ class SourceMapping:
         self._functions: Final = functions
         self._function: Final = function
 
-    def pace(self) -> Pace:
-        """How much it takes at once, as configured now; raises MappingMissing."""
+    def look(self) -> Found:
+        """What it is now; raises MappingMissing."""
         found = self._describe()
-        return Pace(
-            found["BatchSize"],
-            found.get("MaximumBatchingWindowInSeconds", 0),
-            found.get("ScalingConfig", {}).get("MaximumConcurrency", 0),
+        return Found(
+            found["State"] not in {"Disabled", "Disabling"},
+            Pace(
+                found["BatchSize"],
+                found.get("MaximumBatchingWindowInSeconds", 0),
+                found.get("ScalingConfig", {}).get("MaximumConcurrency", 0),
+            ),
         )
-
-    def state(self) -> str:
-        """Lambda's word for it: Enabled, Disabled, or on the way to either; raises MappingMissing."""
-        return str(self._describe()["State"])
-
-    def follows(self, phase: Phase) -> bool:
-        """Whether it is on or off, or on the way there, as ``phase`` wants it; raises MappingMissing."""
-        return (self.state() in {"Disabled", "Disabling"}) == (phase is Phase.OPEN)
 
     def enforce(self, phase: Phase, normal: Pace | None) -> None:
         """Make the mapping do what ``phase`` says; ``normal`` is its own pace where it was slowed down.

@@ -22,7 +22,11 @@ ITEM: Final = "breaker#source"
 
 @dataclass(frozen=True)
 class Record:
-    """The breaker as written down. ``normal``: the mapping's own pace, known while it is slowed down."""
+    """The breaker as written down.
+
+    ``normal``: the mapping's own pace, kept from before it is slowed down until it was seen to be back. None:
+    whatever the mapping has is its own.
+    """
 
     breaker: Breaker = field(default_factory=Breaker)
     version: int = 0

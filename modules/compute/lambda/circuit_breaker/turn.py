@@ -1,12 +1,12 @@
 """One turn of the breaker: look, decide, write it down, bring the mapping into line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from circuit_breaker.breaker import Breaker, Phase, Signal, decide
-from circuit_breaker.mapping import MappingBusy, Pace, SourceMapping
+from circuit_breaker.mapping import TRIAL, Found, MappingBusy, Pace, SourceMapping
 from circuit_breaker.record import Record, RecordStore
 from common.errors import TransientError
 
@@ -41,21 +41,29 @@ def take(
     """Take one turn; ``listen`` says what there is to be told to a breaker in that state.
 
     Safe to run at the same time and again: the record changes under a version, and the mapping is set as the
-    newest record says, also where another's late request or a hand has switched it. Raises BreakerBusy, and
-    the errors of AWS.
+    newest record says, also where another's late request or a hand has switched it. The pace is the mapping's
+    own: what an operator or Terraform sets is kept, and counts after the trial if it was set during one.
+    Raises BreakerBusy, and the errors of AWS.
     """
     before = None
-    # A change that was overtaken may have switched the mapping after the newest record was enforced.
+    # A change that was overtaken may have switched the mapping, and slowed it down, after the newest record
+    # was enforced.
     overtaken = False
+    own_pace: Pace | None = None
     for _ in range(_ROUNDS):
+        # Looked at first: seen before the record was read, a pace is at worst put back once more.
+        found = mapping.look()
         record = store.load()
+        if record.normal is None:
+            record = replace(record, normal=own_pace)
         before = before or record.breaker
         breaker = decide(record.breaker, listen(record.breaker), now)
-        if breaker != record.breaker:
-            record = record.changed(breaker, _normal(record, breaker, mapping))
+        normal = _normal(record, breaker.phase, found.pace)
+        if breaker != record.breaker or normal != record.normal:
+            record = record.changed(breaker, normal)
             if not store.save(record):
                 continue
-        if record.enforced and not overtaken and mapping.follows(record.breaker.phase):
+        if not overtaken and record.enforced and _follows(found, record):
             return Turn(before, record.breaker, enforced=True)
         try:
             mapping.enforce(record.breaker.phase, record.normal)
@@ -63,15 +71,25 @@ def take(
             return Turn(before, record.breaker, enforced=False)
         if store.confirm(record):
             return Turn(before, record.breaker, enforced=True)
-        overtaken = True
+        overtaken, own_pace = True, record.normal
     raise BreakerBusy(
         f"circuit breaker: expected to write its record within {_ROUNDS} tries, found others faster each "
         "time; nothing was decided, the next minute's look does it"
     )
 
 
-def _normal(record: Record, breaker: Breaker, mapping: SourceMapping) -> Pace | None:
-    """The mapping's own pace, read before it is slowed down and kept until it is back."""
-    if record.normal is None and breaker.phase is Phase.HALF_OPEN:
-        return mapping.pace()
-    return record.normal
+def _normal(record: Record, phase: Phase, found: Pace) -> Pace | None:
+    """The mapping's own pace to go back to: from before it is slowed down until it was seen to be back."""
+    if record.normal is None:
+        return found if phase is Phase.HALF_OPEN else None
+    was_put_back = record.enforced and record.breaker.phase is not Phase.HALF_OPEN
+    if was_put_back and found != TRIAL:
+        return found if phase is Phase.HALF_OPEN else None
+    return record.normal.with_changes_of(found)
+
+
+def _follows(found: Found, record: Record) -> bool:
+    """Whether the mapping is what the record wants it to be."""
+    phase = record.breaker.phase
+    pace = TRIAL if phase is Phase.HALF_OPEN else record.normal
+    return found.taking == (phase is not Phase.OPEN) and pace in (None, found.pace)

@@ -1,10 +1,10 @@
 """The upper bound of texts, cut to a length: the one statistic that pyiceberg computes wrong.
 
 Iceberg keeps the first 16 characters of a text column's bounds unless a table says otherwise (table property
-``write.metadata.metrics.default``, ``truncate(16)``). An upper bound that is cut must be greater than what was
-cut off, so its last character is raised by one. pyiceberg raises U+D7FF to U+D800, half of a surrogate pair,
-which no UTF-8 text can hold: one such key, and the file's metadata cannot be written at all. Iceberg's Java
-library leaves the surrogates out (``UnicodeUtil.truncateStringMax``), and so does this.
+``write.metadata.metrics.default``, ``truncate(16)``). An upper bound that is cut must be greater than all
+texts that begin like it, so its last character is raised. pyiceberg raises U+D7FF to U+D800, half of a
+surrogate pair, which no UTF-8 text can hold: one such key, and the file's metadata cannot be written at all.
+Iceberg's Java library leaves the surrogates out (``UnicodeUtil.truncateStringMax``), and so does this.
 """
 
 from typing import Final
