@@ -44,9 +44,9 @@ class Status:
 
 def status(target: Target) -> Status:
     """Read the breaker and its mapping; changes nothing."""
-    mapping = SourceMapping(target.client("lambda"), target.live("sqs_processor"))
+    found = SourceMapping(target.client("lambda"), target.live("sqs_processor")).look()
     record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
-    return Status(record, mapping.state(), mapping.pace())
+    return Status(record, found.state, found.pace)
 
 
 def order(target: Target, action: Action, reason: str, by: str) -> dict[str, Any]:

@@ -240,7 +240,8 @@ class DeliveryStream:
                     raise
                 _log.warning("%s: %d records cannot be written", self.definition.name, len(unwritable))
                 refused += [Refused(rows.places[row], INVALID_RECORD, why) for row, why in unwritable.items()]
-                good = rows.table.filter(pa.array(row not in unwritable for row in range(good.num_rows)))
+                writable = [row not in unwritable for row in range(good.num_rows)]
+                good = good.filter(pa.array(writable, pa.bool_()))
                 if good.num_rows:
                     table.append(good, snapshot_properties=identity)
             self.counts.commits += bool(good.num_rows)

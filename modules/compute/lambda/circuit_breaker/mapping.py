@@ -50,10 +50,15 @@ TRIAL: Final = Pace(batch_size=10, batching_window_s=0, maximum_concurrency=2)
 
 @dataclass(frozen=True)
 class Found:
-    """The mapping as configured now. ``taking``: it is on, or on the way there."""
+    """The mapping as configured now. ``state``: Enabled, Disabled, or Lambda's word for the way to either."""
 
-    taking: bool
+    state: str
     pace: Pace
+
+    @property
+    def taking(self) -> bool:
+        """Whether it is on, or on the way there."""
+        return self.state not in {"Disabled", "Disabling"}
 
 
 class SourceMapping:
@@ -70,7 +75,7 @@ class SourceMapping:
         """What it is now; raises MappingMissing."""
         found = self._describe()
         return Found(
-            found["State"] not in {"Disabled", "Disabling"},
+            str(found["State"]),
             Pace(
                 found["BatchSize"],
                 found.get("MaximumBatchingWindowInSeconds", 0),

@@ -7,7 +7,7 @@ surrogate pair, which no UTF-8 text can hold: one such key, and the file's metad
 Iceberg's Java library leaves the surrogates out (``UnicodeUtil.truncateStringMax``), and so does this.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import pyiceberg.io.pyarrow
 
@@ -33,4 +33,5 @@ def truncated_upper_bound(text: str, length: int | None) -> str | None:
 
 def correct_pyiceberg() -> None:
     """Let everything that this process writes with pyiceberg have right bounds. Once or often is the same."""
-    pyiceberg.io.pyarrow.truncate_upper_bound_text_string = truncated_upper_bound
+    theirs: Any = pyiceberg.io.pyarrow
+    theirs.truncate_upper_bound_text_string = truncated_upper_bound
