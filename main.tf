@@ -103,3 +103,12 @@ module "monitoring" {
   error_rate_alarm_percent   = var.error_rate_alarm_percent
   subscriptions              = var.subscriptions
 }
+
+module "readers" {
+  source = "./modules/readers"
+
+  name_prefix              = local.name_prefix
+  policy_values            = local.keyed_policy_values
+  permissions_boundary_arn = var.permissions_boundary_arn
+  snowflake                = var.snowflake
+}

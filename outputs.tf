@@ -37,3 +37,8 @@ output "alarm_topic_arns" {
   description = "SNS topic ARN by what it is for: paging, breaker, chat, governance."
   value       = module.monitoring.topic_arns
 }
+
+output "snowflake_roles" {
+  description = "ARN of each role that Snowflake takes (storage, catalog), for infra/snowflake."
+  value       = module.readers.snowflake_roles
+}

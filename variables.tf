@@ -293,3 +293,17 @@ variable "runbook_url" {
     error_message = "runbook_url: expected a page of at most 400 characters (an alarm's description takes 1,024) without anchor, such as https://example.com/runbook, found \"${var.runbook_url}\"."
   }
 }
+
+variable "snowflake" {
+  description = "Who takes the roles of Snowflake, as DESCRIBE shows it (infra/snowflake): IAM user and external id of the external volume (storage) and of the catalog integration (catalog); null for no Snowflake."
+  type = object({
+    storage = object({ principal_arn = string, external_id = string })
+    catalog = object({ principal_arn = string, external_id = string })
+  })
+  default = null
+
+  validation {
+    condition     = var.snowflake == null || alltrue([for who in values(coalesce(var.snowflake, {})) : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:user/", who.principal_arn)) && length(who.external_id) > 1])
+    error_message = "snowflake: expected for storage and catalog the ARN of an IAM user and an external id, as DESCRIBE EXTERNAL VOLUME and DESCRIBE CATALOG INTEGRATION show them."
+  }
+}

@@ -379,3 +379,16 @@ run "refuses_a_runbook_that_no_alarm_could_name" {
 
   expect_failures = [var.runbook_url]
 }
+
+run "refuses_snowflake_without_its_user" {
+  command = plan
+
+  variables {
+    snowflake = {
+      storage = { principal_arn = "arn:aws:iam::111111111111:root", external_id = "agreed" }
+      catalog = { principal_arn = "arn:aws:iam::111111111111:user/catalog", external_id = "agreed" }
+    }
+  }
+
+  expect_failures = [var.snowflake]
+}

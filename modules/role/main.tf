@@ -1,14 +1,19 @@
 locals {
   policies = "${path.module}/../../infra/policies"
 
-  # Lambda says neither account nor source when it takes a role, Firehose and Glue the account alone.
-  trust = var.service == "lambda.amazonaws.com" ? "lambda" : var.source_arn == null ? "account" : "source"
+  # Lambda says neither account nor source when it takes a role. Firehose says the account alone: its page asks for
+  # it as external id, others report it as source account, so either is taken and silence is not.
+  trust = var.outsider != null ? "external" : var.service == "lambda.amazonaws.com" ? "lambda" : var.source_arn == null ? "account" : "source"
 }
 
 resource "aws_iam_role" "this" {
-  name                 = var.name
-  description          = var.description
-  assume_role_policy   = templatefile("${local.policies}/trust-${local.trust}.json", merge(var.policy_values, { service = var.service, source_arn = var.source_arn }))
+  name        = var.name
+  description = var.description
+  assume_role_policy = templatefile("${local.policies}/trust-${local.trust}.json", merge(
+    var.policy_values,
+    { service = var.service, source_arn = var.source_arn },
+    { principal_arn = try(var.outsider.principal_arn, null), external_id = try(var.outsider.external_id, null) },
+  ))
   permissions_boundary = var.permissions_boundary_arn
 }
 

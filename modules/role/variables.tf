@@ -21,13 +21,31 @@ variable "description" {
 }
 
 variable "service" {
-  description = "AWS service that takes the role, such as firehose.amazonaws.com."
+  description = "AWS service that takes the role, such as firehose.amazonaws.com; null where an outsider takes it."
   type        = string
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = endswith(var.service, ".amazonaws.com")
-    error_message = "service: expected a service principal such as firehose.amazonaws.com, found \"${var.service}\"."
+    condition     = (var.service == null) != (var.outsider == null) && endswith(coalesce(var.service, ".amazonaws.com"), ".amazonaws.com")
+    error_message = "service: expected a service principal such as firehose.amazonaws.com, or an outsider and no service; found \"${coalesce(var.service, "null")}\"."
+  }
+}
+
+variable "outsider" {
+  description = "Principal of another account that takes the role, by the external id agreed with it; null for none."
+  type        = object({ principal_arn = string, external_id = string })
+  default     = null
+
+  validation {
+    condition     = var.outsider == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(user|role)/[^*]+$", var.outsider.principal_arn))
+    error_message = "outsider: expected principal_arn to name one user or role, found \"${try(var.outsider.principal_arn, "null")}\"."
+  }
+
+  validation {
+    condition = var.outsider == null || (
+      can(regex("^[A-Za-z0-9_+=,.@:/-]{2,}$", var.outsider.external_id)) && length(try(var.outsider.external_id, "")) <= 1224
+    )
+    error_message = "outsider: expected external_id to have 2 to 1,224 characters that STS takes."
   }
 }
 

@@ -18,6 +18,7 @@ VALUES = {
     "state_bucket": "state", "state_key": "lean-ops/dev/terraform.tfstate",
     "lock_table": "lean-ops-dev-terraform-locks",
     "boundary_arn": "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary", "repository": "owner/name",
+    "principal_arn": "arn:aws:iam::111111111111:user/s", "external_id": "x",
     "oidc_host": "token.actions.githubusercontent.com", "github_environment": "dev",
 }  # fmt: skip
 
@@ -197,6 +198,19 @@ CALLS: dict[str, list[Call]] = {
         *(Call(f"logs:{a}", arn("logs", f"log-group:/aws-glue/iceberg-{job}/logs:log-stream:x"))
           for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")
           for job in ("compaction", "retention", "orphan-file-deletion")),
+    ],
+    "snowflake-storage": [
+        *(o for a in ("GetObject", "GetObjectVersion")
+          for o in objects(a, f"semantic_events/{DATA}", f"semantic_events/{META}")),
+        Call("s3:GetBucketLocation", "arn:aws:s3:::lake"),
+        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "semantic_events/"),)),
+        key("Decrypt", "s3"),
+    ],
+    "snowflake-catalog": [
+        Call("glue:GetCatalog", arn("glue", "catalog")),
+        *(Call(f"glue:{a}", arn("glue", r)) for a in ("GetDatabase", "GetDatabases")
+          for r in ("catalog", "database/lean_ops_dev")),
+        *(c for a in ("GetTable", "GetTables") for c in tables(a, "semantic_events")),
     ],
     "pipeline": [
         *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}:live"))

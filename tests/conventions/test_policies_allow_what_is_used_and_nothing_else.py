@@ -35,11 +35,20 @@ from .policy_calls import (
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "infra/policies"
 FUNCTIONS = [name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]]
-SERVICES = ["delivery", "function-schedule", "iot-rule", "pipeline", "schedule", "table-optimizer"]
+SERVICES = [
+    "delivery",
+    "function-schedule",
+    "iot-rule",
+    "pipeline",
+    "schedule",
+    "snowflake-catalog",
+    "snowflake-storage",
+    "table-optimizer",
+]
 ROLES = [*FUNCTIONS, *SERVICES]
 CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake"]
 RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
-TRUST = ["trust-account", "trust-github", "trust-lambda", "trust-source"]
+TRUST = ["trust-account", "trust-external", "trust-github", "trust-lambda", "trust-source"]
 
 
 def policy(name: str) -> dict[str, Any]:

@@ -133,3 +133,33 @@ def test_a_service_takes_a_role_for_what_it_is_meant_for(
     asked = {"aws:sourceaccount": account} | ({"aws:sourcearn": source} if source else {})
     found = evaluate_resource_policy(policy, request("sts:AssumeRole", "*", asked), VALUES["service"])
     assert found.decision == expected
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ({"sts:externalid": HERE}, "Allow"),
+        ({"sts:externalid": ELSEWHERE}, "ImplicitDeny"),
+        ({}, "ImplicitDeny"),
+    ],
+)
+def test_firehose_may_say_the_account_as_external_id(context: dict[str, str], expected: str) -> None:
+    policy = document("trust-account")
+    for statement in policy["Statement"]:
+        statement["Resource"] = "*"
+    asked = request("sts:AssumeRole", "*", context)
+    assert evaluate_resource_policy(policy, asked, VALUES["service"]).decision == expected
+
+
+@pytest.mark.parametrize(
+    ("principal", "external_id", "expected"),
+    [
+        (VALUES["principal_arn"], VALUES["external_id"], True),
+        (VALUES["principal_arn"], "y", False),
+        (VALUES["principal_arn"], None, False),
+        ("arn:aws:iam::111111111111:user/other", VALUES["external_id"], False),
+    ],
+)
+def test_an_outsider_is_the_agreed_one(principal: str, external_id: str | None, expected: bool) -> None:
+    asked = request("sts:AssumeRole", "*", {"sts:externalid": external_id} if external_id else {})
+    assert evaluate_trust_policy(document("trust-external"), principal, asked) is expected

@@ -25,7 +25,8 @@ CANARY = "c4n4ry"
 
 # Metrics that AWS services publish by themselves, as their user guides list them: Amazon SQS "Available
 # CloudWatch metrics", AWS Lambda "Types of metrics", AWS Step Functions "Execution metrics", Amazon Data
-# Firehose "Monitor with CloudWatch metrics", Amazon DynamoDB "Metrics and dimensions".
+# Firehose "Monitor with CloudWatch metrics", Amazon DynamoDB "Metrics and dimensions", Amazon EventBridge
+# Scheduler "Monitoring with Amazon CloudWatch".
 AWS = {
     "AWS/SQS": {
         "ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "NumberOfMessagesSent",
@@ -40,6 +41,7 @@ AWS = {
         "DeliveryToIceberg.FailedRowCount", "DeliveryToIceberg.SuccessfulRowCount",
     },
     "AWS/DynamoDB": {"SuccessfulRequestLatency"},
+    "AWS/Scheduler": {"InvocationDroppedCount", "TargetErrorCount"},
 }  # fmt: skip
 # Emitted where Snowflake is configured: tests/integration/test_snowflake_latencies_are_read.py shows them.
 SNOWFLAKE = {"SnowflakeQueryMilliseconds", "SnowflakeRefreshStalled"}

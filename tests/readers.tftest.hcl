@@ -1,0 +1,72 @@
+# Snowflake takes its roles by user and external id, reads Semantic, and is off unless it is set up.
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  name_prefix = "lean-ops-dev"
+
+  policy_values = {
+    partition   = "aws"
+    region      = "eu-west-1"
+    account     = "000000000000"
+    project     = "lean-ops"
+    env         = "dev"
+    name_prefix = "lean-ops-dev"
+    database    = "lean_ops_dev"
+    lake_bucket = "lean-ops-dev-lake-000000000000"
+    kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+  }
+}
+
+run "nobody_from_outside_is_let_in_by_default" {
+  command = plan
+
+  module {
+    source = "./modules/readers"
+  }
+
+  assert {
+    condition     = output.snowflake_roles == {}
+    error_message = "roles: expected none."
+  }
+}
+
+run "snowflake_takes_two_roles" {
+  command = plan
+
+  module {
+    source = "./modules/readers"
+  }
+
+  variables {
+    snowflake = {
+      storage = { principal_arn = "arn:aws:iam::111111111111:user/volume", external_id = "VOLUME_SFCRole=2_a=" }
+      catalog = { principal_arn = "arn:aws:iam::111111111111:user/catalog", external_id = "CATALOG_SFCRole=2_b=" }
+    }
+  }
+
+  assert {
+    condition     = keys(output.snowflake_roles) == ["catalog", "storage"]
+    error_message = "roles: expected one for the files and one for the catalog."
+  }
+}
+
+run "refuses_everybody_as_snowflake" {
+  command = plan
+
+  module {
+    source = "./modules/readers"
+  }
+
+  variables {
+    snowflake = {
+      storage = { principal_arn = "*", external_id = "VOLUME_SFCRole=2_a=" }
+      catalog = { principal_arn = "arn:aws:iam::111111111111:user/catalog", external_id = "CATALOG_SFCRole=2_b=" }
+    }
+  }
+
+  expect_failures = [var.snowflake]
+}
