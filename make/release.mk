@@ -29,6 +29,23 @@ comment-plan: install environment ## Post the plan on a pull request (ENV=, PULL
 deploy: plan ## Apply what was just planned (ENV=, STATE_BUCKET=)
 	terraform apply -input=false -lock-timeout=5m $(PLAN_FILE).tfplan
 
+UNGUARDED := .terraform/destroy
+
+.PHONY: destroy
+destroy: install environment ## Destroy dev or staging with all that it stores, after two questions (ENV=, STATE_BUCKET=)
+	@test -n "$(STATE_BUCKET)" || { \
+	  echo "make: expected STATE_BUCKET=<state_bucket of infra/bootstrap>, found nothing" >&2; exit 1; }
+	@$(BIN)/python -m lean_ops.unguarded $(ENV) $(UNGUARDED)
+	terraform -chdir=$(UNGUARDED) init -input=false -reconfigure -lockfile=readonly \
+	  -backend-config=environments/$(ENV).s3.tfbackend -backend-config=bucket=$(STATE_BUCKET)
+	@echo "First the services' own guards are taken off (a bucket may go with what is in it) ..."
+	TF_VAR_build_directory=$(CURDIR)/modules/compute/.build \
+	  terraform -chdir=$(UNGUARDED) apply -var-file=environments/$(ENV).tfvars
+	@echo "... then everything of $(ENV) goes, with every event that it holds."
+	TF_VAR_build_directory=$(CURDIR)/modules/compute/.build \
+	  terraform -chdir=$(UNGUARDED) destroy -var-file=environments/$(ENV).tfvars
+	rm -rf $(UNGUARDED)
+
 .PHONY: smoke
 smoke: install environment ## Check a deployed environment, and run its pipeline once (ENV=)
 	$(BIN)/lean-ops doctor --env $(ENV)
