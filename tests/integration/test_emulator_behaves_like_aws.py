@@ -9,7 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from pyiceberg.schema import Schema
+from pyiceberg.types import NestedField, StringType
 
+from common.column_comments import column_comment
 from lean_ops.target import Target
 
 ROLE = "arn:aws:iam::000000000000:role/local"
@@ -195,3 +199,36 @@ def test_functions_reach_the_stack_through_their_environment(target: Target) -> 
         "AWS_ENDPOINT_URL_FIREHOSE": target.endpoints["firehose"],
         "AWS_REGION": "eu-west-1",
     }
+
+
+@pytest.mark.parametrize("comment", ["c" * 256, "two\nlines", "a bell \a"])
+def test_glue_refuses_a_table_with_a_comment_that_aws_would_refuse(target: Target, comment: str) -> None:
+    glue, database = target.client("glue"), "comments"
+    if database not in {found["Name"] for found in glue.get_databases()["DatabaseList"]}:
+        glue.create_database(DatabaseInput={"Name": database})
+    name = f"t{abs(hash(comment))}"
+
+    def table(text: str) -> Any:
+        columns = [{"Name": "a", "Type": "string", "Comment": text}]
+        return {"Name": name, "StorageDescriptor": {"Columns": columns}, "Parameters": {"a": "b" * 5_000}}
+
+    with pytest.raises(ClientError, match=r"1 validation error detected.*Columns\.1\.member\.Comment"):
+        glue.create_table(DatabaseName=database, TableInput=table(comment))
+    glue.create_table(DatabaseName=database, TableInput=table("é 😀 " * 51))
+    with pytest.raises(ClientError, match="ValidationException"):
+        glue.update_table(DatabaseName=database, TableInput=table(comment))
+
+
+def test_a_description_of_any_shape_becomes_a_comment_that_glue_takes(target: Target) -> None:
+    catalog = target.catalog()
+    catalog.create_namespace_if_not_exists("described")
+    texts = ["word " * 90, "é" * 300, "two\nlines\n", "\ttab", "\x7f\u2028\ufffe"]
+    fields = [
+        NestedField(number, f"c{number}", StringType(), required=False, doc=column_comment(text))
+        for number, text in enumerate(texts, start=1)
+    ]
+    target.client("s3").create_bucket(
+        Bucket="described", CreateBucketConfiguration={"LocationConstraint": target.region}
+    )
+    table = catalog.create_table("described.t", Schema(*fields), location="s3://described/t")
+    assert [field.doc for field in table.schema().fields][2:] == ["two lines", "tab", None]

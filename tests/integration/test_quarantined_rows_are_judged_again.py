@@ -110,11 +110,18 @@ class Lake:
             catalog=self.catalog,
             pii_key=b"key",
             record_uncontracted=lambda _columns: None,
+            record_replaced=lambda _columns: None,
         ).checkpoint
 
     def judge_again(self, under: Contract = MENDED, period: str = PERIOD, **appeal: Any) -> Verdicts:
         return judge_again(
-            under, Appeal(period, **appeal), "op", settings=SETTINGS, catalog=self.catalog, pii_key=b"key"
+            under,
+            Appeal(period, **appeal),
+            "op",
+            settings=SETTINGS,
+            catalog=self.catalog,
+            pii_key=b"key",
+            record_replaced=lambda _columns: None,
         )
 
     def values(self) -> dict[str, Decimal]:

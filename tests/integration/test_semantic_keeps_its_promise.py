@@ -15,7 +15,6 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.checkpoints import SourceCheckpoint
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
-from common.errors import TableMismatch
 from common.merge import merge
 from common.settings import Settings
 from common.tables import LAYERS, TableSpec
@@ -63,6 +62,7 @@ class Lake:
                 spec = spec.with_columns(self.contract.semantic_columns())
             spec.create(self.catalog, f"lake.{layer}_t")
         self.uncontracted: list[str] = []
+        self.replaced: list[str] = []
 
     def curate(self, *rows: tuple[str, int, str | None], **extra: str) -> None:
         """Merge (key, version, value) into Curated: a greater version is a correction."""
@@ -105,6 +105,7 @@ class Lake:
             catalog=self.catalog,
             pii_key=b"key",
             record_uncontracted=note,
+            record_replaced=self.replaced.extend,
         )
 
     def rows(self, layer: str) -> dict[str, dict[str, Any]]:
@@ -198,9 +199,47 @@ def test_a_new_contract_column_appears_and_a_type_widens(lake: Lake) -> None:
     assert lake.rows("semantic")["b"]["unit"] == "C"
 
 
-def test_a_type_that_would_narrow_is_refused_before_any_write(lake: Lake) -> None:
+def test_going_back_to_a_contract_before_a_widening_keeps_the_wider_column(lake: Lake) -> None:
+    lake.curate(("a", 1, "12345678.25"))
+    since = lake.publish().checkpoint
+    lake.curate(("b", 1, "1.5"), ("c", 1, "12345678"))
+    done = lake.publish(since, load_contract(CONTRACT.replace("decimal(10,2)", "decimal(5,2)"), "t"))
+    assert lake.values() == {"a": Decimal("12345678.25"), "b": Decimal("1.50")}
+    assert done.quarantined == 1
+    assert lake.replaced == []
+
+
+def test_a_type_that_cannot_widen_replaces_the_column_and_says_so(lake: Lake) -> None:
     lake.curate(("a", 1, "1"))
-    narrow = load_contract(CONTRACT.replace("decimal(10,2)", "decimal(5,2)"), "t")
-    with pytest.raises(TableMismatch, match="column value: expected a type that widens"):
-        lake.publish(contract=narrow)
-    assert lake.rows("semantic") == {}
+    since = lake.publish().checkpoint
+    text = CONTRACT.replace("1.0.0", "2.0.0").replace("        physicalType: decimal(10,2)\n", "")
+    lake.curate(("b", 1, "2"))
+    lake.publish(since, load_contract(text, "t"))
+    assert lake.values() == {"a": None, "b": 2.0}
+    assert lake.replaced == ["value"]
+    lake.publish(since, load_contract(text, "t"))
+    assert lake.replaced == ["value"], "the column has the contract's type now"
+
+
+def test_a_column_that_was_dropped_and_comes_back_with_another_type_is_published(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"))
+    since = lake.publish().checkpoint
+    without = CONTRACT.replace("name: value", "name: other").replace("1.0.0", "2.0.0")
+    lake.curate(("b", 1, "2"))
+    since = lake.publish(since, load_contract(without, "t")).checkpoint
+    again = CONTRACT.replace("logicalType: number", "logicalType: string").replace(
+        "        physicalType: decimal(10,2)\n", ""
+    )
+    lake.curate(("c", 1, "3.0"))
+    lake.publish(since, load_contract(again, "t"))
+    assert lake.values() == {"a": None, "b": None, "c": "3.0"}
+
+
+def test_a_changed_description_becomes_the_columns_comment(lake: Lake) -> None:
+    lake.curate(("a", 1, "1"))
+    since = lake.publish().checkpoint
+    block = "|\n          What it\n          measures\n"
+    lake.curate(("b", 1, "2"))
+    lake.publish(since, load_contract(CONTRACT.replace("A number\n", block), "t"))
+    schema = lake.catalog.load_table("lake.semantic_t").schema()
+    assert schema.find_field("value").doc == "What it measures"

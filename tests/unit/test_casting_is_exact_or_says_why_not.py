@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
 from pathlib import Path
@@ -16,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.casting import CastResult, cast_rows
+from common.contract_limits import rules
+from common.contract_properties import Limits
 from common.contracts import Contract, load_contract
-from common.errors import MissingSetting
+from common.errors import MissingSetting, TableMismatch
 from common.tables import TableSpec
 
 REPOSITORY = Path(__file__).parents[2]
@@ -122,6 +125,25 @@ def test_a_double_is_the_nearest_one_and_finite() -> None:
     ]
 
 
+def test_zero_with_a_sign_is_the_zero_of_an_enum() -> None:
+    for of in (INTEGER, DOUBLE, MONEY):
+        assert cast(["-0", "0", "-0.0"], **of, enum=[{"value": 0}]).nulled == {}
+        assert cast(["-0", "0", "1"], **of, enum=[{"value": -0.0}]).nulled == {("a", "enum"): 1}
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+00:01"])
+def test_a_moment_beyond_the_years_1_to_9999_is_no_value(text: str) -> None:
+    assert cast([text], logicalType="timestamp").nulled == {("a", "type"): 1}
+
+
+def test_a_column_that_somebody_gave_a_type_is_read_as_its_text() -> None:
+    rows = curated(2).append_column("a", pa.array([7, None], pa.int32()))
+    assert cast_rows(rows, contract({"name": "a", **INTEGER}), KEY).good["a"].to_pylist() == [7, None]
+    rows = curated(1).append_column("a", pa.array([{"b": 1}]))
+    with pytest.raises(TableMismatch, match=r"column a of Curated: expected text, found struct"):
+        cast_rows(rows, contract({"name": "a", **INTEGER}), KEY)
+
+
 def test_booleans_are_true_and_false_only() -> None:
     found = cast(["true", "false", "True", "1", None], logicalType="boolean")
     assert found.good["a"].to_pylist() == [True, False, None, None, None]
@@ -204,11 +226,19 @@ def test_a_value_outside_of_its_limits_is_null_and_counted(of: dict[str, Any], g
 
 
 @pytest.mark.parametrize(
-    ("bound", "kept"), [("maximum", "9999.99"), ("minimum", None), ("exclusiveMinimum", None)]
+    ("bound", "kept"),
+    [
+        ("maximum", [True]),
+        ("minimum", [False]),
+        ("exclusive_minimum", [False]),
+        ("exclusive_maximum", [True]),
+    ],
 )
-def test_a_bound_that_the_type_cannot_hold_still_holds(bound: str, kept: str | None) -> None:
-    found = value("9999.99", **MONEY, logicalTypeOptions={bound: 1000000})
-    assert found == (None if kept is None else Decimal(kept))
+def test_a_bound_that_the_type_cannot_hold_still_holds(bound: str, kept: list[bool]) -> None:
+    (of,) = contract({"name": "a", **MONEY}).properties
+    of = replace(of, limits=Limits(**{bound: Decimal(1_000_000)}))
+    values = pa.array([Decimal("9999.99")], pa.decimal128(6, 2))
+    assert [holds.to_pylist() for _rule, _expected, holds in rules(of, values)] == [kept]
 
 
 def test_a_broken_critical_value_sends_the_row_to_quarantine_with_reasons() -> None:

@@ -3,15 +3,24 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 from pyiceberg.types import DecimalType, StringType
 
-from common.contract_properties import LINEAGE_COLUMNS, TYPE_RULES
+from common.casting import cast_rows
+from common.contract_properties import (
+    ENVELOPE_MOMENTS,
+    ENVELOPE_TEXTS,
+    LINEAGE_COLUMNS,
+    PARTITION_FIELDS,
+    TYPE_RULES,
+)
 from common.contracts import Contract, lint, load_contract
 from common.errors import ContractError
 
 REPOSITORY = Path(__file__).parents[2]
+MOMENT = pa.timestamp("us", tz="UTC")
 
 
 def contract_text(*properties: dict[str, object], topic: str = "t", **head: object) -> str:
@@ -204,3 +213,73 @@ def test_the_linter_reports_all_properties_at_once_errors_first() -> None:
         ("warning", "property phone"),
         ("warning", "property phone"),
     ]
+
+
+def test_envelope_sources_are_the_columns_of_curated_that_semantic_repeats() -> None:
+    spec = json.loads((REPOSITORY / "modules/storage/tables/curated.json").read_text())
+    kinds = {f["name"]: f["type"] for f in spec["schema"]["fields"] if not f["name"].startswith("_")}
+    assert kinds == dict.fromkeys(ENVELOPE_TEXTS, "string") | dict.fromkeys(ENVELOPE_MOMENTS, "timestamptz")
+    assert kinds.keys() <= set(LINEAGE_COLUMNS)
+
+
+def test_reserved_names_are_the_partition_fields_of_all_tables() -> None:
+    names: set[str] = set()
+    for path in (REPOSITORY / "modules/storage/tables").glob("*.json"):
+        spec = json.loads(path.read_text())
+        names |= {f["name"] for key in spec if key.startswith("partition-spec") for f in spec[key]}
+    assert names - set(LINEAGE_COLUMNS) == PARTITION_FIELDS
+
+
+def test_moments_of_the_envelope_are_published_as_what_they_are() -> None:
+    times = ["publish_time"]
+    contract = load_contract(
+        contract_text(
+            {"name": "at", "logicalType": "timestamp", "transformSourceObjects": times},
+            {
+                "name": "day",
+                "logicalType": "date",
+                "transformSourceObjects": times,
+                "logicalTypeOptions": {"minimum": "2026-02-28"},
+            },
+            {"name": "text", "logicalType": "string", "transformSourceObjects": times},
+        ),
+        "t",
+    )
+    late = datetime(2026, 2, 28, 23, 59, 59, 5, tzinfo=UTC)
+    rows = pa.table(
+        dict.fromkeys((*ENVELOPE_TEXTS, "_rescued"), pa.array(["x", "y"]))
+        | dict.fromkeys(ENVELOPE_MOMENTS, pa.array([late, datetime(1, 1, 1, tzinfo=UTC)], MOMENT))
+        | {"_merge_seq": pa.array([1, 2])}
+    )
+    good = cast_rows(rows, contract, b"").good.select(["at", "day", "text"]).to_pylist()
+    assert good == [
+        {"at": late, "day": date(2026, 2, 28), "text": "2026-02-28T23:59:59.000005Z"},
+        {"at": datetime(1, 1, 1, tzinfo=UTC), "day": None, "text": "0001-01-01T00:00:00.000000Z"},
+    ]
+
+
+def test_two_properties_on_one_source_are_both_personal_or_neither() -> None:
+    personal = {
+        "classification": "PII",
+        "customProperties": [{"property": "piiTreatment", "value": "hash"}],
+    }
+    shared = {"logicalType": "string", "transformSourceObjects": ["mail"]}
+    with pytest.raises(ContractError, match="property clear: expected classification: PII as hashed has it"):
+        load_contract(contract_text({"name": "clear"} | shared, {"name": "hashed"} | shared | personal), "t")
+    load_contract(
+        contract_text({"name": "one"} | shared | personal, {"name": "two"} | shared | personal), "t"
+    )
+
+
+def test_a_value_of_an_enum_that_can_never_occur_is_doubtful_while_others_can() -> None:
+    text = contract_text(
+        {
+            "name": "a",
+            "description": "A",
+            "logicalType": "integer",
+            "enum": [{"value": 1}, {"value": 300}],
+            "logicalTypeOptions": {"format": "u8"},
+        }
+    )
+    (finding,) = lint(text, "t")
+    assert (finding.severity, "300 can never occur" in finding.message) == ("warning", True)

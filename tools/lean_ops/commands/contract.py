@@ -8,6 +8,7 @@ import typer
 
 from common.contract_changes import review
 from common.contracts import Finding
+from common.errors import ContractError
 from lean_ops.commands.options import JsonOption
 from lean_ops.console import say, show_json
 from lean_ops.repository import contract_files
@@ -26,9 +27,9 @@ def lint(
     json: JsonOption = False,
 ) -> None:
     """Say what is wrong or doubtful in contracts; exit code 1 when something must change before a merge."""
-    before = against.read_text() if against else None
+    before = _text(against) if against else None
     found: dict[str, list[Finding]] = {
-        str(path): review(path.read_text(), path.stem, before) for path in files or contract_files().values()
+        str(path): review(_text(path), path.stem, before) for path in files or contract_files().values()
     }
     if json:
         show_json({path: [asdict(finding) for finding in findings] for path, findings in found.items()})
@@ -39,3 +40,13 @@ def lint(
                 say(f"  {finding}")
     if any(finding.severity == "error" for findings in found.values() for finding in findings):
         raise typer.Exit(1)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ContractError(
+            f"{path}: expected a text in UTF-8, found byte {error.object[error.start]:#04x} at "
+            f"{error.start}; save the file as UTF-8"
+        ) from error

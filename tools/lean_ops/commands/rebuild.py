@@ -1,6 +1,7 @@
 """``rebuild``: a layer anew from the one before it, beside the live table, compared, swapped in."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from pyiceberg.types import NestedField
 
-from common.errors import TableMismatch
 from common.tables import open_table
 from lean_ops import audit
 from lean_ops import rebuild as rebuilding
@@ -121,11 +121,7 @@ def _open(target: Target, topic: str, layer: MergedLayer, first_day: datetime | 
         contract = contract_of(target, topic)
         version, columns = contract.version, contract.semantic_columns()
         live = open_table(target.catalog(), target.settings.table(layer, topic))
-        try:
-            align_columns(live, contract)
-        except TableMismatch as error:
-            # Readers see the new type with the swap and not before.
-            err.print(harmless(f"{error}: the column is replaced by the rebuild"), style="yellow")
+        align_columns(live, contract, _say_replaced)
     return Rebuild.open(
         target,
         topic,
@@ -133,6 +129,12 @@ def _open(target: Target, topic: str, layer: MergedLayer, first_day: datetime | 
         first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
         contract_version=version,
         columns=columns,
+    )
+
+
+def _say_replaced(columns: Sequence[str]) -> None:
+    err.print(
+        harmless(f"{', '.join(columns)}: new type, null in the live table until the swap"), style="yellow"
     )
 
 

@@ -8,6 +8,7 @@
 | calls every exception Runtime.HandlerError   | the exception's class name, for Catch and Retry     |
 | ignores an unknown itemIdentifier, deletes   | returns the whole batch to the queue                |
 | leaves embedded metrics in the log           | makes metrics of them                               |
+| takes any table into Glue's catalog          | refuses texts that are too long or of two lines     |
 | judges alarms without dimensions and periods | (bridge) does not judge them: `lean_ops.local.alarms` |
 
 They replace private functions of ministack, so they belong to exactly one version of it: ``install``
@@ -26,9 +27,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, sqs
+from ministack.services import cloudwatch, glue, lambda_svc, sqs
 
 from lean_ops.local.errors import LocalStackError
+from lean_ops.local.glue_rules import refusal
 
 BRIDGED_VERSION = "1.5.33"
 
@@ -54,6 +56,7 @@ def install() -> None:
     _keep_exception_class()
     _refuse_unknown_item_identifiers()
     _extract_embedded_metrics()
+    _refuse_what_glue_refuses()
     cloudwatch._evaluate_all_alarms = lambda: None
 
 
@@ -237,6 +240,23 @@ def _extract_embedded_metrics() -> None:
             )
 
     lambda_svc._emit_lambda_logs = write_log_and_metrics
+
+
+def _refuse_what_glue_refuses() -> None:
+    """A table that breaks a limit of Glue is refused, whoever commits it."""
+
+    def checked(operation: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(handler)
+        def call(request: dict[str, Any]) -> Any:
+            reason = refusal(operation, request)
+            if reason is None:
+                return handler(request)
+            return glue.error_response_json("ValidationException", reason, 400)
+
+        return call
+
+    glue._create_table = checked("CreateTable", glue._create_table)
+    glue._update_table = checked("UpdateTable", glue._update_table)
 
 
 @dataclass(frozen=True)

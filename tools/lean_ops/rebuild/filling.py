@@ -152,6 +152,7 @@ def _semantic_portion(
             catalog=catalog,
             pii_key=pii_key,
             record_uncontracted=lambda _names: None,  # the pipeline has recorded them
+            record_replaced=lambda _names: None,  # the rebuild began with the contract's columns
             into=rebuild.beside,
             only=only,
         )

@@ -10,25 +10,22 @@
 import hmac
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.types import DecimalType, DoubleType, IntegerType, PrimitiveType, StringType
 
-from common.contract_properties import LINEAGE_COLUMNS, Bound, Property
+from common.contract_limits import rules
+from common.contract_properties import LINEAGE_COLUMNS, Property
 from common.contracts import Contract
 from common.errors import MissingSetting
-from common.typed_texts import Column, arrow_type, read_texts
+from common.typed_texts import Column, arrow_type, as_texts, read_texts
 
 MASK: Final = "***"
 _MOMENT: Final[pa.DataType] = pa.timestamp("us", tz="UTC")
-# Bounds are written by people; decimals have at most 38 digits. Nothing is rounded within this many.
-_WIDE: Final = Context(prec=800)
 # Rows cast at once: bounds the memory for intermediate columns.
 _STRETCH: Final = 131_072
 
@@ -138,87 +135,16 @@ def _cast(part: pa.Table, of: Property) -> _Cast:
     """A property's clear values, every rule of the contract checked."""
     texts: Column = pa.nulls(part.num_rows, pa.string())
     if of.source in part.column_names:
-        texts = _one_array(part[of.source])
+        texts = as_texts(_one_array(part[of.source]), of.source)
     cast = _Cast(of, texts, read_texts(texts, of.logical_type, of.value_type, of.temporal_format))
     unread = pc.and_(texts.is_valid(), cast.values.is_null())
     if (of.required or of.critical) and texts.null_count:
         cast.failures.append(_Failure("missing", "a value", texts.is_null()))
     if pc.any(unread).as_py():
         cast.failures.append(_Failure("type", str(of.value_type), unread))
-    for rule, expected, holds in _rules(cast):
+    for rule, expected, holds in rules(of, cast.values):
         cast.check(rule, expected, holds)
     return cast
-
-
-def _rules(cast: _Cast) -> Iterator[tuple[str, str, Column]]:
-    """Rules beyond the type: name, what is expected, and where it holds (null: nothing to hold for)."""
-    of, limits = cast.of, cast.of.limits
-    if of.enum:
-        allowed: Column = pa.array(of.enum, pa.string())
-        if not isinstance(of.value_type, StringType):
-            allowed = read_texts(allowed, of.logical_type, of.value_type, None).drop_null()
-        yield "enum", "one of " + ", ".join(of.enum), pc.is_in(cast.values, allowed)
-    if limits.min_length is not None:
-        yield (
-            "minLength",
-            f"at least {limits.min_length} characters",
-            pc.greater_equal(pc.utf8_length(cast.values), pa.scalar(limits.min_length)),
-        )
-    if limits.max_length is not None:
-        yield (
-            "maxLength",
-            f"at most {limits.max_length} characters",
-            pc.less_equal(pc.utf8_length(cast.values), pa.scalar(limits.max_length)),
-        )
-    if limits.pattern is not None:
-        yield "pattern", f"a match of {limits.pattern}", pc.match_substring_regex(cast.values, limits.pattern)
-    if limits.minimum is not None:
-        yield "minimum", f"at least {limits.minimum}", _compare(cast, ">=", limits.minimum)
-    if limits.exclusive_minimum is not None:
-        yield (
-            "exclusiveMinimum",
-            f"above {limits.exclusive_minimum}",
-            _compare(cast, ">", limits.exclusive_minimum),
-        )
-    if limits.maximum is not None:
-        yield "maximum", f"at most {limits.maximum}", _compare(cast, "<=", limits.maximum)
-    if limits.exclusive_maximum is not None:
-        yield (
-            "exclusiveMaximum",
-            f"below {limits.exclusive_maximum}",
-            _compare(cast, "<", limits.exclusive_maximum),
-        )
-
-
-def _compare(cast: _Cast, operator: str, bound: Bound) -> Column:
-    """Where values keep to a bound; exact also for bounds that the column's type could not hold."""
-    compare: Any = {">=": pc.greater_equal, ">": pc.greater, "<=": pc.less_equal, "<": pc.less}[operator]
-    value_type = cast.of.value_type
-    if isinstance(bound, date | datetime):
-        return compare(cast.values, pa.scalar(bound, cast.values.type))
-    if isinstance(value_type, DoubleType):
-        return compare(cast.values, pa.scalar(float(bound)))
-    scale = value_type.scale if isinstance(value_type, DecimalType) else 0
-    # v >= b is v >= ceil(b), and v > b is v > floor(b), at the scale of the values; likewise from above.
-    upwards = operator in (">=", "<")
-    nearest = bound.quantize(
-        Decimal(1).scaleb(-scale), ROUND_CEILING if upwards else ROUND_FLOOR, context=_WIDE
-    )
-    smallest, largest = _range(value_type)
-    if not smallest <= nearest <= largest:
-        always = (nearest < smallest) == (operator in (">=", ">"))
-        return pa.repeat(pa.scalar(always), len(cast.values))
-    exact = nearest if isinstance(value_type, DecimalType) else int(nearest)
-    return compare(cast.values, pa.scalar(exact, cast.values.type))
-
-
-def _range(value_type: PrimitiveType) -> tuple[Decimal, Decimal]:
-    """Smallest and largest value of an exact numeric type."""
-    if isinstance(value_type, DecimalType):
-        largest = Decimal(10**value_type.precision - 1).scaleb(-value_type.scale)
-        return -largest, largest
-    bits = 31 if isinstance(value_type, IntegerType) else 63
-    return Decimal(-(2**bits)), Decimal(2**bits - 1)
 
 
 def _rejected_rows(casts: list[_Cast], rows: int) -> Column:

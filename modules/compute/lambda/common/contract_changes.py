@@ -2,13 +2,14 @@
 
 Semantic versioning over columns: what a reader relied on may only go with a new major version. Adding and
 widening are always possible. Which types widen is Iceberg's rule (table spec, "Schema Evolution": int to
-long, a decimal to more digits at the same scale); anything else needs a column, or a table, of its own.
+long, a decimal to more digits at the same scale); with any other type a column is replaced under its name,
+and what was published before follows with a rebuild (docs/adr/0009).
 """
 
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from pyiceberg.types import DecimalType, IntegerType, LongType, PrimitiveType
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType
 
 from common.contract_properties import Limits, Property
 from common.contracts import Contract, Finding, lint, load_contract
@@ -45,6 +46,14 @@ def compare(old: Contract, new: Contract) -> list[Finding]:
         )
         for kind, name, message in changes
     ]
+    if changes and allowed:
+        findings.append(
+            Finding(
+                "note",
+                "version",
+                "rows published before stay as they are: rebuild Semantic once the contract is in force",
+            )
+        )
     if old.low_volume != new.low_volume:
         findings.append(
             Finding("note", "volume", "changed: existing tables keep their partitions; rebuild them")
@@ -58,8 +67,10 @@ def compare(old: Contract, new: Contract) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def widens(old: PrimitiveType, new: PrimitiveType) -> bool:
+def widens(old: IcebergType, new: IcebergType) -> bool:
     """Whether Iceberg can promote the old column type to the new one in place."""
+    if old == new:
+        return True
     if isinstance(old, DecimalType) and isinstance(new, DecimalType):
         return old.scale == new.scale and old.precision <= new.precision
     return isinstance(old, IntegerType) and isinstance(new, LongType)
@@ -125,7 +136,9 @@ def _limit_changes(name: str, was: Limits, now: Limits) -> Iterator[Change]:
         if earlier == later:
             continue
         tighter = later is not None and (
-            earlier is None or (later > earlier if limit in _LOWER else later < earlier)
+            earlier is None
+            or type(earlier) is not type(later)  # the kind of the property changed, which breaks readers too
+            or (later > earlier if limit in _LOWER else later < earlier)
         )
         yield "breaks" if tighter else "fits", name, f"{limit} changed from {earlier} to {later}"
     if was.pattern != now.pattern:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from math import isfinite
+from sys import float_info
 from typing import Any, Final, Literal, get_args
 
 import pyarrow as pa
@@ -43,6 +43,15 @@ LINEAGE_COLUMNS: Final = (
     "_source_merge_seq",
     "_merge_seq",
 )
+# The columns of modules/storage/tables/curated.json that an event's envelope fills (a test compares).
+# Semantic repeats all of them as lineage columns, in clear.
+ENVELOPE_TEXTS: Final = ("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id")
+ENVELOPE_MOMENTS: Final = ("publish_time", "ingestion_ts")
+# Names of the partition fields of all tables (a test compares). Iceberg's Java library refuses a table with a
+# column of such a name and another source, so that Athena and Spark would lose the table.
+PARTITION_FIELDS: Final = frozenset({"publish_day", "publish_month", "key_bucket"})
+# What RAW has and Curated takes apart.
+_NEVER_IN_CURATED: Final = PARTITION_FIELDS | {"json_payload"}
 PII_TREATMENT: Final = "piiTreatment"
 
 PiiTreatment = Literal["hash", "mask", "drop"]
@@ -50,7 +59,9 @@ Bound = Decimal | date | datetime
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,126}")
 _SOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,254}")
-_DECIMAL: Final = re.compile(r"decimal\((\d{1,2}),\s?(\d{1,2})\)")
+_DECIMAL: Final = re.compile(r"decimal\(([0-9]{1,2}),\s?([0-9]{1,2})\)")
+# Arrow counts the characters of a text in 32 bits.
+_LONGEST_TEXT: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,8 @@ TYPE_RULES: Final = (
 LOGICAL_TYPES: Final = tuple(dict.fromkeys(rule.logical_type for rule in TYPE_RULES))
 
 _RANGE: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# What a moment of the envelope can be published as.
+_MOMENT_TYPES: Final = ("timestamp", "date", "string")
 # logicalTypeOptions that the pipeline enforces; any other is refused.
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "string": ("minLength", "maxLength", "pattern"),
@@ -165,32 +178,59 @@ def read_property(source: SchemaProperty) -> Property:
         raise ContractError(
             f"name: expected none of the lineage columns {', '.join(LINEAGE_COLUMNS)}, found {name!r}"
         )
+    if name in PARTITION_FIELDS:
+        raise ContractError(
+            f"name: expected none of the partition fields {', '.join(sorted(PARTITION_FIELDS))} (Athena and "
+            f"Spark refuse a table with such a column), found {name!r}"
+        )
     logical_type = source.logicalType or ""
     if logical_type not in LOGICAL_TYPES:
         raise ContractError(
             f"logicalType: expected one of {', '.join(LOGICAL_TYPES)}, found {source.logicalType!r}"
         )
     options = dict(source.logicalTypeOptions or {})
-    if unknown := sorted(options.keys() - set(OPTIONS[logical_type])):
+    if unknown := sorted(str(option) for option in options.keys() - set(OPTIONS[logical_type])):
         allowed = ", ".join(OPTIONS[logical_type]) or "no option"
         raise ContractError(
             f"logicalTypeOptions of {logical_type}: expected {allowed}, found {', '.join(unknown)}"
         )
+    column, pii = _source_column(source, name), _pii(source)
+    _check_envelope_source(column, logical_type, options, pii)
     rule, value_type = _type(source, logical_type, options)
     limits, temporal_format = _limits(logical_type, rule, options)
+    if temporal_format is not None and column in ENVELOPE_MOMENTS:
+        temporal_format = RFC3339  # of a date too: the day of that moment, UTC
     return Property(
         name=name,
-        source=_source_column(source, name),
+        source=column,
         logical_type=logical_type,
         value_type=value_type,
         required=bool(source.required),
         critical=bool(source.criticalDataElement),
-        pii=_pii(source),
+        pii=pii,
         enum=_enum(source, logical_type),
         limits=limits,
         temporal_format=temporal_format,
         description=source.description,
     )
+
+
+def _check_envelope_source(
+    column: str, logical_type: str, options: Mapping[str, Any], pii: PiiTreatment | None
+) -> None:
+    """A property that reads the envelope: typed as what the field is, and not personal data."""
+    if column in ENVELOPE_MOMENTS and (logical_type not in _MOMENT_TYPES or "format" in options):
+        raise ContractError(
+            f"transformSourceObjects: expected {column}, a moment of the envelope, as "
+            f"{', '.join(_MOMENT_TYPES)} without a format (string: RFC 3339, UTC), found logicalType "
+            f"{logical_type}" + (" with a format" if "format" in options else "")
+        )
+    if pii is not None and column in ENVELOPE_TEXTS + ENVELOPE_MOMENTS:
+        raise ContractError(
+            f"classification PII: expected a source in the payload, found {column}, which Semantic carries "
+            "in clear as a lineage column whatever the treatment; put no personal data into the envelope "
+            "(a device can send a pseudonym as its key)"
+        )
 
 
 def _type(
@@ -273,8 +313,13 @@ def _limits(
 
 
 def _number_bound(name: str, value: object) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ContractError(f"logicalTypeOptions.{name}: expected a number, found {value!r}")
+    if not abs(value) <= float_info.max:  # NaN too; an integer is compared exactly, whatever its size
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected a number that a double holds (up to {float_info.max}), "
+            "found one beyond; leave the limit out"
+        )
     return Decimal(repr(value))
 
 
@@ -300,7 +345,12 @@ def _time_bound(name: str, value: object) -> datetime:
         raise ContractError(
             f"logicalTypeOptions.{name}: expected a timestamp with an offset, found {value!r}"
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected a moment of the years 1 to 9999 in UTC, found {value!r}"
+        ) from error
 
 
 def _length(name: str, options: Mapping[str, Any]) -> int | None:
@@ -308,6 +358,11 @@ def _length(name: str, options: Mapping[str, Any]) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise ContractError(
             f"logicalTypeOptions.{name}: expected a whole number of characters, found {value!r}"
+        )
+    if value is not None and value > _LONGEST_TEXT:
+        raise ContractError(
+            f"logicalTypeOptions.{name}: expected at most {_LONGEST_TEXT} characters, found more; no message "
+            "holds such a text, so leave the limit out"
         )
     return value
 
@@ -351,6 +406,11 @@ def _source_column(source: SchemaProperty, name: str) -> str:
         raise ContractError(
             "transformSourceObjects: expected one Curated column such as reading__value "
             f"(lower case, path joined with __), found {columns}"
+        )
+    if columns[0] in _NEVER_IN_CURATED:
+        raise ContractError(
+            f"transformSourceObjects: expected a column that Curated can have, found {columns[0]}, which is "
+            "a reserved name: a payload field of that name is kept in _rescued"
         )
     return columns[0]
 

@@ -23,14 +23,17 @@ from typing import Any, Final, Literal, get_args
 import yaml
 from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
 from pydantic import ValidationError
-from pyiceberg.types import (
-    NestedField,
-)
+from pyiceberg.types import NestedField
 
+from common.column_comments import column_comment, fits
+from common.contract_limits import contradiction, impossible_values
 from common.contract_properties import Property, read_property, repeated
 from common.errors import ContractError
 
-_VERSION: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+_NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
+_VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
+# Longer integers say nothing about any column (the widest has 38 digits), and Python would not print them.
+_INTEGER_BITS: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Contract:
         stored = [(p, p.column_type) for p in self.properties]
         kept = [(p, column_type) for p, column_type in stored if column_type is not None]
         return [
-            NestedField(field_id, p.name, column_type, required=False, doc=p.description)
+            NestedField(field_id, p.name, column_type, required=False, doc=column_comment(p.description))
             for field_id, (p, column_type) in enumerate(kept, start=1)
         ]
 
@@ -122,10 +125,17 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
     for index, source in enumerate(table.properties or []):
         where = f"property {source.name or f'number {index + 1}'}"
         try:
-            properties.append(read_property(source))
+            properties.append(read := read_property(source))
         except ContractError as error:
             findings.append(Finding("error", where, str(error)))
+        else:
+            if reason := contradiction(read):
+                findings.append(Finding("error", where, f"{reason}; no value can keep to that"))
+            elif never := impossible_values(read):
+                message = f"enum: {', '.join(never)} can never occur, since type or limits rule it out"
+                findings.append(Finding("warning", where, message))
         findings += [Finding("warning", where, message) for message in _doubts(source)]
+    findings += _laid_open(properties)
     findings += [
         Finding("error", f"property {name}", "expected each name once, found it again")
         for name in repeated(p.name for p in properties)
@@ -169,10 +179,25 @@ def _low_volume(document: OpenDataContractStandard) -> bool:
     return bool(stated[0] == "low")
 
 
+def _laid_open(properties: list[Property]) -> Iterator[Finding]:
+    """Properties that publish in clear what another one treats as personal data: one source, two opinions."""
+    treated = {p.source: p for p in properties if p.pii is not None}
+    for p in properties:
+        if p.pii is None and (other := treated.get(p.source)):
+            yield Finding(
+                "error",
+                f"property {p.name}",
+                f"expected classification: PII as {other.name} has it, which reads the same source "
+                f"{p.source}, found the value in clear",
+            )
+
+
 def _doubts(source: SchemaProperty) -> Iterator[str]:
     """What is allowed and yet deserves a second look."""
     if source.description is None:
         yield "no description: analysts see it as the column's comment"
+    elif not fits(" ".join(source.description.split())):
+        yield "the description is long: the column's comment ends after 255 bytes (a limit of AWS Glue)"
     if source.classification is None and re.search(
         r"email|e_mail|phone|iban|passport|birth", source.name or ""
     ):
@@ -198,7 +223,25 @@ def _unknown_keys(raw: object, read: object, path: str) -> Iterator[str]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key written twice, where YAML libraries silently keep the last."""
+    """A safe YAML loader that refuses a key written twice, where YAML libraries silently keep the last.
+
+    A value that YAML takes for another kind and cannot read as one (2026-02-30, !!int x) is a ContractError
+    with its line, not an accident of the library.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node; raises ContractError where it cannot be read, or is an endless integer."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ContractError(
+                f"line {node.start_mark.line + 1}: expected a value that YAML can read as "
+                f"{node.tag.rpartition(':')[2]}, found another; put it in quotes if it is text"
+            ) from error
+        if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+            line = node.start_mark.line + 1
+            raise ContractError(f"line {line}: expected a number of at most 1,233 digits, found a longer one")
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping; raises ContractError where a key is written twice."""

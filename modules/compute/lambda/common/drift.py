@@ -46,6 +46,12 @@ def uncontracted_column(topic: str, column: str, run_id: str) -> DriftEntry:
     )
 
 
+def replaced_column(topic: str, column: str, version: str, run_id: str) -> DriftEntry:
+    """A column of Semantic that a contract's version gives a type which its old one cannot widen to."""
+    detail = "new type: null in rows published before, until `lean-ops rebuild --layer semantic`"
+    return DriftEntry(topic, "replaced-column", f"{column}@{version}", detail, run_id)
+
+
 def missing_contract(topic: str, run_id: str) -> DriftEntry:
     """A topic without a contract; its data stops at Curated."""
     return DriftEntry(topic, "missing-contract", topic, "no contract: the topic stops at Curated", run_id)

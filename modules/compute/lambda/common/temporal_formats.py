@@ -3,8 +3,9 @@
 A contract names the format of a date or timestamp in the pattern language of Java's ``DateTimeFormatter``
 (Open Data Contract Standard v3, ``logicalTypeOptions.format``). The part of that language that has exactly
 one reading is supported: ``yyyy MM dd HH mm ss``, a fraction ``S`` to ``SSSSSS`` after the seconds, an
-offset ``XXX`` (``Z`` or ``+02:00``), quoted literals and punctuation. The outcome is an RE2 expression with
-one named group a field, so that a whole column is taken apart in one call.
+offset ``XXX`` (``Z`` or ``+02:00``), quoted literals and punctuation. ``[ ] { } #`` are not punctuation:
+Java reads the first two as an optional part and reserves the others, so they are refused unless quoted. The
+outcome is an RE2 expression with one named group a field, so that a whole column is taken apart in one call.
 """
 
 import re
@@ -22,6 +23,8 @@ _FIELDS: Final = {
     "ss": r"(?P<second>[0-5][0-9])",
     "XXX": r"(?P<offset>Z|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])",
 }
+# Optional sections and what Java keeps for later (DateTimeFormatter, "Patterns for Formatting and Parsing").
+_RESERVED: Final = frozenset("[]{}#")
 _TOKEN: Final = re.compile(r"'(?:[^']|'')*'|(?P<letters>([A-Za-z])\2*)|[^A-Za-z']")
 
 
@@ -62,9 +65,7 @@ def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
         position = token.end()
         letters = token["letters"]
         if letters is None:
-            expression += re.escape(
-                token[0][1:-1].replace("''", "'") or "'" if token[0][0] == "'" else token[0]
-            )
+            expression += re.escape(_literal(pattern, token[0]))
             continue
         if set(letters) == {"S"} and len(letters) <= 6:
             name, group = "fraction", f"(?P<fraction>[0-9]{{{len(letters)}}})"
@@ -91,3 +92,13 @@ def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
     if "fraction" in fields and "second" not in fields:
         raise ContractError(f"format {pattern!r}: expected ss before a fraction of a second, found none")
     return TemporalFormat(f"^{expression}$", frozenset(fields))
+
+
+def _literal(pattern: str, token: str) -> str:
+    """The text that a token without letters stands for."""
+    if token in _RESERVED:
+        raise ContractError(
+            f"format {pattern!r}: expected {token} in quotes ('{token}') or left out, found it bare; it "
+            "stands for no text in a date pattern"
+        )
+    return token[1:-1].replace("''", "'") or "'" if token[0] == "'" else token

@@ -28,6 +28,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from common.errors import TableMismatch
 from common.temporal_formats import TemporalFormat
 
 # A pyarrow Array: its stubs have no signatures for arrays whose type is known at run time only.
@@ -38,6 +39,9 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+
 # Decimals have at most 38 digits: what is beyond this is no column's value, and never written out.
 _LARGEST_EXPONENT: Final = 400
 _WIDE: Final = Context(prec=50)
+# The years 1 to 9999 UTC, in seconds since 1970: what RFC 3339 and SQL can write.
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
 
 
 def arrow_type(column_type: PrimitiveType) -> pa.DataType:
@@ -45,6 +49,29 @@ def arrow_type(column_type: PrimitiveType) -> pa.DataType:
     if isinstance(column_type, DecimalType):
         return pa.decimal128(column_type.precision, column_type.scale)
     return _ARROW_TYPES[type(column_type)]
+
+
+def as_texts(column: Column, name: str) -> Column:
+    """A Curated column as the text that an event would carry; a moment becomes RFC 3339, UTC.
+
+    Payload columns are text; the envelope has moments, and somebody may have given a column another type by
+    hand. Raises TableMismatch, naming column ``name``, for a type that has no text (a struct, a list).
+    """
+    if pa.types.is_string(column.type):
+        return column
+    if pa.types.is_timestamp(column.type):
+        # Without its zone: Arrow writes a zone only where the system has a time zone database.
+        plain = column.cast(pa.timestamp("us")).cast(pa.string())
+        suffix = "" if column.type.tz is None else "Z"
+        texts: Column = pc.binary_join_element_wise(pc.replace_substring(plain, " ", "T"), suffix, "")
+        return texts
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise TableMismatch(
+            f"column {name} of Curated: expected text, found {column.type}, which no property can be read "
+            "from; give the column its type string again, or rebuild Curated"
+        ) from error
 
 
 def read_texts(
@@ -173,6 +200,8 @@ def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType)
     exists &= nanoseconds % 1000 == 0
     seconds = ((day.astype(np.int64) * 24 + part("hour")) * 60 + part("minute")) * 60 + part("second")
     seconds -= _offset_seconds(parts, written, len(texts))
+    # An offset may move the last hours of year 9999 into year 10000, which no reader of a timestamp expects.
+    exists &= (seconds >= _FIRST_SECOND) & (seconds <= _LAST_SECOND)
     moments = pa.array(seconds * 1_000_000 + nanoseconds // 1000, pa.int64(), mask=~exists)
     return moments.cast(arrow_type(value_type))
 

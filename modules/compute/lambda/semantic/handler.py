@@ -1,6 +1,6 @@
 """State machine → merge changed Curated rows of a topic into Semantic, under its contract."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
 from common.contract_store import read_contract
-from common.contracts import load_contract
+from common.contracts import Contract, load_contract
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
@@ -55,14 +55,16 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         entries = [drift.uncontracted_column(topic, column, run_id) for column in columns]
         drift.record(_client("dynamodb"), settings.drift_log_table, entries)
 
+    contract = load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic)
     done = publish(
-        load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic),
+        contract,
         SourceCheckpoint.parse(event["source_token"], event["source_position"]),
         run_id,
         settings=settings,
         catalog=lake_catalog(),
         pii_key=_pii_key(),
         record_uncontracted=record_uncontracted,
+        record_replaced=_record_replaced(contract, run_id),
     )
     _report(topic, done)
     return done.as_json()
@@ -71,19 +73,29 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
 def _judge_again(event: dict[str, Any]) -> dict[str, Any]:
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
+    contract = load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic)
     verdicts = judge_again(
-        load_contract(read_contract(_client("s3"), settings.lake_bucket, topic), topic),
+        contract,
         Appeal.from_event(event["quarantine"]),
         run_id,
         settings=settings,
         catalog=lake_catalog(),
         pii_key=_pii_key(),
+        record_replaced=_record_replaced(contract, run_id),
     )
     answer = verdicts.as_json()
     logger("semantic").info(
         "judged again", extra={name: answer[name] for name in answer if name != "samples"}
     )
     return answer
+
+
+def _record_replaced(contract: Contract, run_id: str) -> Callable[[Sequence[str]], None]:
+    def record(columns: Sequence[str]) -> None:
+        entries = [drift.replaced_column(contract.topic, c, contract.version, run_id) for c in columns]
+        drift.record(_client("dynamodb"), _settings().drift_log_table, entries)
+
+    return record
 
 
 def _report(topic: str, done: Published) -> None:

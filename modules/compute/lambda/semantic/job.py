@@ -14,15 +14,16 @@ from typing import Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import ValidationError
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
 from common.casting import cast_rows
 from common.checkpoints import NOTHING, START, SourceCheckpoint
+from common.contract_changes import widens
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
-from common.errors import TableMismatch
+from common.errors import CommitConflict
 from common.incremental import Bounds, new_merges, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
@@ -70,6 +71,7 @@ def publish(
     catalog: Catalog,
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
+    record_replaced: Callable[[Sequence[str]], None],
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
 ) -> Published:
@@ -78,8 +80,8 @@ def publish(
     ``into`` and ``only`` are for rebuilding Semantic: a table beside it that takes its place, and which rows
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
-    Curated columns that the contract leaves out. Raises the errors of ``common.merge.merge``, and
-    TableMismatch when the contract asks for a type that the Semantic table cannot be widened to.
+    Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
+    replace (``align_columns``). Raises the errors of ``common.merge.merge``.
     """
     topic = contract.topic
 
@@ -105,7 +107,7 @@ def publish(
     if not portion.tasks:
         return nothing
 
-    align_columns(semantic, contract)
+    align_columns(semantic, contract, record_replaced)
     contracted = {property_.source for property_ in contract.properties}
     if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
         record_uncontracted(uncontracted)
@@ -135,25 +137,50 @@ def publish(
     )
 
 
-def align_columns(semantic: Table, contract: Contract) -> None:
-    """Add the contract's new columns to the table and widen types, in a commit that adds no rows.
+def align_columns(
+    semantic: Table, contract: Contract, record_replaced: Callable[[Sequence[str]], None]
+) -> None:
+    """Give the table the contract's columns, types and comments, in a commit that adds no rows.
 
-    Raises TableMismatch where the contract narrows or changes a type: that needs a new table.
+    A column is added, widened, or, where its type does not widen to the contract's, replaced: the new one has
+    its name and another field id, and is null in rows that were published before, until Semantic is rebuilt
+    (docs/adr/0009). A column that is wider than the contract's stays, which is what going back to an earlier
+    version of the contract meets. ``record_replaced`` is told before the commit: told twice is harmless,
+    never told would not be. Raises CommitConflict where another writer was first.
     """
-    schema = semantic.schema()
-    with semantic.update_schema() as update:
-        for column in contract.semantic_columns():
-            if column.name not in schema.column_names:
-                update.add_column(column.name, column.field_type, doc=column.doc)
-            elif schema.find_type(column.name) != column.field_type:
-                try:
+    fields = {field.name: field for field in semantic.schema().fields}
+    if replaced := replaced_columns(semantic, contract):
+        record_replaced(replaced)
+    try:
+        with semantic.update_schema() as update:
+            for column in contract.semantic_columns():
+                stored = fields.get(column.name)
+                if stored is None or column.name in replaced:
+                    if stored is not None:
+                        update.delete_column(column.name)
+                    update.add_column(column.name, column.field_type, doc=column.doc)
+                    continue
+                if not widens(column.field_type, stored.field_type):
                     update.update_column(column.name, field_type=column.field_type)
-                except ValidationError as error:
-                    raise TableMismatch(
-                        f"{'.'.join(semantic.name())}, column {column.name}: expected a type that widens to "
-                        f"the contract's {column.field_type}, found {schema.find_type(column.name)}; "
-                        "publish the new type under a new column name, or rebuild the table"
-                    ) from error
+                if column.doc is not None and column.doc != stored.doc:
+                    update.update_column(column.name, doc=column.doc)
+    except CommitFailedException as error:
+        raise CommitConflict(
+            f"table {'.'.join(semantic.name())}: expected to be the only one that changes its columns, found "
+            "another writer's commit first; the next try plans on it"
+        ) from error
+
+
+def replaced_columns(semantic: Table, contract: Contract) -> list[str]:
+    """Columns of the table whose type is neither the contract's nor one that widens to it or from it."""
+    stored = {field.name: field.field_type for field in semantic.schema().fields}
+    return [
+        column.name
+        for column in contract.semantic_columns()
+        if (found := stored.get(column.name)) is not None
+        and not widens(found, column.field_type)
+        and not widens(column.field_type, found)
+    ]
 
 
 def _snapshot_id(table: Table) -> str:

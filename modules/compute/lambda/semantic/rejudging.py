@@ -13,7 +13,7 @@ days that the refused rows were published on; of all rows there, key, message id
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -129,11 +129,12 @@ def judge_again(
     settings: Settings,
     catalog: Catalog,
     pii_key: bytes,
+    record_replaced: Callable[[Sequence[str]], None],
 ) -> Verdicts:
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
 
-    ``pii_key`` as for ``semantic.job.publish``. Raises the errors of ``common.merge.merge``; whatever it
-    raises, doing it again is safe.
+    ``pii_key`` and ``record_replaced`` as for ``semantic.job.publish``. Raises the errors of
+    ``common.merge.merge``; whatever it raises, doing it again is safe.
     """
     topic = contract.topic
     quarantine = open_table(catalog, settings.table("quarantine", topic))
@@ -148,7 +149,7 @@ def judge_again(
     _describe(waiting, verdicts, appeal.samples)
     if appeal.dry_run or not waiting.num_rows:
         return verdicts
-    align_columns(semantic, contract)
+    align_columns(semantic, contract, record_replaced)
     wanted = _version(waiting)
     with Spool() as good:
         for batch in read_rows(curated, place):
