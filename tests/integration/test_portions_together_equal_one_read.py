@@ -148,6 +148,7 @@ class Lake:
                 catalog=self.catalog,
                 pii_key=b"key",
                 record_uncontracted=lambda _names: None,
+                record_replaced=lambda _names: None,
                 only=only,
             )
             portions += 1
