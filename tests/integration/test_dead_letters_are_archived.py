@@ -1,7 +1,7 @@
 """Dead letters are copied to the lake bucket, each once, and stay in their queue."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 
 from archive_dead_letters.archive import archive
 from common import dead_letter_archive
-from common.dead_letter_archive import MalformedArchive, decode_line, encode_line
+from common.dead_letter_archive import ArchivedObject, MalformedArchive, decode_line, encode_line
 from common.queue_pass import QueuedMessage
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
@@ -72,12 +72,13 @@ def run(target: Target, seconds_left: float = 900.0) -> Any:
     )
 
 
-def archived(target: Target) -> list[QueuedMessage]:
+def objects_of_today(target: Target) -> Iterator[ArchivedObject]:
     today = datetime.now(UTC).date()
-    objects = dead_letter_archive.read(
-        target.client("s3"), target.lake_bucket, today - timedelta(days=1), today
-    )
-    return [message for _, messages in objects for message in messages]
+    return dead_letter_archive.read(target.client("s3"), target.lake_bucket, today - timedelta(days=1), today)
+
+
+def archived_now(target: Target) -> list[QueuedMessage]:
+    return [message for archived in objects_of_today(target) for message in archived.messages]
 
 
 def test_bodies_and_attributes_are_kept_byte_for_byte_and_the_queue_keeps_its_messages(
@@ -86,7 +87,7 @@ def test_bodies_and_attributes_are_kept_byte_for_byte_and_the_queue_keeps_its_me
     send(target, *BODIES)
     done = run(target)
     assert (done.written, done.known, done.complete) == (len(BODIES), 0, True)
-    found = archived(target)
+    found = archived_now(target)
     assert sorted(message.body for message in found) == sorted(BODIES)
     for message in found:
         assert message.attributes["error_code"] == {"DataType": "String", "StringValue": "NOT_JSON"}
@@ -102,7 +103,7 @@ def test_a_message_is_archived_once_however_many_passes_see_it(target: Target) -
     again = run(target)
     assert (again.written, again.known, again.objects) == (1, 25, 1)
     assert run(target).objects == 0
-    assert len(archived(target)) == 26
+    assert len(archived_now(target)) == 26
 
 
 def test_a_pass_that_runs_out_of_time_gives_back_and_the_next_one_goes_on(target: Target) -> None:
@@ -111,6 +112,45 @@ def test_a_pass_that_runs_out_of_time_gives_back_and_the_next_one_goes_on(target
     assert (stopped.written, stopped.complete) == (10, False)
     assert waiting(target) == {"visible": "25", "hidden": "0"}
     assert run(target).written == 15
+
+
+def damage(target: Target, change: Callable[[bytes], bytes]) -> str:
+    """Change the one object of the archive; gives its key."""
+    s3 = target.client("s3")
+    (entry,) = s3.list_objects_v2(Bucket=target.lake_bucket, Prefix="dead-letters/")["Contents"]
+    content = s3.get_object(Bucket=target.lake_bucket, Key=entry["Key"])["Body"].read()
+    s3.put_object(Bucket=target.lake_bucket, Key=entry["Key"], Body=change(content))
+    return entry["Key"]
+
+
+@pytest.mark.parametrize(
+    ("change", "lost", "damaged"),
+    [
+        (lambda content: content[:-20], 1, 1),
+        (lambda content: content + b"[" * 5_000 + b"\n", 0, 1),
+        (lambda content: content.replace(b'"sent_ms":', b'"sent_ms":9999'), 3, 3),
+        (lambda content: content.replace(b"AP8=", "käse".encode(), 1), 1, 1),
+        (lambda content: b"\x00" * 100 + b"\n" + content, 0, 1),
+        (lambda _content: b"", 3, 0),
+    ],
+)
+def test_a_damaged_line_is_named_and_stops_neither_archiving_nor_reading(
+    target: Target, change: Callable[[bytes], bytes], lost: int, damaged: int
+) -> None:
+    send(target, "a", "b", "c")
+    run(target)
+    key = damage(target, change)
+    found = list(objects_of_today(target))
+    readable = [message.body for archived in found for message in archived.messages]
+    assert len(readable) == 3 - lost
+    places = [place for archived in found for place in archived.damaged]
+    assert all(place.startswith(f"s3://{target.lake_bucket}/{key}, line ") for place in places)
+    assert len(places) == damaged
+    again = run(target)
+    # What cannot be read is archived once more while its letter waits, so that nothing is lost by the damage.
+    assert (again.written, again.known, again.complete) == (lost, 3 - lost, True)
+    assert len(again.damaged) == len(places)
+    assert sorted(message.body for message in archived_now(target)) == ["a", "b", "c"]
 
 
 def test_a_line_is_one_json_object_with_its_body_as_text(target: Target) -> None:
@@ -132,7 +172,7 @@ def test_the_deployed_function_archives_what_waits(target: Target) -> None:
     result = json.loads(answer["Payload"].read())
     assert "FunctionError" not in answer, result
     assert (result["written"], result["known"], result["complete"]) == (1, 0, True)
-    assert [message.body for message in archived(target)] == ["by the function"]
+    assert [message.body for message in archived_now(target)] == ["by the function"]
 
 
 def test_what_is_no_unicode_text_is_kept_in_base64() -> None:

@@ -60,6 +60,9 @@ def target(folder: Path) -> Iterator[Target]:
     yield target
     for queue in (target.source_queue, target.dead_letter_queue):
         target.client("sqs").purge_queue(QueueUrl=target.queue_url(queue))
+    s3 = target.client("s3")
+    for entry in s3.list_objects_v2(Bucket=target.lake_bucket, Prefix="dead-letters/").get("Contents", []):
+        s3.delete_object(Bucket=target.lake_bucket, Key=entry["Key"])
 
 
 def send(target: Target, body: str, code: str | None = "NOT_JSON", **attributes: str) -> str:
@@ -353,11 +356,64 @@ def test_the_archive_is_replayed_and_kept_and_an_interrupted_replay_goes_on(
     rest = json.loads(
         lean_ops(name, "replay", "dlq", "--from-archive", "--resume", first["operation_id"], "--json").stdout
     )
-    assert rest["done"] == {"sent": 6}
+    assert rest["done"] == {"sent": 3}
     assert set(bodies(target, target.source_queue)) == {event(10 * p + n) for p in range(2) for n in range(6)}
     assert audit.find(target, rest["operation_id"]).resumes == first["operation_id"]
     dry = json.loads(lean_ops(name, "replay", "dlq", "--from-archive", "--dry-run", "--json").stdout)
     assert dry["messages"] == 12
+
+
+def test_a_replay_of_a_few_archived_letters_goes_on_with_the_next_ones_when_it_is_repeated(
+    target: Target, name: str
+) -> None:
+    sent = [event(number) for number in range(7)]
+    for body in sent:
+        send(target, body)
+    assert lean_ops(name, "dlq", "archive").exit_code == 0
+    target.client("sqs").purge_queue(QueueUrl=target.queue_url(target.dead_letter_queue))
+    few = ("replay", "dlq", "--from-archive", "--limit", "3", "--json")
+    replays = [json.loads(lean_ops(name, *few, "--since", "1h").stdout) for _ in range(4)]
+    assert [replay["done"].get("sent", 0) for replay in replays] == [3, 3, 1, 0]
+    assert sorted(bodies(target, target.source_queue)) == sorted(sent)
+    assert replays[-1]["complete"]
+    # Another selection, or one that says so, begins at the first letter.
+    for arguments in (["--since", "1h", "--anew"], ["--since", "2h"], ["--reason", "NOT_JSON"]):
+        assert json.loads(lean_ops(name, *few, *arguments).stdout)["done"] == {"sent": 3}
+
+
+def test_only_a_replay_of_the_same_letters_is_resumed(target: Target, name: str) -> None:
+    send(target, event(1))
+    assert lean_ops(name, "dlq", "archive").exit_code == 0
+    queue = json.loads(lean_ops(name, "replay", "dlq", "--json").stdout)["operation_id"]
+    archive = json.loads(lean_ops(name, "replay", "dlq", "--from-archive", "--json").stdout)["operation_id"]
+    for operation, options, expected in (
+        (queue, [], "expected a replay from the archive, found replay.dlq"),
+        (archive, ["--topic", "weather"], "expected the selection of operation"),
+        (archive, ["--days", "31"], "expected the selection of operation"),
+    ):
+        done = lean_ops(name, "replay", "dlq", "--from-archive", "--resume", operation, *options)
+        assert isinstance(done.exception, InvalidInput)
+        assert expected in str(done.exception)
+
+
+def test_a_damaged_archive_is_shown_and_replayed_without_its_damaged_lines(target: Target, name: str) -> None:
+    for number in range(3):
+        send(target, event(number))
+    assert lean_ops(name, "dlq", "archive").exit_code == 0
+    s3 = target.client("s3")
+    (entry,) = s3.list_objects_v2(Bucket=target.lake_bucket, Prefix="dead-letters/")["Contents"]
+    content = s3.get_object(Bucket=target.lake_bucket, Key=entry["Key"])["Body"].read()
+    s3.put_object(Bucket=target.lake_bucket, Key=entry["Key"], Body=content[:-30])
+    place = f"s3://{target.lake_bucket}/{entry['Key']}, line 3"
+    shown = json.loads(lean_ops(name, "dlq", "show", "--from-archive", "--json").stdout)
+    assert (shown["messages"], len(shown["damaged"])) == (2, 1)
+    assert place in shown["damaged"][0]
+    replayed = lean_ops(name, "replay", "dlq", "--from-archive", "--json")
+    assert replayed.exit_code == 1
+    assert json.loads(replayed.stdout)["done"] == {"sent": 2}
+    assert list(json.loads(replayed.stdout)["refused"]) == [place]
+    traced = json.loads(lean_ops(name, "trace", "m-1", "--json").stdout)
+    assert place in traced["damaged"][0]
 
 
 def test_a_dry_run_counts_shows_no_payload_and_sends_nothing(target: Target, name: str) -> None:

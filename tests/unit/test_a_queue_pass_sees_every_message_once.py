@@ -1,9 +1,11 @@
 """A pass over a queue, against one that forgets what is hidden when its time is over."""
 
+import random
 from collections import Counter
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from common import queue_pass
 from common.queue_pass import VISIBILITY_S, QueuePass
@@ -12,13 +14,20 @@ from common.queue_pass import VISIBILITY_S, QueuePass
 class Queue:
     """An SQS queue of numbered messages, in memory, with a clock of its own."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, order: str = "first", limit: int = 120_000) -> None:
+        """``order``: what is handed out of what is visible: the first, any, or what came back last of all."""
         self.now = 0.0
+        self.order, self.limit, self.draw = order, limit, random.Random(1)
         self.visible_at = {str(number): 0.0 for number in range(count)}
         self.receives = Counter[str]()
 
     def receive_message(self, **request: Any) -> dict[str, Any]:
-        visible = [name for name, at in self.visible_at.items() if at <= self.now][:10]
+        visible = [name for name, at in self.visible_at.items() if at <= self.now]
+        if len(self.visible_at) - len(visible) >= self.limit:
+            raise ClientError({"Error": {"Code": "OverLimit", "Message": ""}}, "ReceiveMessage")
+        if self.order == "any":
+            self.draw.shuffle(visible)
+        visible = visible[:10]
         for name in visible:
             self.visible_at[name] = self.now + request["VisibilityTimeout"]
             self.receives[name] += 1
@@ -41,6 +50,8 @@ class Queue:
         for entry in Entries:
             name, number = entry["ReceiptHandle"].split("/")
             if name in self.visible_at and int(number) == self.receives[name]:
+                if self.order == "back":
+                    del self.visible_at[name]
                 self.visible_at[name] = self.now + entry["VisibilityTimeout"]
         return {}
 
@@ -110,10 +121,25 @@ def test_removed_messages_are_not_given_back() -> None:
     assert queue.visible_at == {}
 
 
-def test_a_pass_ends_before_the_queue_lets_no_more_be_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_pass, "MAX_HELD", 50)
-    queue = Queue(200)
+@pytest.mark.parametrize("order", ["any", "back"])
+@pytest.mark.parametrize("limit", [120, 70])
+def test_a_pass_over_a_longer_queue_than_may_be_hidden_goes_on_with_what_it_has_not_seen(
+    order: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where others hide messages too, so that the limit is met earlier."""
+    monkeypatch.setattr(queue_pass, "MAX_HELD", 100)
+    queue = Queue(2_000, order, limit)
     seen, messages = look(queue)
-    assert len(seen) == 50
+    assert len(set(seen)) == len(seen) > 1_500
     assert not messages.complete
-    assert queue.visible == 200
+    assert queue.visible == 2_000
+
+
+def test_a_pass_that_is_handed_the_same_messages_again_and_again_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue_pass, "MAX_HELD", 100)
+    queue = Queue(2_000)
+    seen, messages = look(queue)
+    assert (len(seen), messages.complete, queue.visible) == (100, False, 2_000)
+    assert queue.receives.total() < 200

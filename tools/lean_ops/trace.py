@@ -72,6 +72,8 @@ class Trace:
     message_id: str
     sightings: list[Sighting] = field(default_factory=list)
     costs: list[Cost] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    """Stored things that could not be read, by place: the message may be in one of them."""
 
     @property
     def found(self) -> bool:
@@ -158,10 +160,11 @@ def _dead_letters(target: Target, found: Trace, since: datetime, *, with_queue: 
     archive = dead_letter_archive.read(
         target.client("s3"), target.lake_bucket, since.date(), datetime.now(UTC).date()
     )
-    for key, messages in archive:
+    for archived in archive:
         objects += 1
-        for message in messages:
-            note(message, "archive of dead letters", {"object": key})
+        for message in archived.messages:
+            note(message, "archive of dead letters", {"object": archived.key})
+        found.damaged += archived.damaged
     found.costs.append(Cost("archive of dead letters", objects, 0, f"days since {since:%Y-%m-%d}"))
 
 
@@ -180,7 +183,11 @@ def _delivery_errors(target: Target, found: Trace, since: datetime) -> None:
     for error_object in (*waiting, *replayed):
         content = s3.get_object(Bucket=target.lake_bucket, Key=error_object.key)["Body"].read()
         for line in parse(content, found.topic, error_object.written):
-            if isinstance(line, Malformed) or found.message_id not in line.waiting.ids:
+            if isinstance(line, Malformed):
+                place = f"s3://{target.lake_bucket}/{error_object.key}, line {line.number}"
+                found.damaged.append(f"{place}: {line.why}")
+                continue
+            if found.message_id not in line.waiting.ids:
                 continue
             done = error_object.key.startswith(REPLAYED_PREFIX)
             what = f"delivery failed: {line.waiting.reason}" + ("; replayed since" if done else "; waits")

@@ -34,6 +34,7 @@ from lean_ops.replay.dead_letters import HIDING_RECEIVES, REASONS
 app = typer.Typer(name="dlq", help="The dead-letter queue: what waits there, and why.", no_args_is_help=True)
 
 ARCHIVE_DAYS = 30
+_SHOWN_DAMAGED = 10
 FromArchiveOption = Annotated[
     bool, typer.Option("--from-archive", help="Take the copies in the lake bucket; leave the queue alone.")
 ]
@@ -98,9 +99,14 @@ def show(
                 "hidden_from_age_metric": found.hidden,
                 "first_expires": expires,
                 "complete": found.complete,
+                "damaged": found.damaged,
             }
         )
         return
+    for sentence in found.damaged[:_SHOWN_DAMAGED]:
+        say(f"cannot be read: {sentence}", style="yellow")
+    if len(found.damaged) > _SHOWN_DAMAGED:
+        say(f"{len(found.damaged) - _SHOWN_DAMAGED:,} more cannot be read; --json names all.", style="yellow")
     where = "the archive" if from_archive else queue.name
     if not found.tally.total:
         say(f"{where}: no dead letter" + (f" of this kind among {found.others:,}." if found.others else "."))
@@ -138,5 +144,11 @@ def archive(
         show_json(result)
         return
     say(f"{result['written']:,} dead letters archived, {result['known']:,} were there already.")
+    if result["damaged"]:
+        say(
+            f"{result['damaged']:,} lines of the archive cannot be read; `lean-ops dlq show --from-archive` "
+            "names them.",
+            style="yellow",
+        )
     if not result["complete"]:
         say("Not the whole queue was seen; run this again.", style="yellow")

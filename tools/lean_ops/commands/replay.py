@@ -31,6 +31,7 @@ from lean_ops.commands.waiting import (
     SamplesOption,
     SinceOption,
     UntilOption,
+    damaged_places,
     select,
     show_tally,
 )
@@ -52,6 +53,10 @@ ResumeOption = Annotated[
     str | None,
     typer.Option("--resume", help="Go on behind the place that this operation reached (see audit)."),
 ]
+AnewOption = Annotated[
+    bool,
+    typer.Option("--anew", help="With --from-archive and --limit: begin at the first letter, sent or not."),
+]
 
 
 @app.command()
@@ -72,6 +77,7 @@ def dlq(
     from_archive: FromArchiveOption = False,
     days: DaysOption = ARCHIVE_DAYS,
     resume: ResumeOption = None,
+    anew: AnewOption = False,
     note: NoteOption = "",
     env: EnvOption = Environment.LOCAL,
     stack: StackOption = "local",
@@ -81,7 +87,8 @@ def dlq(
     """Send dead letters into the source queue again; each leaves the dead-letter queue once it was accepted.
 
     Safe to interrupt and to run again. With --from-archive the copies in the lake bucket are sent, which
-    keeps them; --resume then goes on where an interrupted one ended. Exit code 1 when some were refused.
+    keeps them; --resume then goes on where an interrupted one ended. With --limit the same command again
+    sends the letters after those that it sent before. Exit code 1 when some were refused.
     """
     selection = select(reason, topic, since, until, id_, REASONS)
     pace = Pace(rate)
@@ -108,15 +115,25 @@ def dlq(
                     target, queue, selection, samples=samples, limit=limit, on_progress=on_progress
                 )
             )
-            _show_dry_run(found.tally, complete=found.complete, payload=payload, json=json)
+            stuck = damaged_places(found.damaged)
+            _show_dry_run(found.tally, complete=found.complete, payload=payload, json=json, stuck=stuck)
             return
-        after = audit.find(target, resume).place if resume else ""
+        earlier = None
+        if resume:
+            earlier = dead_letters.resumed(target, resume, selection, days)
+        elif from_archive and limit is not None and not anew:
+            earlier = dead_letters.continued(target, selection, days)
+        chosen = (
+            dead_letters.archive_selection(selection, days)
+            if from_archive
+            else {**selection.as_json(), "from": queue.name}
+        )
         with audit.operation(
             target,
-            "replay.dlq",
+            dead_letters.OPERATION,
             reason=note,
-            selection={**selection.as_json(), "from": "archive" if from_archive else queue.name},
-            resumes=resume,
+            selection=chosen,
+            resumes=earlier.operation_id if earlier else None,
         ) as entry:
             if from_archive:
                 done = dead_letters.replay_archive(
@@ -125,7 +142,7 @@ def dlq(
                     entry,
                     first,
                     last,
-                    after=after,
+                    after=earlier.place if earlier else "",
                     pace=pace,
                     limit=limit,
                     on_progress=on_progress,
@@ -134,7 +151,10 @@ def dlq(
                 done = dead_letters.replay(
                     target, queue, selection, entry, pace=pace, limit=limit, on_progress=on_progress
                 )
-    _show_result(entry, done.tally, done.refused, complete=done.complete, payload=payload, json=json)
+    if earlier and not json:
+        say(f"Went on behind what {earlier.operation_id} sent; --anew begins at the first letter.")
+    stuck = done.refused | damaged_places(done.damaged)
+    _show_result(entry, done.tally, stuck, complete=done.complete, payload=payload, json=json)
 
 
 @app.command()

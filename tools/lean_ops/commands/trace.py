@@ -86,3 +86,5 @@ def _show(found: tracing.Trace) -> None:
         if cost.files
     )
     say(f"Read: {read or 'nothing'}.")
+    for sentence in found.damaged:
+        say(f"cannot be read, and may hold it: {sentence}", style="yellow")

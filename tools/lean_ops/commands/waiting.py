@@ -55,6 +55,11 @@ def select(
     )
 
 
+def damaged_places(sentences: Iterable[str]) -> dict[str, str]:
+    """Why stored things cannot be read, by their places: each sentence begins with its place."""
+    return {place: why for place, _, why in (sentence.partition(": ") for sentence in sentences)}
+
+
 def show_tally(title: str, tally: Tally, *, payload: bool) -> None:
     """Print counts by reason and topic, the time span, and samples."""
     rows: list[list[Any]] = [

@@ -12,7 +12,7 @@ that counts, since it was ingested first; and among different messages of a key 
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -40,6 +40,8 @@ REDRIVEN: Final = "REDRIVEN"
 REASONS: Final = frozenset({*RejectCode, REDRIVEN})
 # A message that was received this often no longer counts in the queue's age metric.
 HIDING_RECEIVES: Final = 3
+OPERATION: Final = "replay.dlq"
+_ARCHIVE: Final = "archive"
 _THREADS: Final = 4
 
 
@@ -66,12 +68,16 @@ class DeadLetterQueue:
 
 @dataclass
 class Look:
-    """What a pass over dead letters found. ``hidden``: letters that the queue's age metric leaves out."""
+    """What a pass over dead letters found. ``hidden``: letters that the queue's age metric leaves out.
+
+    ``damaged``: lines and objects of the archive that cannot be read, by place.
+    """
 
     tally: Tally
     others: int = 0
     hidden: int = 0
     complete: bool = True
+    damaged: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -79,12 +85,13 @@ class Replayed:
     """What a replay found and what stayed, beside the counts in the audit trail.
 
     ``refused``: letters that the source queue never will accept, by id, and why. ``complete``: the replay saw
-    the whole queue.
+    the whole queue. ``damaged``: lines and objects of the archive that cannot be read, by place.
     """
 
     tally: Tally = field(default_factory=Tally)
     refused: dict[str, str] = field(default_factory=dict)
     complete: bool = True
+    damaged: list[str] = field(default_factory=list)
 
 
 def describe(message: QueuedMessage) -> Waiting:
@@ -184,9 +191,10 @@ def look_at_archive(
 ) -> Look:
     """Count the letters in the archive that were sent on ``first`` to ``last``; the queue is not touched."""
     found = Look(Tally(samples))
-    for _key, messages in dead_letter_archive.read(target.client("s3"), target.lake_bucket, first, last):
-        for message in messages:
+    for archived in dead_letter_archive.read(target.client("s3"), target.lake_bucket, first, last):
+        for message in archived.messages:
             _count(found, message, selection)
+        found.damaged += archived.damaged
     return found
 
 
@@ -249,16 +257,23 @@ def replay_archive(
 ) -> Replayed:
     """Send the selected letters of the archive, sent on ``first`` to ``last``, into the source queue.
 
-    The archive keeps them. ``entry.place`` is the last object that was sent whole: given as ``after`` to a
-    later call, that goes on behind it. Otherwise as ``replay``.
+    The archive keeps them. ``entry.place`` is how far the sending is: an object of the archive that was sent
+    whole, or one and the letter in it that was sent last. Given as ``after`` to a later call, that goes on
+    behind it. Otherwise as ``replay``.
     """
     done = Replayed()
     intake = QueueIntake(target.client("sqs"), target.queue_url(target.source_queue), persistence)
     seen = taken = 0
     entry.place = after
-    for key, messages in dead_letter_archive.read(target.client("s3"), target.lake_bucket, first, last):
-        if key <= after:
+    after_key, _, after_letter = after.partition(" ")
+    for archived in dead_letter_archive.read(target.client("s3"), target.lake_bucket, first, last):
+        key = archived.key
+        messages: Sequence[QueuedMessage] = archived.messages
+        if key < after_key or (key == after_key and not after_letter):
             continue
+        done.damaged += archived.damaged
+        if key == after_key:
+            messages = _behind(messages, after_letter)
         chosen = [message for message in messages if selection.takes(describe(message))]
         for start in range(0, len(chosen), MAX_CALL_ENTRIES):
             part = chosen[start : start + MAX_CALL_ENTRIES][: None if limit is None else limit - taken]
@@ -272,6 +287,7 @@ def replay_archive(
             taken += len(part)
             entry.counts["sent"] += len(part) - len(refused)
             entry.counts["refused"] += len(refused)
+            entry.place = f"{key} {part[-1].message_id}"
             entry.heartbeat()
         seen += len(messages)
         on_progress(seen)
@@ -280,6 +296,51 @@ def replay_archive(
             break
         entry.place = key
     return done
+
+
+def _behind(messages: Sequence[QueuedMessage], letter: str) -> Sequence[QueuedMessage]:
+    """The messages after the one with the id ``letter``; all of them where it cannot be read any more."""
+    ids = [message.message_id for message in messages]
+    return messages[ids.index(letter) + 1 :] if letter in ids else messages
+
+
+def archive_selection(selection: Selection, days: int) -> dict[str, Any]:
+    """What the audit trail says of a replay from the archive."""
+    return {**selection.as_json(), "from": _ARCHIVE, "days": days}
+
+
+def continued(target: Target, selection: Selection, days: int) -> audit.Entry | None:
+    """The newest replay from the archive that a replay of this selection goes on behind, if there is one."""
+    earlier = (entry for entry in audit.entries(target, operation=OPERATION) if entry.place)
+    return next((entry for entry in earlier if _goes_on(entry.selection, selection, days)), None)
+
+
+def resumed(target: Target, operation_id: str, selection: Selection, days: int) -> audit.Entry:
+    """The replay from the archive with this id; raises InvalidInput where this selection is not its own."""
+    entry = audit.find(target, operation_id)
+    if entry.operation != OPERATION or entry.selection.get("from") != _ARCHIVE:
+        raise InvalidInput(
+            f"--resume: expected a replay from the archive, found {entry.operation}; "
+            f"`lean-ops audit` lists operations: take a {OPERATION} whose selection is from the archive"
+        )
+    if not _goes_on(entry.selection, selection, days):
+        raise InvalidInput(
+            f"--resume: expected the selection of operation {operation_id}, which is "
+            f"{dict(entry.selection)}, found {archive_selection(selection, days)}: what it passed over would "
+            "be left out; give the same options, or begin anew without --resume"
+        )
+    return entry
+
+
+def _goes_on(earlier: Mapping[str, Any], selection: Selection, days: int) -> bool:
+    """Whether a replay of ``selection`` leaves nothing out behind the place of an ``earlier`` one.
+
+    It may begin later, as one since some days ago does on every day.
+    """
+    now = archive_selection(selection, days)
+    begins, began = now.pop("since", ""), earlier.get("since", "")
+    same = now | {"days": 0} == {k: v for k, v in earlier.items() if k != "since"} | {"days": 0}
+    return same and begins >= began and days <= int(earlier.get("days", 0))
 
 
 class _Mover:

@@ -19,6 +19,9 @@ from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 
+# Damaged lines that a log line names; all of them are counted.
+_NAMED = 20
+
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -35,7 +38,7 @@ def _client(service: str) -> Any:
 
 @logged("archive_dead_letters")
 def handler(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int | bool | float]:
-    """→ ``{written, known, objects, complete, seconds}``; the event is not looked at."""
+    """→ ``{written, known, objects, complete, damaged, seconds}``; the event is not looked at."""
     settings = _settings()
     started = time.monotonic()
     done = archive(
@@ -51,9 +54,21 @@ def handler(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int |
         "known": done.known,
         "objects": done.objects,
         "complete": done.complete,
+        "damaged": len(done.damaged),
         "seconds": round(time.monotonic() - started, 1),
     }
     log = logger("archive_dead_letters")
     (log.info if done.complete else log.warning)("dead letters archived", extra=answer)
-    emit(settings.project, {"DeadLettersArchived": done.written}, environment=settings.env)
+    if done.damaged:
+        log.error("the archive has lines that cannot be read", extra={"places": done.damaged[:_NAMED]})
+    emit(
+        settings.project,
+        {
+            "DeadLettersArchived": done.written,
+            # A queue longer than one pass sees: run it again, as often as it takes.
+            "IncompleteArchivePasses": not done.complete,
+            "DamagedArchiveLines": len(done.damaged),
+        },
+        environment=settings.env,
+    )
     return answer

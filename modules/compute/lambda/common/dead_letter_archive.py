@@ -7,15 +7,18 @@ The day is that of the message's SentTimestamp (UTC); one JSON object a line: ``
 where it is valid Unicode text, else ``body_base64`` of its bytes.
 
 A message is archived once; where two passes ran at once the archive may hold it twice, so ``read`` gives
-each message id once.
+each message id once. A line that is not what was written there is named and left where it is, and the others
+are read: an archive of which one line is damaged is still an archive.
 """
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from common.errors import PermanentError
 from common.queue_pass import QueuedMessage
@@ -30,6 +33,15 @@ class MalformedArchive(PermanentError):  # noqa: N818 - the archive is malformed
     """A line of the archive is not what was written there."""
 
 
+@dataclass(frozen=True)
+class ArchivedObject:
+    """An object of the archive: its messages, and a sentence about each line that cannot be read."""
+
+    key: str
+    messages: tuple[QueuedMessage, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
 class _Line(msgspec.Struct, omit_defaults=True):
     message_id: str
     sent_ms: int
@@ -38,6 +50,10 @@ class _Line(msgspec.Struct, omit_defaults=True):
     body: str | None = None
     body_base64: str | None = None
 
+
+# Removed since it was listed, moved to cold storage, or not ours to read: the others are.
+_UNREADABLE: Final = frozenset({"NoSuchKey", "InvalidObjectState", "AccessDenied"})
+_MOMENTS_MS: Final = range(253_402_300_800_000)  # 1970 to the end of 9999
 
 _decode: Final = msgspec.json.Decoder(_Line).decode
 
@@ -73,6 +89,10 @@ def decode_line(line: bytes, where: str) -> QueuedMessage:
             raise MalformedArchive(
                 f"{where}: expected body or body_base64, found neither; restore the object"
             )
+        if found.sent_ms not in _MOMENTS_MS:
+            raise MalformedArchive(
+                f"{where}: expected a time in milliseconds since 1970, found another; restore the object"
+            )
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise MalformedArchive(
             f"{where}: expected an archived message, found {error}; restore the object's earlier version"
@@ -100,19 +120,41 @@ def keys(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[str]:
         day += timedelta(days=1)
 
 
-def read(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[tuple[str, list[QueuedMessage]]]:
-    """Object by object the key and its messages, each message id once. Raises MalformedArchive."""
-    seen: set[str] = set()
+def objects(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[ArchivedObject]:
+    """The archive object by object, with every line that it holds."""
     for key in keys(s3, bucket, first, last):
-        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        messages = [
-            decode_line(line, f"s3://{bucket}/{key}, line {number}")
-            for number, line in enumerate(content.split(b"\n"), 1)
-            if line
-        ]
-        fresh = {message.message_id: message for message in messages if message.message_id not in seen}
+        place = f"s3://{bucket}/{key}"
+        try:
+            content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _UNREADABLE:
+                raise
+            why = f"{place}: expected to read it, found {error.response['Error']['Code']}"
+            yield ArchivedObject(key, damaged=(f"{why}; restore the object, or see who may read it",))
+            continue
+        yield _parse(key, place, content)
+
+
+def read(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[ArchivedObject]:
+    """As ``objects``, each message id once."""
+    seen: set[str] = set()
+    for archived in objects(s3, bucket, first, last):
+        fresh = {m.message_id: m for m in archived.messages if m.message_id not in seen}
         seen.update(fresh)
-        yield key, list(fresh.values())
+        yield replace(archived, messages=tuple(fresh.values()))
+
+
+def _parse(key: str, place: str, content: bytes) -> ArchivedObject:
+    messages: list[QueuedMessage] = []
+    damaged: list[str] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line:
+            continue
+        try:
+            messages.append(decode_line(line, f"{place}, line {number}"))
+        except MalformedArchive as error:
+            damaged.append(str(error))
+    return ArchivedObject(key, tuple(messages), tuple(damaged))
 
 
 def _as_text(attribute: Any) -> dict[str, str]:
