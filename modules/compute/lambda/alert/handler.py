@@ -8,12 +8,12 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import urllib3
 from botocore.exceptions import ClientError
 
 from alert import channels, notice
 from alert.sending import retries, send
+from common.clients import client
 from common.errors import InvalidInput
 from common.logs import logged, logger
 from common.metrics import emit
@@ -30,7 +30,7 @@ def _settings() -> Settings:
 
 @cache
 def _secrets() -> Any:
-    return boto3.client("secretsmanager")
+    return client("secretsmanager")
 
 
 @cache

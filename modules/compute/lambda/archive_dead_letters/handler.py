@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from archive_dead_letters.archive import archive
+from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
@@ -33,7 +32,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the two services of this function
+    return client(service)
 
 
 @logged("archive_dead_letters")

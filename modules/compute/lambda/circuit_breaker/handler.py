@@ -13,13 +13,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from circuit_breaker import turn
 from circuit_breaker.breaker import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
 from circuit_breaker.evidence import Evidence
 from circuit_breaker.mapping import SourceMapping
 from circuit_breaker.record import RecordStore
+from common.clients import client
 from common.errors import InvalidInput
 from common.logs import logged, logger
 from common.metrics import emit
@@ -36,7 +35,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+    return client(service)
 
 
 @logged("circuit_breaker")

@@ -3,7 +3,10 @@
 import os
 from collections.abc import Mapping
 
-from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.glue import GlueCatalog
+
+from common.clients import client
 
 
 def lake_catalog(
@@ -24,4 +27,10 @@ def lake_catalog(
         properties["glue.endpoint"] = endpoint
     if endpoint := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
         properties |= {"s3.endpoint": endpoint, "s3.force-virtual-addressing": "false"}
-    return load_catalog("lake", **properties, **(extra_properties or {}))
+    # With credentials of its own the catalog makes its client itself.
+    glue = (
+        None
+        if extra_properties
+        else client("glue", region_name=region, endpoint_url=properties.get("glue.endpoint"))
+    )
+    return GlueCatalog("lake", glue, **properties, **(extra_properties or {}))

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
+from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
@@ -26,7 +25,7 @@ def _settings() -> Settings:
 
 @cache
 def _dynamodb() -> Any:
-    return boto3.client("dynamodb")
+    return client("dynamodb")
 
 
 @logged("curation")

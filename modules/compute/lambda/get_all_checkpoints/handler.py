@@ -7,9 +7,8 @@ again, and what was looked up before would send the run past rows that the table
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from common.catalog import lake_catalog
+from common.clients import client
 from common.logs import logged, logger
 from common.settings import Settings
 from get_all_checkpoints.lease import acquire
@@ -26,7 +25,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+    return client(service)
 
 
 @logged("get_all_checkpoints")

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
-
 from common.catalog import lake_catalog
+from common.clients import client
 from common.logs import logged, logger
 from common.maintenance import CompactionPolicy, Upkeep, UpkeepPolicy
 from common.metrics import emit
@@ -31,7 +30,7 @@ def _settings() -> Settings:
 
 @cache
 def _dynamodb() -> Any:
-    return boto3.client("dynamodb")
+    return client("dynamodb")
 
 
 @logged("maintenance")

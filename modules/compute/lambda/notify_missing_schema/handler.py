@@ -3,9 +3,8 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from common import drift
+from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
@@ -21,7 +20,7 @@ def _settings() -> Settings:
 
 @cache
 def _dynamodb() -> Any:
-    return boto3.client("dynamodb")
+    return client("dynamodb")
 
 
 @logged("notify_missing_schema")

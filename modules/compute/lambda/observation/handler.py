@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from aws_lambda_powertools.metrics import MetricUnit
 from pyiceberg.catalog import Catalog
 
 from common.catalog import lake_catalog
+from common.clients import client
 from common.contract_store import contract_exists
 from common.errors import PermanentError
 from common.logs import logged, logger
@@ -34,7 +34,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+    return client(service)
 
 
 @logged("observation")

@@ -5,11 +5,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
+from common.clients import client
 from common.contract_store import read_contract
 from common.contracts import Contract, load_contract
 from common.logs import logged, logger
@@ -29,7 +28,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+    return client(service)
 
 
 @cache

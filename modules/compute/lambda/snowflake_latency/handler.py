@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
 import urllib3
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
+from common.clients import client
 from common.contract_store import contract_exists
 from common.logs import logged, logger
 from common.metrics import emit
@@ -38,7 +38,7 @@ def _settings() -> Settings:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the services of this function
+    return client(service)
 
 
 @cache

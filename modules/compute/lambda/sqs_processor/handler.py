@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
+from common.clients import client
 from common.delivery import RetryPolicy
 from common.events import EventParser
 from common.logs import logged, logger
@@ -29,7 +28,7 @@ def _parser() -> EventParser:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)  # type: ignore[call-overload] # the two services of this function
+    return client(service)
 
 
 @logged("sqs_processor")
