@@ -239,3 +239,91 @@ def test_a_stream_that_keeps_refusing_ends_the_replay_with_nothing_lost(
     replay(target)
     assert {row["message_id"] for row in delivered(target)} == {f"m-{i:04}" for i in range(700)} | {"m-9"}
     assert not [key for key in keys(target) if not key.startswith(REPLAYED_PREFIX)]
+
+
+def cut(target: Target, path: str) -> None:
+    """Leave half of a data file."""
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    s3 = target.client("s3")
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=body[: len(body) // 2])
+
+
+def test_whatever_is_damaged_or_odd_is_named_and_stays_and_everything_else_is_delivered(
+    target: Target,
+) -> None:
+    path = uncommitted_file(target, "m-9", file="cut.parquet")
+    cut(target, path)
+    gone = "delivery-errors/removed/iceberg-failed/2026/02/28/12/stream-1"
+    odd = [
+        json.dumps({"rawData": "käse"}).encode(),
+        b"[" * 5_000,
+        failed(b'{"message_id":' + b"[" * 5_000),
+        json.dumps({"files": [path]}).encode(),
+        b"\xff\xfe",
+    ]
+    timeless = json.loads(failed(record("m-2")))
+    put(target, failed(record("m-0", "removed")), key=gone)
+    put(target, failed(record("m-1")), *odd, json.dumps({**timeless, "arrivalTimestamp": 10**18}).encode())
+    put(target, failed(record("m-3")), key=f"{KEY}-2")
+    put(target, b"", key=f"{KEY}-empty")
+    put(target, b"", b" ", key=f"{KEY}-blank")
+    entry, done = replay(target)
+    assert [row["message_id"] for row in delivered(target)] == ["m-1", "m-2", "m-3"]
+    assert content(target, KEY).splitlines() == odd
+    assert done.stuck.keys() == {
+        gone,
+        f"{KEY}: {path}",
+        *(f"{KEY}, line {number}" for number in (2, 3, 4, 6)),
+    }
+    assert "was topic removed removed?" in done.stuck[gone]
+    assert "ArrowInvalid" in done.stuck[f"{KEY}: {path}"]
+    assert (entry.counts["sent"], entry.counts["empty"], done.tally.total) == (3, 2, 3)
+    assert sorted(k for k in keys(target) if not k.startswith(REPLAYED_PREFIX)) == sorted([gone, KEY])
+
+
+def test_a_stream_that_refuses_keeps_no_other_topic_from_going_on(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weather = KEY.replace("events", "weather")
+    put(target, failed(record("m-1")))
+    put(target, failed(record("w-1", "weather")), key=weather)
+
+    class Refusing:
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        def put_record_batch(self, *, DeliveryStreamName: str, Records: Any) -> Any:
+            if DeliveryStreamName.endswith("events"):
+                raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
+            return self._client.put_record_batch(DeliveryStreamName=DeliveryStreamName, Records=Records)
+
+    client = Target.client
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Target,
+            "client",
+            lambda self, s: Refusing(client(self, s)) if s == "firehose" else client(self, s),
+        )
+        with pytest.raises(TransientError, match="they stay in their error object"):
+            replay(target, retry=RetryPolicy(attempts=1))
+    assert [key for key in keys(target) if not key.startswith(REPLAYED_PREFIX)] == [KEY]
+
+
+def test_two_replays_at_once_deliver_everything_and_neither_ends_over_what_the_other_took(
+    target: Target,
+) -> None:
+    put(target, failed(record("m-1"), "Iceberg.A"), failed(record("m-2"), "Iceberg.B"))
+    put(target, failed(record("m-3")), key=f"{KEY}-2")
+    put(target, failed(record("m-4")), key=f"{KEY}-3")
+    second: list[FailedDeliveries] = []
+
+    def meanwhile(done: int) -> None:
+        if done == 1:
+            second.append(replay(target)[1])
+
+    _, first = replay(target, on_progress=meanwhile)
+    assert (first.tally.total, second[0].tally.total) == (2, 2)
+    assert first.stuck == second[0].stuck == {}
+    assert [row["message_id"] for row in delivered(target)] == ["m-1", "m-2", "m-3", "m-4"]
+    assert not [key for key in keys(target) if not key.startswith(REPLAYED_PREFIX)]

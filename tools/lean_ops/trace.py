@@ -29,7 +29,7 @@ from common.incremental import lineage
 from common.queue_pass import QueuedMessage, QueuePass
 from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.deliveries import ErrorObject
-from lean_ops.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed, parse
+from lean_ops.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed
 from lean_ops.replay.selection import Selection
 from lean_ops.target import Target
 from semantic.rejudging import rules_of
@@ -181,11 +181,11 @@ def _delivery_errors(target: Target, found: Trace, since: datetime) -> None:
         if entry["LastModified"] >= since
     ]
     for error_object in (*waiting, *replayed):
-        content = s3.get_object(Bucket=target.lake_bucket, Key=error_object.key)["Body"].read()
-        for line in parse(content, found.topic, error_object.written):
+        place = f"s3://{target.lake_bucket}/{error_object.key}"
+        stuck: dict[str, str] = {}
+        for line in deliveries.read(s3, target.lake_bucket, error_object, found.topic, stuck) or ():
             if isinstance(line, Malformed):
-                place = f"s3://{target.lake_bucket}/{error_object.key}, line {line.number}"
-                found.damaged.append(f"{place}: {line.why}")
+                found.damaged.append(f"{place}, line {line.number}: {line.why}")
                 continue
             if found.message_id not in line.waiting.ids:
                 continue
@@ -194,6 +194,7 @@ def _delivery_errors(target: Target, found: Trace, since: datetime) -> None:
             found.sightings.append(
                 Sighting("delivery errors", line.waiting.at, what, {"object": error_object.key})
             )
+        found.damaged += [f"{place}: {why}" for why in stuck.values()]
     size = sum(error_object.size for error_object in (*waiting, *replayed))
     pruned = f"{PREFIX}{found.topic}/, written since {since:%Y-%m-%d}"
     found.costs.append(Cost("delivery errors", len(waiting) + len(replayed), size, pruned))

@@ -55,7 +55,7 @@ def dead_letters(target: Target) -> Iterator[Finding]:
             Severity.NOTE,
         )
     listed = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix=_ERRORS)
-    waiting = [o["Key"] for o in listed.get("Contents", []) if "/_" not in o["Key"]]
+    waiting = [o["Key"] for o in listed.get("Contents", []) if "/_" not in o["Key"] and o["Size"]]
     if waiting:
         yield Finding(
             f"s3://{target.lake_bucket}/{_ERRORS}",

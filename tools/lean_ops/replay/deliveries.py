@@ -7,7 +7,11 @@ all is found in the table and left alone.
 
 Lines leave their error object once the stream has accepted what they hold: they are copied under
 ``delivery-errors/_replayed/``, then taken out of the object, which is deleted with its last line. Lines that
-are not selected, and malformed ones, stay. A replay that is killed between the two sends one object again.
+are not selected, and malformed ones, stay. A replay that is killed between the two sends one object again,
+and two replays at once may send a record twice, which the merge removes.
+
+Whatever cannot be read or sent is named, stays where it is, and keeps nothing else from going on: a line, a
+file, an object, or all of a topic whose stream is gone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +23,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
 from common.delivery import RetryPolicy, deliver
-from common.errors import TransientError
+from common.errors import PermanentError, TransientError
 from common.events import RawRecord
 from common.tables import open_table
 from lean_ops import audit
@@ -37,7 +42,7 @@ from lean_ops.replay.error_objects import (
     topic_of,
 )
 from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import Selection, Tally
+from lean_ops.replay.selection import Selection, Tally, Waiting
 from lean_ops.target import Target
 
 if TYPE_CHECKING:
@@ -48,12 +53,17 @@ _CHUNK: Final = 500
 # Longer than Firehose is throttled by a burst.
 _PATIENT: Final = RetryPolicy(attempts=8, base_s=0.2)
 _RECORD_COLUMNS: Final = [field.name for field in msgspec.structs.fields(RawRecord)]
+# What Firehose says of a stream that does not exist: its topic was removed.
+_NO_STREAM: Final = "ResourceNotFoundException"
+# Another replay was faster; or it is in cold storage, or not ours to read.
+_GONE: Final = "NoSuchKey"
+_UNREADABLE: Final = frozenset({"InvalidObjectState", "AccessDenied"})
 _encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass
 class FailedDeliveries:
-    """What waits, or what a replay found. ``stuck``: lines and files that cannot be replayed, and why."""
+    """What waits, or what a replay found. ``stuck``: what cannot be replayed, by its place, and why."""
 
     tally: Tally = field(default_factory=Tally)
     others: int = 0
@@ -97,7 +107,9 @@ def look(
     found = FailedDeliveries(Tally(samples))
     s3 = target.client("s3")
     for number, error_object in enumerate(objects, 1):
-        for entry in _read(s3, target.lake_bucket, error_object):
+        for entry in (
+            read(s3, target.lake_bucket, error_object, topic_of(error_object.key), found.stuck) or ()
+        ):
             if isinstance(entry, Malformed):
                 found.stuck[_place(error_object, entry)] = entry.why
             elif selection.takes(entry.waiting):
@@ -120,36 +132,73 @@ def replay(
 ) -> FailedDeliveries:
     """Send what is selected to the streams of its topics, object by object.
 
-    Counts in ``entry``: ``sent`` records; ``objects`` that were taken from; ``committed`` files, which RAW
-    has after all. Raises TransientError when a stream keeps refusing: the object that was being sent stays
-    whole, those before it are done, and the same replay can be run again.
+    Counts in ``entry``: ``sent`` records; ``objects`` that were taken from; ``empty`` ones, which are
+    removed; ``committed`` files, which RAW has after all. Raises TransientError when a stream keeps refusing:
+    the objects of its topic that were not sent stay whole, all others are done, and the same replay can be
+    run again.
     """
     found = FailedDeliveries()
     s3 = target.client("s3")
     sender = _StreamSender(target, entry, pace, retry)
+    refusing: dict[str, TransientError] = {}
     for number, error_object in enumerate(objects, 1):
-        done: list[bytes] = []
-        left: list[bytes] = []
-        for line in _read(s3, target.lake_bucket, error_object):
-            if isinstance(line, Malformed):
-                found.stuck[_place(error_object, line)] = line.why
-                left.append(line.line)
-            elif not selection.takes(line.waiting):
-                found.others += 1
-                left.append(line.line)
-            elif why := sender.add(line, topic_of(error_object.key)):
-                found.stuck[f"{error_object.key}: {line.waiting.ids[0]}"] = why
-                left.append(line.line)
+        topic = topic_of(error_object.key)
+        lines = read(s3, target.lake_bucket, error_object, topic, found.stuck)
+        if lines == []:
+            s3.delete_object(Bucket=target.lake_bucket, Key=error_object.key)
+            entry.counts["empty"] += 1
+        elif lines and topic not in refusing:
+            try:
+                done, left = _send(sender, error_object, lines, selection, found)
+            except _NoStream as gone:
+                found.stuck[error_object.key] = str(gone)
+            except TransientError as error:
+                refusing[topic] = error
             else:
-                found.tally.add(line.waiting)
-                done.append(line.line)
-        sender.flush(topic_of(error_object.key))
-        if done:
-            _take_out(s3, target.lake_bucket, error_object.key, entry.operation_id, done=done, left=left)
-            entry.counts["objects"] += 1
+                if done:
+                    key = error_object.key
+                    _take_out(s3, target.lake_bucket, key, entry.operation_id, done=done, left=left)
+                    entry.counts["objects"] += 1
         on_progress(number)
         entry.heartbeat()
+    if refusing:
+        raise next(iter(refusing.values()))
     return found
+
+
+def _send(
+    sender: "_StreamSender",
+    error_object: ErrorObject,
+    lines: Sequence[Entry],
+    selection: Selection,
+    found: FailedDeliveries,
+) -> tuple[list[bytes], list[bytes]]:
+    """Send what is selected of an object; the lines that are done, and those that stay."""
+    done: list[bytes] = []
+    left: list[bytes] = []
+    sent: list[Waiting] = []
+    topic = topic_of(error_object.key)
+    for line in lines:
+        if isinstance(line, Malformed):
+            found.stuck[_place(error_object, line)] = line.why
+            left.append(line.line)
+        elif not selection.takes(line.waiting):
+            found.others += 1
+            left.append(line.line)
+        elif why := sender.add(line, topic):
+            found.stuck[f"{error_object.key}: {line.waiting.ids[0]}"] = why
+            left.append(line.line)
+        else:
+            sent.append(line.waiting)
+            done.append(line.line)
+    sender.flush(topic)
+    for waiting in sent:
+        found.tally.add(waiting)
+    return done, left
+
+
+class _NoStream(PermanentError):  # noqa: N818 - the stream is none; "error" would say less
+    """The topic of an error object has no delivery stream."""
 
 
 class _StreamSender:
@@ -168,6 +217,17 @@ class _StreamSender:
         if isinstance(entry, FailedRecord):
             self._put(entry.data, topic)
             return ""
+        try:
+            return self._add_files(entry, topic)
+        except (TransientError, _NoStream):
+            raise
+        except Exception as error:  # a cut file, a table that is none; its words may quote what is stored
+            return (
+                f"expected data files of RAW that can be read, found {type(error).__name__}; restore them "
+                "from a backup, or let their sender repeat their events"
+            )
+
+    def _add_files(self, entry: UncommittedFiles, topic: str) -> str:
         table = open_table(self._target.catalog(), self._target.settings.table("raw", topic))
         foreign = [path for path in entry.paths if not path.startswith(f"{table.location()}/")]
         if foreign:
@@ -188,7 +248,7 @@ class _StreamSender:
         return ""
 
     def flush(self, topic: str) -> None:
-        """Put what is pending; raises TransientError when the stream keeps refusing."""
+        """Put what is pending; raises TransientError when the stream keeps refusing, _NoStream for none."""
         records, self._pending = self._pending, []
         if not records:
             return
@@ -198,6 +258,11 @@ class _StreamSender:
             self._firehose, stream, records, retry=self._retry, time_left_s=lambda: float("inf")
         )
         self._entry.counts["sent"] += len(records) - len(outcome.failed)
+        if _NO_STREAM in outcome.error_codes:
+            raise _NoStream(
+                f"expected the stream {stream}, found none: was topic {topic} removed? Bring it back "
+                "(contracts/, LEAN_OPS_TOPICS) and replay, or remove its error objects"
+            )
         if outcome.failed:
             raise TransientError(
                 f"stream {stream}: expected it to accept {len(records)} records, found "
@@ -211,9 +276,20 @@ class _StreamSender:
             self.flush(topic)
 
 
-def _read(s3: "S3Client", bucket: str, error_object: ErrorObject) -> Iterator[Entry]:
-    content = s3.get_object(Bucket=bucket, Key=error_object.key)["Body"].read()
-    return parse(content, topic_of(error_object.key), error_object.written)
+def read(
+    s3: "S3Client", bucket: str, error_object: ErrorObject, topic: str, stuck: dict[str, str]
+) -> list[Entry] | None:
+    """The lines of an object of ``topic``; None where it is gone, or cannot be read and is ``stuck``."""
+    try:
+        content = s3.get_object(Bucket=bucket, Key=error_object.key)["Body"].read()
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in _UNREADABLE:
+            stuck[error_object.key] = f"expected to read it, found {code}; restore it, or see who may read it"
+        elif code != _GONE:
+            raise
+        return None
+    return list(parse(content, topic, error_object.written))
 
 
 def _take_out(
