@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from common.errors import TableMissing
+from common.errors import InternalFault, TableMissing
 from common.logs import invocation_fields, logged, logger
 
 CONTEXT = cast("Any", SimpleNamespace(aws_request_id="request-1"))
@@ -74,7 +74,11 @@ def test_an_error_is_one_line_and_rises(lines: io.StringIO) -> None:
 
 
 def test_the_message_of_a_foreign_error_may_quote_a_value_and_is_left_out(lines: io.StringIO) -> None:
-    with pytest.raises(ValueError, match="secret"):
-        work({"error": ValueError("cannot parse 'secret'")}, CONTEXT)
-    assert "secret" not in lines.getvalue()
-    assert read(lines)[0]["error"] == "ValueError"
+    with pytest.raises(InternalFault) as raised:
+        work({"error": ValueError("cannot parse 'secret'"), "topic": "events"}, CONTEXT)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__
+    (line,) = read(lines)
+    assert line["error"] == "InternalFault"
+    assert "of topic events: expected it to succeed, found ValueError at" in line["detail"]
+    assert "secret" not in lines.getvalue() + str(raised.value)

@@ -1,4 +1,6 @@
 import datetime as dt
+import traceback
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -10,6 +12,10 @@ from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 from common.deduplication import EVENT_RULE, SOURCE_RULE
 from common.errors import InvalidInput, TableMismatch, TableMissing
 from common.merge import merge
+from common.table_properties import check_properties
+from common.tables import LAYERS, TableSpec
+
+SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
 
 @pytest.mark.parametrize("budget", [0, 256])
@@ -172,3 +178,37 @@ def test_a_batch_of_copies_of_one_message_is_one_row(lake):
     outcome = lake.merge([lake.event("a", ingestion=i) for i in range(500)])
     assert (outcome.inserted, outcome.duplicate_messages) == (1, 499)
     assert lake.rows()[0]["ingestion_ts"] == lake.event("a")["ingestion_ts"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("write.target-file-size-bytes", "large"),
+        ("lean-ops.merge-seq", "4.5"),
+        ("write.parquet.compression-codec", "zip"),
+        ("write.metadata.metrics.default", "some"),
+        ("write.metadata.metrics.column.idempotency_key", "truncate(0)"),
+        ("write.parquet.bloom-filter-fpp.column.idempotency_key", "2"),
+        ("write.parquet.bloom-filter-enabled.column.idempotency_key", "yes"),
+    ],
+)
+def test_a_table_property_that_is_none_is_named(lake, name, value):
+    with lake.table.transaction() as transaction:
+        transaction.set_properties({name: value})
+    with pytest.raises(TableMismatch, match=f"property {name}: expected .*, found '{value[:4]}"):
+        lake.merge([lake.event("a")])
+    assert not lake.data_files()
+
+
+def test_the_properties_of_every_specification_are_taken():
+    for layer in LAYERS:
+        check_properties(layer, TableSpec.load(SPECIFICATIONS, layer).properties)
+
+
+def test_a_value_that_a_column_cannot_take_is_not_quoted(lake):
+    with lake.table.update_schema() as update:
+        update.add_column("size", LongType())
+    value = "secret".upper()
+    with pytest.raises(InvalidInput, match="'size' as int64, found string") as raised:
+        lake.merge([lake.event("a", size=value)])
+    assert value not in "".join(traceback.format_exception(raised.value))

@@ -3,7 +3,7 @@ from contextlib import suppress
 
 import pytest
 
-from common.errors import CommitConflict, CommitUnknown
+from common.errors import CommitConflict, CommitUnknown, ServiceRefused
 from common.merge import committing
 
 
@@ -129,7 +129,7 @@ def test_a_missing_permission_is_not_retried(lake, monkeypatch):
         raise PermissionError("glue:UpdateTable")
 
     calls = around_commit(lake.catalog, monkeypatch, before=refuse)
-    with pytest.raises(PermissionError):
+    with pytest.raises(ServiceRefused):
         lake.merge([lake.event("a")])
     assert len(calls) == 1
 

@@ -7,13 +7,18 @@
     │   ├── MissingSetting    an environment variable is absent or malformed
     │   ├── ContractError     a data contract cannot be read or contradicts itself
     │   ├── TableMissing      a table, or its catalog database, does not exist
-    │   └── TableMismatch     a table exists but is not what the job needs (columns, partition spec, format)
+    │   ├── TableMismatch     a table exists but is not what the job needs (columns, partition spec, format)
+    │   ├── ServiceRefused    an AWS service refused a call: a right, a name or a limit
+    │   └── InternalFault     an error that nobody foresaw, sorted in at the edge of a job
     └── TransientError        the same call may succeed later
+        ├── ServiceFailure    an AWS service or the network failed
         ├── CommitConflict    another writer kept winning the commit; nothing was written to the table
         └── CommitUnknown     the catalog did not say whether the commit happened; look before retrying
 
-The state machine retries by class name: what it may retry derives from ``TransientError`` (a test holds
-the two together). Every message says what was expected, what was found, where, and what to do.
+What libraries raise is sorted into it where a job or a function ends (``common.foreign_errors``), so that
+nothing is retried for being unknown. The state machine retries by class name: what it may retry derives from
+``TransientError`` (a test holds the two together). Every message says what was expected, what was found,
+where, and what to do.
 """
 
 from typing import Final
@@ -62,6 +67,18 @@ class TableMissing(PermanentError):  # noqa: N818
 
 class TableMismatch(PermanentError):  # noqa: N818
     """A table exists but is not what the job needs."""
+
+
+class ServiceRefused(PermanentError):  # noqa: N818
+    """An AWS service refused a call that it would refuse again."""
+
+
+class InternalFault(PermanentError):  # noqa: N818
+    """An error that nobody foresaw: of the product, or of a table that is not as it takes tables to be."""
+
+
+class ServiceFailure(TransientError):  # noqa: N818
+    """An AWS service or the network failed."""
 
 
 class CommitConflict(TransientError):  # noqa: N818

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from common.errors import LeanOpsError
+from common.foreign_errors import sorted_error
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -42,7 +42,8 @@ def logged(
 ]""":
     """Decorate a handler: its lines carry the invocation's fields, and an error is one line before it rises.
 
-    Of errors that are not this project's only the class is logged: their messages may quote a value.
+    An error that is not of this project's tree is sorted into it first (``common.foreign_errors``): its
+    message may quote a value, and Lambda writes the message of what rises to the log.
     """
 
     def decorate(
@@ -55,9 +56,9 @@ def logged(
             try:
                 return handler(event, context)
             except Exception as error:
-                detail = str(error) if isinstance(error, LeanOpsError) else ""
-                log.error("invocation failed", extra={"error": type(error).__name__, "detail": detail})  # noqa: TRY400 - a traceback would quote foreign messages
-                raise
+                known = sorted_error(error, " of topic ".join(filter(None, (service, event.get("topic")))))
+                log.error("invocation failed", extra={"error": type(known).__name__, "detail": str(known)})  # noqa: TRY400 - a traceback would quote foreign messages
+                raise known from None
 
         return invoke
 

@@ -14,6 +14,7 @@ from pyiceberg.table import Table
 
 from common.checkpoints import SourceCheckpoint
 from common.deduplication import MergeRule
+from common.foreign_errors import sorted_errors
 from common.merge.attempt import Attempt, Request
 from common.merge.committing import Planned, commit_until_done
 from common.merge.decide import History
@@ -22,6 +23,7 @@ from common.merge.snapshot import SnapshotCommit
 from common.merge.source import stage, unknown_columns
 from common.merge.streams import concurrency
 from common.merge.target import Target
+from common.table_properties import check_properties
 from common.tables import open_table
 
 
@@ -51,8 +53,10 @@ def merge(
     table is whole, and running the same merge again is safe.
     """
     target = Target.check(open_table(catalog, identifier), rule)
+    check_properties(target.name, target.properties)
     unknown_columns(source.schema, target, evolve=evolve)
     with (
+        sorted_errors(f"merge into {identifier}"),
         stage(source, target, rule, memory_budget_mb) as staged,
         ThreadPoolExecutor(concurrency(target.table.location()), thread_name_prefix="merge") as pool,
     ):

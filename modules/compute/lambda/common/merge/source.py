@@ -96,11 +96,12 @@ def _cast(column: Column, field: Field, target: Target) -> Column:
         return column
     try:
         return column.cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Not "from": Arrow's message quotes the value.
         raise InvalidInput(
             f"merge into {target.name}: expected column {field.name!r} as {field.type}, found {column.type} "
-            f"({error}); cast it in the source"
-        ) from error
+            "with a value that is none; cast it in the source"
+        ) from None
 
 
 def _check_keys(keys: Array, table: str, column: str, first_row: int) -> None:
