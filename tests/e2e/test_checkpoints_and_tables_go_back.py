@@ -161,7 +161,7 @@ def test_a_rollback_to_what_is_not_in_the_history_is_refused(target: Target, lea
         lean_ops("rollback", "curated", "--to", "17", *WHY)
     )
     current = listed[0]["snapshot_id"]
-    assert "nothing to roll back" in refusal(lean_ops("rollback", "curated", "--to", current, *WHY))
+    assert "is current already" in lean_ops("rollback", "curated", "--to", current, *WHY).output
     assert "--reason" in refusal(lean_ops("rollback", "curated", "--to", listed[-1]["snapshot_id"]))
     assert lean_ops("rollback", "raw").exit_code == 2
     assert leases.read(target, "events").hold == ""
@@ -169,7 +169,9 @@ def test_a_rollback_to_what_is_not_in_the_history_is_refused(target: Target, lea
 
 def test_a_topic_is_put_on_hold_once_and_says_by_whom(lean_ops: LeanOps) -> None:
     assert lean_ops("pause", "--reason", "INC-1").exit_code == 0
-    assert "INC-1" in refusal(lean_ops("pause", "--reason", "INC-2"))
+    again = lean_ops("pause", "--reason", "INC-2")
+    assert again.exit_code == 0
+    assert "INC-1" in again.output
     assert "INC-1" in lean_ops("checkpoints").output
     assert lean_ops("resume").exit_code == 0
 

@@ -15,6 +15,7 @@ from pyiceberg.types import StringType
 from lean_ops import audit, leases, pipeline
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.doctor import Severity, examine, lake
+from lean_ops.holds import Place
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.readings import weather_station_readings
 from lean_ops.rebuild import Rebuild, discard
@@ -72,12 +73,12 @@ def test_a_healthy_stack_has_no_problem_and_the_command_says_so(lean_ops: LeanOp
 
 
 def test_a_problem_is_exit_code_one_with_advice(target: Target, lean_ops: LeanOps) -> None:
-    leases.pause(target, "weather", "INC-7")
+    Place(target, "weather").pause("INC-7")
     result = lean_ops("doctor")
     assert result.exit_code == 1
     assert "INC-7" in result.output
     assert "→ `lean-ops resume --topic weather`" in result.output
-    leases.resume(target, "weather")
+    Place(target, "weather").resume()
 
 
 def test_queues_that_lose_messages(target: Target) -> None:

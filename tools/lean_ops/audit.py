@@ -6,7 +6,8 @@
 
 An operation is on record before it begins: without its record it does not start. The record then says
 ``succeeded``, ``failed`` (with the error) or ``interrupted`` (Ctrl-C, SIGTERM). A process that was killed
-cannot say anything: its record stays ``started``, with the time of its last sign of life.
+cannot say anything: its record stays ``started``, with the time of its last sign of life, until its
+repetition takes its work up.
 
 The trail is the DynamoDB table ``<project>-<env>-audit``, one item an operation, kept without limit. It holds
 no payload value: selections are what the operator typed, counts are numbers.
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from botocore.exceptions import ClientError
 
 from common.errors import InvalidInput
 from lean_ops.target import Target
@@ -141,6 +144,26 @@ def operation(
         raise
     entry.outcome = Outcome.SUCCEEDED
     entry._write()
+
+
+def taken_up(target: Target, operation_id: str, *, by: str) -> None:
+    """Close the record of an operation that was killed: the operation ``by`` has taken its work up."""
+    try:
+        target.client("dynamodb").update_item(
+            TableName=target.audit_table,
+            Key={"operation_id": {"S": operation_id}},
+            UpdateExpression="SET outcome = :interrupted, #error = :by",
+            ConditionExpression="outcome = :started",
+            ExpressionAttributeNames={"#error": "error"},
+            ExpressionAttributeValues={
+                ":interrupted": {"S": Outcome.INTERRUPTED.value},
+                ":started": {"S": Outcome.STARTED.value},
+                ":by": {"S": f"killed; taken up by {by}"},
+            },
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
 
 
 def entries(target: Target, *, operation: str = "", limit: int | None = None) -> list[Entry]:

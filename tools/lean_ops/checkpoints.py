@@ -29,9 +29,10 @@ from common.checkpoints import (
     SourceCheckpoint,
     from_lineage,
     load,
+    since_last_merge,
 )
 from common.errors import InvalidInput, TransientError
-from common.incremental import lineage
+from common.incremental import last_merge, lineage
 from common.progress import checkpoint_of
 from common.tables import open_table
 from lean_ops.target import Target
@@ -99,32 +100,44 @@ def move_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int |
     the old checkpoint would overwrite this one. Raises InvalidInput where the source has no such snapshot, or
     where it lies ahead of the checkpoint that counts; CheckpointMoved where somebody else was faster.
     """
-    table, source = _tables(target, topic, layer)
+    _, source = _tables(target, topic, layer)
     now = read(target, topic, layer)
-    current = table.current_snapshot()
-    here = str(current.snapshot_id) if current else NOTHING
-    if snapshot_id is None:
-        entry = Entry(NOTHING, START, here, rewound=True)
-    else:
+    checkpoint = None
+    if snapshot_id is not None:
         checkpoint = _checkpoint_at(source, layer, snapshot_id)
-        entry = Entry(checkpoint.token, checkpoint.position, here, rewound=True)
-        if now.counts is None or now.counts.position < entry.position:
+        if now.counts is None or now.counts.position < checkpoint.position:
             raise InvalidInput(
                 f"checkpoint {topic}#{layer}: expected a snapshot that it has passed, found {snapshot_id} "
                 f"ahead of {now.counts.token if now.counts else NOTHING}; what lies between would never be "
                 "read: let the pipeline move it forward (`lean-ops run`)"
             )
-    _write(target, topic, layer, entry, now.recorded)
-    return entry
+    return _rewind(target, now, checkpoint)
 
 
-def record_committed(target: Target, topic: str, layer: MergedLayer, committed: Entry | None) -> None:
-    """Make the DynamoDB item say what the table says, after the table was rolled back or replaced."""
-    if committed is not None:
-        seen = load(target.client("dynamodb"), target.checkpoints_table, topic, layer)
-        _write(target, topic, layer, committed, seen)
+def follow_table(target: Target, topic: str, layer: MergedLayer) -> None:
+    """Let the recorded checkpoints follow a table of ``layer`` that was rolled back; changes nothing twice.
+
+    Its own record, where it speaks of a snapshot that was undone, says what the table says. A layer that has
+    read further than the table goes now reads on from where it goes: what is merged again is new to it.
+    """
+    dynamodb = target.client("dynamodb")
+    table = open_table(target.catalog(), target.settings.table(layer, topic))
+    history = list(lineage(table))
+    seen = load(dynamodb, target.checkpoints_table, topic, layer)
+    if seen is not None and seen.target_snapshot_id not in since_last_merge(history):
+        committed = from_lineage(history)
+        if committed is not None:
+            _write(target, topic, layer, committed, seen)
+        else:
+            dynamodb.delete_item(TableName=target.checkpoints_table, Key=_key(topic, layer))
+    reader = MergedLayer.SEMANTIC
+    if layer is reader or not target.catalog().table_exists(target.settings.table(reader, topic)):
         return
-    target.client("dynamodb").delete_item(TableName=target.checkpoints_table, Key=_key(topic, layer))
+    found, merged = read(target, topic, reader), last_merge(table)
+    counts = found.counts
+    read_up_to = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+    if read_up_to is not None and read_up_to.sequence > (merged[1] if merged else 0):
+        _rewind(target, found, SourceCheckpoint(merged[0].snapshot_id, merged[1]) if merged else None)
 
 
 def describe_snapshots(snapshots: Sequence[Snapshot], wanted: int) -> str:
@@ -178,6 +191,20 @@ def _after(source: Table, checkpoint: Entry | None) -> list[Snapshot] | None:
     newer = list(takewhile(lambda s: s.snapshot_id != wanted.snapshot_id, lineage(source)))
     reached_the_end = len(newer) == sum(1 for _ in lineage(source))
     return None if reached_the_end else newer
+
+
+def _rewind(target: Target, found: LayerCheckpoint, checkpoint: SourceCheckpoint | None) -> Entry:
+    """Record ``checkpoint`` (None: the start) so that it counts although the table has read further."""
+    table = open_table(target.catalog(), target.settings.table(found.layer, found.topic))
+    current = table.current_snapshot()
+    entry = Entry(
+        checkpoint.token if checkpoint else NOTHING,
+        checkpoint.position if checkpoint else START,
+        str(current.snapshot_id) if current else NOTHING,
+        rewound=True,
+    )
+    _write(target, found.topic, found.layer, entry, found.recorded)
+    return entry
 
 
 def _added_rows(snapshot: Snapshot) -> int:

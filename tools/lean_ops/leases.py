@@ -1,11 +1,12 @@
 """The lease of a topic as operators see it, and how they keep the pipeline away from a topic.
 
-    with leases.exclusively(target, "events", "roll back", wait_s=60):
+    with leases.exclusively(target, "events", entry, "rollback of curated to 17", wait_s=60) as held:
         ...                                # no run of the topic is in progress, and none begins
+        held.check()                       # and the hold is still this operation's
 
-A hold is an attribute of the lease item (``get_all_checkpoints.lease``): while it is there, every run ends in
-``AnotherRunActive``. An execution that was aborted or timed out may have left its function running; such a
-function could still commit, so it counts as in progress until no function can be alive any more.
+While somebody holds the topic (``lean_ops.holds``), every run ends in ``AnotherRunActive``. An execution that
+was aborted or timed out may have left its function running; such a function could still commit, so it counts
+as in progress until no function can be alive any more.
 """
 
 import time
@@ -15,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from botocore.exceptions import ClientError
-
 from common.errors import InvalidInput
+from lean_ops import audit
+from lean_ops.holds import Held, Hold, Place, holds_of
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 
@@ -30,17 +31,25 @@ _FORGOTTEN: Final = "FORGOTTEN"  # Step Functions forgets executions 90 days aft
 class Lease:
     """Who works on a topic. ``holder``: ARN of the execution that had the lease last, empty before any.
 
-    ``status``: Step Functions' word for it; ``ended``: when it ended. ``hold``: why the topic is on hold,
-    empty when it is not, with ``held_by`` and ``held_since``.
+    ``status``: Step Functions' word for it; ``ended``: when it ended. ``holds``: who keeps runs away from the
+    topic, the oldest first.
     """
 
     topic: str
     holder: str = ""
     status: str = ""
     ended: datetime | None = None
-    hold: str = ""
-    held_by: str = ""
-    held_since: str = ""
+    holds: tuple[Hold, ...] = ()
+
+    @property
+    def hold(self) -> str:
+        """Who keeps runs away and why, in one phrase; empty when nobody does."""
+        return "; ".join(hold.describe() for hold in self.holds)
+
+    @property
+    def way_out(self) -> str:
+        """How the holds end, in one phrase."""
+        return "; ".join(hold.way_out(self.topic) for hold in self.holds)
 
     def in_progress(self, now: datetime, function_lifetime: timedelta) -> bool:
         """Whether the holder, or a function that it left behind, may still commit."""
@@ -52,58 +61,10 @@ class Lease:
 
 def read(target: Target, topic: str) -> Lease:
     """The lease of ``topic``."""
-    item = (
-        target.client("dynamodb")
-        .get_item(TableName=target.checkpoints_table, Key=_key(topic), ConsistentRead=True)
-        .get("Item", {})
-    )
-    texts = {name: str(value["S"]) for name, value in item.items() if "S" in value}
-    holder = texts.get("execution_arn", "")
+    item = Place(target, topic).item()
+    holder = item.get("execution_arn", {}).get("S", "")
     status, ended = _execution(target, holder) if holder else ("", None)
-    return Lease(
-        topic,
-        holder,
-        status,
-        ended,
-        texts.get("on_hold", ""),
-        texts.get("held_by", ""),
-        texts.get("held_since", ""),
-    )
-
-
-def pause(target: Target, topic: str, reason: str) -> None:
-    """Put ``topic`` on hold; raises InvalidInput where it is on hold already."""
-    try:
-        target.client("dynamodb").update_item(
-            TableName=target.checkpoints_table,
-            Key=_key(topic),
-            UpdateExpression="SET on_hold = :reason, held_by = :who, held_since = :now",
-            ConditionExpression="attribute_not_exists(on_hold)",
-            ExpressionAttributeValues={
-                ":reason": {"S": reason},
-                ":who": {"S": target.caller},
-                ":now": {"S": datetime.now(UTC).isoformat(timespec="seconds")},
-            },
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        found = read(target, topic)
-        raise InvalidInput(
-            f"topic {topic}: expected it not to be on hold, found it on hold since {found.held_since} by "
-            f"{found.held_by} ({found.hold}); lift that with `lean-ops resume --topic {topic}` when done"
-        ) from error
-
-
-def resume(target: Target, topic: str) -> bool:
-    """Lift the hold of ``topic``; False when there was none."""
-    before = target.client("dynamodb").update_item(
-        TableName=target.checkpoints_table,
-        Key=_key(topic),
-        UpdateExpression="REMOVE on_hold, held_by, held_since",
-        ReturnValues="ALL_OLD",
-    )
-    return "on_hold" in before.get("Attributes", {})
+    return Lease(topic, holder, status, ended, holds_of(item))
 
 
 def stop(target: Target, topic: str, reason: str) -> str:
@@ -122,24 +83,21 @@ def stop(target: Target, topic: str, reason: str) -> str:
 
 @contextmanager
 def exclusively(
-    target: Target, topic: str, purpose: str, *, wait_s: float, keep_hold: bool = False
-) -> Iterator[None]:
-    """Keep the pipeline away from ``topic`` meanwhile: on hold, and no run in progress.
+    target: Target, topic: str, entry: audit.Entry, work: str, *, wait_s: float, keep_hold: bool = False
+) -> Iterator[Held]:
+    """Keep the pipeline and other operations away from ``topic`` meanwhile, with no run in progress.
 
-    A hold that was there before serves, and stays. ``keep_hold``: so does the new one, when all went well.
-    Raises InvalidInput when a run is still in progress after ``wait_s`` seconds.
+    ``work`` says what the operation does, and to what: a repetition of the same takes up what was killed.
+    ``keep_hold``: leave the topic on hold, in the name of the person, when all went well. What is decided by
+    is to be looked up inside. Raises InvalidInput when an operation or a run is still at work after
+    ``wait_s`` seconds.
     """
-    already = bool(read(target, topic).hold)
-    if not already:
-        pause(target, topic, purpose)
-    lift = not already
-    try:
+    with Place(target, topic).worked_on(entry, work, wait_s=wait_s) as held:
         _await_quiet(target, topic, wait_s)
-        yield
-        lift = lift and not keep_hold
-    finally:
-        if lift:
-            resume(target, topic)
+        held.check()
+        yield held
+        if keep_hold:
+            held.leave_to_person()
 
 
 def function_lifetime() -> timedelta:
@@ -167,7 +125,3 @@ def _execution(target: Target, arn: str) -> tuple[str, datetime | None]:
     except client.exceptions.ExecutionDoesNotExist:
         return _FORGOTTEN, None
     return found["status"], found.get("stopDate")
-
-
-def _key(topic: str) -> dict[str, dict[str, str]]:
-    return {"checkpoint_id": {"S": f"{topic}#lease"}}

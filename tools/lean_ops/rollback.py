@@ -4,18 +4,34 @@ Every snapshot of Curated and Semantic carries the checkpoint of the rows it hol
 no second truth: the table's own word counts again (``common.checkpoints``), and what was read since is read
 once more. The merge sequence does not go back (it is a property of the table), so whatever is merged again is
 new to the layer that reads it. RAW cannot be rolled back: its rows are nowhere else.
+
+A rebuild may have given a column another type, and with it another field id, under which the rows of earlier
+snapshots have no value. So the same commit brings back the columns that the snapshot was written with, and
+the partition spec of its files. Columns that came later under names of their own stay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, SetSnapshotRefUpdate
+from pyiceberg.table.update import (
+    AddSchemaUpdate,
+    AssertCurrentSchemaId,
+    AssertDefaultSpecId,
+    AssertLastAssignedFieldId,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    SetCurrentSchemaUpdate,
+    SetDefaultSpecUpdate,
+    SetSnapshotRefUpdate,
+    TableUpdate,
+)
 
 from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
 from common.errors import CommitConflict, InvalidInput
@@ -23,6 +39,7 @@ from common.incremental import lineage
 from common.tables import open_table
 from lean_ops import checkpoints
 from lean_ops.checkpoints import MergedLayer, describe_snapshots, time_of
+from lean_ops.rebuild import was_swapped_in
 from lean_ops.target import Target
 
 
@@ -42,13 +59,19 @@ class SnapshotState:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """From which snapshot to which; ``checkpoint``: where the next run starts reading."""
+    """From which snapshot to which; ``checkpoint``: where the next run starts reading.
+
+    ``snapshots_undone``: 0 where the snapshot was current already. ``columns_restored``: columns that are
+    again what they were then. ``rebuild_undone``: a rebuild's swap is among what was undone, now or before.
+    """
 
     table: str
     before: str
     after: str
     snapshots_undone: int
     checkpoint: str
+    columns_restored: tuple[str, ...] = ()
+    rebuild_undone: bool = False
 
 
 def history(target: Target, topic: str, layer: MergedLayer) -> list[SnapshotState]:
@@ -59,26 +82,32 @@ def history(target: Target, topic: str, layer: MergedLayer) -> list[SnapshotStat
 
 
 def roll_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int) -> RolledBack:
-    """Make ``snapshot_id`` the current snapshot again, and let the checkpoint follow.
+    """Make ``snapshot_id`` the current snapshot again, and let the checkpoints follow.
 
     To be called while no run of the topic is in progress (``leases.exclusively``): a run that had read
-    further would commit on the older rows and skip what lies between. Raises InvalidInput for a snapshot that
-    is not in the table's history, CommitConflict where another writer committed meanwhile.
+    further would commit on the older rows and skip what lies between. Where the snapshot is current, only
+    what an interrupted rollback left undone is done. Raises InvalidInput for a snapshot that is not in the
+    table's history, CommitConflict where another writer committed meanwhile.
     """
     catalog = target.catalog()
     identifier = target.settings.table(layer, topic)
     table = open_table(catalog, identifier)
     ancestors = list(lineage(table))
     undone = snapshots_undone(identifier, ancestors, snapshot_id)
-    _set_current(catalog, table, ancestors[0].snapshot_id, snapshot_id)
+    then = ancestors[undone]
+    schema = schema_of(table, then)
+    if undone:
+        _set_current(catalog, table, ancestors[0], then, schema)
     committed = from_lineage(ancestors[undone:])
-    checkpoints.record_committed(target, topic, layer, committed)
+    checkpoints.follow_table(target, topic, layer)
     return RolledBack(
         identifier,
         str(ancestors[0].snapshot_id),
         str(snapshot_id),
         undone,
         committed.token if committed else NOTHING,
+        tuple(sorted(_differing(table.schema(), schema))) if schema is not None else (),
+        was_swapped_in(table, after=then),
     )
 
 
@@ -91,27 +120,54 @@ def snapshots_undone(identifier: str, ancestors: Sequence[Snapshot], snapshot_id
             f"has expired, or was rolled back); {describe_snapshots(ancestors[::-1], snapshot_id)}; "
             "`lean-ops rollback` without --to lists all"
         )
-    if snapshot_id == ids[0]:
-        raise InvalidInput(
-            f"table {identifier}: expected a snapshot before the current one, found the current one itself, "
-            f"{snapshot_id}; there is nothing to roll back"
-        )
     return ids.index(snapshot_id)
 
 
-def _set_current(catalog: Catalog, table: Table, before: int, after: int) -> None:
+def schema_of(table: Table, snapshot: Snapshot) -> Schema | None:
+    """The schema that ``table`` needs for the rows of ``snapshot``; None where its current one reads them.
+
+    It has the columns of then, by field id, and those of today whose names were not taken then.
+    """
+    if snapshot.schema_id is None or snapshot.schema_id not in table.schemas():
+        return None
+    then, today = table.schemas()[snapshot.schema_id], table.schema()
+    ids = {field.field_id for field in today.fields}
+    if all(field.field_id in ids for field in then.fields):
+        return None
+    known = {field.field_id for field in then.fields}
+    names = {field.name for field in then.fields}
+    later = [field for field in today.fields if field.field_id not in known and field.name not in names]
+    if not later:
+        return then
+    return Schema(
+        *then.fields,
+        *later,
+        schema_id=1 + max(table.schemas()),
+        identifier_field_ids=then.identifier_field_ids,
+    )
+
+
+def _set_current(
+    catalog: Catalog, table: Table, before: Snapshot, after: Snapshot, schema: Schema | None
+) -> None:
+    metadata = table.metadata
     try:
         catalog.commit_table(
             table,
             (
-                AssertTableUUID(uuid=table.metadata.table_uuid),
-                AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=before),
+                AssertTableUUID(uuid=metadata.table_uuid),
+                AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=before.snapshot_id),
+                AssertCurrentSchemaId(current_schema_id=metadata.current_schema_id),
+                AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
+                AssertLastAssignedFieldId(last_assigned_field_id=metadata.last_column_id),
             ),
             (
+                *_schema_updates(table, schema),
+                *_spec_updates(table, after),
                 SetSnapshotRefUpdate(
                     ref_name=MAIN_BRANCH,
                     type=SnapshotRefType.BRANCH,
-                    snapshot_id=after,
+                    snapshot_id=after.snapshot_id,
                     max_ref_age_ms=None,
                     max_snapshot_age_ms=None,
                     min_snapshots_to_keep=None,
@@ -120,9 +176,39 @@ def _set_current(catalog: Catalog, table: Table, before: int, after: int) -> Non
         )
     except CommitFailedException as error:
         raise CommitConflict(
-            f"table {'.'.join(table.name())}: expected snapshot {before} to be current until the rollback, "
-            "found another writer first (a compaction?); look again and repeat the rollback"
+            f"table {'.'.join(table.name())}: expected snapshot {before.snapshot_id} to be current until the "
+            "rollback, found another writer first (a compaction?); look again and repeat the rollback"
         ) from error
+    except ValueError as error:
+        if table.refresh().snapshot_by_id(after.snapshot_id) is not None:
+            raise
+        raise InvalidInput(
+            f"table {'.'.join(table.name())}: expected snapshot {after.snapshot_id} to be kept until the "
+            "rollback, found it expired by a maintenance a moment ago; `lean-ops rollback` without --to "
+            "lists those that are left"
+        ) from error
+
+
+def _schema_updates(table: Table, schema: Schema | None) -> Iterator[TableUpdate]:
+    if schema is None:
+        return
+    if schema.schema_id in table.schemas():
+        yield SetCurrentSchemaUpdate(schema_id=schema.schema_id)
+    else:
+        yield AddSchemaUpdate(schema_=schema)
+        yield SetCurrentSchemaUpdate(schema_id=-1)
+
+
+def _spec_updates(table: Table, snapshot: Snapshot) -> Iterator[TableUpdate]:
+    """Files are merged into under the spec that they are in: the default becomes that of ``snapshot``."""
+    specs = {manifest.partition_spec_id for manifest in snapshot.manifests(table.io)}
+    if len(specs) == 1 and specs != {table.metadata.default_spec_id}:
+        yield SetDefaultSpecUpdate(spec_id=specs.pop())
+
+
+def _differing(today: Schema, restored: Schema) -> set[str]:
+    ids = {field.name: field.field_id for field in today.fields}
+    return {field.name for field in restored.fields if ids.get(field.name) != field.field_id}
 
 
 def _state(snapshot: Snapshot, current: bool) -> SnapshotState:

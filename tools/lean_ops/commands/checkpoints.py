@@ -66,7 +66,7 @@ def show(
     if lease.holder:
         say(f"lease: held last by {lease.holder} ({lease.status})")
     if lease.hold:
-        say(f"on hold since {lease.held_since} by {lease.held_by}: {lease.hold}", style="yellow")
+        say(f"{lease.hold}. Next: {lease.way_out}.", style="yellow")
 
 
 @app.command("set")
@@ -115,10 +115,11 @@ def _move_back(
     selection: dict[str, Any] = {"topic": topic, "layer": layer.value}
     if snapshot_id is not None:
         selection["to"] = str(snapshot_id)
+    work = f"{name} of {layer}" + (f" to {snapshot_id}" if snapshot_id is not None else "")
     with (
         target.reached(),
-        audit.operation(target, name, reason=reason, selection=selection),
-        leases.exclusively(target, topic, f"{name}: {reason}", wait_s=wait),
+        audit.operation(target, name, reason=reason, selection=selection) as entry,
+        leases.exclusively(target, topic, entry, work, wait_s=wait),
     ):
         before = operations.read(target, topic, layer).counts
         after = operations.move_back(target, topic, layer, snapshot_id)

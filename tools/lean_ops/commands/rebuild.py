@@ -26,6 +26,7 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import err, harmless, say, show_json
+from lean_ops.holds import Held, Place
 from lean_ops.rebuild import Comparison, Filled, Rebuild, Swapped
 from lean_ops.rebuild.filling import contract_of
 from lean_ops.target import Target
@@ -61,18 +62,30 @@ def rebuild(
     if first_day is not None:
         selection["from"] = f"{first_day:%Y-%m-%d}"
     with target.reached():
+        place = Place(
+            target, topic, "rebuild-curated" if layer is MergedLayer.CURATED else "rebuild-semantic"
+        )
         if discard:
-            with audit.operation(target, "rebuild.discard", reason=reason, selection=selection) as entry:
+            with (
+                audit.operation(target, "rebuild.discard", reason=reason, selection=selection) as entry,
+                place.worked_on(entry, f"rebuild of {layer}", wait_s=0),
+            ):
                 entry.counts["files_removed"] = rebuilding.discard(target, topic, layer)
             _say_discarded(entry.counts["files_removed"], json=json)
             return
-        with audit.operation(target, "rebuild", reason=reason, selection=selection) as entry:
-            found, swapped = _rebuild(target, topic, layer, first_day, entry, yes=yes, quiet=json)
+        with (
+            audit.operation(target, "rebuild", reason=reason, selection=selection) as entry,
+            place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
+        ):
+            found, swapped = _rebuild(target, topic, layer, first_day, entry, held, yes=yes, quiet=json)
     if json:
-        show_json({"comparison": asdict(found), "swapped": asdict(swapped) if swapped else None})
+        documents = {"comparison": found, "swapped": swapped}
+        show_json({name: asdict(document) if document else None for name, document in documents.items()})
     elif swapped is None:
         say("Nothing was swapped. The same command with --yes catches up and swaps; --discard removes it.")
     else:
+        if found is None:
+            say("It was swapped in before; what an interrupted command had left beside is removed.")
         say(
             f"{swapped.table}: {swapped.files_removed} files replaced by {swapped.files_added} in snapshot "
             f"{swapped.snapshot_id}; `lean-ops rollback {layer}` can undo it."
@@ -87,13 +100,19 @@ def _rebuild(
     layer: MergedLayer,
     first_day: datetime | None,
     entry: audit.Entry,
+    held: Held,
     *,
     yes: bool,
     quiet: bool,
-) -> tuple[Comparison, Swapped | None]:
-    """Fill, compare, and swap where that is agreed to."""
+) -> tuple[Comparison | None, Swapped | None]:
+    """Fill, compare, and swap where that is agreed to; nothing to compare where only the removal was left."""
     run_id = f"rebuild-{entry.operation_id}"
     begun = _open(target, topic, layer, first_day)
+    if begun.swapped_in:
+        entry.counts["swapped"] = 1
+        earlier = rebuilding.earlier_swap(target, begun)
+        rebuilding.discard(target, topic, layer)
+        return None, earlier
 
     def told(portion: Filled) -> None:
         entry.counts["rows_read"] += portion.rows_read
@@ -109,6 +128,7 @@ def _rebuild(
         _show(found)
     swapped = None
     if yes or (not quiet and _agreed()):
+        held.check()
         swapped = rebuilding.swap(target, begun, run_id, told)
         rebuilding.discard(target, topic, layer)
     entry.counts["swapped"] = int(swapped is not None)

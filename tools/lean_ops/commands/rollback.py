@@ -49,15 +49,30 @@ def rollback(
     check_reason(reason)
     selection = {"topic": topic, "layer": layer.value, "to": str(to), "hold": hold}
     with target.reached(), audit.operation(target, "rollback", reason=reason, selection=selection) as entry:
-        purpose = f"rollback of {layer}: {reason}"
-        with leases.exclusively(target, topic, purpose, wait_s=wait, keep_hold=hold):
+        work = f"rollback of {layer} to {to}"
+        with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold):
             done = operation.roll_back(target, topic, layer, to)
         entry.counts["snapshots_undone"] = done.snapshots_undone
     if json:
         show_json(asdict(done))
         return
-    say(f"{done.table}: {done.before} → {done.after}, {done.snapshots_undone} snapshots undone.")
+    if done.snapshots_undone:
+        say(f"{done.table}: {done.before} → {done.after}, {done.snapshots_undone} snapshots undone.")
+    else:
+        say(f"{done.table}: {done.after} is current already, nothing was undone.")
     say(f"The next run reads on from {done.checkpoint} and merges again what came after it.")
+    if done.columns_restored:
+        say(
+            f"Again as they were: {', '.join(done.columns_restored)}. Bring the contract back to what it "
+            "asked for then: with another type there, the next run stops and says so.",
+            style="yellow",
+        )
+    if done.rebuild_undone and layer is MergedLayer.CURATED:
+        say(
+            "Semantic may have taken rows of the undone rebuild over: after the next run, "
+            f"`lean-ops rebuild --layer semantic --topic {topic}` compares and makes it anew.",
+            style="yellow",
+        )
     if hold:
         say(
             f"The topic is on hold. Mend what made the rows wrong, then `lean-ops resume --topic {topic}`.",

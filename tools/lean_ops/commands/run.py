@@ -69,8 +69,8 @@ def run_and_follow(
 
 def _say_who_works(lease: Lease, execution_arn: str) -> None:
     if lease.hold:
-        say(f"{lease.topic} is on hold since {lease.held_since} by {lease.held_by}: {lease.hold}", "yellow")
-        say(f"Lift it with `lean-ops resume --topic {lease.topic}`.")
+        say(f"{lease.topic} is {lease.hold}", "yellow")
+        say(f"Next: {lease.way_out}.")
     elif lease.holder != execution_arn:
         say(f"Another run does the work: {lease.holder} ({lease.status})")
 

@@ -97,8 +97,8 @@ def holds(target: Target) -> Iterator[Finding]:
         if lease.hold:
             yield Finding(
                 f"topic {topic}",
-                f"on hold since {lease.held_since} by {lease.held_by}: {lease.hold}",
-                f"`lean-ops resume --topic {topic}` when the reason is gone",
+                lease.hold,
+                lease.way_out,
             )
         if lease.status == "RUNNING":
             begun = client.describe_execution(executionArn=lease.holder)["startDate"]

@@ -9,9 +9,20 @@ The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the liv
 command goes on where it ended, as the table beside carries its own checkpoint.
 """
 
-from lean_ops.rebuild.beside import Rebuild, discard
+from lean_ops.rebuild.beside import Rebuild, discard, was_swapped_in
 from lean_ops.rebuild.comparison import Comparison, compare
 from lean_ops.rebuild.filling import Filled, fill
-from lean_ops.rebuild.swapping import Swapped, swap
+from lean_ops.rebuild.swapping import Swapped, earlier_swap, swap
 
-__all__ = ["Comparison", "Filled", "Rebuild", "Swapped", "compare", "discard", "fill", "swap"]
+__all__ = [
+    "Comparison",
+    "Filled",
+    "Rebuild",
+    "Swapped",
+    "compare",
+    "discard",
+    "earlier_swap",
+    "fill",
+    "swap",
+    "was_swapped_in",
+]

@@ -20,12 +20,13 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AddSchemaUpdate, AssertCurrentSchemaId, SetCurrentSchemaUpdate
 from pyiceberg.types import NestedField, StringType
 
 from common.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.errors import CommitConflict, InvalidInput, TableMismatch
-from common.incremental import last_merge
+from common.incremental import last_merge, lineage
 from common.maintenance import referenced_files
 from common.merge.streams import concurrency, remove_files
 from common.progress import checkpoint_of
@@ -34,7 +35,10 @@ from lean_ops.checkpoints import MergedLayer
 from lean_ops.target import Target
 
 LONGEST: Final = timedelta(days=2)
-"""An older rebuild is not gone on with: to Glue its files look like orphans, from three days on."""
+"""An older rebuild is begun anew: to Glue its files look like orphans, from three days on."""
+
+SWAPPED_IN: Final = "lean-ops.rebuild"
+"""In the summary of a swap's snapshot, and as a property of the live table: the table beside, by its uuid."""
 
 _STARTED: Final = "lean-ops.rebuild-started"
 _FROM: Final = "lean-ops.rebuild-from"
@@ -59,6 +63,7 @@ class Rebuild:
     first_day: date | None
     live_sequence: int
     started: datetime
+    swapped_in: str = ""
 
     @classmethod
     def open(
@@ -73,18 +78,24 @@ class Rebuild:
     ) -> "Rebuild":
         """Begin a rebuild, or go on with the one that was begun.
 
-        ``contract_version`` and ``columns``: what Semantic is rebuilt under. Raises InvalidInput where the
-        one that was begun is too old, or was begun with another first day or contract.
+        One that cannot be gone on with is removed first: nothing was filled in, it is too old, or its swap
+        was rolled back (its merge numbers are used up). ``contract_version`` and ``columns``: what Semantic
+        is rebuilt under. Raises InvalidInput where the one that was begun has another first day or contract,
+        and, before anything is made, where the first day cannot be kept to.
         """
         catalog, settings = target.catalog(), target.settings
         live = open_table(catalog, settings.table(layer, topic))
         identifier = settings.rebuild_table(layer, topic)
-        try:
-            table = catalog.load_table(identifier)
-        except NoSuchTableError:
+        table = _load(catalog, identifier)
+        if table is not None and not _of_use(table, live):
+            discard(target, topic, layer)
+            table = None
+        if table is None:
             schema = rebuilt_schema(live.schema(), columns, live.metadata.last_column_id)
             counts = checkpoint_of(live, layer, topic, settings, target.client("dynamodb"))
             read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+            if first_day is not None:
+                _check_first_day(identifier, live.schema(), schema, read, first_day=first_day, layer=layer)
             notes = {
                 _FROM: first_day.isoformat() if first_day else "",
                 _CONTRACT: contract_version,
@@ -99,17 +110,14 @@ class Rebuild:
             date.fromisoformat(table.properties[_FROM]) if table.properties[_FROM] else None,
             int(table.properties[_READ]),
             datetime.fromisoformat(table.properties[_STARTED]),
+            _swapped_in(table, live),
         )
-        found._check(first_day, contract_version, table.properties[_CONTRACT])
+        if not found.swapped_in:
+            found._check(first_day, contract_version, table.properties[_CONTRACT])
         return found
 
     def _check(self, first_day: date | None, contract_version: str, begun_under: str) -> None:
         advice = "remove it with `lean-ops rebuild --discard`, then start again"
-        if datetime.now(UTC) - self.started > LONGEST:
-            raise InvalidInput(
-                f"rebuild {self.beside}: expected one that was begun within {LONGEST.days} days, found "
-                f"{self.started:%Y-%m-%d %H:%M}; {advice}"
-            )
         if first_day != self.first_day:
             raise InvalidInput(
                 f"rebuild {self.beside}: expected it to have begun with --from {first_day}, found "
@@ -120,6 +128,15 @@ class Rebuild:
                 f"rebuild {self.beside}: expected it to have begun under contract {contract_version}, found "
                 f"{begun_under}; {advice}"
             )
+
+
+def was_swapped_in(live: Table, after: Snapshot) -> bool:
+    """Whether a rebuild took the place of ``live`` after its snapshot ``after``, undone meanwhile or not."""
+    return any(
+        SWAPPED_IN in _summary(snapshot)
+        for snapshot in live.snapshots()
+        if (snapshot.sequence_number or 0) > (after.sequence_number or 0)
+    )
 
 
 def rebuilt_schema(live: Schema, columns: Sequence[NestedField], last_column_id: int) -> Schema:
@@ -192,27 +209,94 @@ def schema_for_live(live: Table, beside: Table) -> Schema | None:
 def discard(target: Target, topic: str, layer: MergedLayer) -> int:
     """Remove a rebuild and the files that only it refers to; gives their number, 0 where there was none.
 
-    After a swap the live table refers to the rebuilt files, which then stay.
+    After a swap the live table refers to the rebuilt files, which then stay. Where an earlier removal was
+    interrupted, what it left is removed.
     """
     catalog = target.catalog()
     identifier = target.settings.rebuild_table(layer, topic)
-    try:
-        table = catalog.load_table(identifier)
-    except NoSuchTableError:
-        return 0
     live = open_table(catalog, target.settings.table(layer, topic))
+    table = _load(catalog, identifier)
+    if table is None:
+        return _remove_folder(live, _place(live, identifier))
     with ThreadPoolExecutor(concurrency(live.location())) as pool:
         unneeded = referenced_files(table, pool) - referenced_files(live, pool)
     catalog.drop_table(identifier)
     unneeded = {path for path in unneeded if not path.startswith(f"{table.location()}/")}
     remove_files(table.io, unneeded)
-    return len(unneeded) + _remove_own_place(table)
+    return len(unneeded) + _remove_folder(table, table.location())
+
+
+def _load(catalog: Catalog, identifier: str) -> Table | None:
+    try:
+        return catalog.load_table(identifier)
+    except NoSuchTableError:
+        return None
+
+
+def _of_use(table: Table, live: Table) -> bool:
+    """Whether a rebuild that was begun can be gone on with, or has only its removal before it."""
+    if _swapped_in(table, live):
+        return True
+    if live.properties.get(SWAPPED_IN) == str(table.metadata.table_uuid):
+        return False
+    started = datetime.fromisoformat(table.properties[_STARTED])
+    return table.current_snapshot() is not None and datetime.now(UTC) - started <= LONGEST
+
+
+def _swapped_in(table: Table, live: Table) -> str:
+    """The snapshot in the history of ``live`` with which ``table`` took its place; empty without one."""
+    own = str(table.metadata.table_uuid)
+    swaps = (s.snapshot_id for s in lineage(live) if _summary(s).get(SWAPPED_IN) == own)
+    return str(next(swaps, ""))
+
+
+def _summary(snapshot: Snapshot) -> dict[str, str]:
+    return snapshot.summary.additional_properties if snapshot.summary else {}
+
+
+def _check_first_day(
+    identifier: str,
+    live: Schema,
+    schema: Schema,
+    read: SourceCheckpoint | None,
+    *,
+    first_day: date,
+    layer: MergedLayer,
+) -> None:
+    """Raise InvalidInput where rows of before ``first_day`` cannot be kept, or are not known to be whole."""
+    if replaced := replaced_columns(live, schema):
+        raise InvalidInput(
+            f"rebuild {identifier}: expected columns that widen, found another type of "
+            f"{', '.join(replaced)}, which rows of before {first_day} cannot take; start it without --from"
+        )
+    if layer is MergedLayer.CURATED:
+        read_whole(identifier, read)
+
+
+def read_whole(identifier: str, read: SourceCheckpoint | None) -> SourceCheckpoint:
+    """How far Curated has read RAW; raises InvalidInput where that is not up to a whole snapshot."""
+    if read is None or read.files is not None:
+        raise InvalidInput(
+            f"rebuild {identifier}: expected Curated to have read RAW up to a whole snapshot, found "
+            f"{read.token if read else 'nothing read'}; let the pipeline catch up first (`lean-ops run`)"
+        )
+    return read
+
+
+def replaced_columns(live: Schema, rebuilt: Schema) -> list[str]:
+    """Columns that the rebuild has under the same name with another field id, and so of another type."""
+    ids = {field.name: field.field_id for field in live.fields}
+    return [f.name for f in rebuilt.fields if ids.get(f.name, f.field_id) != f.field_id]
+
+
+def _place(live: Table, identifier: str) -> str:
+    """Where the metadata of the table beside lies."""
+    return f"{live.location().rpartition('/')[0]}/{identifier.rpartition('.')[2]}"
 
 
 def _create(catalog: Catalog, live: Table, identifier: str, schema: Schema, notes: dict[str, str]) -> Table:
     """An empty table like ``live``, registered under ``identifier``."""
-    name = identifier.rpartition(".")[2]
-    location = f"{live.location().rpartition('/')[0]}/{name}"
+    location = _place(live, identifier)
     merged = last_merge(live)
     sequence = max(merged[1] if merged else 0, int(live.properties.get(MERGE_SEQ, "0")))
     properties = {
@@ -263,14 +347,14 @@ def _add_columns(catalog: Catalog, identifier: str, names: Sequence[str]) -> Tab
     )
 
 
-def _remove_own_place(table: Table) -> int:
-    """Remove what lies in the table's own place (its metadata); gives the number of files."""
+def _remove_folder(table: Table, location: str) -> int:
+    """Remove what lies in a place of the store of ``table``; gives the number of files."""
     if not isinstance(table.io, PyArrowFileIO):
         raise TableMismatch(
             f"table {'.'.join(table.name())}: expected a file store read through PyArrowFileIO, found "
             f"{type(table.io).__name__}; set py-io-impl to pyiceberg.io.pyarrow.PyArrowFileIO"
         )
-    scheme, host, root = PyArrowFileIO.parse_location(table.location(), table.io.properties)
+    scheme, host, root = PyArrowFileIO.parse_location(location, table.io.properties)
     store = table.io.fs_by_scheme(scheme, host)
     found = store.get_file_info(FileSelector(root, allow_not_found=True, recursive=True))
     if found:

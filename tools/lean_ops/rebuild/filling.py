@@ -16,7 +16,6 @@ from common.checkpoints import SourceCheckpoint, from_lineage
 from common.contract_store import read_contract
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.errors import InvalidInput
 from common.incremental import lineage
 from common.merge import merge
 from common.progress import checkpoint_of
@@ -25,7 +24,7 @@ from common.settings import Settings
 from common.tables import open_table
 from curation.job import EVERY_ROW, curate
 from lean_ops.checkpoints import MergedLayer
-from lean_ops.rebuild.beside import Rebuild, share_columns
+from lean_ops.rebuild.beside import Rebuild, read_whole, replaced_columns, share_columns
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 from semantic.job import publish
@@ -87,13 +86,6 @@ def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoi
     Curated holds of that time stays. From there on every event is read, late ones too.
     """
     beside = open_table(catalog, rebuild.beside)
-    replaced = _replaced_columns(open_table(catalog, rebuild.live), beside)
-    if replaced and rebuild.first_day is not None:
-        raise InvalidInput(
-            f"rebuild {rebuild.beside}: expected columns that widen, found another type of "
-            f"{', '.join(replaced)}, which rows of before {rebuild.first_day} cannot take; remove it "
-            "with `lean-ops rebuild --discard` and start again without --from"
-        )
     entry = from_lineage(lineage(beside))
     if entry is not None:
         return SourceCheckpoint.parse(entry.token, entry.position)
@@ -101,12 +93,9 @@ def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoi
         return None
     live = open_table(catalog, rebuild.live)
     counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
-    read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
-    if read is None or read.files is not None:
-        raise InvalidInput(
-            f"rebuild {rebuild.beside}: expected Curated to have read RAW up to a whole snapshot, found "
-            f"{counts.token if counts else 'nothing read'}; let the pipeline catch up first (`lean-ops run`)"
-        )
+    read = read_whole(
+        rebuild.beside, SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+    )
     return SourceCheckpoint(read.snapshot_id, read.sequence, 0, full_scan=True)
 
 
@@ -211,7 +200,7 @@ def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchRe
     keys = _keys(live)
     keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
     keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
-    if not len(keys) or _replaced_columns(live, beside):
+    if not len(keys) or replaced_columns(live.schema(), beside.schema()):
         return None
     return _only_keys(read_rows(live), keys)
 
@@ -228,9 +217,3 @@ def _only_keys(reader: pa.RecordBatchReader, keys: Column) -> pa.RecordBatchRead
             yield batch.filter(pc.is_in(key, value_set=keys))
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
-
-
-def _replaced_columns(live: Table, beside: Table) -> list[str]:
-    """Columns that the rebuild has under the same name with another field id, and so of another type."""
-    ids = {field.name: field.field_id for field in live.schema().fields}
-    return [f.name for f in beside.schema().fields if ids.get(f.name, f.field_id) != f.field_id]

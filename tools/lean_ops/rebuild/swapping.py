@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.checkpoints import MERGE_SEQ, RUN_ID
+from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
 from common.errors import InvalidInput, TableMismatch
-from common.incremental import last_merge
+from common.incremental import last_merge, lineage
 from common.maintenance import CompactionPolicy, compact
 from common.merge.committing import Planned, commit_until_done
 from common.merge.livefiles import live_files
@@ -22,7 +22,7 @@ from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.streams import concurrency
 from common.progress import checkpoint_of
 from common.tables import open_table
-from lean_ops.rebuild.beside import Rebuild, schema_for_live
+from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, schema_for_live
 from lean_ops.rebuild.filling import RULES, Filled, fill
 from lean_ops.target import Target
 
@@ -72,25 +72,47 @@ def swap(
                 f"it, {counts.position}, found {checkpoint.position}: the source was rolled back; let the "
                 "pipeline bring it forward first (`lean-ops run`)"
             )
+        committed = from_lineage(lineage(live))
+        if rebuild.first_day is not None and counts and committed and counts.position < committed.position:
+            raise InvalidInput(
+                f"rebuild {rebuild.beside}: expected rows from before {rebuild.first_day} to stay, found "
+                f"that {rebuild.live} is to read its source again from {counts.token}; let the pipeline do "
+                "that first (`lean-ops run`)"
+            )
         _check_partitions(live, beside)
         with ThreadPoolExecutor(concurrency(live.location())) as pool:
             before, after = live_files(live, pool), live_files(beside, pool)
         old = {e.data_file.file_path for entries in before.entries.values() for e in entries}
         new = [e.data_file for entries in after.entries.values() for e in entries]
-        sequence = {MERGE_SEQ: str(merged[1])}
+        # The mark tells a repetition that only the removal is left: a second swap would use numbers twice.
+        mark = {MERGE_SEQ: str(merged[1]), SWAPPED_IN: str(beside.metadata.table_uuid)}
         change = Change(
             operation=Operation.OVERWRITE,
             added=new,
             removed=frozenset(old),
             schema=schema_for_live(live, beside),
-            properties=sequence,
-            summary={**checkpoint.summary(), **sequence, RUN_ID: run_id},
+            properties=mark,
+            summary={**checkpoint.summary(), **mark, RUN_ID: run_id},
         )
         commit = SnapshotCommit(live, before, change)
         done = Swapped(rebuild.live, str(commit.snapshot_id), len(old), len(new), checkpoint.token, number)
         return Planned(done, commit)
 
     return commit_until_done(catalog, open_table(catalog, rebuild.live), plan)
+
+
+def earlier_swap(target: Target, rebuild: Rebuild) -> Swapped:
+    """The swap that was made before the command was interrupted, as its snapshot says."""
+    snapshot = open_table(target.catalog(), rebuild.live).snapshot_by_id(int(rebuild.swapped_in))
+    said = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary else {}
+    removed, added = (
+        sum(int(said.get(name, 0)) for name in names)
+        for names in (
+            ("deleted-data-files", "removed-delete-files"),
+            ("added-data-files", "added-delete-files"),
+        )
+    )
+    return Swapped(rebuild.live, rebuild.swapped_in, removed, added, said.get(SOURCE_TOKEN, NOTHING), 1)
 
 
 def _check_partitions(live: Table, beside: Table) -> None:

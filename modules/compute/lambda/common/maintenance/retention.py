@@ -17,7 +17,9 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate
 
 from common.errors import CommitConflict, TableMismatch
 from common.merge.streams import concurrency, remove_files
@@ -53,7 +55,17 @@ def expire_snapshots(
         if not ids:
             return []
         try:
-            table.maintenance.expire_snapshots().by_ids(ids).commit()
+            # pyiceberg's own expiry asks for nothing: beside a rollback it would forget the snapshot that has
+            # just become current, and the table with it.
+            main = table.current_snapshot()
+            catalog.commit_table(
+                table,
+                (
+                    AssertTableUUID(uuid=table.metadata.table_uuid),
+                    AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=main.snapshot_id if main else None),
+                ),
+                (RemoveSnapshotsUpdate(snapshot_ids=ids),),
+            )
         except CommitFailedException:
             continue  # somebody committed meanwhile: what may expire is decided anew
         return ids

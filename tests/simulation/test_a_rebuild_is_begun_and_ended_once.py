@@ -1,0 +1,166 @@
+"""A rebuild that was refused leaves nothing, one that was killed goes on, and two at once are one."""
+
+from datetime import timedelta
+
+import pytest
+
+from common.errors import InvalidInput
+from lean_ops.rebuild import beside, filling
+
+from .world import TOPIC, Process, World
+
+WHY = ("--reason", "INC-1")
+CURATED = ("rebuild", "--layer", "curated", "--yes", *WHY)
+
+
+def ok(process: Process) -> None:
+    assert process.error is None, process.error
+
+
+def refusal(process: Process) -> str:
+    assert isinstance(process.error, InvalidInput), process
+    return str(process.error)
+
+
+def left_behind(world: World) -> list[str]:
+    """Rebuild tables, and files in their places."""
+    found = [name[-1] for name in world.catalog.list_tables(world.target.database)]
+    files = [path.name for path in world.folder.rglob("rebuild_*/**/*") if path.is_file()]
+    return [*(name for name in found if name.startswith("rebuild")), *files]
+
+
+def right(world: World) -> None:
+    for _ in range(3):
+        ok(world.command("run"))
+    found = {row["idempotency_key"]: row["message_id"] for row in world.rows("curated")}
+    assert found == {key: event["message_id"] for key, event in world.expected().items()}
+    good = {
+        k: int(r["reading"])
+        for r in world.rows("curated")
+        if r["reading"] != "broken"
+        for k in [r["idempotency_key"]]
+    }
+    assert {row["idempotency_key"]: row["reading"] for row in world.rows("semantic")} == good
+
+
+def test_a_refused_rebuild_leaves_nothing_that_refuses_the_next(world: World) -> None:
+    ok(world.command("checkpoints", "reset", "curated", *WHY))
+    said = refusal(world.command("rebuild", "--layer", "curated", "--from", "2026-06-01", "--yes", *WHY))
+    assert "let the pipeline catch up first" in said
+    assert left_behind(world) == []
+    world.contract = ("2.0.0", "string")
+    said = refusal(world.command("rebuild", "--layer", "semantic", "--from", "2026-06-01", "--yes", *WHY))
+    assert "another type of reading" in said
+    assert left_behind(world) == []
+    ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
+    assert left_behind(world) == []
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_rebuild_that_cannot_be_gone_on_with_is_begun_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch, filled: bool
+) -> None:
+    if filled:
+        ok(world.command("rebuild", "--layer", "curated", *WHY))
+        monkeypatch.setattr(beside, "LONGEST", timedelta(0))
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(filling, "curate", _killed)
+            assert isinstance(world.command(*CURATED).error, _Gone)
+    assert left_behind(world)
+    first = world.catalog.load_table(
+        world.target.settings.rebuild_table("curated", TOPIC)
+    ).metadata.table_uuid
+    monkeypatch.setattr(beside, "LONGEST", timedelta(0) if filled else timedelta(days=2))
+    ok(world.command("rebuild", "--layer", "curated", *WHY))
+    again = world.catalog.load_table(world.target.settings.rebuild_table("curated", TOPIC))
+    assert again.metadata.table_uuid != first
+    monkeypatch.undo()
+    ok(world.command(*CURATED))
+    assert left_behind(world) == []
+    right(world)
+
+
+def test_a_rebuild_that_was_killed_after_its_swap_is_not_swapped_in_twice(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(world.catalog), "drop_table", _killed)
+        assert isinstance(world.command(*CURATED).error, _Gone)
+    assert left_behind(world)
+    swapped = world.snapshots("curated")[0]
+    world.send(4)
+    ok(world.command("run"))
+    capsys.readouterr()
+    ok(world.command(*CURATED))
+    said = capsys.readouterr().out
+    assert "It was swapped in before" in said
+    assert swapped in said
+    assert left_behind(world) == []
+    right(world)
+
+
+def test_a_swap_that_was_rolled_back_is_not_gone_on_with(world: World) -> None:
+    before = world.snapshots("curated")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(world.catalog), "drop_table", _killed)
+        assert isinstance(world.command(*CURATED).error, _Gone)
+    ok(world.command("run"))
+    ok(world.command("rollback", "curated", "--to", before, *WHY))
+    first = world.catalog.load_table(world.target.settings.rebuild_table("curated", TOPIC))
+    used = int(first.properties["lean-ops.merge-seq"])
+    world.send(4)
+    ok(world.command("run"))
+    ok(world.command(*CURATED))
+    live = world.catalog.load_table(world.target.settings.table("curated", TOPIC))
+    assert int(live.properties["lean-ops.merge-seq"]) > used + 1_000_000
+    right(world)
+
+
+def test_two_rebuilds_of_a_layer_at_once_are_one_and_the_other_is_told(world: World) -> None:
+    first, second = world.beside([CURATED, CURATED])
+    refused = [process for process in (first, second) if process.error is not None]
+    for process in refused:
+        assert "rebuild of curated" in refusal(process)
+    assert len(refused) == 1
+    assert left_behind(world) == []
+    right(world)
+
+
+def test_a_rebuild_is_not_discarded_under_another_and_a_killed_one_is(world: World) -> None:
+    discard = ("rebuild", "--layer", "curated", "--discard", *WHY)
+    for process in world.beside([CURATED, discard]):
+        assert process.error is None or "rebuild of curated" in refusal(process)
+    assert world.command(*CURATED, kill_at=30).killed
+    ok(world.command(*discard))
+    assert left_behind(world) == []
+    right(world)
+
+
+def test_a_removal_that_was_interrupted_is_finished_by_the_next(world: World) -> None:
+    ok(world.command("rebuild", "--layer", "curated", *WHY))
+    discard = ("rebuild", "--layer", "curated", "--discard", *WHY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beside, "_remove_folder", _killed)
+        assert isinstance(world.command(*discard).error, _Gone)
+    assert left_behind(world)
+    ok(world.command(*discard))
+    assert left_behind(world) == []
+
+
+def test_a_first_day_does_not_swallow_a_checkpoint_that_was_set_back(world: World) -> None:
+    from_june = ("rebuild", "--layer", "semantic", "--from", "2026-06-01", *WHY)
+    ok(world.command(*from_june))
+    ok(world.command("checkpoints", "reset", "semantic", *WHY))
+    assert "is to read its source again" in refusal(world.command(*from_june, "--yes"))
+    ok(world.command("run"))
+    ok(world.command(*from_june, "--yes"))
+    right(world)
+
+
+class _Gone(InvalidInput):
+    """The process ends here."""
+
+
+def _killed(*_arguments: object, **_options: object) -> None:
+    raise _Gone("gone")

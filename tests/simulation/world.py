@@ -1,0 +1,580 @@
+"""An environment in one process, for operations that are killed, repeated and run beside each other.
+
+What works is the real code: the command line's commands, the functions' handlers, the merge engine on real
+Iceberg files (a SQLite catalog), and DynamoDB as the emulator evaluates it, called without a network.
+Stand-ins are Step Functions (who runs), S3 (contracts only), Lambda's invoke and the clock of those who wait.
+
+Every call to the catalog or to DynamoDB goes through ``World.external``. There a process can be killed,
+before its n-th call or after it (the call was made, its answer never seen), and there the scheduler changes
+from one process to another, by a seeded draw.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final, TypeVar
+from unittest.mock import patch
+
+import boto3
+import pyarrow as pa
+import typer
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+from ministack.services import dynamodb
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import SqlCatalog
+
+from common.contracts import load_contract
+from common.errors import LeanOpsError
+from common.merge import committing
+from common.tables import TableSpec
+from lean_ops import holds, leases, workers
+from lean_ops.cli import app
+from lean_ops.local.provision import placeholder_values
+from lean_ops.local.stack import CREDENTIAL
+from lean_ops.rebuild import Comparison
+from lean_ops.repository import TABLE_SPECIFICATIONS, function_catalogue, render, state_machine_definition
+from lean_ops.target import Target
+from lean_ops.workers import Worker
+
+TOPIC: Final = "events"
+START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
+PERSON: Final = "arn:aws:iam::000000000000:user/operator"
+MACHINE: Final = "simulated"
+CONTRACT: Final = """
+apiVersion: v3.0.2
+kind: DataContract
+id: simulated
+version: {version}
+status: active
+schema:
+  - name: events
+    properties:
+      - {{name: reading, logicalType: {kind}, criticalDataElement: true, required: true}}
+"""
+
+Event = dict[str, Any]
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """The process is gone: from here on it can call nothing any more."""
+
+
+@dataclass
+class Process:
+    """One command or run. ``kill_at``: the external call that ends it, before it is made or ``answered``."""
+
+    number: int
+    what: str
+    kill_at: int | None = None
+    answered: bool = False
+    calls: int = 0
+    ended: bool = False
+    killed: bool = False
+    error: BaseException | None = None
+    turn: threading.Event = field(default_factory=threading.Event)
+
+
+class World:
+    """One environment with one topic."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.history: list[str] = []
+        self.sent: list[Event] = []
+        self.processes: dict[int, Process] = {}
+        self.executions: dict[str, str] = {}
+        self.person = PERSON
+        self.contract = ("1.0.0", "integer")
+        self.idle = False
+        self.clock = 0.0
+        self._here = threading.local()
+        self._scheduled: list[Process] = []
+        self._back = threading.Event()
+        self.catalog = _WatchedCatalog(self, folder)
+        self.target = _SimulatedTarget(self, seed)
+        self._create()
+
+    # What happens at every external call -----------------------------------------------------------------
+
+    @property
+    def process(self) -> Process | None:
+        """The process that the current thread works for."""
+        return getattr(self._here, "process", None)
+
+    def external(self, call: Callable[[], T]) -> T:
+        """Make an external call of the current process, unless it is its last."""
+        process = self.process
+        if process is None or getattr(self._here, "inside", False):
+            return call()
+        self._pass_on(process)
+        process.calls += 1
+        last = process.kill_at is not None and process.calls >= process.kill_at
+        if process.killed or (last and not process.answered):
+            process.killed = True
+            raise Killed
+        self._here.inside = True
+        try:
+            answer = call()
+        finally:
+            self._here.inside = False
+        if last:
+            process.killed = True
+            raise Killed
+        return answer
+
+    def sleep(self, seconds: float) -> None:
+        """Wait: the others work meanwhile."""
+        self.clock += seconds
+        if self.process is not None:
+            self._pass_on(self.process)
+            if self.process.killed:
+                raise Killed
+
+    def _pass_on(self, process: Process) -> None:
+        if process in self._scheduled:
+            process.turn.clear()
+            self._back.set()
+            process.turn.wait()
+
+    # Processes -------------------------------------------------------------------------------------------
+
+    def command(self, *words: str, kill_at: int | None = None, answered: bool = False) -> Process:
+        """Run one command (``run`` is a run of the pipeline), alone."""
+        return self.beside([words], kill={0: (kill_at, answered)} if kill_at is not None else {})[0]
+
+    def beside(
+        self, commands: list[tuple[str, ...]], kill: dict[int, tuple[int | None, bool]] | None = None
+    ) -> list[Process]:
+        """Run commands at the same time, changing between them at their external calls."""
+        started = []
+        for index, words in enumerate(commands):
+            kill_at, answered = (kill or {}).get(index, (None, False))
+            process = Process(len(self.processes) + 1, " ".join(words), kill_at, answered)
+            self.processes[process.number] = process
+            started.append(process)
+        if len(started) == 1:
+            self._work(started[0], commands[0])
+        else:
+            self._schedule(list(zip(started, commands, strict=True)))
+        for process in started:
+            end = "killed" if process.killed else repr(process.error) if process.error else "done"
+            self.history.append(f"{'  ' if len(started) > 1 else ''}{process.what}: {end}")
+            if not isinstance(process.error, LeanOpsError | Killed | None):
+                raise process.error
+        return started
+
+    def _schedule(self, work: list[tuple[Process, tuple[str, ...]]]) -> None:
+        self._scheduled = [process for process, _ in work]
+
+        def body(process: Process, words: tuple[str, ...]) -> None:
+            process.turn.wait()
+            self._work(process, words)
+            self._back.set()
+
+        threads = [threading.Thread(target=body, args=one, daemon=True) for one in work]
+        for thread in threads:
+            thread.start()
+        while waiting := [process for process in self._scheduled if not process.ended]:
+            self._back.clear()
+            self.random.choice(waiting).turn.set()
+            self._back.wait()
+        for thread in threads:
+            thread.join()
+        self._scheduled = []
+
+    def _work(self, process: Process, words: tuple[str, ...]) -> None:
+        self._here.process = process
+        try:
+            if words[0] == "run":
+                self._run_pipeline(force="--force" in words)
+            else:
+                code = _commands().main(list(words), standalone_mode=False)
+                assert code in (0, 1, None), (words, code)
+        except BaseException as error:
+            process.error = error
+        finally:
+            process.ended = True
+            self._here.process = None
+
+    # The pipeline ----------------------------------------------------------------------------------------
+
+    def _run_pipeline(self, *, force: bool) -> None:
+        """The state machine's path through the real handlers, updates as its definition has them."""
+        name = f"run-{len(self.executions)}"
+        arn = f"{self.target.state_machine_arn.replace('stateMachine', 'execution')}:{name}"
+        self.executions[arn] = "RUNNING"
+        ended = "FAILED"
+        try:
+            self.idle = False
+            for _ in range(20):
+                asked = {"topic": TOPIC, "execution_arn": arn, "continued_from": ""}
+                found = invoke("get_all_checkpoints", asked)
+                if found["lease"] == "busy":
+                    break
+                if not self._one_round(found, name, force=force):
+                    break
+                force = False
+            ended = "SUCCEEDED"
+        finally:
+            self.executions[arn] = ended
+
+    def _one_round(self, found: dict[str, Any], run: str, *, force: bool) -> bool:
+        """One round; whether another is to follow."""
+        curated = {"curated_snapshot_id": found["curated_snapshot"], "records_written": 0, "backlog": False}
+        if force or found["raw_snapshot"] != found["curated_checkpoint"]:
+            curated = invoke("curation", self._job("curated", found, run))
+            self._record("UpdateCurationCheckpoint", curated, curated["curated_snapshot_id"], run)
+        elif found["curated_snapshot"] == found["semantic_checkpoint"]:
+            self.idle = True
+            return False
+        if not force and curated["curated_snapshot_id"] == found["semantic_checkpoint"]:
+            return bool(curated["backlog"])
+        semantic = invoke("semantic", self._job("semantic", found, run))
+        self._record("UpdateSemanticCheckpoint", semantic, semantic["semantic_snapshot_id"], run)
+        return bool(curated["backlog"] or semantic["backlog"])
+
+    @staticmethod
+    def _job(layer: str, found: dict[str, Any], run: str) -> dict[str, Any]:
+        token, position = found[f"{layer}_checkpoint"], found[f"{layer}_position"]
+        return {"topic": TOPIC, "run_id": run, "source_token": token, "source_position": position}
+
+    def _record(self, state: str, done: dict[str, Any], snapshot: str, run: str) -> None:
+        parameters = _states()[state]["Parameters"]
+        layer = "curated" if state == "UpdateCurationCheckpoint" else "semantic"
+        texts = {
+            ":token": done["source_token"],
+            ":position": done["source_position"],
+            ":target": snapshot,
+            ":run": run,
+            ":now": datetime.now(UTC).isoformat(),
+        }
+        try:
+            self.target.client("dynamodb").update_item(
+                TableName=self.target.checkpoints_table,
+                Key={"checkpoint_id": {"S": f"{TOPIC}#{layer}"}},
+                UpdateExpression=parameters["UpdateExpression"],
+                ConditionExpression=parameters["ConditionExpression"],
+                ExpressionAttributeValues={name: {"S": text} for name, text in texts.items()},
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+    # What is in it ---------------------------------------------------------------------------------------
+
+    def send(self, number: int) -> None:
+        """Deliver events to RAW: corrections, repetitions and late ones among them."""
+        events = [self._event() for _ in range(number)]
+        if self.sent and self.random.random() < 0.3:
+            events.append(self.random.choice(self.sent))  # a network retry
+        raw = self.catalog.load_table(self.target.settings.table("raw", TOPIC))
+        raw.append(pa.Table.from_pylist(events, schema=raw.schema().as_arrow()))
+        self.sent += events
+        self.history.append(f"send {number}")
+
+    def _event(self) -> Event:
+        number = len(self.sent) * 10 + self.random.randrange(10)
+        published = START + timedelta(minutes=self.random.randrange(300))
+        bad = self.random.random() < 0.15
+        key = f"bad{self.random.randrange(2)}" if bad else f"k{self.random.randrange(6)}"
+        payload = {"reading": "broken" if bad else number, f"leaf{self.random.randrange(4)}": "x"}
+        return {
+            "message_id": f"m{number:06}",
+            "idempotency_key": key,
+            "topic_name": TOPIC,
+            "period_reference": published.strftime("%Y-%m"),
+            "correlation_id": None,
+            "publish_time": published,
+            "ingestion_ts": START + timedelta(days=1, seconds=len(self.sent)),
+            "json_payload": json.dumps(payload),
+        }
+
+    def rows(self, layer: str) -> list[dict[str, Any]]:
+        """All rows of a layer."""
+        table = self.catalog.load_table(self.target.settings.table(layer, TOPIC))
+        found: list[dict[str, Any]] = table.scan().to_arrow().to_pylist()
+        return found
+
+    def snapshots(self, layer: str) -> list[str]:
+        """Snapshots that a layer's table can go back to, the current one first."""
+        table = self.catalog.load_table(self.target.settings.table(layer, TOPIC))
+        found, snapshot = [], table.current_snapshot()
+        while snapshot is not None:
+            found.append(str(snapshot.snapshot_id))
+            parent = snapshot.parent_snapshot_id
+            snapshot = table.snapshot_by_id(parent) if parent is not None else None
+        return found
+
+    def expected(self) -> dict[str, Event]:
+        """Curated by a single pass over everything that was sent, by key."""
+        first: dict[tuple[str, str, datetime], Event] = {}
+        for event in self.sent:
+            copy = (event["idempotency_key"], event["message_id"], event["publish_time"])
+            if copy not in first or event["ingestion_ts"] < first[copy]["ingestion_ts"]:
+                first[copy] = event
+        best: dict[str, Event] = {}
+        for event in first.values():
+            order = tuple(event[name] for name in ("publish_time", "ingestion_ts", "message_id"))
+            known = best.get(event["idempotency_key"])
+            if known is None or order > tuple(
+                known[name] for name in ("publish_time", "ingestion_ts", "message_id")
+            ):
+                best[event["idempotency_key"]] = event
+        return best
+
+    def contract_text(self) -> str:
+        """The registered contract."""
+        version, kind = self.contract
+        return CONTRACT.format(version=version, kind=kind)
+
+    def _create(self) -> None:
+        target = self.target
+        keys = {
+            target.checkpoints_table: ["checkpoint_id"],
+            target.audit_table: ["operation_id"],
+            target.drift_log_table: ["topic", "entry"],
+        }
+        for name, attributes in keys.items():
+            _dynamodb().create_table(
+                TableName=name,
+                KeySchema=[
+                    {"AttributeName": a, "KeyType": kind}
+                    for a, kind in zip(attributes, ("HASH", "RANGE"), strict=False)
+                ],
+                AttributeDefinitions=[{"AttributeName": a, "AttributeType": "S"} for a in attributes],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        self.catalog.create_namespace(target.database)
+        columns = load_contract(self.contract_text(), TOPIC).semantic_columns()
+        for layer in ("raw", "curated", "semantic", "quarantine"):
+            spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=True)
+            if layer == "semantic":
+                spec = spec.with_columns(columns)
+            spec.create(self.catalog, target.settings.table(layer, TOPIC))
+
+    def close(self) -> None:
+        """Remove the tables and close the catalog."""
+        for name in (self.target.checkpoints_table, self.target.audit_table, self.target.drift_log_table):
+            _dynamodb().delete_table(TableName=name)
+        self.catalog.close()
+
+
+# Stand-ins -----------------------------------------------------------------------------------------------
+
+_WORLDS: list[World] = []
+
+
+class _WatchedCatalog(SqlCatalog):
+    """Iceberg's catalog on SQLite; every call of it is an external one."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self._world = world
+        super().__init__("simulated", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+
+
+def _watched(name: str) -> Any:
+    plain = getattr(SqlCatalog, name)
+
+    def method(self: _WatchedCatalog, *arguments: Any, **options: Any) -> Any:
+        return self._world.external(lambda: plain(self, *arguments, **options))
+
+    return method
+
+
+for _name in ("load_table", "commit_table", "register_table", "drop_table", "table_exists"):
+    setattr(_WatchedCatalog, _name, _watched(_name))
+
+
+@dataclass(frozen=True)
+class _SimulatedTarget(Target):
+    """The environment as commands see it."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        values = {
+            "env": "local",
+            "project": f"sim{seed}x{id(world):x}",
+            "region": "eu-west-1",
+            "topics": (TOPIC,),
+            "endpoints": {"": "http://in.process"},
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "world", world)
+
+    @property
+    def caller(self) -> str:  # type: ignore[override] # read once there
+        return self.world.person  # type: ignore[attr-defined,no-any-return] # set above
+
+    def client(self, service: Any) -> Any:
+        return client(service)
+
+    def catalog(self) -> Catalog:
+        return self.world.catalog  # type: ignore[attr-defined,no-any-return] # set above
+
+
+def client(service: str, **_options: Any) -> Any:
+    """What stands in for boto3's client of a service."""
+    world = _WORLDS[-1]
+    match service:
+        case "dynamodb":
+            return _dynamodb()
+        case "stepfunctions":
+            return _StepFunctions(world)
+        case "s3":
+            return _Contracts(world)
+        case "secretsmanager":
+            return SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "key"})
+        case "lambda":
+            return _Functions()
+    raise AssertionError(service)
+
+
+class _StepFunctions:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.exceptions = SimpleNamespace(ExecutionDoesNotExist=KeyError)
+
+    def describe_execution(self, executionArn: str) -> dict[str, Any]:
+        return {"status": self._world.executions[executionArn], "stopDate": START}
+
+
+class _Functions:
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        return {"Payload": BytesIO(json.dumps(invoke("semantic", json.loads(Payload))).encode())}
+
+
+class _Contracts:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def head_object(self, **_options: Any) -> dict[str, Any]:
+        return {}
+
+    def get_object(self, **_options: Any) -> dict[str, Any]:
+        return {"Body": BytesIO(self._world.contract_text().encode())}
+
+
+class _Body:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, **_options: Any) -> Iterator[bytes]:
+        yield self._content
+
+
+@cache
+def _dynamodb() -> Any:
+    """The SDK's client; the emulator's own code answers, in this process."""
+    session = boto3.session.Session(CREDENTIAL, CREDENTIAL, region_name="eu-west-1")
+    made = session.client("dynamodb", endpoint_url="http://in.process")
+    made.meta.events.register("before-send.dynamodb.*", _answer)
+    return made
+
+
+def _answer(request: Any, **_options: Any) -> AWSResponse:
+    def call() -> AWSResponse:
+        body = request.body.encode() if isinstance(request.body, str) else request.body
+        headers = {
+            name.lower(): value.decode() if isinstance(value, bytes) else value
+            for name, value in request.headers.items()
+        }
+        work = dynamodb.handle_request("POST", "/", headers, body, {})
+        try:
+            work.send(None)
+        except StopIteration as done:
+            status, answered, content = done.value
+        else:
+            raise AssertionError("expected the emulator to answer at once")
+        content = content.encode() if isinstance(content, str) else content
+        return AWSResponse(request.url, status, answered, _Body(content))
+
+    if not _WORLDS:
+        return call()
+    return _WORLDS[-1].external(call)
+
+
+@cache
+def _commands() -> Any:
+    return typer.main.get_command(app)
+
+
+@cache
+def _states() -> dict[str, Any]:
+    values = {name: name for name in ("partition", "checkpoints_table")}
+    values |= {f"{entry.name}_arn": entry.name for entry in function_catalogue()}
+    states: dict[str, Any] = state_machine_definition(values)["States"]
+    return states
+
+
+def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Call a function's handler."""
+    module = importlib.import_module(f"{function}.handler")
+    answer: dict[str, Any] = module.handler(event, SimpleNamespace(aws_request_id="simulated"))
+    return answer
+
+
+def _handlers() -> list[ModuleType]:
+    return [
+        importlib.import_module(f"{name}.handler") for name in ("get_all_checkpoints", "curation", "semantic")
+    ]
+
+
+@contextlib.contextmanager
+def simulated(folder: Path, seed: int) -> Iterator[World]:
+    """A world, with everything that commands and handlers reach patched to lead into it."""
+    folder.mkdir(parents=True)
+    world = World(folder, seed)
+    clock = SimpleNamespace(monotonic=lambda: world.clock, sleep=world.sleep)
+    environment = {
+        name: value
+        for entry in function_catalogue()
+        for name, value in entry.environment.items()
+        if name.startswith("LEAN_OPS_")
+    }
+    queues = {world.target.source_queue: "queue", world.target.dead_letter_queue: "letters"}
+    values = placeholder_values(world.target, queues)
+    environment = {name: render(value, values) for name, value in environment.items()}
+    environment |= {"LEAN_OPS_BATCH_ROWS": "8", "LEAN_OPS_MEMORY_BUDGET_MB": "512"}
+    _WORLDS.append(world)
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(patch.dict(os.environ, environment))
+        patches.enter_context(patch.object(boto3, "client", client))
+        patches.enter_context(patch.object(Target, "local", lambda *_: world.target))
+        for module in (holds, leases, committing):
+            patches.enter_context(patch.object(module, "time", clock))
+        patches.enter_context(patch.object(holds, "BEAT_S", 3600.0))
+        patches.enter_context(
+            patch.object(workers, "this_process", lambda: Worker(MACHINE, _number(world), 0))
+        )
+        gone = property(lambda worker: world.processes[worker.pid].ended)
+        patches.enter_context(patch.object(Worker, "gone", gone))
+        for module in _handlers():
+            patches.enter_context(patch.object(module, "lake_catalog", lambda *_: world.catalog))
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+        compare = patch("lean_ops.rebuild.compare", lambda *_: Comparison(0, 0))
+        patches.enter_context(compare)
+        try:
+            yield world
+        finally:
+            _WORLDS.pop()
+            world.close()
+
+
+def _number(world: World) -> int:
+    assert world.process is not None
+    return world.process.number
