@@ -43,7 +43,7 @@ from lean_ops.cli import app
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.rebuild import Comparison
-from lean_ops.repository import TABLE_SPECIFICATIONS, function_catalogue, render, state_machine_definition
+from lean_ops.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.target import Target
 from lean_ops.workers import Worker
 
@@ -513,9 +513,7 @@ def _commands() -> Any:
 
 @cache
 def _states() -> dict[str, Any]:
-    values = {name: name for name in ("partition", "checkpoints_table")}
-    values |= {f"{entry.name}_arn": entry.name for entry in function_catalogue()}
-    states: dict[str, Any] = state_machine_definition(values)["States"]
+    states: dict[str, Any] = json.loads(STATE_MACHINE.read_text())["States"]
     return states
 
 
