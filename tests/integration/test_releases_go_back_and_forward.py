@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import InvalidInput
+from common.errors import InvalidInput, TransientError
 from lean_ops import releases
 from lean_ops.cli import app
 from lean_ops.releases import NoRelease, Release, Version, move, release
@@ -57,11 +57,16 @@ def test_a_function_goes_back_to_the_version_before_and_forward_again(deployed: 
     assert found.live == 3
     assert [version.number for version in found.versions] == [1, 2, 3]
 
-    move(deployed, FUNCTION, found.before())
+    move(deployed, found, found.before_newest())
     assert answer(deployed) == "second"
-    assert release(deployed, FUNCTION).live == 2
+    again = release(deployed, FUNCTION)
+    assert again.live == again.before_newest() == 2
+    move(deployed, again, again.before_newest())
+    assert answer(deployed) == "second"
 
-    move(deployed, FUNCTION, 3)
+    with pytest.raises(TransientError, match="found it moved by another"):
+        move(deployed, found, 1)
+    move(deployed, again, 3)
     assert answer(deployed) == "third"
 
 
@@ -88,8 +93,9 @@ def test_the_state_machine_goes_back_to_the_version_before(deployed: Target) -> 
     found = release(deployed, "pipeline")
     assert found.live == 2
 
-    move(deployed, "pipeline", found.before())
-    assert release(deployed, "pipeline").live == 1
+    move(deployed, found, found.before_newest())
+    again = release(deployed, "pipeline")
+    assert again.live == again.before_newest() == 1
 
 
 def test_a_function_that_was_never_deployed_says_so(deployed: Target) -> None:
@@ -114,7 +120,13 @@ RELEASE = Release("curation", 3, tuple(Version(n, None) for n in (3, 4)))  # typ
 
 def test_the_first_version_has_none_before_it() -> None:
     with pytest.raises(NoRelease, match="expected a version before 3"):
-        RELEASE.before()
+        dataclasses.replace(RELEASE, versions=RELEASE.versions[:1]).before_newest()
+
+
+@pytest.mark.parametrize("live", [1, 2, 3, 4])
+def test_a_rollback_goes_to_the_version_before_the_newest_whichever_is_live(live: int) -> None:
+    versions = tuple(Version(n, None) for n in (1, 2, 3, 4))  # type: ignore[arg-type] # no time needed
+    assert Release("curation", live, versions).before_newest() == 3
 
 
 def test_a_version_that_does_not_exist_is_refused_with_those_that_do() -> None:

@@ -103,6 +103,20 @@ def test_let_go_while_open_it_finds_its_way_back_by_itself() -> None:
     assert (freed.held, freed.ends_at) == (False, NOW + MINUTE + COOL_DOWN)
 
 
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("held", [True, False])
+def test_an_order_that_is_repeated_begins_nothing_anew(action: Action, phase: Phase, held: bool) -> None:
+    once = decide(breaker(phase, 2, held=held), Order(action, "INC-1", "ada"), NOW + MINUTE)
+    twice = decide(once, Order(action, "INC-1", "ada"), NOW + 2 * MINUTE)
+    assert twice == once
+
+
+def test_letting_go_of_what_nobody_holds_leaves_the_cool_down_as_it_is() -> None:
+    opened = breaker(Phase.OPEN, 3)
+    assert decide(opened, Order(Action.AUTO, "INC-1", "ada"), NOW + 9 * MINUTE) == opened
+
+
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     for phase in (Phase.CLOSED, Phase.OPEN, Phase.HALF_OPEN):
         assert decide(breaker(phase, 1), Tick(alarms=["a"]), NOW - timedelta(days=1)) == breaker(phase, 1)

@@ -38,21 +38,29 @@ class Version:
 
 @dataclass(frozen=True)
 class Release:
-    """What the alias of ``name`` points at (``live``) and every version that it could, oldest first."""
+    """What the alias of ``name`` points at (``live``) and every version that it could, oldest first.
+
+    ``revision``: the alias as it was read, for a change that nobody else's may come between.
+    """
 
     name: str
     live: int
     versions: tuple[Version, ...]
+    revision: str = ""
 
-    def before(self) -> int:
-        """The newest version that is older than the live one; raises NoRelease for the first."""
-        older = [version.number for version in self.versions if version.number < self.live]
-        if not older:
+    def before_newest(self) -> int:
+        """The version before the newest, which a rollback goes to; raises NoRelease where there is one only.
+
+        A deployment makes the newest live. So it is the one before the live one at first, and, unlike that
+        one, the same when the rollback is repeated.
+        """
+        numbers = [version.number for version in self.versions]
+        if len(numbers) < 2:
             raise NoRelease(
-                f"{self.name}: expected a version before {self.live}, which is live, found none; "
-                "mend the change in the repository and deploy it"
+                f"{self.name}: expected a version before {numbers[-1] if numbers else self.live}, the "
+                "newest, found none; mend the change in the repository and deploy it"
             )
-        return max(older)
+        return numbers[-2]
 
     def check(self, number: int) -> int:
         """``number``, where there is such a version; raises NoRelease otherwise."""
@@ -80,11 +88,14 @@ def release(target: Target, name: str) -> Release:
     return _state_machine(target) if name == STATE_MACHINE else _function(target, name)
 
 
-def move(target: Target, name: str, number: int) -> None:
-    """Point the alias of ``name`` at version ``number``.
+def move(target: Target, found: Release, number: int) -> None:
+    """Point the alias of ``found`` at version ``number``; does nothing where it does already.
 
-    Raises TransientError when another deployment or operator moved it meanwhile.
+    Raises TransientError when another deployment or operator moved it since ``found`` was read.
     """
+    name = found.name
+    if number == found.live:
+        return
     if name == STATE_MACHINE:
         arn = target.state_machine_arn
         target.client("stepfunctions").update_state_machine_alias(
@@ -93,13 +104,12 @@ def move(target: Target, name: str, number: int) -> None:
         )
         return
     functions = target.client("lambda")
-    alias = functions.get_alias(FunctionName=target.function(name), Name=ALIAS)
     try:
         functions.update_alias(
             FunctionName=target.function(name),
             Name=ALIAS,
             FunctionVersion=str(number),
-            RevisionId=alias["RevisionId"],
+            RevisionId=found.revision,
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "PreconditionFailedException":
@@ -123,7 +133,7 @@ def _function(target: Target, name: str) -> Release:
         for version in page["Versions"]
         if version["Version"].isdigit()
     ]
-    return _release(name, int(alias["FunctionVersion"]), found)
+    return _release(name, int(alias["FunctionVersion"]), found, alias["RevisionId"])
 
 
 def _state_machine(target: Target) -> Release:
@@ -149,8 +159,8 @@ def _state_machine(target: Target) -> Release:
     return _release(STATE_MACHINE, _number(route["stateMachineVersionArn"]), found)
 
 
-def _release(name: str, live: int, versions: Sequence[Version]) -> Release:
-    return Release(name, live, tuple(sorted(versions, key=lambda version: version.number)))
+def _release(name: str, live: int, versions: Sequence[Version], revision: str = "") -> Release:
+    return Release(name, live, tuple(sorted(versions, key=lambda version: version.number)), revision)
 
 
 def _number(version_arn: str) -> int:

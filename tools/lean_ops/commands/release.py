@@ -55,25 +55,34 @@ def rollback(
     name: NameArgument,
     env: EnvOption,
     reason: ReasonOption,
-    to: Annotated[int | None, typer.Option("--to", help="Version; default: the one before.", min=1)] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", help="Version; default: the one before the newest.", min=1)
+    ] = None,
     region: RegionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Point a function, or the state machine, at an earlier version. Takes effect at once; safe to repeat."""
+    """Point a function, or the state machine, at an earlier version. Takes effect at once; safe to repeat.
+
+    Without --to that is the version before the newest one, however often it is done.
+    """
     check_reason(reason)
     target = _deployed(env, region)
     with target.reached():
         release = releases.release(target, name)
-        number = release.before() if to is None else release.check(to)
+        number = release.before_newest() if to is None else release.check(to)
         with audit.operation(
             target,
             "release.rollback",
             reason=reason,
             selection={"name": name, "from": release.live, "to": number},
         ):
-            releases.move(target, name, number)
+            releases.move(target, release, number)
     if json:
         show_json({"name": name, "from": release.live, "to": number})
+        return
+    if number == release.live:
+        newest = release.versions[-1].number
+        say(f"{name}: version {number} is live already (the newest is {newest}); --to names another.")
         return
     say(f"{name}: version {number} is live (it was {release.live}).")
     say("The next deployment makes the newest live again: take the change back in the repository as well.")

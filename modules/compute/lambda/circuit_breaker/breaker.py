@@ -148,14 +148,18 @@ def _close(breaker: Breaker, reason: str, now: datetime) -> Breaker:
 
 
 def _obey(breaker: Breaker, order: Order, now: datetime) -> Breaker:
+    """An order that is repeated changes nothing but its reason: no phase begins anew."""
     reason = f"{order.by}: {order.reason}"
-    match order.action:
-        case Action.OPEN:
-            return Breaker(Phase.OPEN, now, breaker.openings, held=True, reason=reason)
-        case Action.CLOSE:
-            return Breaker(Phase.CLOSED, now, 0, held=True, reason=reason)
-        case Action.AUTO if breaker.phase is Phase.OPEN:
-            # From here on as if it had just opened: it will try, and close by itself.
-            return Breaker(Phase.OPEN, now, max(breaker.openings, 1), held=False, reason=reason)
-        case Action.AUTO:
-            return replace(breaker, held=False, reason=reason)
+    if order.action is Action.AUTO:
+        return _let_go(breaker, reason, now) if breaker.held else breaker
+    phase = Phase.OPEN if order.action is Action.OPEN else Phase.CLOSED
+    if breaker.held and breaker.phase is phase:
+        return replace(breaker, reason=reason)
+    return Breaker(phase, now, breaker.openings if phase is Phase.OPEN else 0, held=True, reason=reason)
+
+
+def _let_go(breaker: Breaker, reason: str, now: datetime) -> Breaker:
+    if breaker.phase is Phase.OPEN:
+        # From here on as if it had just opened: it will try, and close by itself.
+        return Breaker(Phase.OPEN, now, max(breaker.openings, 1), held=False, reason=reason)
+    return replace(breaker, held=False, reason=reason)
