@@ -57,11 +57,11 @@ def test_a_function_goes_back_to_the_version_before_and_forward_again(deployed: 
     assert found.live == 3
     assert [version.number for version in found.versions] == [1, 2, 3]
 
-    move(deployed, found, found.before_newest())
+    move(deployed, found, found.taken_back())
     assert answer(deployed) == "second"
     again = release(deployed, FUNCTION)
-    assert again.live == again.before_newest() == 2
-    move(deployed, again, again.before_newest())
+    assert again.live == again.taken_back() == 2
+    move(deployed, again, again.taken_back())
     assert answer(deployed) == "second"
 
     with pytest.raises(TransientError, match="found it moved by another"):
@@ -93,9 +93,9 @@ def test_the_state_machine_goes_back_to_the_version_before(deployed: Target) -> 
     found = release(deployed, "pipeline")
     assert found.live == 2
 
-    move(deployed, found, found.before_newest())
+    move(deployed, found, found.taken_back())
     again = release(deployed, "pipeline")
-    assert again.live == again.before_newest() == 1
+    assert again.live == again.taken_back() == 1
 
 
 def test_a_function_that_was_never_deployed_says_so(deployed: Target) -> None:
@@ -120,13 +120,13 @@ RELEASE = Release("curation", 3, tuple(Version(n, None) for n in (3, 4)))  # typ
 
 def test_the_first_version_has_none_before_it() -> None:
     with pytest.raises(NoRelease, match="expected a version before 3"):
-        dataclasses.replace(RELEASE, versions=RELEASE.versions[:1]).before_newest()
+        dataclasses.replace(RELEASE, versions=RELEASE.versions[:1]).taken_back()
 
 
 @pytest.mark.parametrize("live", [1, 2, 3, 4])
-def test_a_rollback_goes_to_the_version_before_the_newest_whichever_is_live(live: int) -> None:
+def test_only_the_newest_version_is_taken_back(live: int) -> None:
     versions = tuple(Version(n, None) for n in (1, 2, 3, 4))  # type: ignore[arg-type] # no time needed
-    assert Release("curation", live, versions).before_newest() == 3
+    assert Release("curation", live, versions).taken_back() == min(live, 3)
 
 
 def test_a_version_that_does_not_exist_is_refused_with_those_that_do() -> None:

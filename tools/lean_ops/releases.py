@@ -48,19 +48,22 @@ class Release:
     versions: tuple[Version, ...]
     revision: str = ""
 
-    def before_newest(self) -> int:
-        """The version before the newest, which a rollback goes to; raises NoRelease where there is one only.
+    def taken_back(self) -> int:
+        """The version that a rollback goes to: the one before the live one, if that is the newest.
 
-        A deployment makes the newest live. So it is the one before the live one at first, and, unlike that
-        one, the same when the rollback is repeated.
+        A deployment makes the newest live. Where an older one is, it was taken back before, and stays: so a
+        rollback that is repeated changes nothing. Raises NoRelease where there is no version to go back to.
         """
         numbers = [version.number for version in self.versions]
-        if len(numbers) < 2:
+        if numbers and self.live < numbers[-1]:
+            return self.live
+        older = [number for number in numbers if number < self.live]
+        if not older:
             raise NoRelease(
-                f"{self.name}: expected a version before {numbers[-1] if numbers else self.live}, the "
-                "newest, found none; mend the change in the repository and deploy it"
+                f"{self.name}: expected a version before {self.live}, which is live, found none; "
+                "mend the change in the repository and deploy it"
             )
-        return numbers[-2]
+        return older[-1]
 
     def check(self, number: int) -> int:
         """``number``, where there is such a version; raises NoRelease otherwise."""

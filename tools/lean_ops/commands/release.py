@@ -63,13 +63,13 @@ def rollback(
 ) -> None:
     """Point a function, or the state machine, at an earlier version. Takes effect at once; safe to repeat.
 
-    Without --to that is the version before the newest one, however often it is done.
+    Without --to that is the one before the newest; where an older one is live already, it stays.
     """
     check_reason(reason)
     target = _deployed(env, region)
     with target.reached():
         release = releases.release(target, name)
-        number = release.before_newest() if to is None else release.check(to)
+        number = release.taken_back() if to is None else release.check(to)
         with audit.operation(
             target,
             "release.rollback",
