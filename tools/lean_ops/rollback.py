@@ -5,9 +5,9 @@ no second truth: the table's own word counts again (``common.checkpoints``), and
 once more. The merge sequence does not go back (it is a property of the table), so whatever is merged again is
 new to the layer that reads it. RAW cannot be rolled back: its rows are nowhere else.
 
-A rebuild may have given a column another type, and with it another field id, under which the rows of earlier
-snapshots have no value. So the same commit brings back the columns that the snapshot was written with, and
-the partition spec of its files. Columns that came later under names of their own stay.
+A run or a rebuild may have given a column another type, and with it another field id, under which the rows
+of earlier snapshots have no value. So the same commit brings back the columns that the snapshot was written
+with, and the partition spec of its files. Columns that came later under names of their own stay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -96,7 +96,7 @@ def roll_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int) 
     undone = snapshots_undone(identifier, ancestors, snapshot_id)
     then = ancestors[undone]
     schema = schema_of(table, then)
-    if undone:
+    if undone or schema is not None:
         _set_current(catalog, table, ancestors[0], then, schema)
     committed = from_lineage(ancestors[undone:])
     checkpoints.follow_table(target, topic, layer)

@@ -64,7 +64,7 @@ def rollback(
     if done.columns_restored:
         say(
             f"Again as they were: {', '.join(done.columns_restored)}. Bring the contract back to what it "
-            "asked for then: with another type there, the next run stops and says so.",
+            "asked for then: under another type, the next run replaces them again.",
             style="yellow",
         )
     if done.rebuild_undone and layer is MergedLayer.CURATED:

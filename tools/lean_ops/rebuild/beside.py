@@ -95,7 +95,7 @@ class Rebuild:
             counts = checkpoint_of(live, layer, topic, settings, target.client("dynamodb"))
             read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
             if first_day is not None:
-                _check_first_day(identifier, live.schema(), schema, read, first_day=first_day, layer=layer)
+                _check_first_day(identifier, live, schema, read, first_day=first_day, layer=layer)
             notes = {
                 _FROM: first_day.isoformat() if first_day else "",
                 _CONTRACT: contract_version,
@@ -256,7 +256,7 @@ def _summary(snapshot: Snapshot) -> dict[str, str]:
 
 def _check_first_day(
     identifier: str,
-    live: Schema,
+    live: Table,
     schema: Schema,
     read: SourceCheckpoint | None,
     *,
@@ -264,7 +264,7 @@ def _check_first_day(
     layer: MergedLayer,
 ) -> None:
     """Raise InvalidInput where rows of before ``first_day`` cannot be kept, or are not known to be whole."""
-    if replaced := replaced_columns(live, schema):
+    if replaced := sorted({*replaced_columns(live.schema(), schema), *_emptied_columns(live)}):
         raise InvalidInput(
             f"rebuild {identifier}: expected columns that widen, found another type of "
             f"{', '.join(replaced)}, which rows of before {first_day} cannot take; start it without --from"
@@ -284,9 +284,20 @@ def read_whole(identifier: str, read: SourceCheckpoint | None) -> SourceCheckpoi
 
 
 def replaced_columns(live: Schema, rebuilt: Schema) -> list[str]:
-    """Columns that the rebuild has under the same name with another field id, and so of another type."""
+    """Columns that both have under one name with different field ids, and so of different types."""
     ids = {field.name: field.field_id for field in live.fields}
     return [f.name for f in rebuilt.fields if ids.get(f.name, f.field_id) != f.field_id]
+
+
+def _emptied_columns(live: Table) -> set[str]:
+    """Columns that were given another type since the last swap: older rows have no value in them."""
+    found: set[str] = set()
+    for snapshot in lineage(live):
+        if snapshot.schema_id is not None and snapshot.schema_id in live.schemas():
+            found |= set(replaced_columns(live.schemas()[snapshot.schema_id], live.schema()))
+        if SWAPPED_IN in _summary(snapshot):
+            break
+    return found
 
 
 def _place(live: Table, identifier: str) -> str:
