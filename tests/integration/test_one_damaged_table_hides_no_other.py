@@ -1,0 +1,139 @@
+"""Observation sees every layer that can be seen, and names each that cannot, whatever is damaged."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+from common.settings import Settings
+from common.tables import TableSpec
+from lean_ops.repository import TABLE_SPECIFICATIONS
+from observation import handler as observation
+from observation.handler import LayersUnseen, handler
+
+TOPICS = ("events", "weather")
+CONTEXT: Any = SimpleNamespace(aws_request_id="r")
+AT = {"time": "2026-03-01T13:00:00Z"}
+
+
+class Services:
+    """S3 with a contract for every topic, CloudWatch and DynamoDB with nothing in them."""
+
+    def head_object(self, **_request: Any) -> dict[str, Any]:
+        return {}
+
+    def get_metric_data(self, **_request: Any) -> dict[str, Any]:
+        return {"MetricDataResults": [{"Values": []}]}
+
+    def get_item(self, **_request: Any) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlCatalog]:
+    settings = Settings.from_environment(
+        {
+            "LEAN_OPS_PROJECT": "lean-ops",
+            "LEAN_OPS_ENV": "test",
+            "LEAN_OPS_TOPICS": ",".join(TOPICS),
+            "LEAN_OPS_LAKE_BUCKET": "lake",
+            "LEAN_OPS_DATABASE": "lake",
+            "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
+        }
+    )
+    catalog = SqlCatalog("test", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}")
+    catalog.create_namespace("lake")
+    for topic in TOPICS:
+        for layer in ("raw", "curated", "semantic"):
+            # What is looked at, every layer has; pyiceberg writes no Bloom filters, which the others want.
+            fill(TableSpec.load(TABLE_SPECIFICATIONS, "raw").create(catalog, settings.table(layer, topic)))
+    monkeypatch.setattr(observation, "_settings", lambda: settings)
+    monkeypatch.setattr(observation, "_client", lambda _service: Services())
+    monkeypatch.setattr(observation, "lake_catalog", lambda: catalog)
+    yield catalog
+    catalog.close()
+
+
+def fill(table: Table) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    row = {"idempotency_key": "k", "period_reference": "2026-03", "publish_time": at, "ingestion_ts": at}
+    table.append(pa.Table.from_pylist([row], schema=table.schema().as_arrow()))
+
+
+def damage(catalog: SqlCatalog, layer: str, topic: str, what: str) -> None:
+    table = catalog.load_table(observation._settings().table(layer, topic))
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    paths = {
+        "metadata": table.metadata_location,
+        "manifest list": snapshot.manifest_list,
+        "manifest": snapshot.manifests(table.io)[0].manifest_path,
+    }
+    path = Path(paths[what].removeprefix("file://"))
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def seen(topic: str) -> set[str]:
+    layers = {f"{layer}_freshness_s" for layer in ("raw", "curated", "semantic")}
+    return {f"{topic} {name}" for name in layers | {"curated_lag_s", "semantic_lag_s", "records_missing"}}
+
+
+def look(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], str]:
+    """What was seen, by topic and name, and what the error said."""
+    found: dict[str, dict[str, float]] = {}
+    observe = observation._observe
+
+    def noting(topic: str, *rest: Any) -> dict[str, float]:
+        found[topic] = observe(topic, *rest)
+        return found[topic]
+
+    said = ""
+    with monkeypatch.context() as patch:
+        patch.setattr(observation, "_observe", noting)
+        try:
+            handler(AT, CONTEXT)
+        except LayersUnseen as error:
+            said = str(error)
+    assert '"Observations"' in capsys.readouterr().out
+    return {f"{topic} {name}" for topic, values in found.items() for name in values}, said
+
+
+@pytest.mark.usefixtures("catalog")
+def test_everything_is_seen_where_nothing_is_damaged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look(capsys, monkeypatch) == (seen("events") | seen("weather"), "")
+
+
+@pytest.mark.parametrize("what", ["metadata", "manifest list", "manifest"])
+@pytest.mark.parametrize("layer", ["raw", "curated", "semantic"])
+def test_a_damaged_table_is_named_and_all_others_are_seen(
+    catalog: SqlCatalog,
+    layer: str,
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    damage(catalog, layer, "events", what)
+    found, said = look(capsys, monkeypatch)
+    assert seen("weather") <= found
+    others = {"raw", "curated", "semantic"} - {layer}
+    assert {f"events {other}_freshness_s" for other in others} <= found
+    assert f"events {layer}_freshness_s" not in found
+    assert f"{layer}_events" in said
+    assert "weather" not in said
+
+
+def test_a_table_that_is_missing_is_named_and_all_others_are_seen(
+    catalog: SqlCatalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.drop_table(observation._settings().table("curated", "events"))
+    found, said = look(capsys, monkeypatch)
+    assert seen("weather") | {"events raw_freshness_s", "events semantic_freshness_s"} <= found
+    assert "TableMissing" in said
