@@ -26,6 +26,10 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 test: install tools ## Install what is needed and run all tests
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
+.PHONY: test-operations-long
+test-operations-long: install ## Draw 1,000 more sequences of operations, killed and beside each other (an hour)
+	OPERATION_SEED=1000 OPERATION_SEQUENCES=1000 $(BIN)/pytest -n 2 tests/simulation $(PYTEST_ARGUMENTS)
+
 .PHONY: check
 check: lint security test-terraform test ## All that CI runs
 

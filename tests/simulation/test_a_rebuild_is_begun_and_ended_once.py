@@ -56,6 +56,15 @@ def test_a_refused_rebuild_leaves_nothing_that_refuses_the_next(world: World) ->
     assert left_behind(world) == []
 
 
+def test_no_row_without_a_value_comes_over_when_a_column_was_replaced(world: World) -> None:
+    world.contract = ("2.0.0", "string")
+    ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
+    assert any(row["reading"] == "broken" for row in world.rows("semantic"))
+    world.contract = ("3.0.0", "integer")
+    ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
+    right(world)
+
+
 @pytest.mark.parametrize("filled", [False, True])
 def test_a_rebuild_that_cannot_be_gone_on_with_is_begun_anew(
     world: World, monkeypatch: pytest.MonkeyPatch, filled: bool

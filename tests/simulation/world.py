@@ -2,11 +2,12 @@
 
 What works is the real code: the command line's commands, the functions' handlers, the merge engine on real
 Iceberg files (a SQLite catalog), and DynamoDB as the emulator evaluates it, called without a network.
-Stand-ins are Step Functions (who runs), S3 (contracts only), Lambda's invoke and the clock of those who wait.
+Stand-ins are Step Functions (who runs), SQS, S3 (contracts only), Lambda's invoke and the clock of those who
+wait.
 
-Every call to the catalog or to DynamoDB goes through ``World.external``. There a process can be killed,
-before its n-th call or after it (the call was made, its answer never seen), and there the scheduler changes
-from one process to another, by a seeded draw.
+Every call to the catalog, to DynamoDB or to a queue goes through ``World.external``. There a process can be
+killed, before its n-th call or after it (the call was made, its answer never seen), and there the scheduler
+changes from one process to another, by a seeded draw.
 """
 
 import contextlib
@@ -43,9 +44,12 @@ from lean_ops.cli import app
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.rebuild import Comparison
+from lean_ops.replay import dead_letters
 from lean_ops.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.target import Target
 from lean_ops.workers import Worker
+
+from .queues import LETTERS, SOURCE, AtOnce, Queues
 
 TOPIC: Final = "events"
 START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
@@ -103,8 +107,10 @@ class World:
         self._here = threading.local()
         self._scheduled: list[Process] = []
         self._back = threading.Event()
+        self.letters: list[Event] = []
         self.catalog = _WatchedCatalog(self, folder)
         self.target = _SimulatedTarget(self, seed)
+        self.queues = Queues(self.target.dead_letter_queue, lambda: self.clock, self.external)
         self._create()
 
     # What happens at every external call -----------------------------------------------------------------
@@ -278,15 +284,36 @@ class World:
     def send(self, number: int) -> None:
         """Deliver events to RAW: corrections, repetitions and late ones among them."""
         events = [self._event() for _ in range(number)]
+        if self.random.random() < 0.4:
+            self.letters.append(self._event())
+            self.queues.put(LETTERS, _text(self.letters[-1]))
         if self.sent and self.random.random() < 0.3:
             events.append(self.random.choice(self.sent))  # a network retry
+        self._deliver(events)
+        self.history.append(f"send {number}")
+
+    def take_queue(self) -> None:
+        """Bring what waits in the source queue to RAW, as the pipeline's front does all the time."""
+        taken = list(self.queues.waiting[SOURCE].values())
+        self.queues.waiting[SOURCE].clear()
+        if taken:
+            self._deliver([self._parsed(message.body) for message in taken])
+            self.history.append(f"{len(taken)} from the queue")
+
+    def _deliver(self, events: list[Event]) -> None:
         raw = self.catalog.load_table(self.target.settings.table("raw", TOPIC))
         raw.append(pa.Table.from_pylist(events, schema=raw.schema().as_arrow()))
         self.sent += events
-        self.history.append(f"send {number}")
+
+    def _parsed(self, body: str) -> Event:
+        """The event of a message; it was received now."""
+        event: Event = json.loads(body)
+        published = datetime.fromisoformat(event["publish_time"])
+        received = START + timedelta(days=1, seconds=len(self.sent))
+        return {**event, "publish_time": published, "ingestion_ts": received}
 
     def _event(self) -> Event:
-        number = len(self.sent) * 10 + self.random.randrange(10)
+        number = (len(self.sent) + len(self.letters)) * 10 + self.random.randrange(10)
         published = START + timedelta(minutes=self.random.randrange(300))
         bad = self.random.random() < 0.15
         key = f"bad{self.random.randrange(2)}" if bad else f"k{self.random.randrange(6)}"
@@ -372,6 +399,11 @@ class World:
         self.catalog.close()
 
 
+def _text(event: Event) -> str:
+    """A message with an event in it."""
+    return json.dumps({**event, "publish_time": event["publish_time"].isoformat(), "ingestion_ts": None})
+
+
 # Stand-ins -----------------------------------------------------------------------------------------------
 
 _WORLDS: list[World] = []
@@ -431,6 +463,8 @@ def client(service: str, **_options: Any) -> Any:
     match service:
         case "dynamodb":
             return _dynamodb()
+        case "sqs":
+            return world.queues
         case "stepfunctions":
             return _StepFunctions(world)
         case "s3":
@@ -559,6 +593,7 @@ def simulated(folder: Path, seed: int) -> Iterator[World]:
         )
         gone = property(lambda worker: world.processes[worker.pid].ended)
         patches.enter_context(patch.object(Worker, "gone", gone))
+        patches.enter_context(patch.object(dead_letters, "ThreadPoolExecutor", AtOnce))
         for module in _handlers():
             patches.enter_context(patch.object(module, "lake_catalog", lambda *_: world.catalog))
             for value in vars(module).values():

@@ -264,7 +264,7 @@ def _check_first_day(
     layer: MergedLayer,
 ) -> None:
     """Raise InvalidInput where rows of before ``first_day`` cannot be kept, or are not known to be whole."""
-    if replaced := sorted({*replaced_columns(live.schema(), schema), *_emptied_columns(live)}):
+    if replaced := sorted({*replaced_columns(live.schema(), schema), *emptied_columns(live)[0]}):
         raise InvalidInput(
             f"rebuild {identifier}: expected columns that widen, found another type of "
             f"{', '.join(replaced)}, which rows of before {first_day} cannot take; start it without --from"
@@ -289,15 +289,22 @@ def replaced_columns(live: Schema, rebuilt: Schema) -> list[str]:
     return [f.name for f in rebuilt.fields if ids.get(f.name, f.field_id) != f.field_id]
 
 
-def _emptied_columns(live: Table) -> set[str]:
-    """Columns that were given another type since the last swap: older rows have no value in them."""
-    found: set[str] = set()
+def emptied_columns(live: Table) -> tuple[frozenset[str], int]:
+    """Columns that were given another type since the last swap, and the last merge before that.
+
+    Rows that this merge and earlier ones wrote have no value in them.
+    """
+    names: set[str] = set()
+    upto = 0
     for snapshot in lineage(live):
         if snapshot.schema_id is not None and snapshot.schema_id in live.schemas():
-            found |= set(replaced_columns(live.schemas()[snapshot.schema_id], live.schema()))
+            emptied = replaced_columns(live.schemas()[snapshot.schema_id], live.schema())
+            merged = last_merge(live, snapshot.snapshot_id) if emptied else None
+            upto = max(upto, merged[1] if merged else 0)
+            names.update(emptied)
         if SWAPPED_IN in _summary(snapshot):
             break
-    return found
+    return frozenset(names), upto
 
 
 def _place(live: Table, identifier: str) -> str:

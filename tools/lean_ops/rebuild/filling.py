@@ -24,7 +24,7 @@ from common.settings import Settings
 from common.tables import open_table
 from curation.job import EVERY_ROW, curate
 from lean_ops.checkpoints import MergedLayer
-from lean_ops.rebuild.beside import Rebuild, read_whole, replaced_columns, share_columns
+from lean_ops.rebuild.beside import Rebuild, emptied_columns, read_whole, replaced_columns, share_columns
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 from semantic.job import publish
@@ -195,14 +195,16 @@ def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchRe
     """Rows of Semantic whose keys Curated has and the rebuild has not.
 
     Their newest version is bad now (a good row stays when its correction is bad), or was published before the
-    first day. Where the rebuild replaces a column they cannot come over; the comparison counts them.
+    first day. Where a column was replaced since they were written, they have no value in it and do not come
+    over; the comparison counts them.
     """
     keys = _keys(live)
     keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
     keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
     if not len(keys) or replaced_columns(live.schema(), beside.schema()):
         return None
-    return _only_keys(read_rows(live), keys)
+    emptied, upto = emptied_columns(live)
+    return _only_keys(read_rows(live, f"_merge_seq > {upto}" if emptied else ""), keys)
 
 
 def _keys(table: Table) -> Column:
