@@ -3,16 +3,19 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import urllib3
 from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alert import handler as function
-from alert.sending import AlertRefused, AlertUndelivered, retries
+from alert.sending import AlertRefused, AlertUndelivered
+from common.asking import Asker
 from common.errors import InvalidInput
 from common.settings import Settings
 from lean_ops.alarm_catalogue import load
@@ -36,6 +39,7 @@ class Channel:
         self.statuses: list[int] = []
         self.headers: dict[str, str] = {}
         self.received: list[tuple[str, dict[str, Any]]] = []
+        self.body = b"ok"
         channel = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,9 +53,10 @@ class Channel:
                 self.send_response(status)
                 for name, value in channel.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "2")
+                self.send_header("Content-Length", str(len(channel.body)))
                 self.end_headers()
-                self.wfile.write(b"ok")
+                with suppress(ConnectionError):  # who does not read on may go
+                    self.wfile.write(channel.body)
 
             def log_message(self, *_args: object) -> None:
                 """Keep the test's output clean."""
@@ -99,8 +104,8 @@ def secret(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Secret:
     )
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(function, "_secrets", lambda: secret)
-    pool = urllib3.PoolManager(retries=retries(backoff_s=0.001))
-    monkeypatch.setattr(function, "_pool", lambda: pool)
+    asker = Asker(base_s=0.001)
+    monkeypatch.setattr(function, "_asker", lambda: asker)
     return secret
 
 
@@ -202,7 +207,7 @@ def test_trouble_that_passes_is_waited_for(channel: Channel, statuses: list[int]
 @pytest.mark.usefixtures("secret")
 def test_trouble_that_stays_is_an_error_for_lambda_to_try_again(channel: Channel) -> None:
     channel.statuses = [503] * 20
-    with pytest.raises(AlertUndelivered, match="503 4 times") as failed:
+    with pytest.raises(AlertUndelivered, match="503 every time") as failed:
         function.handler(notification("paging", "queue-age"), CONTEXT)
     assert len(channel.received) == 4
     assert KEY not in str(failed.value)
@@ -235,7 +240,7 @@ def test_where_nothing_is_configured_it_is_off_and_says_so(
     assert '"AlertsOff":[1' in capsys.readouterr().out.replace(" ", "")
 
 
-@pytest.mark.parametrize("value", ["not json", "[]", '{"slack_webhook_url": 1}'])
+@pytest.mark.parametrize("value", ["not json", "[]", "[" * 5_000, '{"slack_webhook_url": 1}'])
 def test_a_secret_that_cannot_be_read_is_said_without_showing_it(secret: Secret, value: str) -> None:
     secret.value = value
     with pytest.raises(InvalidInput, match="expected a JSON object of texts") as failed:
@@ -244,13 +249,112 @@ def test_a_secret_that_cannot_be_read_is_said_without_showing_it(secret: Secret,
 
 
 @pytest.mark.usefixtures("secret")
-@pytest.mark.parametrize("message", ["hello", "[]", "{}", '{"AlarmName": "x"}'])
-def test_what_is_not_an_alarm_is_refused(channel: Channel, message: str) -> None:
-    event = notification("chat", "pipeline-failed")
+@pytest.mark.parametrize(
+    "message", ["", "hello", "[]", "{}", "[" * 5_000, '{"AlarmName": 7, "NewStateValue": []}']
+)
+@pytest.mark.parametrize("topic", ["paging", "chat", "governance"])
+def test_what_is_hardly_an_alarm_goes_out_all_the_same_and_says_what_it_lacks(
+    channel: Channel, topic: str, message: str
+) -> None:
+    event = notification(topic, "queue-age")
     event["Records"][0]["Sns"]["Message"] = message
-    with pytest.raises(InvalidInput, match="expected an alarm of CloudWatch"):
+    assert function.handler(event, CONTEXT) == {"sent": 1, "off": 0}
+    ((_, document),) = channel.received
+    text = json.dumps(document)
+    assert "an alarm without a name" in text
+    assert "The notification lacks AlarmName, AWSAccountId, Region, NewStateValue" in text
+    if topic == "paging":
+        assert document["event_action"] == "trigger"
+        assert document["payload"]["timestamp"] == "2026-03-01T12:00:01+00:00"
+
+
+@pytest.mark.usefixtures("secret")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(
+            [
+                "AlarmName",
+                "AlarmDescription",
+                "AWSAccountId",
+                "NewStateValue",
+                "NewStateReason",
+                "StateChangeTime",
+                "Region",
+            ]
+        ),
+        st.none()
+        | st.integers()
+        | st.text(max_size=40)
+        | st.just("x" * 100_000)
+        | st.lists(st.none(), max_size=2),
+    ),
+    topic=st.sampled_from(["paging", "chat"]),
+)
+def test_a_page_goes_out_whatever_a_notification_lacks_or_has_too_much_of(
+    channel: Channel, changes: dict[str, Any], topic: str
+) -> None:
+    channel.received.clear()
+    event = notification(topic, "queue-age", **changes)
+    assert function.handler(event, CONTEXT)["sent"] == 1
+    ((_, document),) = channel.received
+    assert len(json.dumps(document)) < 100_000
+    if topic == "chat":
+        assert len(document["blocks"][0]["text"]["text"]) <= 3_000
+
+
+@pytest.mark.usefixtures("secret")
+def test_an_alarm_without_data_is_not_over(channel: Channel) -> None:
+    for topic in ("paging", "chat"):
+        function.handler(notification(topic, "queue-age", "INSUFFICIENT_DATA"), CONTEXT)
+    (_, page), (_, message) = channel.received
+    assert page["event_action"] == "trigger"
+    assert "no data" in page["payload"]["summary"]
+    assert "NO DATA" in message["text"]
+    assert "OK again" not in json.dumps(message)
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_channel_that_asks_to_come_back_in_an_hour_is_left_to_lambda(channel: Channel) -> None:
+    channel.statuses, channel.headers = [429] * 9, {"Retry-After": "3600"}
+    with pytest.raises(AlertUndelivered, match=r"429.*Lambda tries again"):
+        function.handler(notification("paging", "queue-age"), CONTEXT)
+    assert len(channel.received) == 1
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize("later", ["soon", "-5", "Wed, 21 Oct 2099 07:28:00 GMT", "٣"])
+def test_a_time_to_come_back_that_is_none_is_as_good_as_none(channel: Channel, later: str) -> None:
+    channel.statuses, channel.headers = [503], {"Retry-After": later.encode().decode("latin-1")}
+    assert function.handler(notification("paging", "queue-age"), CONTEXT)["sent"] == 1
+
+
+def test_an_answer_without_an_end_is_not_read_and_a_key_that_is_echoed_is_not_said(
+    channel: Channel, secret: Secret
+) -> None:
+    key = "AbCdEfGhJk"
+    secret.value = json.dumps({"slack_webhook_url": f"{channel.url}/services/T0/B0/{key}"})
+    channel.statuses = [404]
+    channel.body = f'no_service at "/services/T0/B0/{key}" or {key.upper()}: '.encode() + b"x" * 300_000_000
+    with pytest.raises(AlertRefused, match="no_service") as failed:
+        function.handler(notification("chat", "pipeline-failed"), CONTEXT)
+    assert key.lower() not in str(failed.value).lower()
+    assert len(str(failed.value)) < 500
+
+
+def test_a_wrong_value_of_another_channel_keeps_no_page_back(channel: Channel, secret: Secret) -> None:
+    secret.value = json.dumps({**json.loads(str(secret.value)), "slack_webhook_url": 7, "more": None})
+    assert function.handler(notification("paging", "queue-age"), CONTEXT)["sent"] == 1
+    assert len(channel.received) == 1
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_notice_that_cannot_be_sent_keeps_no_other_back(channel: Channel) -> None:
+    event = notification("breaker", "message-error-rate")
+    event["Records"] += notification("paging", "queue-age")["Records"]
+    with pytest.raises(InvalidInput, match="alarm_topics"):
         function.handler(event, CONTEXT)
-    assert channel.received == []
+    assert len(channel.received) == 1
 
 
 @pytest.mark.usefixtures("secret")

@@ -1,6 +1,7 @@
 """Query latencies come from Snowflake's SQL API; a local server speaks it and checks the signed token."""
 
 import base64
+import gzip
 import hashlib
 import json
 import threading
@@ -13,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
-import urllib3
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -22,13 +22,17 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from common.asking import Answer, Asker
 from common.errors import InvalidInput
 from common.settings import Settings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.target import Target
 from snowflake_latency import handler as function
-from snowflake_latency.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, retries, token
+from snowflake_latency import history
+from snowflake_latency.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
 
 SETTINGS = Settings.from_environment(
     {
@@ -54,6 +58,8 @@ class Snowflake:
         self.running_looks = 0
         self.partition_rows = 1_000
         self.statuses: list[int] = []
+        self.late_partitions = 0
+        self.missing = ""
         self._results: dict[str, list[list[str]]] = {}
         snowflake = self
 
@@ -70,6 +76,9 @@ class Snowflake:
                     return
                 assert parse_qs(urlsplit(self.path).query)["requestId"]
                 snowflake.statements.append(document)
+                if snowflake.missing and snowflake.missing in json.dumps(document.get("bindings", "")):
+                    self.answer(422, {"code": "002003", "message": "Object does not exist"})
+                    return
                 handle = str(len(snowflake.statements))
                 snowflake._results[handle] = snowflake.rows(document)
                 if snowflake.running_looks:
@@ -79,19 +88,13 @@ class Snowflake:
 
             def do_GET(self) -> None:
                 snowflake.check(self.headers)
-                path = urlsplit(self.path)
-                handle = path.path.rpartition("/")[2]
-                if partition := parse_qs(path.query).get("partition"):
-                    self.answer(200, {"data": snowflake.part(handle, int(partition[0]))})
-                elif snowflake.running_looks > 1:
-                    snowflake.running_looks -= 1
-                    self.answer(202, {"statementHandle": handle})
-                else:
-                    self.answer(200, snowflake.result(handle, ""))
+                self.answer(*snowflake.looked_at(self.path))
 
             def answer(self, status: int, document: dict[str, Any]) -> None:
                 body = json.dumps(document).encode()
+                body = gzip.compress(body)  # as Snowflake sends partitions
                 self.send_response(status)
+                self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -118,6 +121,21 @@ class Snowflake:
         assert claims["sub"] == "AB12345.MONITOR"
         assert claims["iss"] == f"AB12345.MONITOR.SHA256:{fingerprint}"
         assert claims["exp"] - claims["iat"] <= 3600
+
+    def looked_at(self, path: str) -> tuple[int, dict[str, Any]]:
+        """What a look at a statement, or at a partition of its result, finds."""
+        url = urlsplit(path)
+        handle = url.path.rpartition("/")[2]
+        partition = parse_qs(url.query).get("partition")
+        if partition and self.late_partitions:
+            self.late_partitions -= 1
+            return 202, {"statementHandle": handle}
+        if partition:
+            return 200, {"data": self.part(handle, int(partition[0]))}
+        if self.running_looks > 1:
+            self.running_looks -= 1
+            return 202, {"statementHandle": handle}
+        return 200, self.result(handle, "")
 
     def rows(self, document: dict[str, Any]) -> list[list[str]]:
         if "QUERY_HISTORY" in document["statement"]:
@@ -194,16 +212,15 @@ def snowflake() -> Iterator[Snowflake]:
 @pytest.fixture
 def aws(snowflake: Snowflake, monkeypatch: pytest.MonkeyPatch) -> Aws:
     aws = Aws(secret(snowflake.url))
-    pool = urllib3.PoolManager(retries=retries(backoff_s=0.001))
+    asker = Asker(base_s=0.001)
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(function, "_client", lambda _service: aws)
-    monkeypatch.setattr(function, "_pool", lambda: pool)
+    monkeypatch.setattr(function, "_asker", lambda: asker)
     return aws
 
 
 def api(snowflake: Snowflake) -> SqlApi:
-    pool = urllib3.PoolManager(retries=retries(backoff_s=0.001))
-    return SqlApi(Access.parse(secret(snowflake.url)), pool, sleep=lambda _s: None)
+    return SqlApi(Access.parse(secret(snowflake.url)), Asker(base_s=0.001), sleep=lambda _s: None)
 
 
 def at(time: datetime) -> dict[str, Any]:
@@ -213,7 +230,7 @@ def at(time: datetime) -> dict[str, Any]:
 @pytest.mark.usefixtures("aws")
 def test_latencies_become_a_distribution(snowflake: Snowflake, capsys: pytest.CaptureFixture[str]) -> None:
     done = function.handler(at(NOW), CONTEXT)
-    assert done == {"configured": True, "queries": 3, "stalled": []}
+    assert done == {"configured": True, "queries": 3, "stalled": [], "unknown": {}}
     metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     values = {name: line[name] for line in metrics for name in line if name.startswith("Snowflake")}
     assert values["SnowflakeQueryMilliseconds"] == [120.0, 80.0, 2500.0]
@@ -253,7 +270,8 @@ def test_without_a_secret_it_is_off_and_says_so(
     snowflake: Snowflake, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.secret = None
-    assert function.handler(at(NOW), CONTEXT) == {"configured": False, "queries": 0, "stalled": []}
+    done = function.handler(at(NOW), CONTEXT)
+    assert done == {"configured": False, "queries": 0, "stalled": [], "unknown": {}}
     assert snowflake.statements == []
     assert "_aws" not in capsys.readouterr().out
 
@@ -264,11 +282,113 @@ def test_results_in_several_partitions_and_statements_that_take_a_while(snowflak
     assert [row["milliseconds"] for row in rows] == ["1", "2", "3", "4", "5"]
 
 
+def test_partitions_that_come_later_are_waited_for(snowflake: Snowflake) -> None:
+    snowflake.latencies, snowflake.partition_rows, snowflake.late_partitions = [1.0, 2.0, 3.0], 1, 3
+    rows = api(snowflake).run("SELECT … QUERY_HISTORY")
+    assert [row["milliseconds"] for row in rows] == ["1", "2", "3"]
+
+
+def test_a_table_that_snowflake_does_not_know_hides_neither_latencies_nor_other_tables(
+    snowflake: Snowflake, aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws, "head_object", lambda **_request: None)  # every topic has a contract
+    snowflake.missing, snowflake.refreshing = "semantic_events", "STALLED"
+    done = function.handler(at(NOW), CONTEXT)
+    assert (done["queries"], done["stalled"]) == (3, ["LEAN_OPS.SEMANTIC.semantic_bare"])
+    assert list(done["unknown"]) == ["LEAN_OPS.SEMANTIC.semantic_events"]
+    assert "Object does not exist" in done["unknown"]["LEAN_OPS.SEMANTIC.semantic_events"]
+    out = capsys.readouterr().out.replace(" ", "")
+    assert '"SnowflakeRefreshUnknown":[1' in out
+    assert '"SnowflakeQueryMilliseconds":[120' in out
+
+
+@pytest.mark.parametrize(
+    "item", [{"read_until": {"S": "yesterday"}}, {}, {"read_until": {"S": "2026-03-01"}}]
+)
+def test_a_damaged_note_of_how_far_it_has_read_is_written_anew(aws: Aws, item: dict[str, Any]) -> None:
+    aws.item = {"checkpoint_id": {"S": "x"}, **item}
+    assert function.handler(at(NOW), CONTEXT)["queries"] == 3
+    assert aws.item["read_until"]["S"] == (NOW - timedelta(minutes=1)).isoformat()
+
+
+# What may come in place of an answer, by proxies, maintenance and mistakes; each for any request.
+RESULT = {
+    "statementHandle": "1",
+    "resultSetMetaData": {"rowType": [{"name": "MILLISECONDS"}], "partitionInfo": [{}, {}]},
+    "data": [["1"]],
+}
+ODD = [
+    *(b"", b"null", b"7", b'"text"', b"[]", b"{}", b"<html>Sign in</html>", b"\xff\xfe", b"[" * 100_000),
+    *(
+        json.dumps({**RESULT, name: odd}).encode()
+        for name in RESULT
+        for odd in (None, 7, "x", [], {}, [7], [["1", "2"]])
+    ),
+    json.dumps({**RESULT, "resultSetMetaData": {"rowType": [{"name": 7}]}}).encode(),
+    json.dumps({**RESULT, "data": [["much"]]}).encode(),
+    json.dumps({**RESULT, "data": [["NaN"]]}).encode(),
+    json.dumps({**RESULT, "data": [["-1"]]}).encode(),
+    json.dumps({**RESULT, "data": [[None]], "statementHandle": "../../login"}).encode(),
+    json.dumps(
+        {**RESULT, "resultSetMetaData": {**RESULT["resultSetMetaData"], "partitionInfo": [{}] * 5_000}}
+    ).encode(),  # type: ignore[dict-item]
+]
+
+
+class Scripted:
+    """Answers with what it was given, request by request, the last for ever."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers)
+        self.urls: list[str] = []
+
+    def ask(self, _method: str, url: str, **_request: Any) -> Answer:
+        self.urls.append(url)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Answer,
+            status=st.sampled_from([200, 200, 202, 204, 301, 401, 403, 422, 429, 500, 503]),
+            body=st.sampled_from([*ODD, json.dumps(RESULT).encode(), b'{"statementHandle":"1"}'])
+            | st.binary(max_size=30),
+            cut=st.sampled_from([False, False, True]),
+            content_type=st.sampled_from(["application/json", "text/html", ""]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_whatever_comes_in_place_of_an_answer_ends_in_rows_or_in_an_error_of_this_project(
+    answers: list[Answer],
+) -> None:
+    asker: Any = Scripted(*answers)
+    api = SqlApi(Access.parse(secret("https://x.invalid")), asker, sleep=lambda _s: None)
+    try:
+        rows = history.latencies(api, NOW, NOW)
+        found = history.refreshing(api, ["a"])
+    except (SnowflakeRefused, SnowflakeUnreachable) as error:
+        assert len(str(error)) < 1_000
+    else:
+        assert all(row >= 0 for row in rows)
+        assert len(found.stalled) + len(found.unknown) <= 1
+    assert all("/api/v2/statements" in url and ".." not in url for url in asker.urls)
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_one_odd_answer_is_an_error_that_passes_or_an_empty_result(body: bytes) -> None:
+    asker: Any = Scripted(Answer(200, body), Answer(200, b"<html>"))
+    with pytest.raises(SnowflakeUnreachable, match=r"a proxy may answer|milliseconds of a query"):
+        history.latencies(SqlApi(Access.parse(secret("https://x.invalid")), asker), NOW, NOW)
+
+
 def test_a_foreign_key_is_refused_with_snowflakes_words(snowflake: Snowflake) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    pool = urllib3.PoolManager(retries=retries(backoff_s=0.001))
-    foreign = SqlApi(Access.parse(secret(snowflake.url, private_key=pem)), pool)
+    foreign = SqlApi(Access.parse(secret(snowflake.url, private_key=pem)), Asker(base_s=0.001))
     with pytest.raises(SnowflakeRefused, match="390144"):
         foreign.run("SELECT 1")
 

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import typer
-import urllib3
 from botocore.exceptions import ClientError
 
 from common.errors import PermanentError
@@ -20,7 +19,7 @@ from lean_ops.commands.options import (
 from lean_ops.console import say, show_json
 from lean_ops.repository import ROOT, render
 from lean_ops.target import Target
-from snowflake_latency.sql_api import Access, SqlApi, retries
+from snowflake_latency.sql_api import Access, SqlApi
 
 REFRESH = ROOT / "infra/snowflake/05-refresh.sql"
 
@@ -46,7 +45,7 @@ def refresh(
         )
     else:
         with target.reached(), audit.operation(target, "snowflake.refresh", selection={"topic": topic}):
-            SqlApi(access(target), urllib3.PoolManager(retries=retries())).run(statement)
+            SqlApi(access(target)).run(statement)
         outcome = f"Snowflake has read the newest snapshot of semantic_{topic}."
     if json:
         show_json({"topic": topic, "refreshed": not target.is_local, "statement": statement})

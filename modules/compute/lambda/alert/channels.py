@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alert.notice import Notice
+from alert.notice import Notice, State
 
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
@@ -18,6 +18,9 @@ _MARKS: Final = {"critical": ":rotating_light:", "warning": ":warning:", "info":
 # PagerDuty cuts longer ones off.
 _LONGEST_SUMMARY: Final = 1024
 _LONGEST_KEY: Final = 255
+# Slack refuses longer ones (Block Kit, section block), PagerDuty events over 512 kB.
+_LONGEST_SECTION: Final = 3_000
+_NO_DATA: Final = "NO DATA"
 
 
 @dataclass(frozen=True)
@@ -30,37 +33,40 @@ class Post:
 
 
 def post(notice: Notice, endpoints: Mapping[str, str]) -> Post | None:
-    """What to send where; None when nobody has said where (``wanted`` says what is missing).
+    """What to send where; None when nobody has said where (``fields`` says what is missing).
 
     ``endpoints`` is what the secret holds: ``pagerduty_routing_key``, ``slack_webhook_url``, and optionally
     ``governance_webhook_url`` and ``pagerduty_url`` (another service region).
     """
-    value = next((endpoints[name] for name in _ENDPOINTS[notice.topic] if endpoints.get(name)), None)
+    value = next((endpoints[name] for name in fields(notice) if endpoints.get(name)), None)
     if value is None:
         return None
     if notice.topic == "paging":
-        return Post("PagerDuty", endpoints.get("pagerduty_url", PAGERDUTY), pagerduty_event(notice, value))
+        return Post("PagerDuty", endpoints.get("pagerduty_url") or PAGERDUTY, pagerduty_event(notice, value))
     return Post("Slack", value, slack_message(notice))
 
 
-def wanted(notice: Notice) -> str:
-    """Name of the secret's field that says where this notice goes."""
-    return _ENDPOINTS[notice.topic][-1]
+def fields(notice: Notice) -> tuple[str, ...]:
+    """Names of the secret's fields that may say where this notice goes; the last is the one to set."""
+    return _ENDPOINTS[notice.topic]
 
 
 def pagerduty_event(notice: Notice, routing_key: str) -> dict[str, Any]:
-    """An event of PagerDuty's Events API v2: raised alarms trigger, alarms that are over resolve.
+    """An event of PagerDuty's Events API v2: alarms that are over resolve, all others trigger.
 
-    Both carry the alarm's identity as key, so that they meet in one incident.
+    Both carry the alarm's identity as key, so that they meet in one incident. An alarm that has lost its data
+    is not over: what it says goes to the incident that is open, or opens one.
     """
+    over = notice.state is State.OVER
     event: dict[str, Any] = {
         "routing_key": routing_key,
-        "event_action": "trigger" if notice.raised else "resolve",
+        "event_action": "resolve" if over else "trigger",
         "dedup_key": notice.identity[-_LONGEST_KEY:],
     }
-    if notice.raised:
+    if not over:
+        state = "" if notice.state is State.RAISED else f"{_NO_DATA.lower()}: "
         event["payload"] = {
-            "summary": f"{notice.alarm}: {notice.what}"[:_LONGEST_SUMMARY],
+            "summary": f"{notice.alarm}: {state}{notice.what}"[:_LONGEST_SUMMARY],
             "source": notice.alarm,
             "severity": notice.severity,
             "timestamp": notice.at.isoformat(),
@@ -74,16 +80,22 @@ def pagerduty_event(notice: Notice, routing_key: str) -> dict[str, Any]:
 
 def slack_message(notice: Notice) -> dict[str, Any]:
     """A message for a Slack webhook; ``text`` is what notifications show."""
-    mark = _MARKS[notice.severity] if notice.raised else ":white_check_mark:"
-    state = notice.severity.upper() if notice.raised else "OK again"
+    over = notice.state is State.OVER
+    mark = ":white_check_mark:" if over else _MARKS[notice.severity]
+    states = {State.RAISED: notice.severity.upper(), State.OVER: "OK again", State.UNKNOWN: _NO_DATA}
+    state = states[notice.state]
     title = f"{mark} *{_plain(notice.alarm)}* {state}"
     lines = [title, _plain(notice.what)]
-    if notice.raised:
+    if not over and notice.runbook:
         link = f"<{notice.runbook}|Runbook>" if "://" in notice.runbook else f"Runbook: {notice.runbook}"
-        lines += [f"_{_plain(notice.why)}_", link]
+        lines.append(link)
+    if not over and notice.why:
+        lines.append(f"_{_plain(notice.why)}_")
     return {
         "text": f"{notice.alarm}: {state}: {notice.what}",
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(lines)}}],
+        "blocks": [
+            {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(lines)[:_LONGEST_SECTION]}}
+        ],
     }
 
 

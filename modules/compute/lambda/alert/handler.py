@@ -8,13 +8,13 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import urllib3
 from botocore.exceptions import ClientError
 
 from alert import channels, notice
-from alert.sending import retries, send
+from alert.sending import send
+from common.asking import Asker
 from common.clients import client
-from common.errors import InvalidInput
+from common.errors import InvalidInput, LeanOpsError
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
@@ -34,39 +34,58 @@ def _secrets() -> Any:
 
 
 @cache
-def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(retries=retries())
+def _asker() -> Asker:
+    return Asker()
 
 
 @logged("alert")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, int]:
-    """``{sent, off}``: how many notices of an SNS event were sent, and for how many no channel is set."""
+    """``{sent, off}``: how many notices of an SNS event were sent, and for how many no channel is set.
+
+    One that cannot be sent keeps no other from being sent; then its error rises.
+    """
     settings = _settings()
     counts = {"sent": 0, "off": 0}
+    failed: list[LeanOpsError] = []
     for record in event["Records"]:
-        told = notice.read(record, settings.name_prefix)
-        facts = {"alarm": told.alarm, "raised": told.raised, "severity": told.severity}
-        post = channels.post(told, _endpoints())
-        if post is None:
-            counts["off"] += 1
-            logger("alert").warning(
-                f"nobody was told: secret {settings.alert_secret_id} has no {channels.wanted(told)}",
-                extra=facts,
-            )
-        else:
-            send(_pool(), post)
-            counts["sent"] += 1
-            logger("alert").info("told", extra={**facts, "channel": post.channel})
+        try:
+            counts["sent" if _tell(record) else "off"] += 1
+        except LeanOpsError as error:
+            failed.append(error)
     emit(
         settings.project,
         {"AlertsSent": counts["sent"], "AlertsOff": counts["off"]},
         environment=settings.env,
     )
+    if failed:
+        raise failed[0]
     return counts
 
 
-def _endpoints() -> dict[str, str]:
-    """What the secret holds; nothing where it has no value yet. Read each time: alarms are rare."""
+def _tell(record: dict[str, Any]) -> bool:
+    """Whether somebody was told; False where no channel is set."""
+    settings = _settings()
+    told = notice.read(record, settings.name_prefix)
+    facts = {"alarm": told.alarm, "state": told.state.value, "severity": told.severity}
+    if told.unknown:
+        logger("alert").error("a notification lacks details", extra={**facts, "missing": told.unknown})
+    needed = channels.fields(told)
+    post = channels.post(told, _endpoints(needed))
+    if post is None:
+        logger("alert").warning(
+            f"nobody was told: secret {settings.alert_secret_id} has no {needed[-1]}", extra=facts
+        )
+        return False
+    send(_asker(), post)
+    logger("alert").info("told", extra={**facts, "channel": post.channel})
+    return True
+
+
+def _endpoints(needed: tuple[str, ...]) -> dict[str, str]:
+    """What the secret holds; nothing where it has no value yet. Read each time: alarms are rare.
+
+    What is wrong with another channel's value keeps no message from going out by one that is ``needed``.
+    """
     name = _settings().alert_secret_id
     try:
         text = _secrets().get_secret_value(SecretId=name)["SecretString"]
@@ -76,11 +95,14 @@ def _endpoints() -> dict[str, str]:
         return {}
     try:
         endpoints = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         endpoints = None
-    if not isinstance(endpoints, dict) or not all(isinstance(value, str) for value in endpoints.values()):
+    fields = endpoints if isinstance(endpoints, dict) else {}
+    texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+    wrong = any(name in fields and name not in texts for name in needed)
+    if not isinstance(endpoints, dict) or (wrong and not any(texts.get(name) for name in needed)):
         raise InvalidInput(
             f"secret {name}: expected a JSON object of texts with pagerduty_routing_key and "
             "slack_webhook_url, found something else; set it again (docs/deploy.md)"
         )
-    return endpoints
+    return texts

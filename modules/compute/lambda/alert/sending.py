@@ -1,16 +1,19 @@
 """Posting JSON over HTTPS, again where that may help. Keys are part of URLs: no message shows one."""
 
+import re
 from typing import Final
-
-import urllib3
-from urllib3.exceptions import HTTPError
+from urllib.parse import unquote
 
 from alert.channels import Post
+from common.asking import PASSING, Asker, Unanswered
 from common.errors import PermanentError, TransientError
 
-_TIMEOUT_S: Final = 5.0
-_PASSING: Final = (429, 500, 502, 503, 504)
-_TRIES: Final = 4
+# All tries together; the function ends after a minute, and Lambda invokes it again.
+_TIME_S: Final = 25.0
+# Enough for what Slack and PagerDuty say of a message that they do not take.
+_MOST_BYTES: Final = 2_000
+_MOST_WORDS: Final = 30
+_WORD: Final = re.compile(r"[A-Za-z_]{1,20}")
 
 
 class AlertRefused(PermanentError):  # noqa: N818 - the alert was refused; "error" would say less
@@ -21,35 +24,27 @@ class AlertUndelivered(TransientError):  # noqa: N818 - undelivered so far; "err
     """The channel could not be reached, or asked to come back later, every time."""
 
 
-def retries(backoff_s: float = 0.5) -> urllib3.Retry:
-    """When to ask again: no answer, too many requests (for as long as it says), or a server's error."""
-    return urllib3.Retry(
-        total=_TRIES - 1,
-        backoff_factor=backoff_s,
-        status_forcelist=_PASSING,
-        allowed_methods=None,  # POST as well: both channels take a repetition for the same message
-        respect_retry_after_header=True,
-        raise_on_status=False,
-        redirect=False,
-    )
-
-
-def send(pool: urllib3.PoolManager, post: Post) -> None:
+def send(asker: Asker, post: Post) -> None:
     """Make the request; raises AlertRefused or AlertUndelivered with what the channel said."""
     try:
-        answer = pool.request("POST", post.url, json=post.document, timeout=_TIMEOUT_S)
-    except HTTPError as error:
+        answer = asker.ask("POST", post.url, document=post.document, seconds=_TIME_S, most_bytes=_MOST_BYTES)
+    except Unanswered as error:
+        raise AlertUndelivered(f"{post.channel}: {error}; Lambda tries again") from None
+    if answer.status in PASSING:
         raise AlertUndelivered(
-            f"{post.channel}: expected an answer within {_TIMEOUT_S:.0f} s, found {type(error).__name__} "
-            f"{_TRIES} times; Lambda tries again"
-        ) from None  # the original names the URL, and with it the key
-    if answer.status in _PASSING:
-        raise AlertUndelivered(
-            f"{post.channel}: expected success, found status {answer.status} {_TRIES} times; "
-            "Lambda tries again"
+            f"{post.channel}: expected success, found status {answer.status} every time, or no time left to "
+            "come back when it asked to; Lambda tries again"
         )
     if not 200 <= answer.status < 300:
         raise AlertRefused(
-            f"{post.channel}: expected success, found status {answer.status}: {answer.data[:200]!r}; "
-            "check its value in the secret <project>-<env>-alert-endpoints"
+            f"{post.channel}: expected success, found status {answer.status}: "
+            f"{_words(answer.body, post)}; check its value in the secret <project>-<env>-alert-endpoints"
         )
+
+
+def _words(body: bytes, post: Post) -> str:
+    """The plain words of an answer, without anything that may be a piece of a key that it echoes."""
+    secret = unquote(f"{post.url} {post.document.get('routing_key', '')}").lower()
+    found = re.split(r"[^\w]+", body.decode(errors="replace"))
+    words = [word for word in found if _WORD.fullmatch(word) and word.lower() not in secret]
+    return " ".join(words[:_MOST_WORDS]) or "without a word"

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import urllib3
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
+from common.asking import Asker
 from common.clients import client
 from common.contract_store import contract_exists
 from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
-from snowflake_latency.history import latencies, stalled
-from snowflake_latency.sql_api import Access, SqlApi, retries
+from snowflake_latency.history import latencies, refreshing
+from snowflake_latency.sql_api import Access, SqlApi
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -42,35 +42,46 @@ def _client(service: str) -> Any:
 
 
 @cache
-def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(retries=retries())
+def _asker() -> Asker:
+    return Asker()
 
 
 @logged("snowflake_latency")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{configured, queries, stalled}``. ``time`` in the event (RFC 3339) stands for now."""
+    """``{configured, queries, stalled, unknown}``. ``time`` in the event (RFC 3339) stands for now."""
     settings = _settings()
     access = _access()
     if access is None:
         logger("snowflake_latency").info(
             f"Snowflake is not configured: secret {settings.snowflake_secret_id} has no value"
         )
-        return {"configured": False, "queries": 0, "stalled": []}
+        return {"configured": False, "queries": 0, "stalled": [], "unknown": {}}
     now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
-    api = SqlApi(access, _pool())
+    api = SqlApi(access, _asker())
     since, until = _read_until(now), now - _DELAY
     took = latencies(api, since, until)
-    standing = stalled(api, _tables(access))
     emit(
         settings.project,
         {"SnowflakeQueryMilliseconds": took},
         unit=MetricUnit.Milliseconds,
         environment=settings.env,
     )
-    emit(settings.project, {"SnowflakeRefreshStalled": len(standing)}, environment=settings.env)
+    # Before the tables are looked at, so that nothing about them hides the latencies.
     _remember(until)
-    done = {"configured": True, "queries": len(took), "stalled": standing}
-    logger("snowflake_latency").info("query history read", extra=done)
+    tables = refreshing(api, _tables(access))
+    emit(
+        settings.project,
+        {"SnowflakeRefreshStalled": len(tables.stalled), "SnowflakeRefreshUnknown": len(tables.unknown)},
+        environment=settings.env,
+    )
+    done = {
+        "configured": True,
+        "queries": len(took),
+        "stalled": tables.stalled,
+        "unknown": tables.unknown,
+    }
+    log = logger("snowflake_latency")
+    (log.warning if tables.unknown else log.info)("query history read", extra=done)
     return done
 
 
@@ -102,7 +113,15 @@ def _read_until(now: datetime) -> datetime:
     )
     if item is None:
         return now - _FIRST
-    return max(datetime.fromisoformat(item["read_until"]["S"]), now - _OLDEST)
+    try:
+        read_until = datetime.fromisoformat(item["read_until"]["S"])
+        return max(read_until, now - _OLDEST)
+    except (KeyError, TypeError, ValueError):
+        logger("snowflake_latency").error(
+            f"item {ITEM} of {_settings().checkpoints_table}: expected read_until as a time, found something "
+            "else; the last hour is read, and the item written anew"
+        )
+        return now - _FIRST
 
 
 def _remember(until: datetime) -> None:

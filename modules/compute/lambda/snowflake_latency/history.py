@@ -7,11 +7,13 @@ then, which is what a percentile needs.
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from snowflake_latency.sql_api import SqlApi
+from snowflake_latency.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
 
 # The most that the table function returns.
 LIMIT: Final = 10_000
@@ -28,14 +30,56 @@ WHERE QUERY_TYPE = 'SELECT' AND EXECUTION_STATUS = 'SUCCESS'
 def latencies(api: SqlApi, since: datetime, until: datetime) -> list[float]:
     """Milliseconds that each query took which ended from ``since`` to ``until``."""
     rows = api.run(_QUERIES, {"1": since.isoformat(), "2": until.isoformat()})
-    return [float(row["milliseconds"] or 0) for row in rows]
+    return [_milliseconds(row) for row in rows]
 
 
-def stalled(api: SqlApi, tables: Sequence[str]) -> list[str]:
-    """The tables that Snowflake does not refresh by itself: SYSTEM$AUTO_REFRESH_STATUS is not RUNNING."""
-    found = []
+@dataclass(frozen=True)
+class Refreshing:
+    """Tables that Snowflake does not refresh by itself, and those of which nobody knows, with why."""
+
+    stalled: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def refreshing(api: SqlApi, tables: Sequence[str]) -> Refreshing:
+    """Which tables stand still: SYSTEM$AUTO_REFRESH_STATUS is not RUNNING.
+
+    A table that Snowflake does not know hides no other. Raises SnowflakeUnreachable.
+    """
+    found = Refreshing()
     for table in tables:
-        (row,) = api.run("SELECT SYSTEM$AUTO_REFRESH_STATUS(?) AS STATUS", {"1": table})
-        if json.loads(row["status"] or "{}").get("executionState") != "RUNNING":
-            found.append(table)
+        try:
+            rows = api.run("SELECT SYSTEM$AUTO_REFRESH_STATUS(?) AS STATUS", {"1": table})
+        except SnowflakeRefused as error:
+            found.unknown[table] = str(error)
+            continue
+        state = _execution_state(rows)
+        if state is None:
+            found.unknown[table] = "expected a status with an executionState, found something else"
+        elif state != "RUNNING":
+            found.stalled.append(table)
     return found
+
+
+def _milliseconds(row: Mapping[str, str | None]) -> float:
+    try:
+        took = float(row["milliseconds"] or 0)
+    except (KeyError, ValueError):
+        took = math.nan
+    if not 0 <= took < math.inf:
+        raise SnowflakeUnreachable(
+            "Snowflake: expected the milliseconds of a query, found something else; "
+            "the next schedule tries again"
+        )
+    return took
+
+
+def _execution_state(rows: Sequence[Mapping[str, str | None]]) -> str | None:
+    """None where the answer is not one row with a status."""
+    if len(rows) != 1:
+        return None
+    try:
+        status = json.loads(rows[0].get("status") or "{}")
+    except (ValueError, RecursionError):
+        return None
+    return str(status.get("executionState", "")) if isinstance(status, dict) else None

@@ -7,24 +7,30 @@ statement runs, further partitions by GET) and "Using key-pair authentication" (
 import base64
 import hashlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jwt
-import urllib3
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from urllib3.exceptions import HTTPError
 
+from common.asking import PASSING, Asker, Unanswered
 from common.errors import InvalidInput, PermanentError, TransientError
 
 _TOKEN_S: Final = 3_000  # Snowflake accepts an hour at most
 _TIMEOUT_S: Final = 20.0
-_PASSING: Final = (429, 500, 502, 503, 504)
+_SUCCESS: Final = 200
 _RUNNING: Final = 202
+# One answer, unpacked: partitions are of 16 MB or less where rows are as small as here.
+_MOST_BYTES: Final = 32 * 2**20
+_MOST_PARTITIONS: Final = 100
+_MOST_SAID: Final = 300
+_HANDLE: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _FIELDS: Final = ("account", "user", "private_key", "role", "warehouse", "database", "schema")
 
 
@@ -33,7 +39,7 @@ class SnowflakeRefused(PermanentError):  # noqa: N818 - Snowflake refused; "erro
 
 
 class SnowflakeUnreachable(TransientError):  # noqa: N818 - it is unreachable; "error" would say less
-    """Snowflake did not answer, or asked to come back later, every time."""
+    """Snowflake did not answer, asked to come back later every time, or what came was not its API's."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Access:
         """
         try:
             fields = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             fields = None
         missing = [name for name in _FIELDS if not isinstance(fields, dict) or not fields.get(name)]
         if missing:
@@ -65,7 +71,7 @@ class Access:
                 f"secret of Snowflake: expected a JSON object with {', '.join(_FIELDS)}, found none for "
                 f"{', '.join(missing)}; set it again (docs/deploy.md)"
             )
-        url = fields.get("url") or f"https://{fields['account']}.snowflakecomputing.com"
+        url = str(fields.get("url") or "") or f"https://{fields['account']}.snowflakecomputing.com"
         return cls(**{name: str(fields[name]) for name in _FIELDS}, url=url.rstrip("/"))
 
 
@@ -96,13 +102,16 @@ def token(access: Access, now_s: float) -> str:
 
 
 class SqlApi:
-    """Runs statements; ``pool`` makes the requests, ``sleep`` waits between looks at a running statement."""
+    """Runs statements; ``asker`` makes the requests, ``sleep`` waits between looks at a running statement.
+
+    Every answer is judged before it is read: between the two may be a proxy, or a service half awake.
+    """
 
     def __init__(
-        self, access: Access, pool: urllib3.PoolManager, sleep: Callable[[float], None] = time.sleep
+        self, access: Access, asker: Asker | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._access: Final = access
-        self._pool: Final = pool
+        self._asker: Final = asker or Asker()
         self._sleep: Final = sleep
         self._headers: Final = {
             "Authorization": f"Bearer {token(access, time.time())}",
@@ -116,8 +125,8 @@ class SqlApi:
     ) -> list[dict[str, str | None]]:
         """All rows of a statement, by lower-case column name, values as Snowflake's texts.
 
-        ``bindings`` are texts for the statement's question marks, by position ("1", "2", …). Raises
-        SnowflakeRefused or SnowflakeUnreachable.
+        ``bindings`` are texts for the statement's question marks, by position ("1", "2", …). ``timeout_s`` is
+        for all of it, partitions included. Raises SnowflakeRefused or SnowflakeUnreachable.
         """
         document: dict[str, Any] = {
             "statement": statement,
@@ -130,61 +139,135 @@ class SqlApi:
         }
         if bindings:
             document["bindings"] = {n: {"type": "TEXT", "value": text} for n, text in bindings.items()}
-        # The id lets Snowflake know a repetition of the same request.
-        answer = self._request("POST", f"/api/v2/statements?requestId={uuid.uuid4()}&retry=true", document)
         deadline = time.monotonic() + timeout_s
+        # The id lets Snowflake know a repetition of the same request.
+        path = f"/api/v2/statements?requestId={uuid.uuid4()}&retry=true"
+        said = self._request("POST", path, deadline, document)
+        if isinstance(said, _Running):
+            said = self._ended(f"/api/v2/statements/{said.handle}", deadline)
+        first = _judged(said, _Result)
+        rows = list(_rows(first, first.data))
+        partitions = len(first.resultSetMetaData.partitionInfo)
+        if partitions > _MOST_PARTITIONS:
+            raise _misunderstood(f"at most {_MOST_PARTITIONS} partitions", f"{partitions}")
+        for number in range(1, partitions):  # the first came with the answer
+            path = f"/api/v2/statements/{_handle(first.statementHandle)}?partition={number}"
+            rows += _rows(first, _judged(self._ended(path, deadline), _Partition).data)
+        return rows
+
+    def _ended(self, path: str, deadline: float) -> bytes:
+        """What is there once the statement has ended: looked at until then."""
         pause = 0.2
-        while "resultSetMetaData" not in answer:
-            if time.monotonic() > deadline:
+        while isinstance(said := self._request("GET", path, deadline), _Running):
+            if time.monotonic() + pause > deadline:
                 raise SnowflakeUnreachable(
-                    f"Snowflake: expected the statement to end within {timeout_s} s, found it running; "
+                    "Snowflake: expected the statement to end in time, found it running; "
                     "the next schedule tries again"
                 )
             self._sleep(pause)
             pause = min(pause * 2, 5.0)
-            answer = self._request("GET", f"/api/v2/statements/{answer['statementHandle']}")
-        return list(self._rows(answer))
+        return said
 
-    def _rows(self, answer: dict[str, Any]) -> Iterator[dict[str, str | None]]:
-        metadata = answer["resultSetMetaData"]
-        names = [column["name"].lower() for column in metadata["rowType"]]
-        for partition in range(max(1, len(metadata.get("partitionInfo", [])))):
-            if partition:  # the first comes with the answer
-                path = f"/api/v2/statements/{answer['statementHandle']}?partition={partition}"
-                answer = {**answer, "data": self._request("GET", path)["data"]}
-            for row in answer["data"]:
-                yield dict(zip(names, row, strict=True))
-
-    def _request(self, method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, deadline: float, document: dict[str, Any] | None = None
+    ) -> "bytes | _Running":
+        """The body of a success, or that the statement is running."""
+        seconds = max(0.1, min(_TIMEOUT_S, deadline - time.monotonic()))
         try:
-            answer = self._pool.request(
-                method, self._access.url + path, json=document, headers=self._headers, timeout=_TIMEOUT_S
+            answer = self._asker.ask(
+                method,
+                self._access.url + path,
+                document=document,
+                headers=self._headers,
+                seconds=seconds,
+                most_bytes=_MOST_BYTES,
             )
-        except HTTPError as error:
+        except Unanswered as error:
             raise SnowflakeUnreachable(
-                f"Snowflake at {self._access.url}: expected an answer within {_TIMEOUT_S:.0f} s, found "
-                f"{type(error).__name__}; check account and network"
+                f"Snowflake at {self._access.url}: {error}; check account and network"
             ) from error
-        said: dict[str, Any] = answer.json() if answer.data else {}
-        if answer.status in _PASSING:
+        if answer.status in PASSING:
             raise SnowflakeUnreachable(
                 f"Snowflake: expected success, found status {answer.status} every time; try again later"
             )
-        if answer.status not in (200, _RUNNING):
+        if answer.cut:
+            raise _misunderstood(f"an answer of at most {_MOST_BYTES} bytes", "a longer one")
+        if answer.status == _RUNNING:
+            return _Running(_handle(_judged(answer.body, _Status).statementHandle))
+        if answer.status != _SUCCESS:
+            try:
+                said = _judged(answer.body, _Status)
+                words = f"code {said.code}: {said.message[:_MOST_SAID]}"
+            except SnowflakeUnreachable:
+                words = f"an answer that is not Snowflake's ({answer.content_type or 'without a type'})"
             raise SnowflakeRefused(
-                f"Snowflake: expected success, found status {answer.status}, code {said.get('code')}: "
-                f"{said.get('message')}; check user, key, role and the grants of infra/snowflake"
+                f"Snowflake: expected success, found status {answer.status}, {words}; "
+                "check user, key, role and the grants of infra/snowflake"
             )
-        return said
+        return answer.body
 
 
-def retries(backoff_s: float = 0.5) -> urllib3.Retry:
-    """When to ask again: no answer, too many requests, or a server's error."""
-    return urllib3.Retry(
-        total=3,
-        backoff_factor=backoff_s,
-        status_forcelist=_PASSING,
-        allowed_methods=None,  # a repeated statement is known by its request id
-        raise_on_status=False,
-        redirect=False,
+@dataclass(frozen=True)
+class _Running:
+    """The statement with this handle has not ended."""
+
+    handle: str
+
+
+class _Column(msgspec.Struct):
+    name: str
+
+
+class _Metadata(msgspec.Struct):
+    rowType: list[_Column]  # noqa: N815 - Snowflake's name
+    partitionInfo: list[Any] = []  # noqa: N815
+
+
+class _Result(msgspec.Struct):
+    resultSetMetaData: _Metadata  # noqa: N815
+    data: list[list[str | None]]
+    statementHandle: str = ""  # noqa: N815
+
+
+class _Partition(msgspec.Struct):
+    data: list[list[str | None]]
+
+
+class _Status(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+    statementHandle: str = ""  # noqa: N815
+
+
+_Judged = TypeVar("_Judged")
+
+
+def _judged(body: bytes, kind: type[_Judged]) -> _Judged:
+    """``body`` as what the service promises; raises SnowflakeUnreachable, since another answer may come."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        found = f"{len(body)} bytes of something else"
+        raise _misunderstood(f"{kind.__name__.strip('_').lower()} as JSON", found) from error
+
+
+def _rows(result: _Result, data: list[list[str | None]]) -> Iterator[dict[str, str | None]]:
+    names = [column.name.lower() for column in result.resultSetMetaData.rowType]
+    for row in data:
+        if len(row) != len(names):
+            raise _misunderstood(f"rows of {len(names)} values", f"one of {len(row)}")
+        yield dict(zip(names, row, strict=True))
+
+
+def _handle(text: str) -> str:
+    """A statement's handle, which becomes a part of a URL."""
+    if not _HANDLE.fullmatch(text):
+        raise _misunderstood("the handle of a statement", "none")
+    return text
+
+
+def _misunderstood(expected: str, found: str) -> SnowflakeUnreachable:
+    return SnowflakeUnreachable(
+        f"Snowflake: expected {expected}, found {found}; a proxy may answer in its place, or it is in "
+        "maintenance: the next schedule tries again"
     )
