@@ -30,6 +30,15 @@ test: install tools ## Install what is needed and run all tests
 test-operations-long: install ## Draw 1,000 more sequences of operations, killed and beside each other (an hour)
 	OPERATION_SEED=1000 OPERATION_SEQUENCES=1000 $(BIN)/pytest -n 2 tests/simulation $(PYTEST_ARGUMENTS)
 
+TIMES ?= 20
+SEED ?= $(shell date +%s)
+
+.PHONY: test-generated
+test-generated: install ## Run the generated tests with many more cases (TIMES=20, SEED=<printed>)
+	@echo "SEED=$(SEED)"
+	GENERATED_TIMES=$(TIMES) $(BIN)/pytest -n 2 --hypothesis-seed=$(SEED) \
+	  $$(grep -rl --include='test_*.py' 'support.generated import' tests)
+
 .PHONY: check
 check: lint security test-terraform test ## All that CI runs
 

@@ -12,6 +12,8 @@ from common.deduplication import EVENT_RULE, SOURCE_RULE, choose_winners
 from common.merge.decide import decide
 from common.merge.locate import StoredRows
 
+from ..support.generated import cases
+
 SCHEMA = pa.schema(
     [
         ("idempotency_key", pa.string()),
@@ -98,7 +100,7 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
     return [*batches, *draw(st.lists(st.sampled_from(batches), max_size=2))]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=cases(600), deadline=None)
 @given(histories())
 def test_any_split_order_and_replay_of_a_history_gives_the_rows_of_a_single_pass(
     batches: list[list[Event]],
