@@ -69,6 +69,8 @@ def log(function: str) -> list[Call]:
     ]  # fmt: skip
 
 
+# pyiceberg asks for the database before it commits (``GlueCatalog.commit_table``).
+COMMIT = [Call("glue:GetDatabase", arn("glue", part)) for part in ("catalog", "database/lean_ops_dev")]
 SOURCE, DLQ = arn("sqs", "lean-ops-dev-source"), arn("sqs", "lean-ops-dev-dlq")
 CHECKPOINTS = arn("dynamodb", "table/lean-ops-dev-checkpoints")
 DRIFT_LOG = arn("dynamodb", "table/lean-ops-dev-drift-log")
@@ -97,7 +99,8 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "s3"), key("Decrypt", "dynamodb"), *log("get-all-checkpoints"),
     ],
     "curation": [
-        *tables("GetTable", "raw_events", "curated_events"), *tables("UpdateTable", "curated_events"),
+        *COMMIT, *tables("GetTable", "raw_events", "curated_events"),
+        *tables("UpdateTable", "curated_events"),
         *objects("GetObject", f"raw_events/{DATA}", f"curated_events/{DATA}", f"curated_events/{META}"),
         *objects("PutObject", f"curated_events/{DATA}", f"curated_events/{META}"),
         *objects("DeleteObject", f"curated_events/{DATA}"),
@@ -107,6 +110,7 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "dynamodb"), *log("curation"),
     ],
     "semantic": [
+        *COMMIT,
         *tables("GetTable", "curated_events", "semantic_events", "quarantine_events"),
         *tables("UpdateTable", "semantic_events", "quarantine_events"),
         *objects("GetObject", f"curated_events/{DATA}", f"semantic_events/{DATA}"),
@@ -141,6 +145,7 @@ CALLS: dict[str, list[Call]] = {
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "dynamodb"), *log("circuit-breaker"),
     ],
     "maintenance": [
+        *COMMIT,
         *(c for layer in ("raw", "curated", "semantic", "quarantine")
           for c in (
               *tables("GetTable", f"{layer}_events"), *tables("UpdateTable", f"{layer}_events"),
@@ -249,6 +254,7 @@ MADE_BY = {
     "cloudwatch:DescribeAlarms": {"describe_alarms"},
     "cloudwatch:GetMetricData": {"get_metric_data"},
     "secretsmanager:GetSecretValue": {"get_secret_value"},
+    "glue:GetDatabase": {"commit_table", "update_schema"},
     "glue:GetTable": {"load_table"},
     "glue:UpdateTable": {"commit_table", "update_schema"},
     "s3:GetObject": {"get_object", "head_object", "open_input", "load_table", "manifests"},

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
 
@@ -31,9 +30,9 @@ from .policy_calls import (
     Call,
     arn,
 )
+from .policy_engine import POLICIES, decision, listed, policy
 
 ROOT = Path(__file__).parents[2]
-POLICIES = ROOT / "infra/policies"
 FUNCTIONS = [name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]]
 SERVICES = [
     "delivery",
@@ -49,31 +48,6 @@ ROLES = [*FUNCTIONS, *SERVICES]
 CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake"]
 RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
 TRUST = ["trust-account", "trust-external", "trust-github", "trust-lambda", "trust-source"]
-
-
-def policy(name: str) -> dict[str, Any]:
-    own = VALUES | {"function_name": f"lean-ops-dev-{name}"}
-    document: dict[str, Any] = json.loads(render((POLICIES / f"{name}.json").read_text(), own))
-    return document
-
-
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def decision(document: dict[str, Any], call: Call) -> str:
-    context = EvalContext(
-        principal_arn="arn:aws:sts::000000000000:assumed-role/r/s",
-        principal_type="AssumedRole",
-        principal_account="000000000000",
-        action=call.action,
-        resource_arn=call.resource,
-        region="eu-west-1",
-        source_ip="10.0.0.1",
-        secure_transport=True,
-        service_context=dict(call.context),
-    )
-    return evaluate(context, [parse_policy_document(document)]).decision
 
 
 def test_every_policy_file_has_its_place() -> None:

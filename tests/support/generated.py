@@ -1,4 +1,4 @@
-"""How many cases a generated test makes: few in `make test`, as many times more as `make test-generated` says."""
+"""How many cases a generated test makes: few in `make test`, more in `make test-generated`."""
 
 import os
 

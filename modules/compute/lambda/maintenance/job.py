@@ -25,6 +25,8 @@ RULES: Final[dict[str, MergeRule]] = {
     "semantic": SOURCE_RULE,
     "quarantine": SOURCE_RULE,
 }
+# Layers that are made anew beside the live table (``lean-ops rebuild``).
+_REBUILT: Final = ("curated", "semantic")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ def _still_read(
 
 
 def _rebuild(settings: Settings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:
-    """The table in which ``layer`` is being rebuilt: its data files lie in the live table's location."""
+    """The table in which ``layer`` is being rebuilt: its data files lie in the live table's location.
+
+    Of layers that are never rebuilt none is looked for: the role may not ask for such a table.
+    """
+    if layer not in _REBUILT:
+        return ()
     identifier = settings.rebuild_table(layer, topic)
     return (open_table(catalog, identifier),) if catalog.table_exists(identifier) else ()

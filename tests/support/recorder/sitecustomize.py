@@ -1,0 +1,70 @@
+"""Writes down every call that a function makes: on the PYTHONPATH of a local stack, read by the tests.
+
+Python imports a module of this name as it starts. Where ``RECORDED_CALLS`` names a folder, each call of the
+SDK and each file that the Iceberg library opens becomes a line of ``<folder>/<process>.ndjson``: function,
+service, call, and what its request says about the resource.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FOLDER = os.environ.get("RECORDED_CALLS")
+# What identifies the resource of a call; anything else of a request is nobody's business.
+NAMES = {
+    "Bucket", "CatalogId", "DatabaseName", "DeliveryStreamName", "EventSourceMapping", "EventSourceArn",
+    "FunctionName", "Key", "Name", "Prefix", "QueueUrl", "SecretId", "TableName", "UUID", "executionArn",
+    "stateMachineArn", "TopicArn",
+}  # fmt: skip
+
+
+def record(service: str, call: str, request: dict[str, Any]) -> None:
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    if function is None or FOLDER is None:
+        return
+    named = {name: value for name, value in request.items() if name in NAMES}
+    if "TableInput" in request:
+        named["Name"] = request["TableInput"]["Name"]
+    if "checkpoint_id" in request.get("Item", {}):
+        named["Key"] = {"checkpoint_id": request["Item"]["checkpoint_id"]}
+    line = json.dumps({"function": function, "service": service, "call": call, "request": named}, default=str)
+    with (Path(FOLDER) / f"{os.getpid()}.ndjson").open("a") as file:
+        file.write(line + "\n")
+
+
+def watch_sdk() -> None:
+    from botocore.client import BaseClient
+
+    make = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+
+    def made(self: Any, operation: str, request: dict[str, Any]) -> Any:
+        record(self.meta.service_model.service_id, operation, request)
+        return make(self, operation, request)
+
+    BaseClient._make_api_call = made  # type: ignore[attr-defined]
+
+
+def watch_files() -> None:
+    from pyiceberg.io import pyarrow as files
+
+    def watched(kind: Any, name: str, call: str) -> None:
+        original = getattr(kind, name)
+
+        def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
+            location = str(arguments[0]) if kind is files.PyArrowFileIO else self.location
+            bucket, _, key = location.removeprefix("s3://").partition("/")
+            record("S3", call, {"Bucket": bucket, "Key": key})
+            return original(self, *arguments, **options)
+
+        setattr(kind, name, wrapped)
+
+    watched(files.PyArrowFile, "open", "GetObject")
+    watched(files.PyArrowFile, "exists", "HeadObject")
+    watched(files.PyArrowFile, "create", "PutObject")
+    watched(files.PyArrowFileIO, "delete", "DeleteObject")
+
+
+if FOLDER is not None and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    watch_sdk()
+    watch_files()
