@@ -49,7 +49,8 @@ NOT_SEEN = {
     "archive_dead_letters": {"s3:GetObject"},  # of letters that an earlier pass has archived
     # Of a breaker that has something to do.
     "circuit_breaker": {
-        "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem", "lambda:UpdateEventSourceMapping",
+        "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "lambda:UpdateEventSourceMapping",
     },
     "maintenance": {"glue:GetDatabase", "glue:UpdateTable", "s3:PutObject"},  # of tables with many files
 }  # fmt: skip
