@@ -107,7 +107,8 @@ CALLS: dict[str, list[Call]] = {
         *objects("AbortMultipartUpload", f"curated_events/{DATA}"),
         *listing("raw_events/", "curated_events/"),
         Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
-        key("Decrypt", "dynamodb"), *log("curation"),
+        key("Decrypt", "dynamodb"), Call("sqs:SendMessage", DLQ), key("Decrypt", "sqs"),
+        key("GenerateDataKey", "sqs"), *log("curation"),
     ],
     "semantic": [
         *COMMIT,

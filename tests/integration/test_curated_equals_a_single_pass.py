@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
+from common.setting_aside import SetAside
 from common.settings import Settings
 from common.tables import TableSpec
 from curation.job import curate
@@ -42,6 +43,7 @@ class Lake:
         for layer in ("raw", "curated"):
             TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
         self.new_columns: list[str] = []
+        self.set_aside: list[SetAside] = []
 
     def deliver(self, events: list[Event]) -> None:
         raw = self.catalog.load_table("lake.raw_t")
@@ -55,6 +57,7 @@ class Lake:
             settings=replace(SETTINGS, batch_rows=rows),
             catalog=self.catalog,
             record_new_columns=self.new_columns.extend,
+            set_aside=self.set_aside.extend,
         )
         return done.checkpoint
 

@@ -33,6 +33,7 @@ from common.errors import TableMismatch
 from common.incremental import Bounds, new_appends, new_merges, read
 from common.maintenance import CompactionPolicy, compact
 from common.reading import read_rows
+from common.setting_aside import SetAside
 from common.settings import Settings
 from common.tables import LAYERS, TableSpec
 from curation.job import curate
@@ -129,6 +130,7 @@ class Lake:
                 settings=replace(SETTINGS, batch_rows=rows),
                 catalog=self.catalog,
                 record_new_columns=lambda _names: None,
+                set_aside=_no_row,
                 only=only,
             )
             portions += 1
@@ -161,6 +163,10 @@ class Lake:
         return sorted(
             read_rows(self.table(layer)).read_all().to_pylist(), key=lambda row: str(row["idempotency_key"])
         )
+
+
+def _no_row(rows: Sequence[SetAside]) -> None:
+    assert not rows
 
 
 def is_time(field: Any) -> bool:

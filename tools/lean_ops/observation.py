@@ -7,6 +7,7 @@ from typing import Final
 
 import duckdb
 
+from common.casting import UNPROCESSABLE
 from lean_ops import lake
 from lean_ops.local import admin
 from lean_ops.reconciliation import Observed, ObservedTopic
@@ -89,6 +90,11 @@ def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] =
     return left
 
 
+_UNJUDGED_KEYS: Final = (
+    f"""count(DISTINCT idempotency_key) FILTER (contains(reasons, '"rule": "{UNPROCESSABLE}"'))"""
+)
+
+
 def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -> ObservedTopic:
     def count(what: str, table: str) -> int:
         row = connection.execute(f'SELECT {what} FROM "{table}_{topic}"').fetchone()  # noqa: S608 - catalog names
@@ -104,6 +110,7 @@ def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -
         semantic_keys=count(keys, "semantic") if has_contract else None,
         quarantine_keys=count(keys, "quarantine") if has_contract else None,
         unserved_keys=_unserved(connection, topic) if has_contract else None,
+        set_aside_keys=count(_UNJUDGED_KEYS, "quarantine") if has_contract else 0,
     )
 
 

@@ -6,7 +6,8 @@ The laws held here, once a pipeline has settled:
 - RAW has every good message once (by ``message_id``), the dead-letter queue every broken one under its code;
 - Curated has every key once; every key of Curated is in Semantic or in Quarantine;
 - a key whose newest version keeps the contract is in Semantic, one whose newest version breaks it in
-  Quarantine. What else they hold depends on which versions met in one batch, within bounds.
+  Quarantine. What else they hold depends on which versions met in one batch, within bounds;
+- a row that could not be processed is a dead letter ``SET_ASIDE`` beside RAW, or is in Quarantine unjudged.
 
 Queues and Firehose deliver at least once: a message that arrived twice is reported, not held against the
 run, for a repetition changes nothing in the tables.
@@ -14,6 +15,8 @@ run, for a repetition changes nothing in the tables.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from curation.setting_aside import ERROR_CODE as SET_ASIDE
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class ObservedTopic:
     """What the tables of one topic hold.
 
     ``raw_message_ids`` and ``curated_keys`` are distinct counts. The last three are None for a topic without
-    a contract; ``unserved_keys`` counts the keys of Curated that are neither in Semantic nor in Quarantine.
+    a contract; ``unserved_keys`` counts the keys of Curated that are neither in Semantic nor in Quarantine,
+    ``set_aside_keys`` those in Quarantine that could not be judged at all.
     """
 
     raw_rows: int
@@ -62,6 +66,7 @@ class ObservedTopic:
     semantic_keys: int | None = None
     quarantine_keys: int | None = None
     unserved_keys: int | None = None
+    set_aside_keys: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,11 @@ class Reconciliation:
 
 def reconcile(sent: Sent, observed: Observed) -> Reconciliation:
     """Hold what arrived against what was sent; both of one stack, from its creation on."""
+    # Rows of RAW that could not be curated: their letters are copies, counted where they are missing.
+    aside = observed.dead_letters.get(SET_ASIDE, 0)
+    letters = {code: count for code, count in observed.dead_letters.items() if code != SET_ASIDE}
     arrived = (
-        sum(topic.raw_rows for topic in observed.topics.values())
-        + sum(observed.dead_letters.values())
-        + observed.in_flight
+        sum(topic.raw_rows for topic in observed.topics.values()) + sum(letters.values()) + observed.in_flight
     )
     repeated = max(0, arrived - sent.messages - sent.uncertain)
     # Each of these may be the one that a count is short of.
@@ -128,13 +134,13 @@ def reconcile(sent: Sent, observed: Observed) -> Reconciliation:
             arrived,
         )
     ]
-    for code in sorted({*sent.broken, *observed.dead_letters}):
+    for code in sorted({*sent.broken, *letters}):
         broken = sent.broken.get(code, 0)
         least, most = max(0, broken - open_messages), broken + (repeated if broken else 0)
-        checks.append(Check(f"dead letters {code}", least, most, observed.dead_letters.get(code, 0)))
+        checks.append(Check(f"dead letters {code}", least, most, letters.get(code, 0)))
     for name in sorted({*sent.topics, *observed.topics}):
         expected = sent.topics.get(name, _NOTHING)
-        checks += _topic_checks(name, expected, observed.topics.get(name, _EMPTY), open_messages)
+        checks += _topic_checks(name, expected, observed.topics.get(name, _EMPTY), open_messages, aside)
     return Reconciliation(tuple(checks), repeated)
 
 
@@ -142,15 +148,19 @@ _NOTHING = SentTopic(0, 0, 0, 0, 0, 0, 0, judged=True)
 _EMPTY = ObservedTopic(0, 0, 0, 0)
 
 
-def _topic_checks(name: str, sent: SentTopic, found: ObservedTopic, open_messages: int) -> list[Check]:
-    def short_of(count: int) -> int:
-        return max(0, count - open_messages)
+def _topic_checks(
+    name: str, sent: SentTopic, found: ObservedTopic, open_messages: int, aside: int
+) -> list[Check]:
+    def short_of(count: int, missing: int = 0) -> int:
+        return max(0, count - open_messages - missing)
+
+    unjudged = found.set_aside_keys
 
     checks = [
         Check(
             f"{name}: messages in RAW", short_of(sent.message_ids), sent.message_ids, found.raw_message_ids
         ),
-        Check(f"{name}: keys in Curated", short_of(sent.keys), sent.keys, found.curated_keys),
+        Check(f"{name}: keys in Curated", short_of(sent.keys, aside), sent.keys, found.curated_keys),
         Check(f"{name}: rows beyond one a key in Curated", 0, 0, found.curated_rows - found.curated_keys),
     ]
     if found.unserved_keys is not None:
@@ -161,14 +171,14 @@ def _topic_checks(name: str, sent: SentTopic, found: ObservedTopic, open_message
         checks += [
             Check(
                 f"{name}: keys in Semantic",
-                short_of(sent.good_keys),
+                short_of(sent.good_keys, aside + unjudged),
                 sent.once_good_keys,
                 found.semantic_keys,
             ),
             Check(
                 f"{name}: keys in Quarantine",
-                short_of(sent.bad_keys),
-                sent.once_bad_keys,
+                short_of(sent.bad_keys, aside),
+                sent.once_bad_keys + unjudged,
                 found.quarantine_keys,
             ),
         ]

@@ -108,7 +108,15 @@ def curation(lake: SqlCatalog, _batch: Path, root: Path) -> float:
         }
     )
     started = time.perf_counter()
-    done = curate("events", None, "bench", settings=settings, catalog=lake, record_new_columns=print)
+    done = curate(
+        "events",
+        None,
+        "bench",
+        settings=settings,
+        catalog=lake,
+        record_new_columns=print,
+        set_aside=print,
+    )
     seconds = time.perf_counter() - started
     assert not done.backlog_rows
     return seconds

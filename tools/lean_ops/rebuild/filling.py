@@ -23,6 +23,7 @@ from common.reading import read_rows
 from common.settings import Settings
 from common.tables import open_table
 from curation.job import EVERY_ROW, curate
+from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.rebuild.beside import Rebuild, emptied_columns, read_whole, replaced_columns, share_columns
 from lean_ops.repository import function_catalogue
@@ -54,7 +55,7 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
     catalog, settings = target.catalog(), job_settings(target, rebuild.layer)
     since = _begin(target, catalog, rebuild)
     next_portion = (
-        _curated_portion(catalog, settings, rebuild, run_id)
+        _curated_portion(target, catalog, settings, rebuild, run_id)
         if rebuild.layer is MergedLayer.CURATED
         else _semantic_portion(target, catalog, settings, rebuild, run_id)
     )
@@ -102,7 +103,9 @@ def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoi
 Portion = Callable[[SourceCheckpoint | None], Filled]
 
 
-def _curated_portion(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str) -> Portion:
+def _curated_portion(
+    target: Target, catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str
+) -> Portion:
     def next_portion(since: SourceCheckpoint | None) -> Filled:
         share_columns(catalog, rebuild)
         first_pass = since is not None and since.full_scan
@@ -113,6 +116,9 @@ def _curated_portion(catalog: Catalog, settings: Settings, rebuild: Rebuild, run
             settings=settings,
             catalog=catalog,
             record_new_columns=lambda names: share_columns(catalog, rebuild, names),
+            set_aside=lambda rows: send_letters(
+                target.client("sqs"), target.queue_url(target.dead_letter_queue), rows
+            ),
             into=rebuild.beside,
             only=published_since(rebuild) if first_pass else EVERY_ROW,
         )

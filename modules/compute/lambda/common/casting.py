@@ -3,6 +3,7 @@
 - A row whose *critical* property is missing or not what the contract says goes to quarantine with reasons.
 - Any other property that is not what the contract says becomes null and is counted; so is one that is
   required and missing. A source column that Curated does not have (yet) is missing in every row.
+- A row that cannot be cast at all, which is a fault of this code, goes to quarantine as well.
 - Personal data is checked in clear, then hashed, masked or dropped; neither reasons nor the quarantined row
   contain it in clear.
 """
@@ -22,9 +23,14 @@ from common.contract_limits import rules
 from common.contract_properties import LINEAGE_COLUMNS, Property
 from common.contracts import Contract
 from common.errors import MissingSetting
+from common.foreign_errors import sorted_error
+from common.setting_aside import SetAside, by_halves
 from common.typed_texts import Column, arrow_type, as_texts, read_texts
 
 MASK: Final = "***"
+# How Quarantine names the reason of a row that could not be judged at all.
+WHOLE_ROW: Final = "*"
+UNPROCESSABLE: Final = "unprocessable"
 _MOMENT: Final[pa.DataType] = pa.timestamp("us", tz="UTC")
 # Rows cast at once: bounds the memory for intermediate columns.
 _STRETCH: Final = 131_072
@@ -51,12 +57,14 @@ class CastResult:
 
     ``good``: lineage and contract columns, as the Semantic table has them but for ``_merge_seq``.
     ``rejected``: as the quarantine table has them but for ``_merge_seq``.
-    ``nulled``: how many values of good rows became null, by (column, rule).
+    ``nulled``: how many values of good rows became null, by (column, rule). ``set_aside``: how many of the
+    rejected rows are so since casting them failed, not since they break a rule.
     """
 
     good: pa.Table
     rejected: pa.Table
     nulled: dict[tuple[str, str], int]
+    set_aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,49 @@ def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResu
         rejected=pa.concat_tables([_QUARANTINE_SCHEMA.empty_table(), *rejected]),
         nulled={key: count for key, count in nulled.items() if count},
     )
+
+
+def cast_or_set_aside(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResult:
+    """As ``cast_rows``; a row that makes it fail is ``rejected`` too, under the rule ``UNPROCESSABLE``."""
+    doing = f"typing rows of topic {contract.topic}"
+    done, aside = by_halves(curated, lambda rows: cast_rows(rows, contract, pii_key), doing)
+    nulled = Counter[tuple[str, str]]()
+    for part in done:
+        nulled.update(part.nulled)
+    kept_aside = [_kept_aside(row, contract, pii_key) for row in aside]
+    return CastResult(
+        good=pa.concat_tables([_semantic_schema(contract).empty_table(), *(part.good for part in done)]),
+        rejected=pa.concat_tables(
+            [_QUARANTINE_SCHEMA.empty_table(), *(part.rejected for part in done), *kept_aside]
+        ),
+        nulled=dict(nulled),
+        set_aside=len(aside),
+    )
+
+
+def _kept_aside(row: SetAside, contract: Contract, pii_key: bytes) -> pa.Table:
+    """The row as Quarantine has it; its JSON is left out where even that fails, since Curated has it."""
+    reason = {
+        "column": WHOLE_ROW,
+        "rule": UNPROCESSABLE,
+        "expected": "a row that can be typed",
+        "found": row.found,
+    }
+    try:
+        (row_json,) = _rows_as_json(row.row, contract, pii_key)
+    except Exception as error:
+        reason["row_json"] = str(sorted_error(error, "writing the row as JSON"))
+        row_json = "{}"
+    columns = {name: row.row[name] for name in _QUARANTINE_SCHEMA.names[:5]}
+    return pa.table(
+        columns
+        | {
+            "reasons": pa.array([json.dumps([reason], ensure_ascii=False)], pa.string()),
+            "row_json": pa.array([row_json], pa.string()),
+            "_contract_version": pa.array([contract.version], pa.string()),
+            "_source_merge_seq": row.row["_merge_seq"],
+        }
+    ).cast(_QUARANTINE_SCHEMA)
 
 
 def treat_pii(texts: Column, of: Property, pii_key: bytes) -> Column:

@@ -13,6 +13,7 @@ from common.logs import logged, logger
 from common.metrics import emit
 from common.settings import Settings
 from curation.job import Curated, curate
+from curation.setting_aside import send_letters
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -26,6 +27,11 @@ def _settings() -> Settings:
 @cache
 def _dynamodb() -> Any:
     return client("dynamodb")
+
+
+@cache
+def _sqs() -> Any:
+    return client("sqs")
 
 
 @logged("curation")
@@ -46,6 +52,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         settings=settings,
         catalog=lake_catalog(),
         record_new_columns=record_new_columns,
+        set_aside=lambda rows: send_letters(_sqs(), settings.dead_letter_queue_url, rows),
     )
     _report(topic, done)
     return done.as_json()
@@ -63,6 +70,7 @@ def _report(topic: str, done: Curated) -> None:
         settings.project,
         {
             "RowsRead": done.rows_read,
+            "RowsSetAside": done.set_aside,
             "RowsWritten": int(done.as_json()["records_written"]),
             "BacklogRows": done.backlog_rows,
             "FullReads": 1 if done.fallback else 0,

@@ -17,9 +17,11 @@ from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.reading import read_rows
+from common.setting_aside import SetAside
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
+from curation.setting_aside import curable
 
 PAYLOAD: Final = "json_payload"
 EVERY_ROW: Final = AlwaysTrue()
@@ -31,7 +33,7 @@ class Curated:
     """What one run did. ``merge`` is None when RAW held nothing new.
 
     ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW
-    was read from the start (see ``common.incremental``).
+    was read from the start (see ``common.incremental``). ``set_aside`` counts rows that could not be curated.
     """
 
     snapshot_id: str
@@ -40,6 +42,7 @@ class Curated:
     backlog_rows: int
     merge: MergeOutcome | None = None
     fallback: str | None = None
+    set_aside: int = 0
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The token for the state machine: pointers and counts, never rows; ids as text."""
@@ -47,6 +50,7 @@ class Curated:
             "curated_snapshot_id": self.snapshot_id,
             "records_written": self.merge.inserted + self.merge.updated if self.merge else 0,
             "backlog": self.backlog_rows > 0,
+            "set_aside": self.set_aside,
             "source_token": self.checkpoint.token if self.checkpoint else NOTHING,
             "source_position": self.checkpoint.position if self.checkpoint else START,
         }
@@ -60,6 +64,7 @@ def curate(
     settings: Settings,
     catalog: Catalog,
     record_new_columns: Callable[[Sequence[str]], None],
+    set_aside: Callable[[Sequence[SetAside]], None],
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
 ) -> Curated:
@@ -68,7 +73,8 @@ def curate(
     ``into`` and ``only`` are for rebuilding it: a table beside Curated that takes its place, and which rows
     of RAW to take.
     ``record_new_columns`` is told of columns that Curated does not have yet, before the commit that adds
-    them: told twice is harmless, never told would not be. Raises the errors of ``common.merge.merge``.
+    them, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told twice is
+    harmless, never told would not be. Raises the errors of ``common.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
@@ -82,10 +88,13 @@ def curate(
     known = frozenset(curated.schema().column_names) - RESERVED_COLUMNS
     taken = replace(portion, row_filter=And(portion.row_filter, only))
     with Spool() as spool:
-        for batch in flattened(read(raw, taken), known):
+        aside: list[SetAside] = []
+        for batch in curable(read(raw, taken), lambda rows: flattened(rows, known), aside):
             spool.write(batch)
+        if aside:
+            set_aside(aside)
         if not spool.rows:  # every row is deleted or left out: read all the same
-            return nothing
+            return replace(nothing, set_aside=len(aside))
         new = sorted(set(spool.schema.names) - RESERVED_COLUMNS - known)
         if new:
             record_new_columns(new)
@@ -109,6 +118,7 @@ def curate(
         portion.backlog_rows,
         outcome,
         portion.fallback,
+        len(aside),
     )
 
 

@@ -115,6 +115,7 @@ def _report(topic: str, done: Published) -> None:
             "RowsRead": done.rows_read,
             "RowsWritten": int(answer["records_written"]),
             "RowsQuarantined": done.quarantined,
+            "RowsSetAside": done.set_aside,
             "ValuesNulled": sum(done.nulled.values()),
             "BacklogRows": done.backlog_rows,
         },

@@ -18,7 +18,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
-from common.casting import cast_rows
+from common.casting import cast_or_set_aside
 from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.contract_changes import widens
 from common.contracts import Contract
@@ -38,8 +38,8 @@ EVERY_ROW: Final = AlwaysTrue()
 class Published:
     """What one run did. ``merge`` is None when Curated held nothing new.
 
-    ``quarantined`` counts rows refused by this run; ``nulled`` values that were not critical and became
-    null, by column and rule.
+    ``quarantined`` counts rows refused by this run, ``set_aside`` those among them that could not be judged
+    at all; ``nulled`` values that were not critical and became null, by column and rule.
     """
 
     snapshot_id: str
@@ -49,6 +49,7 @@ class Published:
     merge: MergeOutcome | None = None
     quarantined: int = 0
     nulled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    set_aside: int = 0
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The token for the state machine: pointers and counts, never rows; ids as text."""
@@ -56,6 +57,7 @@ class Published:
             "semantic_snapshot_id": self.snapshot_id,
             "records_written": self.merge.inserted + self.merge.updated if self.merge else 0,
             "quarantined": self.quarantined,
+            "set_aside": self.set_aside,
             "backlog": self.backlog_rows > 0,
             "source_token": self.checkpoint.token if self.checkpoint else NOTHING,
             "source_position": self.checkpoint.position if self.checkpoint else START,
@@ -112,10 +114,11 @@ def publish(
     if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
         record_uncontracted(uncontracted)
     nulled: Counter[tuple[str, str]] = Counter()
-    rows = 0
+    rows = set_aside = 0
     with Spool() as good, Spool() as refused:
         for batch in read(curated, replace(portion, row_filter=And(portion.row_filter, only))):
-            cast = cast_rows(pa.Table.from_batches([batch]), contract, pii_key)
+            cast = cast_or_set_aside(pa.Table.from_batches([batch]), contract, pii_key)
+            set_aside += cast.set_aside
             nulled.update(cast.nulled)
             good.write_table(cast.good)
             refused.write_table(cast.rejected)
@@ -134,6 +137,7 @@ def publish(
         outcome,
         quarantined,
         nulled,
+        set_aside,
     )
 
 

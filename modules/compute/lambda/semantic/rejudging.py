@@ -24,7 +24,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.arrowtypes import Column
-from common.casting import cast_rows
+from common.casting import cast_or_set_aside
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.errors import InvalidInput
@@ -157,7 +157,7 @@ def judge_again(
             rows = rows.filter(pc.is_in(_version(rows), value_set=wanted))
             if not rows.num_rows:
                 continue
-            cast = cast_rows(rows, contract, pii_key)
+            cast = cast_or_set_aside(rows, contract, pii_key)
             good.write_table(cast.good)
             verdicts.accepted += cast.good.num_rows
             verdicts.refused += cast.rejected.num_rows

@@ -1,0 +1,227 @@
+"""A row that nobody foresaw is set aside as a dead letter, and its neighbours reach Curated."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyiceberg.catalog.sql import SqlCatalog
+
+from common.checkpoints import SourceCheckpoint
+from common.errors import InternalFault, ServiceFailure
+from common.events import EventParser
+from common.setting_aside import SetAside, stream
+from common.settings import Settings
+from common.tables import TableSpec
+from curation import job
+from curation.job import Curated, curate
+from curation.setting_aside import ERROR_CODE, send_letters
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = replace(
+    Settings.from_environment(
+        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
+    ),
+    batch_rows=10**9,
+    batch_bytes=10**12,
+    memory_budget_mb=512,
+)
+START = datetime(2026, 5, 1, tzinfo=UTC)
+POISON = '{"a": "poison", "n": 1.10, "é": [1, 2]}'
+
+
+class Queue:
+    """A dead-letter queue that takes every letter, or none."""
+
+    def __init__(self, *, open_: bool = True) -> None:
+        self.open = open_
+        self.letters: list[dict[str, Any]] = []
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.open:
+            return {"Failed": [{"Id": entry["Id"]} for entry in Entries]}
+        self.letters += Entries
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+
+class Lake:
+    """RAW and Curated of one topic, on local files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
+        self.catalog.create_namespace("lake")
+        for layer in ("raw", "curated"):
+            TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
+        self.queue = Queue()
+
+    def deliver(self, payloads: dict[str | None, str | None], minute: int = 0) -> None:
+        raw = self.catalog.load_table("lake.raw_t")
+        at = START + timedelta(minutes=minute)
+        rows = [
+            {
+                "message_id": f"m-{key}",
+                "idempotency_key": key,
+                "topic_name": "t",
+                "period_reference": "2026-05",
+                "correlation_id": None,
+                "publish_time": at,
+                "ingestion_ts": at,
+                "json_payload": payload,
+            }
+            for key, payload in payloads.items()
+        ]
+        raw.append(pa.Table.from_pylist(rows, schema=raw.schema().as_arrow()))
+
+    def run(self, since: SourceCheckpoint | None = None) -> Curated:
+        def set_aside(rows: Sequence[SetAside]) -> None:
+            send_letters(self.queue, "url", rows)  # type: ignore[arg-type]  # a stand-in for the client
+
+        return curate(
+            "t",
+            since,
+            "run",
+            settings=SETTINGS,
+            catalog=self.catalog,
+            record_new_columns=lambda _names: None,
+            set_aside=set_aside,
+        )
+
+    def keys(self) -> set[str]:
+        rows = self.catalog.load_table("lake.curated_t").scan().to_arrow()
+        return set(rows["idempotency_key"].to_pylist())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake(tmp_path)
+    yield lake
+    lake.catalog.close()
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flattening fails on payloads that hold the word poison, with an error that quotes them."""
+    honest = job.flatten
+
+    def fail(payloads: Any, *of: Any) -> Any:
+        for text in payloads.to_pylist():
+            if text is not None and "poison" in text:
+                raise IndexError(text)
+        return honest(payloads, *of)
+
+    monkeypatch.setattr(job, "flatten", fail)
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_the_row_is_a_letter_with_its_reason_and_its_neighbours_are_curated(lake: Lake) -> None:
+    lake.deliver({"a": '{"a": 1}', "b": POISON, "c": '{"a": 3}', "d": None})
+    done = lake.run()
+    assert lake.keys() == {"a", "c", "d"}
+    assert (done.set_aside, done.as_json()["set_aside"]) == (1, 1)
+    (letter,) = lake.queue.letters
+    attributes = {name: value["StringValue"] for name, value in letter["MessageAttributes"].items()}
+    assert attributes["error_code"] == ERROR_CODE
+    assert attributes["first_seen"] == START.isoformat()
+    assert "found IndexError at" in attributes["error_detail"]
+    assert "poison" not in attributes["error_detail"]
+    assert done.checkpoint is not None
+    assert lake.run(done.checkpoint).set_aside == 0
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_the_letter_is_the_event_that_it_was(lake: Lake) -> None:
+    lake.deliver({"b": POISON})
+    assert lake.run().set_aside == 1
+    (letter,) = lake.queue.letters
+    body = letter["MessageBody"]
+    assert body.endswith(f'"payload": {POISON}}}')
+    event = json.loads(body)
+    assert (event["message_id"], event["idempotency_key"]) == ("m-b", "b")
+    assert datetime.fromisoformat(event["publish_time"]) == START
+    # The front door takes it again, and so a replay brings it into RAW as a copy.
+    EventParser(frozenset({"t"})).parse(body, int(START.timestamp()) * 1_000_000)
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_nothing_is_committed_while_the_queue_does_not_take_the_letter(lake: Lake) -> None:
+    lake.queue.open = False
+    lake.deliver({"a": '{"a": 1}', "b": POISON})
+    with pytest.raises(ServiceFailure, match="1 refused; nothing was committed"):
+        lake.run()
+    assert lake.keys() == set()
+    lake.queue.open = True
+    assert lake.run().set_aside == 1
+    assert lake.keys() == {"a"}
+
+
+@pytest.mark.parametrize("key", [None, "", "k" * 257])
+def test_a_row_without_a_usable_key_holds_up_no_others(lake: Lake, key: str | None) -> None:
+    lake.deliver({"a": "{}", key: '{"secret": 1}', "c": "{}"})
+    assert lake.run().set_aside == 1
+    assert lake.keys() == {"a", "c"}
+    (letter,) = lake.queue.letters
+    assert (
+        "expected a key of 1 to 256 characters" in letter["MessageAttributes"]["error_detail"]["StringValue"]
+    )
+
+
+def test_an_event_that_no_message_can_hold_is_a_letter_without_its_payload(lake: Lake) -> None:
+    lake.deliver({"": json.dumps({"a": "x" * 1_050_000})})
+    assert lake.run().set_aside == 1
+    (letter,) = lake.queue.letters
+    assert "payload" not in json.loads(letter["MessageBody"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.integers(0, 6), max_size=12),
+    st.integers(1, 9),
+    st.sets(st.integers(0, 60), max_size=8),
+)
+def test_a_stream_gives_every_row_in_order_but_those_that_fail(
+    sizes: list[int], step: int, poison: set[int]
+) -> None:
+    """However batches are cut and put together: ``step`` rows are read ahead and given back as one."""
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        waiting: list[int] = []
+        for batch in batches:
+            waiting += batch["n"].to_pylist()
+            while len(waiting) >= step:
+                yield made(waiting[:step])
+                del waiting[:step]
+        if waiting:
+            yield made(waiting)
+
+    def made(numbers: list[int]) -> pa.RecordBatch:
+        if poison & set(numbers):
+            raise KeyError
+        return pa.record_batch({"n": pa.array(numbers, pa.int64())})
+
+    edges = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
+    batches = [
+        pa.record_batch({"n": pa.array(range(first, last), pa.int64())}) for first, last in pairwise(edges)
+    ]
+    aside: list[SetAside] = []
+    found = [n for batch in stream(batches, work, aside.append, "testing") for n in batch["n"].to_pylist()]
+    assert found == [n for n in range(edges[-1]) if n not in poison]
+    assert [row.row["n"][0].as_py() for row in aside] == [n for n in range(edges[-1]) if n in poison]
+
+
+def test_a_stream_that_breaks_is_no_rows_fault() -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"n": pa.array([1])})
+        raise ValueError
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from list(batches)
+
+    with pytest.raises(InternalFault):
+        list(stream(broken(), work, lambda _row: None, "testing"))
