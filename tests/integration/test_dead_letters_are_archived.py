@@ -12,6 +12,7 @@ from archive_dead_letters.archive import archive
 from common import dead_letter_archive
 from common.dead_letter_archive import ArchivedObject, MalformedArchive, decode_line, encode_line
 from common.queue_pass import QueuedMessage
+from lean_ops.doctor import stored
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.target import Target
@@ -146,6 +147,8 @@ def test_a_damaged_line_is_named_and_stops_neither_archiving_nor_reading(
     places = [place for archived in found for place in archived.damaged]
     assert all(place.startswith(f"s3://{target.lake_bucket}/{key}, line ") for place in places)
     assert len(places) == damaged
+    notes = [shown.found for shown in stored.archive(target)]
+    assert notes == ([f"{damaged} lines cannot be read, the first: {places[0]}"] if places else [])
     again = run(target)
     # What cannot be read is archived once more while its letter waits, so that nothing is lost by the damage.
     assert (again.written, again.known, again.complete) == (lost, 3 - lost, True)

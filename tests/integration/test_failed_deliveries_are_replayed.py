@@ -18,6 +18,7 @@ from common.delivery import RetryPolicy
 from common.errors import TransientError
 from common.events import RawRecord
 from lean_ops import audit
+from lean_ops.doctor import intake
 from lean_ops.local import admin
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
@@ -279,7 +280,14 @@ def test_whatever_is_damaged_or_odd_is_named_and_stays_and_everything_else_is_de
     assert "was topic removed removed?" in done.stuck[gone]
     assert "ArrowInvalid" in done.stuck[f"{KEY}: {path}"]
     assert (entry.counts["sent"], entry.counts["empty"], done.tally.total) == (3, 2, 3)
+    (shown,) = intake.dead_letters(target)
+    assert shown.found.startswith("2 objects of failed deliveries; 4 of their lines cannot be replayed")
     assert sorted(k for k in keys(target) if not k.startswith(REPLAYED_PREFIX)) == sorted([gone, KEY])
+
+
+def test_an_empty_error_object_is_nothing_that_waits(target: Target) -> None:
+    put(target, b"")
+    assert list(intake.dead_letters(target)) == []
 
 
 def test_a_stream_that_refuses_keeps_no_other_topic_from_going_on(

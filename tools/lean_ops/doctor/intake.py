@@ -6,7 +6,9 @@ from typing import Final
 
 from circuit_breaker.breaker import Phase
 from circuit_breaker.record import RecordStore
+from lean_ops.doctor import stored
 from lean_ops.doctor.findings import Finding, Severity, apply
+from lean_ops.replay.deliveries import ErrorObject
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 
@@ -54,14 +56,20 @@ def dead_letters(target: Target) -> Iterator[Finding]:
             "look at them with `lean-ops dlq show`, then mend and `lean-ops replay dlq`",
             Severity.NOTE,
         )
+    yield from stored.archive(target)
     listed = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix=_ERRORS)
-    waiting = [o["Key"] for o in listed.get("Contents", []) if "/_" not in o["Key"] and o["Size"]]
+    waiting = [
+        ErrorObject(entry["Key"], entry["LastModified"], entry["Size"])
+        for entry in listed.get("Contents", [])
+        if "/_" not in entry["Key"] and entry["Size"]
+    ]
     if waiting:
-        yield Finding(
-            f"s3://{target.lake_bucket}/{_ERRORS}",
-            f"{len(waiting)} objects of failed deliveries" + (" or more" if listed["IsTruncated"] else ""),
-            "`lean-ops replay delivery` puts their records back",
-        )
+        found = f"{len(waiting)} objects of failed deliveries" + (" or more" if listed["IsTruncated"] else "")
+        advice = "`lean-ops replay delivery` puts their records back"
+        if malformed := stored.malformed_lines(target, waiting):
+            found += f"; {len(malformed)} of their lines cannot be replayed, the first: {malformed[0]}"
+            advice += "; mend or remove what it names and leaves"
+        yield Finding(f"s3://{target.lake_bucket}/{_ERRORS}", found, advice)
 
 
 def mapping(target: Target) -> Iterator[Finding]:
