@@ -1,9 +1,10 @@
 """A record that cannot be written goes to the error prefix, its neighbours into the table, in one commit."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyiceberg.io.pyarrow
 import pytest
@@ -16,6 +17,7 @@ from common.deduplication import EVENT_RULE
 from common.maintenance import CompactionPolicy, compact
 from common.tables import TableSpec
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
+from lean_ops.local.firehose import Firehose
 
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
 TABLE = "lake.raw_events"
@@ -69,8 +71,9 @@ class Lake:
         with table.transaction() as change:
             change.set_properties({"write.metadata.metrics.default": "truncate(16)", **properties})
         self.bucket = Bucket()
-        services: Any = Services(self.catalog, self.bucket, None)  # type: ignore[arg-type] # the one call that is made
-        self.stream = DeliveryStream(StreamDefinition("s", "arn:x", CONFIGURATION), root / "s", services)
+        nothing: Any = None  # no stream here has a function
+        self.services = Services(self.catalog, cast("Any", self.bucket), nothing)
+        self.stream = DeliveryStream(StreamDefinition("s", "arn:x", CONFIGURATION), root / "s", self.services)
 
     @property
     def keys(self) -> list[str]:
@@ -153,3 +156,27 @@ def test_a_record_nested_deeper_than_the_reader_goes_is_refused_alone(lake: Lake
     lake.stream.accept([record("a"), deep, record("b")])
     lake.stream.flush()
     assert (lake.keys, len(lake.bucket.lines)) == (["a", "b"], 1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b"[" * 100_000, b"\xff", b'{"DeliveryStreamName": 7}']
+)
+def test_a_damaged_definition_keeps_no_other_stream_from_being_there_and_its_records_are_delivered_later(
+    tmp_path: Path, content: bytes
+) -> None:
+    lake = Lake(tmp_path)
+    folder = tmp_path / "streams"
+    request = {"IcebergDestinationConfiguration": CONFIGURATION}
+    first = Firehose(folder, lake.services, "eu-west-1", "0")
+    for name in ("a", "b"):
+        first.create_delivery_stream(json.dumps({**request, "DeliveryStreamName": name}).encode())
+        data = base64.b64encode(record(f"of {name}")).decode()
+        first.put_record(json.dumps({"DeliveryStreamName": name, "Record": {"Data": data}}).encode())
+    first.close()
+    (folder / "a" / "definition.json").write_bytes(content)
+    (folder / "b" / "journal" / "notes.wal").write_bytes(b"none of ours")
+    second = Firehose(folder, lake.services, "eu-west-1", "0")
+    assert (second.flush(), lake.keys) == ({}, ["of b"])
+    assert list(second.health()["damaged"]) == ["a"]
+    second.create_delivery_stream(json.dumps({**request, "DeliveryStreamName": "a"}).encode())
+    assert (second.flush(), lake.keys, second.health()["damaged"]) == ({}, ["of a", "of b"], {})

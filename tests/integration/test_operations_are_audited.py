@@ -4,12 +4,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.errors import InvalidInput
 from lean_ops import audit
 from lean_ops.audit import Outcome
+from lean_ops.doctor import lake
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
 from lean_ops.target import Target
@@ -117,3 +119,31 @@ def test_operations_are_listed_newest_first_and_by_name(target: Target) -> None:
     found = audit.entries(target, operation="list.")
     assert [entry.selection["number"] for entry in found] == [2, 1, 0]
     assert len(audit.entries(target, limit=2)) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"started_at": {"S": "yesterday"}},
+        {"seen_at": {"S": "2026-01-01T00:00:00"}},
+        {"selection": {"S": "["}},
+        {"counts": {"S": "7"}},
+        {"outcome": {"N": "1"}},
+    ],
+)
+def test_a_damaged_record_is_named_and_hides_no_other(target: Target, change: dict[str, Any]) -> None:
+    with audit.operation(target, "damaged.before"):
+        pass
+    with audit.operation(target, "damaged.one") as entry:
+        pass
+    client: Any = target.client("dynamodb")
+    key = {"operation_id": {"S": entry.operation_id}}
+    item = client.get_item(TableName=target.audit_table, Key=key)["Item"]
+    client.put_item(TableName=target.audit_table, Item={**item, **change})
+    names = {found.operation_id: found.operation for found in audit.entries(target)}
+    assert names[entry.operation_id] == audit.UNREADABLE
+    assert newest(target, "damaged.before").outcome is Outcome.SUCCEEDED
+    notes = [shown.found for shown in lake.operations(target) if entry.operation_id in shown.subject]
+    assert len(notes) == 1
+    assert "its record cannot be read" in notes[0]
+    client.delete_item(TableName=target.audit_table, Key=key)

@@ -30,6 +30,9 @@ from common.errors import InvalidInput
 from lean_ops.target import Target
 
 HEARTBEAT_S: Final = 5.0
+# The name of an operation whose record cannot be read.
+UNREADABLE: Final = "unreadable"
+_ID_TIME: Final = "%Y%m%dT%H%M%SZ"
 
 
 class Outcome(StrEnum):
@@ -121,7 +124,7 @@ def operation(
     """
     now = datetime.now(UTC)
     entry = Entry(
-        operation_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        operation_id=f"{now:{_ID_TIME}}-{secrets.token_hex(4)}",
         operation=name,
         who=target.caller,
         reason=reason,
@@ -191,6 +194,42 @@ def find(target: Target, operation_id: str) -> Entry:
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:
+    """The record as it was written; one that cannot be read is a failed operation, and hides no other."""
+    try:
+        return _read(item)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        operation_id = str(item["operation_id"]["S"])
+        at = _begun(operation_id)
+        return Entry(
+            operation_id,
+            UNREADABLE,
+            who="",
+            reason="",
+            selection={},
+            resumes=None,
+            started_at=at,
+            seen_at=at,
+            outcome=Outcome.FAILED,
+            error=f"its record cannot be read ({type(error).__name__}): restore it, or remove the item",
+        )
+
+
+def _begun(operation_id: str) -> datetime:
+    """When an operation began, by its id."""
+    try:
+        return datetime.strptime(operation_id.partition("-")[0], _ID_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its offset")
+    return moment
+
+
+def _read(item: Mapping[str, Any]) -> Entry:
     def text(name: str) -> str:
         return str(item[name]["S"]) if name in item else ""
 
@@ -201,8 +240,8 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         reason=text("reason"),
         selection=json.loads(text("selection")),
         resumes=text("resumes") or None,
-        started_at=datetime.fromisoformat(text("started_at")),
-        seen_at=datetime.fromisoformat(text("seen_at")),
+        started_at=_moment(text("started_at")),
+        seen_at=_moment(text("seen_at")),
         outcome=Outcome(text("outcome")),
         error=text("error"),
         counts=Counter(json.loads(text("counts"))),

@@ -114,6 +114,13 @@ def operations(target: Target) -> Iterator[Finding]:
     """No operation was killed half-way, no rebuild waits."""
     now = datetime.now(UTC)
     for entry in audit.entries(target, limit=50):
+        if entry.operation == audit.UNREADABLE:
+            yield Finding(
+                f"operation {entry.operation_id}",
+                f"found {entry.error}",
+                f"look at the item in {target.audit_table}; no operation waits for it",
+                Severity.NOTE,
+            )
         if entry.outcome is audit.Outcome.STARTED and now - entry.seen_at > _SILENT:
             yield Finding(
                 f"operation {entry.operation_id}",

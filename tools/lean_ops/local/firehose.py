@@ -85,8 +85,9 @@ class Firehose:
         self._record_ids = itertools.count(1)
         self._streams: dict[str, DeliveryStream] = {}
         self._changing = threading.Lock()
+        self._damaged: dict[str, str] = {}
         for path in sorted(folder.glob(f"*/{_DEFINITION}")):
-            self._open(json.loads(path.read_bytes()))
+            self._restore(path)
 
     def call(self, operation: str, body: bytes) -> dict[str, Any]:
         """Answer one request of the API; raises ApiError."""
@@ -124,6 +125,7 @@ class Firehose:
             draft = path.with_suffix(".new")
             draft.write_text(json.dumps(request, indent=2))
             draft.replace(path)
+            self._damaged.pop(name, None)
             return {"DeliveryStreamARN": self._open(request).definition.arn}
 
     def describe_delivery_stream(self, body: bytes) -> dict[str, Any]:
@@ -193,7 +195,7 @@ class Firehose:
             name: {"backlog_bytes": stream.backlog_bytes, **asdict(stream.counts)}
             for name, stream in sorted(self._streams.items())
         }
-        return {"status": "ok", "streams": streams}
+        return {"status": "ok", "streams": streams, "damaged": self._damaged}
 
     def flush(self, *, only_due: bool = False) -> dict[str, str]:
         """Deliver what is buffered; gives, by stream, what kept a delivery from succeeding."""
@@ -212,6 +214,22 @@ class Firehose:
         """Close the journals; what is undelivered stays in them."""
         for stream in self._streams.values():
             stream.close()
+
+    def _restore(self, path: Path) -> None:
+        """Open a stream of an earlier process; one that cannot be read keeps no other from being there.
+
+        Its journal stays, and is delivered once a stream of its name is created again.
+        """
+        try:
+            self._open(json.loads(path.read_bytes()))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self._damaged[path.parent.name] = f"{path}: {type(error).__name__}"
+            _log.error(
+                "%s: expected the definition of a stream, found something else (%s); create the stream "
+                "again (`lean-ops up` does), its journal is kept",
+                path,
+                type(error).__name__,
+            )
 
     def _open(self, request: dict[str, Any]) -> DeliveryStream:
         name = request["DeliveryStreamName"]

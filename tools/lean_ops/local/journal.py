@@ -69,7 +69,9 @@ class Journal:
         self._segment: Segment | None = None
         self._file: FileIO | None = None
         self._written = self._synced = 0  # bytes, over all segments
-        self.recovered = [_recover(path) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+        # A file of another name is none of a journal.
+        paths = sorted(path for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+        self.recovered = [_recover(path) for path in paths]
         self._last_number = int(self.recovered[-1].number) if self.recovered else 0
 
     @property
