@@ -1,6 +1,5 @@
 """Generated sequences of contract versions on one table: whatever lints is published, forwards and back."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +21,10 @@ from common.merge import merge
 from common.tables import TableSpec
 from semantic.job import align_columns
 
+from ..support.generated import cases
+
 ROOT = Path(__file__).parents[2]
-EXAMPLES = int(os.environ.get("GENERATED_CONTRACTS", "4"))
+EXAMPLES = cases(4)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TYPES = [
     {"logicalType": "string"},

@@ -22,7 +22,9 @@ from common.settings import Settings
 from common.tables import TableSpec
 from curation import job
 from curation.job import Curated, curate
-from curation.setting_aside import ERROR_CODE, send_letters
+from curation.setting_aside import ERROR_CODE, curable, send_letters
+
+from ..support.generated import cases
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = replace(
@@ -172,6 +174,36 @@ def test_a_row_without_a_usable_key_holds_up_no_others(lake: Lake, key: str | No
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("publish_time", 253_402_300_800_000_000),
+        ("publish_time", -(2**62)),
+        ("ingestion_ts", 2**62),
+        ("period_reference", "p" * 65),
+    ],
+)
+def test_an_envelope_that_no_table_holds_is_a_letter(lake: Lake, column: str, value: Any) -> None:
+    schema = lake.catalog.load_table("lake.raw_t").schema().as_arrow()
+    good = {"idempotency_key": "k", "publish_time": 0, "ingestion_ts": 0, "json_payload": "{}"}
+    rows = [good, good | {column: value}]
+    columns = [
+        pa.array(
+            [row.get(f.name) for row in rows], pa.int64() if pa.types.is_timestamp(f.type) else pa.string()
+        ).cast(f.type)
+        for f in schema
+    ]
+    aside: list[SetAside] = []
+    batches = pa.table(columns, schema=schema).to_batches()
+    assert [batch.num_rows for batch in curable(batches, iter, aside)] == [1]
+    send_letters(lake.queue, "url", aside)  # type: ignore[arg-type]  # a stand-in for the client
+    (letter,) = lake.queue.letters
+    detail = letter["MessageAttributes"]["error_detail"]["StringValue"]
+    assert column in detail
+    assert str(value) not in detail
+    assert json.loads(letter["MessageBody"])["idempotency_key"] == "k"
+
+
 def test_an_event_that_no_message_can_hold_is_a_letter_without_its_payload(lake: Lake) -> None:
     lake.deliver({"": json.dumps({"a": "x" * 1_050_000})})
     assert lake.run().set_aside == 1
@@ -179,7 +211,7 @@ def test_an_event_that_no_message_can_hold_is_a_letter_without_its_payload(lake:
     assert "payload" not in json.loads(letter["MessageBody"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=cases(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(0, 6), max_size=12),
     st.integers(1, 9),

@@ -4,7 +4,6 @@ Options and values are drawn from all that the standard has, sound or absurd, so
 refused; those that pass meet rows of texts that devices send and that nobody would send.
 """
 
-import os
 import string
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,9 @@ from common.contract_changes import review
 from common.contract_properties import ENVELOPE_MOMENTS, ENVELOPE_TEXTS, LOGICAL_TYPES, OPTIONS
 from common.contracts import lint, load_contract
 
-EXAMPLES = int(os.environ.get("GENERATED_CONTRACTS", "100"))
+from ..support.generated import cases
+
+EXAMPLES = cases(100)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PAYLOAD = ("a", "b__c", "publish_day")
 SOURCES = (*ENVELOPE_TEXTS, *ENVELOPE_MOMENTS, *PAYLOAD, "json_payload", "_merge_seq", "absent")

@@ -17,6 +17,8 @@ from common.contracts import Contract, load_contract
 from common.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
 from common.setting_aside import MOST, by_halves
 
+from ..support.generated import cases
+
 CANARY = "c4n4ry"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -25,7 +27,7 @@ def rows(count: int) -> pa.Table:
     return pa.table({"n": pa.array(range(count), pa.int64())})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(
     st.integers(0, 70).flatmap(
         lambda count: st.tuples(st.just(count), st.sets(st.integers(0, max(0, count - 1))))

@@ -40,8 +40,8 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+
 _LARGEST_EXPONENT: Final = 400
 _WIDE: Final = Context(prec=50)
 # The years 1 to 9999 UTC, in seconds since 1970: what RFC 3339 and SQL can write.
-_FIRST_SECOND: Final = -62_135_596_800
-_LAST_SECOND: Final = 253_402_300_799
+FIRST_SECOND: Final = -62_135_596_800
+LAST_SECOND: Final = 253_402_300_799
 
 
 def arrow_type(column_type: PrimitiveType) -> pa.DataType:
@@ -201,7 +201,7 @@ def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType)
     seconds = ((day.astype(np.int64) * 24 + part("hour")) * 60 + part("minute")) * 60 + part("second")
     seconds -= _offset_seconds(parts, written, len(texts))
     # An offset may move the last hours of year 9999 into year 10000, which no reader of a timestamp expects.
-    exists &= (seconds >= _FIRST_SECOND) & (seconds <= _LAST_SECOND)
+    exists &= (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)
     moments = pa.array(seconds * 1_000_000 + nanoseconds // 1000, pa.int64(), mask=~exists)
     return moments.cast(arrow_type(value_type))
 

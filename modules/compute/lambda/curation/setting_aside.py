@@ -8,9 +8,11 @@ is repeated sends them again, which changes nothing, and never loses one.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,12 +20,14 @@ from common import dead_letters
 from common.errors import RejectedEvent, ServiceFailure
 from common.merge.source import KEY_LENGTH_LIMIT
 from common.setting_aside import SetAside, stream
+from common.typed_texts import FIRST_SECOND, LAST_SECOND
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
 
 ERROR_CODE: Final = "SET_ASIDE"
 """The ``error_code`` of these letters; their event is in RAW too."""
+_LONGEST_PERIOD: Final = 64
 _PAYLOAD: Final = "json_payload"
 _ENVELOPE: Final = ("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id")
 # What a message may have in all, less room for attributes (SQS quotas: 1 MiB).
@@ -35,8 +39,8 @@ def curable(
     flatten: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]],
     aside: list[SetAside],
 ) -> Iterator[pa.RecordBatch]:
-    """The flattened rows; those without a usable key, or that flattening fails on, are put ``aside``."""
-    return stream(_with_keys(batches, aside), flatten, aside.append, "flattening rows of RAW")
+    """The flattened rows; those whose envelope fits no table, or that flattening fails on, are ``aside``."""
+    return stream(_mergeable(batches, aside), flatten, aside.append, "flattening rows of RAW")
 
 
 def send_letters(client: "SQSClient", queue_url: str, rows: Sequence[SetAside]) -> None:
@@ -49,39 +53,65 @@ def send_letters(client: "SQSClient", queue_url: str, rows: Sequence[SetAside]) 
         )
 
 
-def _with_keys(batches: Iterable[pa.RecordBatch], aside: list[SetAside]) -> Iterator[pa.RecordBatch]:
-    """The rows whose key the merge takes: the event contract holds for what came by the queue only."""
+def _mergeable(batches: Iterable[pa.RecordBatch], aside: list[SetAside]) -> Iterator[pa.RecordBatch]:
+    """The rows whose envelope a table can hold: what did not come by the queue was asked for nothing."""
     for batch in batches:
-        keys: Any = batch["idempotency_key"]
-        lengths = pc.utf8_length(keys).fill_null(0).to_numpy(zero_copy_only=False)
-        wrong = np.flatnonzero((lengths < 1) | (lengths > KEY_LENGTH_LIMIT))
-        if not len(wrong):
+        found = _misfits(batch)
+        if not found:
             yield batch
             continue
         table = pa.Table.from_batches([batch])
-        for row in wrong.tolist():
-            found = f"expected a key of 1 to {KEY_LENGTH_LIMIT} characters, found one of {lengths[row]}"
-            aside.append(SetAside(table.slice(row, 1), found))
-        yield from table.take(np.setdiff1d(np.arange(len(lengths)), wrong)).to_batches()
+        aside += [SetAside(table.slice(row, 1), reason) for row, reason in sorted(found.items())]
+        yield from table.take(np.setdiff1d(np.arange(len(batch)), list(found))).to_batches()
+
+
+def _misfits(batch: pa.RecordBatch) -> dict[int, str]:
+    """Rows of a batch whose envelope no merge takes, and why."""
+    keys = _lengths(batch["idempotency_key"])
+    periods = _lengths(batch["period_reference"])
+    masks = {
+        f"expected a key of 1 to {KEY_LENGTH_LIMIT} characters": (keys < 1) | (keys > KEY_LENGTH_LIMIT),
+        # The name of a directory.
+        f"expected a period_reference of {_LONGEST_PERIOD} characters at most": periods > _LONGEST_PERIOD,
+    }
+    for name in ("publish_time", "ingestion_ts"):
+        seconds = batch[name].cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False) // 1_000_000
+        outside = (seconds < FIRST_SECOND) | (seconds > LAST_SECOND)
+        masks[f"expected {name} within the years 1 to 9999"] = outside
+    return {int(row): f"{why}, found another" for why, mask in masks.items() for row in np.flatnonzero(mask)}
+
+
+def _lengths(texts: Any) -> npt.NDArray[np.int64]:
+    lengths: npt.NDArray[np.int64] = pc.utf8_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def _record(aside: SetAside) -> dict[str, Any]:
     """The row as the queue's record of the event that it was."""
-    (row,) = aside.row.to_pylist()
-    seen = row["ingestion_ts"]
+    (row,) = aside.row.select([*_ENVELOPE, _PAYLOAD]).to_pylist()
+    published, ingested = (_moment(aside.row[name]) for name in ("publish_time", "ingestion_ts"))
+    seen_ms = int(ingested.timestamp() * 1000) if ingested else 0
     return {
-        "body": _body(row),
+        "body": _body(row, published),
         "messageId": row["message_id"] or "unknown",
-        "attributes": {"ApproximateFirstReceiveTimestamp": str(int(seen.timestamp() * 1000) if seen else 0)},
+        "attributes": {"ApproximateFirstReceiveTimestamp": str(seen_ms)},
         "messageAttributes": {},
     }
 
 
-def _body(row: dict[str, Any]) -> str:
+def _moment(column: Any) -> datetime | None:
+    """The one moment of a column; None for one that Python's calendar does not have."""
+    (microseconds,) = column.cast(pa.int64()).to_pylist()
+    if microseconds is None or not FIRST_SECOND <= microseconds // 1_000_000 <= LAST_SECOND:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def _body(row: dict[str, Any], published: datetime | None) -> str:
     """The event as it was sent, its payload byte for byte; without it where no message can hold it."""
     envelope = {name: row[name] for name in _ENVELOPE if row[name] is not None}
-    if row["publish_time"] is not None:
-        envelope["publish_time"] = row["publish_time"].isoformat()
+    if published is not None:
+        envelope["publish_time"] = published.isoformat()
     head = json.dumps(envelope, ensure_ascii=False)
     if row[_PAYLOAD] is None:
         return head
