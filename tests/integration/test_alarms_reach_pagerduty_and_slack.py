@@ -342,6 +342,13 @@ def test_an_answer_without_an_end_is_not_read_and_a_key_that_is_echoed_is_not_sa
     assert len(str(failed.value)) < 500
 
 
+@pytest.mark.usefixtures("secret")
+def test_a_page_of_a_proxy_is_not_taken_for_success(channel: Channel) -> None:
+    channel.statuses, channel.body = [200], b"\r\n<!DOCTYPE html><html>Sign in</html>"
+    with pytest.raises(AlertUndelivered, match="web page"):
+        function.handler(notification("paging", "queue-age"), CONTEXT)
+
+
 def test_a_wrong_value_of_another_channel_keeps_no_page_back(channel: Channel, secret: Secret) -> None:
     secret.value = json.dumps({**json.loads(str(secret.value)), "slack_webhook_url": 7, "more": None})
     assert function.handler(notification("paging", "queue-age"), CONTEXT)["sent"] == 1

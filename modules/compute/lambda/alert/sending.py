@@ -40,6 +40,12 @@ def send(asker: Asker, post: Post) -> None:
             f"{post.channel}: expected success, found status {answer.status}: "
             f"{_words(answer.body, post)}; check its value in the secret <project>-<env>-alert-endpoints"
         )
+    # Slack says "ok" and PagerDuty JSON; a page is a proxy's, and nobody was told.
+    if answer.body.lstrip().startswith(b"<"):
+        raise AlertUndelivered(
+            f"{post.channel}: expected its own answer, found a web page with status {answer.status}; a proxy "
+            "may answer in its place; Lambda tries again"
+        )
 
 
 def _words(body: bytes, post: Post) -> str:
