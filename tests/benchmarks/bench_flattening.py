@@ -96,7 +96,7 @@ def leaf_by_leaf(texts: pa.Array) -> pa.Table:
 
 def by_shape(texts: pa.Array) -> pa.Table:
     """``common.flattening``."""
-    return flatten(texts).table
+    return flatten(texts)
 
 
 def in_duckdb(texts: pa.Array) -> pa.Table:

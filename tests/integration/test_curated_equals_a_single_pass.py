@@ -56,7 +56,7 @@ class Lake:
             "run",
             settings=replace(SETTINGS, batch_rows=rows),
             catalog=self.catalog,
-            record_new_columns=self.new_columns.extend,
+            record_columns=lambda columns: self.new_columns.extend(columns.new),
             set_aside=self.set_aside.extend,
         )
         return done.checkpoint

@@ -129,7 +129,7 @@ class Lake:
                 "run",
                 settings=replace(SETTINGS, batch_rows=rows),
                 catalog=self.catalog,
-                record_new_columns=lambda _names: None,
+                record_columns=lambda _columns: None,
                 set_aside=_no_row,
                 only=only,
             )

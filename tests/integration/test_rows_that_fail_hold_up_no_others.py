@@ -17,10 +17,10 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.checkpoints import SourceCheckpoint
 from common.errors import InternalFault, ServiceFailure
 from common.events import EventParser
+from common.flattening import Flattener
 from common.setting_aside import SetAside, stream
 from common.settings import Settings
 from common.tables import TableSpec
-from curation import job
 from curation.job import Curated, curate
 from curation.setting_aside import ERROR_CODE, curable, send_letters
 
@@ -91,7 +91,7 @@ class Lake:
             "run",
             settings=SETTINGS,
             catalog=self.catalog,
-            record_new_columns=lambda _names: None,
+            record_columns=lambda _columns: None,
             set_aside=set_aside,
         )
 
@@ -110,15 +110,15 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flattening fails on payloads that hold the word poison, with an error that quotes them."""
-    honest = job.flatten
+    honest = Flattener.flatten
 
-    def fail(payloads: Any, *of: Any) -> Any:
+    def fail(flattener: Flattener, payloads: Any) -> Any:
         for text in payloads.to_pylist():
             if text is not None and "poison" in text:
                 raise IndexError(text)
-        return honest(payloads, *of)
+        return honest(flattener, payloads)
 
-    monkeypatch.setattr(job, "flatten", fail)
+    monkeypatch.setattr(Flattener, "flatten", fail)
 
 
 @pytest.mark.usefixtures("poisoned")

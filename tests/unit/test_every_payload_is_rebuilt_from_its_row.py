@@ -19,6 +19,8 @@ from common.flattening import flatten
 from common.json_leaves import column_name
 from common.json_shapes import KeyTree, Shape
 
+from ..support.generated import cases
+
 Leaf = tuple[str, str]
 
 
@@ -71,7 +73,7 @@ def rebuilt(row: dict[str, str | None], leaves: list[Leaf]) -> None:
 
 
 def check(payloads: list[str]) -> None:
-    rows = flatten(pa.array(payloads, pa.string())).table.to_pylist()
+    rows = flatten(pa.array(payloads, pa.string())).to_pylist()
     for payload, row in zip(payloads, rows, strict=True):
         rebuilt(row, list(leaves_of(READER.decode(payload))))
 
@@ -134,7 +136,22 @@ NAMES = ["a b", "a  b ", " ", "", "y", "Y", "a:b", ":", "a\tb", 'q"', "b\\", "\x
 KEYS = st.tuples(st.sampled_from(NAMES), st.sampled_from([0, 0, 0, 1, 2, 5, 255])).map(lambda k: written(*k))
 BLANKS = st.sampled_from(["", "", "", " ", "\n", "  \t"])
 SCALARS = st.sampled_from(
-    ['"x y"', '":"', '"\\u003a"', '"\\\\"', '"ü\\u00fc"', '""', "1.10", "-0", "true", "null", "[1, 2]", "{}"]
+    [
+        '"\\ud800"',
+        '"\\udc00"',
+        '"x y"',
+        '":"',
+        '"\\u003a"',
+        '"\\\\"',
+        '"ü\\u00fc"',
+        '""',
+        "1.10",
+        "-0",
+        "true",
+        "null",
+        "[1, 2]",
+        "{}",
+    ]
 )
 
 
@@ -147,13 +164,13 @@ def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 PAYLOADS = objects(st.recursive(SCALARS, objects, max_leaves=6))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(st.lists(PAYLOADS, min_size=1, max_size=3), st.lists(PAYLOADS, max_size=4))
 def test_every_leaf_is_in_its_column_or_rescued_once(regular: list[str], odd: list[str]) -> None:
     check([*regular * 20, *odd, *regular])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(40), deadline=None)
 @given(PAYLOADS, st.data())
 def test_one_more_member_anywhere_is_noticed(payload: str, data: st.DataObject) -> None:
     places = [i for i, c in enumerate(payload) if c == "{" and payload[i + 1 : i + 2] not in ("", "}", '"')]

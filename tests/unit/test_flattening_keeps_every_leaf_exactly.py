@@ -11,17 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.flattening import Limits, flatten
-from common.json_leaves import RESERVED_COLUMNS
+from common.flattening import flatten
+from common.json_leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name
+from common.payload_columns import NOTE, Columns, Limits, notes_of, path_note
+
+from ..support.generated import cases
 
 DEFAULT = Limits()
 REPOSITORY = Path(__file__).parents[2]
 
 
-def rows(
-    payloads: list[str | None], known: frozenset[str] = frozenset(), limits: Limits = DEFAULT
-) -> list[Any]:
-    table = flatten(pa.array(payloads, pa.string()), known, limits).table
+def owned(*paths: tuple[str, ...], limits: Limits = DEFAULT) -> Columns:
+    """The columns of a table, named by the paths that own them."""
+    return Columns(
+        {column: path_note(path) for path in paths if (column := column_name(path))}, limits=limits
+    )
+
+
+def rows(payloads: list[str | None], columns: Columns | None = None, limits: Limits = DEFAULT) -> list[Any]:
+    table = flatten(pa.array(payloads, pa.string()), columns or Columns(limits=limits))
     return [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
 
 
@@ -89,9 +97,10 @@ def test_names_are_paths_lower_cased_and_normalised(row: Row) -> None:
     }
 
 
-def test_the_first_of_two_paths_with_one_name_has_the_column(row: Row) -> None:
-    assert row('{"a":{"b":"x"},"A__B":1.10}') == {"a__b": "x", "_rescued": '{"/A__B":1.10}'}
-    assert row('{"A__B":1.10,"a":{"b":"x"}}') == {"a__b": "1.10", "_rescued": '{"/a/b":"x"}'}
+@pytest.mark.parametrize("payload", ['{"a":{"b":"x"},"A__B":1.10}', '{"A__B":1.10,"a":{"b":"x"}}'])
+def test_of_two_paths_with_one_name_the_one_that_owns_the_column_has_it(row: Row, payload: str) -> None:
+    assert row(payload) == {"a__b": "x", "_rescued": '{"/A__B":1.10}'}
+    assert row(payload, columns=owned(("A__B",))) == {"a__b": "1.10", "_rescued": '{"/a/b":"x"}'}
 
 
 def test_a_key_written_twice_loses_neither_value(row: Row) -> None:
@@ -129,20 +138,28 @@ def test_reserved_names_are_the_columns_of_curated() -> None:
     assert {f["name"] for f in spec["schema"]["fields"]} | {"json_payload"} == RESERVED_COLUMNS
 
 
+def test_reserved_names_are_the_partition_fields_of_all_specifications() -> None:
+    specs = [json.loads(path.read_text()) for path in (REPOSITORY / "modules/storage/tables").iterdir()]
+    assert {
+        field["name"]
+        for spec in specs
+        for kind in ("partition-spec", "partition-spec-low-volume")
+        for field in spec[kind]
+    } == PARTITION_FIELDS
+
+
 def test_what_is_nested_too_deep_is_rescued_as_written(row: Row) -> None:
     found = row('{"a":{"b":{"c": 1.0 },"d":2,"e":{}}}', limits=Limits(depth=2))
     assert found == {"a__d": "2", "a__e": "{}", "_rescued": '{"/a/b":{"c": 1.0 }}'}
 
 
-def test_columns_beyond_the_limit_are_rescued_first_come_first_served() -> None:
-    payloads = ['{"c":1}', '{"b":2,"a":3}', '{"z":4,"c":5}']
-    limits = Limits(columns=3)
-    assert rows(payloads, frozenset({"z"}), limits) == [
-        {"c": "1"},
+def test_columns_beyond_the_limit_are_rescued_the_least_used_first_then_by_name() -> None:
+    payloads = ['{"b":2,"a":3}', '{"c":1}', '{"z":4,"c":5}']
+    assert rows(payloads, owned(("z",), limits=Limits(columns=3))) == [
         {"a": "3", "_rescued": '{"/b":2}'},
+        {"c": "1"},
         {"z": "4", "c": "5"},
     ]
-    assert flatten(pa.array(payloads), frozenset({"z"}), limits).new_columns == ("a", "c")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +183,7 @@ def test_half_a_surrogate_pair_is_rescued_as_written(row: Row) -> None:
 
 def test_bytes_that_are_not_utf8_do_not_stop_the_others() -> None:
     broken = pa.array([b'{"a":"\xff"}', *(b'{"a":"x"}' for _ in range(30))]).view(pa.string())
-    table = flatten(broken).table
+    table = flatten(broken)
     assert table["a"].to_pylist() == [None, *["x"] * 30]
     assert "#unparsable" in table["_rescued"][0].as_py()
 
@@ -177,7 +194,7 @@ def test_a_null_payload_is_a_row_of_nulls() -> None:
 
 def test_no_payloads_give_no_rows() -> None:
     found = flatten(pa.array([], pa.string()))
-    assert (found.table.num_rows, found.table.column_names, found.new_columns) == (0, ["_rescued"], ())
+    assert (found.num_rows, found.column_names) == (0, ["_rescued"])
 
 
 def test_rows_keep_their_order_across_chunks_and_shapes() -> None:
@@ -186,7 +203,7 @@ def test_rows_keep_their_order_across_chunks_and_shapes() -> None:
         for i in range(2000)
     ]
     chunked = pa.chunked_array([pa.array(texts[:700]), pa.array(texts[600:]).slice(100)])
-    found = flatten(chunked).table["i"].to_pylist()
+    found = flatten(chunked)["i"].to_pylist()
     assert found == [None if t.startswith("odd") else str(i) for i, t in enumerate(texts)]
 
 
@@ -202,8 +219,11 @@ class Written(str):
 Keys = tuple[str, ...]
 
 
-def oracle(payload: str, admitted: set[str], depth: int) -> dict[str, str]:
-    """One row, by the rules and nothing else; arrays are compared as values, not as source text."""
+def oracle(payload: str, owners: dict[str, str], depth: int) -> dict[str, str]:
+    """One row, by the rules and nothing else; arrays are compared as values, not as source text.
+
+    ``owners``: the JSON Pointer of each column's path.
+    """
 
     def walk(
         pairs: Iterable[tuple[str, Any]], path: tuple[str, ...]
@@ -220,10 +240,10 @@ def oracle(payload: str, admitted: set[str], depth: int) -> dict[str, str]:
     for path, value in walk(reader.decode(payload), ()):
         name = re.sub("[^a-z0-9_]", "_", "__".join(path).lower())
         name = f"n_{name}" if name[:1].isdigit() else name
-        usable = name in admitted - RESERVED_COLUMNS and not name.startswith("_")
+        pointer = "".join("/" + k.replace("~", "~0").replace("/", "~1") for k in path)
         too_deep = isinstance(value, tuple) and bool(value)
-        if too_deep or not usable or name in row:
-            rescued.append(("".join("/" + k.replace("~", "~0").replace("/", "~1") for k in path), value))
+        if too_deep or owners.get(name) != pointer or name in row:
+            rescued.append((pointer, value))
         else:
             row[name] = shown(value)
     if rescued:
@@ -281,22 +301,26 @@ VALUES = st.recursive(
 PAYLOADS = objects(VALUES)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(st.lists(PAYLOADS, min_size=1, max_size=6), st.integers(1, 4), st.lists(st.integers(0, 5), min_size=1))
 def test_any_payloads_give_what_the_oracle_gives(payloads: list[str], depth: int, picks: list[int]) -> None:
     texts = [payloads[pick % len(payloads)] for pick in picks] * 8
-    flattened = flatten(pa.array(texts), limits=Limits(depth=depth))
-    for text, row in zip(texts, flattened.table.to_pylist(), strict=True):
-        expected = oracle(text, set(flattened.table.column_names), depth)
+    flattened = flatten(pa.array(texts), Columns(limits=Limits(depth=depth)))
+    owners = {name: json.loads(note.removeprefix(NOTE)) for name, note in notes_of(flattened.schema).items()}
+    assert owners.keys() == set(flattened.column_names) - {"_rescued"}
+    assert not any(name.startswith("_") for name in owners.keys() | RESERVED_COLUMNS & owners.keys())
+    for text, row in zip(texts, flattened.to_pylist(), strict=True):
+        expected = oracle(text, owners, depth)
         found = {name: value for name, value in row.items() if value is not None}
         assert comparable(found, expected) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(st.lists(PAYLOADS | st.text(max_size=5), min_size=1, max_size=5), st.integers(1, 3), st.integers(0, 6))
 def test_reading_by_shape_and_row_by_row_give_the_same(payloads: list[str], depth: int, columns: int) -> None:
     limits = Limits(depth, columns)
-    known = frozenset(flatten(pa.array(payloads), limits=limits).new_columns)
-    by_shape = rows(payloads * 20, known, limits)
-    one_by_one = [rows([payload], known, Limits(depth, len(known)))[0] for payload in payloads]
+    owners = notes_of(flatten(pa.array(payloads), Columns(limits=limits)).schema)
+    known = Columns(owners, limits=Limits(depth, len(owners)))
+    by_shape = rows(payloads * 20, known)
+    one_by_one = [rows([payload], known)[0] for payload in payloads]
     assert by_shape == one_by_one * 20

@@ -7,7 +7,7 @@ every rebuilt row is new to the layer that reads it, and no number is ever used 
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -29,6 +29,7 @@ from common.errors import CommitConflict, InvalidInput, TableMismatch
 from common.incremental import last_merge, lineage
 from common.maintenance import referenced_files
 from common.merge.streams import concurrency, remove_files
+from common.payload_columns import NOTE
 from common.progress import checkpoint_of
 from common.tables import open_table
 from lean_ops.checkpoints import MergedLayer
@@ -156,16 +157,23 @@ def rebuilt_schema(live: Schema, columns: Sequence[NestedField], last_column_id:
     return Schema(*fields.values(), schema_id=0, identifier_field_ids=live.identifier_field_ids)
 
 
-def share_columns(catalog: Catalog, rebuild: Rebuild, names: Sequence[str] = ()) -> None:
-    """Give both tables the text columns ``names``, and the table beside all that the live one has."""
-    live = _add_columns(catalog, rebuild.live, names)
+def share_columns(catalog: Catalog, rebuild: Rebuild, notes: Mapping[str, str]) -> None:
+    """Give both tables text columns with their comments, and the table beside all that the live one has.
+
+    ``notes``: the path that owns each column (``common.payload_columns``).
+    """
+    live = _add_columns(catalog, rebuild.live, notes)
     table = open_table(catalog, rebuild.beside)
-    known = {field.name for field in table.schema().fields}
-    missing = [field for field in live.schema().fields if field.name not in known]
-    if not missing:
+    docs = {field.name: field.doc for field in live.schema().fields}
+    known = [
+        field.model_copy(update={"doc": docs.get(field.name, field.doc)}) for field in table.schema().fields
+    ]
+    names = {field.name for field in known}
+    missing = [field for field in live.schema().fields if field.name not in names]
+    if not missing and known == list(table.schema().fields):
         return
     schema = Schema(
-        *table.schema().fields,
+        *known,
         *missing,
         schema_id=1 + max(s.schema_id for s in table.metadata.schemas),
         identifier_field_ids=table.schema().identifier_field_ids,
@@ -347,20 +355,25 @@ def _create(catalog: Catalog, live: Table, identifier: str, schema: Schema, note
     return catalog.register_table(identifier, path)
 
 
-def _add_columns(catalog: Catalog, identifier: str, names: Sequence[str]) -> Table:
+def _add_columns(catalog: Catalog, identifier: str, notes: Mapping[str, str]) -> Table:
     for _ in range(_ATTEMPTS):
         table = open_table(catalog, identifier)
-        missing = [name for name in names if name not in table.schema().column_names]
-        if not missing:
+        docs = {field.name: field.doc or "" for field in table.schema().fields}
+        # A column that belongs to another path by now is left as it is: the merge notices.
+        unowned = [name for name in notes if not docs.get(name, "").startswith(NOTE)]
+        if not unowned:
             return table
         try:
             with table.update_schema() as update:
-                for name in missing:
-                    update.add_column(name, StringType())
+                for name in unowned:
+                    if name in docs:
+                        update.update_column(name, doc=notes[name])
+                    else:
+                        update.add_column(name, StringType(), doc=notes[name])
         except CommitFailedException:
             continue  # the pipeline committed first; it may have added the same column
     raise CommitConflict(
-        f"table {identifier}: expected to add columns {', '.join(names)} within {_ATTEMPTS} attempts, found "
+        f"table {identifier}: expected to add columns {', '.join(notes)} within {_ATTEMPTS} attempts, found "
         "other writers first every time; run the rebuild again, it goes on where it ended"
     )
 

@@ -22,6 +22,7 @@ from common.progress import checkpoint_of
 from common.reading import read_rows
 from common.settings import Settings
 from common.tables import open_table
+from curation.contracted import contracted_columns
 from curation.job import EVERY_ROW, curate
 from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer
@@ -106,8 +107,10 @@ Portion = Callable[[SourceCheckpoint | None], Filled]
 def _curated_portion(
     target: Target, catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str
 ) -> Portion:
+    contracted = contracted_columns(target.client("s3"), target.lake_bucket, rebuild.topic)
+
     def next_portion(since: SourceCheckpoint | None) -> Filled:
-        share_columns(catalog, rebuild)
+        share_columns(catalog, rebuild, {})
         first_pass = since is not None and since.full_scan
         done = curate(
             rebuild.topic,
@@ -115,10 +118,11 @@ def _curated_portion(
             run_id,
             settings=settings,
             catalog=catalog,
-            record_new_columns=lambda names: share_columns(catalog, rebuild, names),
+            record_columns=lambda columns: share_columns(catalog, rebuild, columns.claimed),
             set_aside=lambda rows: send_letters(
                 target.client("sqs"), target.queue_url(target.dead_letter_queue), rows
             ),
+            contracted=contracted,
             into=rebuild.beside,
             only=published_since(rebuild) if first_pass else EVERY_ROW,
         )

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
+from common.payload_columns import Rescued, Why
+
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
 
 KEPT_DAYS: Final = 400
+_WITHOUT_COLUMN: Final = {
+    Why.OTHER_PATH: "another path of the payload has this name too and owns the column: in _rescued",
+    Why.COLUMN_LIMIT: "Curated has as many columns as it may have: further leaves are in _rescued",
+    Why.RESERVED_NAME: "the name is that of an envelope, lineage or partition field: in _rescued",
+    Why.UNUSABLE_NAME: "the name is empty, begins with _ or is too long: in _rescued",
+    Why.NESTED_TOO_DEEP: "objects are nested deeper than columns go: in _rescued, as they were written",
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,12 @@ class DriftEntry:
 def new_column(topic: str, column: str, run_id: str) -> DriftEntry:
     """A payload leaf that Curated had no column for; the column is added."""
     return DriftEntry(topic, "new-column", column, "column added to Curated", run_id)
+
+
+def rescued(topic: str, finding: Rescued, run_id: str) -> DriftEntry:
+    """Leaves that have no column of their own and are in ``_rescued``; one entry a reason, not one a leaf."""
+    subject = f"{finding.why}:{finding.column}" if finding.column else finding.why
+    return DriftEntry(topic, "rescued", subject, _WITHOUT_COLUMN[finding.why], run_id)
 
 
 def uncontracted_column(topic: str, column: str, run_id: str) -> DriftEntry:

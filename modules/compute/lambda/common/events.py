@@ -94,7 +94,7 @@ class EventParser:
         UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
         """
         # Counting brackets is fast, and hardly a message has that many of them.
-        if body.count("{") + body.count("[") > MAX_NESTING and _too_deep(body):
+        if body.count("{") + body.count("[") > MAX_NESTING and nested_too_deep(body):
             raise RejectedEvent(
                 RejectCode.NOT_JSON, f"expected JSON of at most {MAX_NESTING} levels: nested too deep"
             )
@@ -158,7 +158,7 @@ class EventParser:
         return period
 
 
-def _too_deep(body: str) -> bool:
+def nested_too_deep(body: str) -> bool:
     """Whether more levels of objects and arrays are open at once than allowed; texts may hold brackets."""
     depth = 0
     for match in _TEXT_OR_BRACKET.finditer(body):

@@ -1,22 +1,25 @@
 """Payload text to columns, exact: one STRING column for every leaf of the JSON payload, plus ``_rescued``.
 
-What goes where (``common.json_leaves`` states what a leaf is and what its column is called):
+What goes where (``common.json_leaves`` states what a leaf is and what its column is called,
+``common.payload_columns`` which path has a column):
 
 - a leaf's column holds the decoded text of a JSON string, and the source text, byte for byte, of anything
   else: ``1.10``, ``-0``, a 30-digit integer and ``[1, 2]`` stay as written; null is the same as absent;
 - a leaf that can have no column goes to ``_rescued``, a JSON object of the row with the leaf's JSON Pointer
-  (RFC 6901) as key and its source text as value. That is: a second path of the same row with one column name
-  (the first in the document has the column), a name that is reserved or unusable, an object deeper than
-  the depth limit, and names beyond the column limit;
+  (RFC 6901) as key and its source text as value. That is: a path that does not own the column of its name, a
+  name that is reserved or unusable, an object deeper than the depth limit, names beyond the column limit, and
+  every further value of a key that is written more than once;
 - a payload that is not one JSON object goes to ``_rescued`` whole, as text, under ``#unparsable``.
 
-New columns are admitted by the first row that has them, then by name, until the limit is reached. The outcome
-depends on the payloads and the known columns only, not on how they are read.
+The outcome depends on the payloads and the columns only, not on how they are read. Memory beside input and
+output is bounded by the caller, who gives a step of rows at a time.
 """
 
+import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final
 
@@ -26,99 +29,72 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.events import MAX_NESTING, nested_too_deep
 from common.json_leaves import (
     UNPARSABLE,
     Leaf,
     NotAnObject,
     Path,
-    column_name,
     json_text,
     pointer,
     read_leaves,
     rescued_object,
 )
-from common.json_shapes import KeyTree, LeafValues, Shape, Texts
+from common.json_shapes import KeyTree, LeafValues, Shape, Texts, count_in_each
+from common.payload_columns import Columns, Why
 
-# Rows whose columns are built at once: bounds the memory beside input and output to that of these rows.
-_STRETCH: Final = 65_536
+PAYLOAD: Final = "json_payload"
 # Shapes tried before the rest is read row by row, and rows that a shape is learned from.
 _SHAPES: Final = 8
 _SAMPLE: Final = 64
 # Below this many rows, reading row by row takes less time than compiling a shape.
 _WORTH_A_SHAPE: Final = 16
-
-
-@dataclass(frozen=True)
-class Limits:
-    """``depth``: keys in a path that has a column; ``columns``: payload columns of the table."""
-
-    depth: int = 8
-    columns: int = 500
-
-
-@dataclass(frozen=True)
-class Flattened:
-    """``table`` has the payload columns in the order of their names, then ``_rescued``; all STRING.
-
-    ``new_columns`` are those among them that were not known, in the order of their names.
-    """
-
-    table: pa.Table
-    new_columns: tuple[str, ...]
-
-
-def flatten(
-    payloads: "Texts | pa.ChunkedArray[Any]",
-    known_columns: frozenset[str] = frozenset(),
-    limits: Limits = Limits(),
-) -> Flattened:
-    """One row of columns for each payload, in order.
-
-    ``known_columns`` are the payload columns that the table has; they count towards ``limits.columns``, and
-    those without a value here are not part of the outcome. A null payload gives a row of nulls. Nothing in a
-    payload raises.
-    """
-    chunks = payloads.chunks if isinstance(payloads, pa.ChunkedArray) else [payloads]
-    flattener = _Flattener(known_columns, limits)
-    tables = [
-        flattener.stretch(chunk.slice(start, _STRETCH))
-        for chunk in chunks
-        for start in range(0, len(chunk), _STRETCH)
-    ]
-    new_columns = tuple(sorted(flattener.admitted - known_columns))
-    columns = sorted({name for table in tables for name in table.column_names if name != "_rescued"})
-    schema = pa.schema([(name, pa.string()) for name in (*columns, "_rescued")])
-    table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
-    return Flattened(table, new_columns)
+# A shape reads all its leaves in every row, those that are not there too. One with many more leaves than rows
+# have takes longer than reading row by row, and without a bound time is no longer linear in bytes.
+_LEAVES: Final = 2_000
+_LEAVES_A_MEMBER: Final = 30
+# Bytes of payloads read row by row at once: their leaves take some seventy times as much as Python objects.
+_PORTION: Final = 2**20
+# Rows flattened at once, by number and by bytes of their payloads. Flattening holds some ten times these
+# bytes, and a column without values takes four bytes a row in every copy, which at 500 columns is 30 MB.
+_STEP_ROWS: Final = 16_384
+_STEP_BYTES: Final = 8 * 2**20
+# A text has more levels than are allowed only if it has twice as many brackets.
+_SURELY_FLAT: Final = 2 * MAX_NESTING
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows of a stretch that one shape has read, and their leaves."""
+    """Rows of a step that one shape has read, and their leaves."""
 
     rows: npt.NDArray[np.int64]
     leaves: dict[Path, LeafValues]
 
 
-class _Flattener:
-    """What is learned from one stretch of rows for the next: shapes, and the columns admitted."""
+class Flattener:
+    """Flattens payloads step by step; what was learned of one step, shapes and columns, serves the next."""
 
-    def __init__(self, known_columns: frozenset[str], limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
         self._keys = KeyTree()
         self._shapes: list[Shape] = []
-        self.admitted = set(known_columns)
 
-    def stretch(self, payloads: Texts) -> pa.Table:
-        """The table of some consecutive payloads."""
+    def flatten(self, payloads: Texts) -> pa.Table:
+        """One row for each payload, in order: the columns that have a value, by name, then ``_rescued``.
+
+        All are STRING; a field's metadata names the path that owns the column (``payload_columns.notes_of``).
+        A null payload gives a row of nulls. Nothing in a payload raises.
+        """
         binary = payloads.cast(pa.binary())
         groups, rest = self._read_by_shape(payloads, binary)
-        texts = [_decoded(text) for text in binary.take(rest).to_pylist()]
-        singles = [_leaves_or_none(text, self._limits.depth) for text in texts]
-        self._admit(groups, zip(rest.tolist(), singles, strict=True))
+        for group in groups:
+            used = {path: int(np.count_nonzero(values.present)) for path, values in group.leaves.items()}
+            self.columns.look_at({path: rows for path, rows in used.items() if rows})
         tables = [self._table_of_group(group) for group in groups]
-        tables.append(self._table_of_singles(texts, singles))
-        table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        tables += [self._table_of_singles(texts) for texts in _portions(binary, rest)]
+        names = sorted({name for table in tables for name in table.column_names} - {"_rescued"})
+        schema = pa.schema([*map(self.columns.field, names), pa.field("_rescued", pa.string())])
+        table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default").combine_chunks()
         rows = np.concatenate([*(group.rows for group in groups), rest])
         in_order = bool((np.diff(rows) > 0).all())
         return table if in_order else table.take(np.argsort(rows))
@@ -130,7 +106,8 @@ class _Flattener:
             payloads.validate(full=True)
         except pa.ArrowInvalid:  # bytes that are not UTF-8: shapes would pass them on, single rows find them
             return groups, np.arange(len(payloads))
-        pending = np.flatnonzero(payloads.is_valid().to_numpy(zero_copy_only=False))
+        left = payloads.is_null().to_numpy(zero_copy_only=False) | _too_deep(binary)
+        pending = np.flatnonzero(~left)
         for index in range(_SHAPES):
             if len(pending) < _WORTH_A_SHAPE:
                 break
@@ -138,87 +115,156 @@ class _Flattener:
             if index == len(self._shapes) and not self._learn(waiting):
                 break
             reading = self._shapes[index].read(waiting)
-            contested = _contested(reading.leaves, len(reading.rows))
-            if contested.any():
-                leaves = {path: values.select(~contested) for path, values in reading.leaves.items()}
-            else:
-                leaves = reading.leaves
-            settled = reading.rows[~contested]
-            if len(settled):
-                groups.append(_Group(pending[settled], leaves))
-            pending = np.delete(pending, settled)
-        nulls = np.flatnonzero(payloads.is_null().to_numpy(zero_copy_only=False))
-        return groups, np.sort(np.concatenate([pending, nulls]))
+            if len(reading.rows):
+                groups.append(_Group(pending[reading.rows], reading.leaves))
+            pending = pending[reading.odd]
+        return groups, np.sort(np.concatenate([pending, np.flatnonzero(left)]))
 
     def _learn(self, payloads: Texts) -> bool:
         """Compile a shape that fits some of the payloads; False where they have no keys to learn."""
         before = repr(self._keys)
         sample = np.unique(np.linspace(0, len(payloads) - 1, _SAMPLE).astype(np.int64))
         texts: list[Any] = payloads.take(sample).to_pylist()
+        found: list[tuple[int, dict[str, Any]]] = []
         for text in texts:
             try:
-                self._keys.learn(msgspec.json.decode(text, type=dict[str, Any]), self._limits.depth)
+                payload = msgspec.json.decode(text, type=dict[str, Any])
             except (msgspec.MsgspecError, RecursionError):
                 continue  # not an object: read row by row, where the whole text is kept
-        if repr(self._keys) == before:
+            found.append((KeyTree().learn(payload, self.columns.limits.depth), payload))
+        # A few payloads that are far wider than the others are not worth a wide shape for all.
+        widest = min(_LEAVES, _LEAVES_A_MEMBER * statistics.median(size for size, _ in found)) if found else 0
+        for size, payload in found:
+            if size <= widest:
+                self._keys.learn(payload, self.columns.limits.depth)
+        if repr(self._keys) == before or self._keys.leaves() > widest:
             return False
         self._shapes.append(Shape(self._keys))
         return True
-
-    def _admit(self, groups: list[_Group], singles: Iterable[tuple[int, list[Leaf] | None]]) -> None:
-        """Admit new column names, by first row and name, while the limit allows."""
-        first_rows: dict[str, int] = {}
-        for group in groups:
-            for path, values in group.leaves.items():
-                name = column_name(path)
-                if name is not None and name not in self.admitted and values.present.any():
-                    row = int(group.rows[values.present.argmax()])
-                    first_rows[name] = min(row, first_rows.get(name, row))
-        for row, leaves in singles:
-            for leaf in leaves or ():
-                name = None if leaf.text is None else column_name(leaf.path)
-                if name is not None and name not in self.admitted:
-                    first_rows[name] = min(row, first_rows.get(name, row))
-        room = max(0, self._limits.columns - len(self.admitted))
-        self.admitted.update(sorted(first_rows, key=lambda name: (first_rows[name], name))[:room])
 
     def _table_of_group(self, group: _Group) -> pa.Table:
         """Columns and ``_rescued`` of rows that a shape has read."""
         columns: dict[str, Texts] = {}
         rescued: list[tuple[str, Texts]] = []
         for path, values in group.leaves.items():
-            name = column_name(path)
             if not values.present.any():
                 continue
-            if name not in self.admitted or name is None:
+            name = self.columns.column(path)
+            if name is None:
                 rescued.append((pointer(path), values.raw()))
-            elif name in columns:  # no row has both: contested rows are read singly
-                columns[name] = pc.coalesce(columns[name], values.text())
             else:
                 columns[name] = values.text()
         columns["_rescued"] = _rescued_column(rescued, len(group.rows))
         return pa.table(columns)
 
-    def _table_of_singles(self, texts: list[str | None], singles: list[list[Leaf] | None]) -> pa.Table:
-        """Columns and ``_rescued`` of rows that were read one by one."""
+    def _table_of_singles(self, texts: list[str | None]) -> pa.Table:
+        """Columns and ``_rescued`` of rows that are read one by one."""
+        read = [_leaves_or_none(text, self.columns.limits.depth) for text in texts]
+        uses: Counter[Path] = Counter()
+        for leaves in read:
+            uses.update({leaf.path for leaf in leaves or () if leaf.text is not None})
+        self.columns.look_at(uses)
         columns: dict[str, list[str | None]] = {"_rescued": [None] * len(texts)}
-        for row, (text, leaves) in enumerate(zip(texts, singles, strict=True)):
+        for row, (text, leaves) in enumerate(zip(texts, read, strict=True)):
             rescued: list[tuple[str, str]] = []
             if text is not None and leaves is None:
                 rescued.append((UNPARSABLE, json_text(text)))
-            for leaf in leaves or ():
-                name = None if leaf.text is None else column_name(leaf.path)
-                if name is None or name not in self.admitted:
-                    rescued.append((pointer(leaf.path), leaf.raw))
+            for path, raw, value in leaves or ():
+                name = None if value is None else self.columns.column(path)
+                if name is None:
+                    rescued.append((pointer(path), raw))
+                    if value is None and raw[0] == "{":
+                        self.columns.rescue(Why.NESTED_TOO_DEEP)
                     continue
                 if name not in columns:
                     columns[name] = [None] * len(texts)
                 if columns[name][row] is None:
-                    columns[name][row] = leaf.text
-                else:
-                    rescued.append((pointer(leaf.path), leaf.raw))
+                    columns[name][row] = value
+                else:  # the key is written twice
+                    rescued.append((pointer(path), raw))
             columns["_rescued"][row] = rescued_object(rescued)
         return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
+    """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
+
+    Whatever comes in, what goes out and what is held for it is bounded by the bytes of payloads.
+    """
+    flattener = Flattener(columns)
+    for rows in _steps(batches):
+        leaves = flattener.flatten(rows[PAYLOAD].combine_chunks())
+        curated = rows.drop_columns([PAYLOAD])
+        for field, column in zip(leaves.schema, leaves.columns, strict=True):
+            curated = curated.append_column(field, column)
+        yield from curated.combine_chunks().to_batches()
+
+
+def flatten(payloads: "Texts | pa.ChunkedArray[Any]", columns: Columns | None = None) -> pa.Table:
+    """All payloads as one table (``Flattener.flatten``), decided on as a whole (``Columns.revised``).
+
+    ``columns``: those of the table; without them, of one that has none yet.
+    """
+    columns = Columns() if columns is None else columns
+    chunks = payloads.chunks if isinstance(payloads, pa.ChunkedArray) else [payloads]
+    flattener = Flattener(columns)
+    tables = [flattener.flatten(chunk) for chunk in chunks]
+    if (revised := columns.revised()) is not None:
+        return flatten(payloads, revised)
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _steps(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches cut and put together: Firehose writes many small files, and every step is learned from."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        ends = np.cumsum(_lengths(batch.column(PAYLOAD)))
+        start = 0
+        while start < batch.num_rows:
+            before = int(ends[start - 1]) if start else 0
+            fitting = int(np.searchsorted(ends, before + _STEP_BYTES - size, side="right")) - start
+            taken = min(batch.num_rows - start, _STEP_ROWS - rows, max(fitting, 0 if waiting else 1))
+            if taken:
+                waiting.append(batch.slice(start, taken))
+                start += taken
+                rows += taken
+                size += int(ends[start - 1]) - before
+            if start < batch.num_rows or rows == _STEP_ROWS:
+                yield pa.Table.from_batches(waiting)
+                waiting, rows, size = [], 0, 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _portions(payloads: Texts, rows: npt.NDArray[np.int64]) -> Iterator[list[str | None]]:
+    """The texts of some rows in lists of bounded size; one empty list for no rows."""
+    taken = payloads.take(rows)
+    portions = np.cumsum(_lengths(taken)) // _PORTION
+    starts = [0, *(np.flatnonzero(np.diff(portions)) + 1).tolist(), len(rows)]
+    for start, end in pairwise(starts):
+        texts: list[Any] = taken.slice(start, end - start).to_pylist()
+        yield [_decoded(text) for text in texts]
+
+
+def _too_deep(payloads: Texts) -> npt.NDArray[np.bool_]:
+    """Rows with more levels of objects and arrays than are allowed, which no reader may be asked about."""
+    found = np.zeros(len(payloads), dtype=np.bool_)
+    long = np.flatnonzero(_lengths(payloads) > _SURELY_FLAT)
+    if len(long):
+        texts = payloads.take(long)
+        many = count_in_each(texts, "{") + count_in_each(texts, "[") > MAX_NESTING
+        for row in long[many].tolist():
+            found[row] = nested_too_deep(_decoded(payloads[row].as_py()) or "")
+    return found
+
+
+def _lengths(texts: Texts) -> npt.NDArray[np.int64]:
+    """Bytes of each text; 0 for null."""
+    column: Any = texts  # its stub takes no text of any kind
+    lengths: Any = pc.fill_null(pc.binary_length(column), 0)
+    counts: npt.NDArray[np.int64] = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    return counts
 
 
 def _leaves_or_none(text: str | None, depth: int) -> list[Leaf] | None:
@@ -234,23 +280,6 @@ def _leaves_or_none(text: str | None, depth: int) -> list[Leaf] | None:
 def _decoded(text: bytes | None) -> str | None:
     """The text; what is not UTF-8 becomes ``\\xff``, an escape JSON has not: such a payload is unparsable."""
     return None if text is None else text.decode(errors="backslashreplace")
-
-
-def _contested(leaves: dict[Path, LeafValues], rows: int) -> npt.NDArray[np.bool_]:
-    """Rows in which two paths with one column name both have a value."""
-    names = Counter(column_name(path) for path in leaves)
-    claims = {
-        name: np.zeros(rows, dtype=np.int64)
-        for name, count in names.items()
-        if count > 1 and name is not None
-    }
-    for path, values in leaves.items():
-        if (claim := claims.get(column_name(path) or "")) is not None:
-            claim += values.present
-    contested = np.zeros(rows, dtype=np.bool_)
-    for claim in claims.values():
-        contested |= claim > 1
-    return contested
 
 
 def _rescued_column(entries: list[tuple[str, Texts]], rows: int) -> Texts:

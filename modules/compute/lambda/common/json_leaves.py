@@ -8,8 +8,9 @@ much faster for payloads that look alike, and leaves the rest to this.
 
 import json
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple, NoReturn
+
+from common.events import MAX_NESTING, nested_too_deep
 
 Path = tuple[str, ...]
 
@@ -30,14 +31,19 @@ RESERVED_COLUMNS: Final = frozenset(
         "_merge_seq",
     }
 )
+# Partition fields of all specifications, low-volume ones too (a test compares). Iceberg's Java library reads
+# no table with a column that is named like a partition field of another column, and so do Athena and Spark.
+PARTITION_FIELDS: Final = frozenset({"period_reference", "publish_day", "publish_month", "key_bucket"})
+NOT_FOR_LEAVES: Final = RESERVED_COLUMNS | PARTITION_FIELDS
 UNPARSABLE: Final = "#unparsable"
 
 # RFC 8259, sections 2, 6 and 7. Possessive quantifiers: a text that does not match fails at once.
 _SPACE: Final = r"[ \t\n\r]*+"
 _STRING: Final = r"""\"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+\""""
 _LITERAL: Final = r"true|false|null|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
+# Groups: key, string, literal, and what stands after these two; of a container only its key.
 _MEMBER: Final = re.compile(
-    rf"{_SPACE}(?P<key>{_STRING}){_SPACE}:{_SPACE}(?:(?P<string>{_STRING})|(?P<literal>{_LITERAL})|(?=[\[{{]))"
+    rf"{_SPACE}({_STRING}){_SPACE}:{_SPACE}(?:(?:({_STRING})|({_LITERAL})){_SPACE}([,}}])|(?=[\[{{]))"
 )
 _AFTER_MEMBER: Final = re.compile(rf"{_SPACE}([,}}])")
 _EMPTY_OBJECT: Final = re.compile(rf"\{{{_SPACE}\}}")
@@ -62,30 +68,54 @@ class Leaf(NamedTuple):
     text: str | None
 
 
-@lru_cache(maxsize=8192)
-def column_name(path: Path) -> str | None:
-    """The column of a path: its keys joined by ``__``, lower-cased, anything but a-z, 0-9 and _ made ``_``.
+def normalised(path: Path) -> str:
+    """The keys of a path joined by ``__``, lower-cased, anything but a-z, 0-9 and _ made ``_``.
 
-    A name that would start with a digit gets the prefix ``n_``. None where there can be no column: the name
-    is reserved, starts with ``_`` (the pipeline's own columns do), is empty or is longer than Glue allows.
+    A name that would start with a digit gets the prefix ``n_``.
     """
-    name = _NOT_IN_NAMES.sub("_", "__".join(path).lower())
-    if name[:1].isdigit():
-        name = f"n_{name}"
-    if not name or name.startswith("_") or name in RESERVED_COLUMNS or len(name) > NAME_LENGTH:
-        return None
+    name = "__".join(path).lower()
+    if not (name.isascii() and name.isidentifier()):
+        name = _NOT_IN_NAMES.sub("_", name)
+        if name[:1].isdigit():
+            return f"n_{name}"
     return name
 
 
-@lru_cache(maxsize=8192)
+def column_name(path: Path) -> str | None:
+    """The column that a path may have; paths that differ may have one name in common.
+
+    None where there can be no column: the name is reserved, starts with ``_`` (the pipeline's own columns
+    do), is empty or is longer than Glue allows.
+    """
+    name = normalised(path)
+    return name if is_usable(name) and name not in NOT_FOR_LEAVES else None
+
+
+def is_usable(name: str) -> bool:
+    """Whether a normalised name may be a column: not empty, not the pipeline's own, not too long for Glue."""
+    return name != "" and name[0] != "_" and len(name) <= NAME_LENGTH
+
+
+def may_have_columns(path: Path) -> bool:
+    """Whether leaves below an object can have a column by the length of their names.
+
+    Where they cannot, the object is one leaf: a long key repeated for each of them would take space by the
+    square of what was sent.
+    """
+    return sum(map(len, path)) + len("__") * (len(path) - 1) <= NAME_LENGTH
+
+
 def pointer(path: Path) -> str:
     """The path as a JSON Pointer (RFC 6901), which keeps every key exactly."""
+    text = "/".join(path)
+    if "~" not in text and text.count("/") < len(path):
+        return f"/{text}"
     return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
 
 
 def json_text(text: str) -> str:
     """A JSON string literal; half surrogate pairs, which UTF-8 cannot hold, stay escaped."""
-    return json.dumps(text, ensure_ascii=not _encodable(text))
+    return _PLAIN(text) if text.isascii() or _encodable(text) else _ESCAPED(text)
 
 
 def rescued_object(entries: list[tuple[str, str]]) -> str | None:
@@ -94,11 +124,13 @@ def rescued_object(entries: list[tuple[str, str]]) -> str | None:
     A pointer that occurs again (a key written twice) gets ``#2``, ``#3`` and so on, so that none is lost.
     """
     values: dict[str, str] = {}
+    counts: dict[str, int] = {}  # where counting went on before: a key may be written thousands of times
     for name, raw in entries:
-        free, count = name, 1
+        free, count = name, counts.get(name, 1)
         while free in values:
             count += 1
             free = f"{name}#{count}"
+        counts[name] = count
         values[free] = raw
     if not values:
         return None
@@ -108,61 +140,63 @@ def rescued_object(entries: list[tuple[str, str]]) -> str | None:
 def read_leaves(payload: str, max_depth: int) -> list[Leaf]:
     """The leaves of a JSON object in document order; raises NotAnObject for anything else.
 
-    A non-empty object whose own path has ``max_depth`` keys is one leaf without column text: what lies
-    deeper has no column. Grammar: RFC 8259, strictly.
+    A non-empty object whose own path has ``max_depth`` keys, or is too long for a column's name, is one leaf
+    without column text: what lies deeper has no column. Grammar: RFC 8259, strictly, with at most
+    ``MAX_NESTING`` levels.
     """
     start = _OBJECT_START.match(payload)
     if start is None:
         raise NotAnObject("expected an object")
+    if payload.count("{") + payload.count("[") > MAX_NESTING and nested_too_deep(payload):
+        raise NotAnObject(f"expected at most {MAX_NESTING} levels")
+    leaves: list[Leaf] = []
     try:
-        end, leaves = _object(payload, start.end(), (), max_depth)
-    except (ValueError, RecursionError) as error:  # of an array, or of nesting beyond any device
+        end = _object(payload, start.end(), (), max_depth, leaves)
+    except ValueError as error:  # of an array, or of an object below the depth limit
         raise NotAnObject(str(error)) from error
     if not _SPACE_TO_END.match(payload, end):
         raise NotAnObject(f"expected nothing after the object, at character {end}")
     return leaves
 
 
-def _object(text: str, start: int, path: Path, max_depth: int) -> tuple[int, list[Leaf]]:
-    """End and leaves of the object whose ``{`` is at ``start``."""
-    leaves: list[Leaf] = []
+def _object(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf]) -> int:
+    """Add the leaves of the object whose ``{`` is at ``start``; gives its end."""
     if empty := _EMPTY_OBJECT.match(text, start):
-        return empty.end(), leaves
+        return empty.end()
     position = start + 1
     while True:
         member = _MEMBER.match(text, position)
         if member is None:
             raise NotAnObject(f"expected a member of an object at character {position}")
-        inner = (*path, _string(member["key"]))
+        key, string, literal, after = member.groups()
+        inner = (*path, _string(key))
         position = member.end()
-        if (literal := member["literal"]) is not None:
+        if literal is not None:
             if literal != "null":
                 leaves.append(Leaf(inner, literal, literal))
-        elif (string := member["string"]) is not None:
+        elif string is not None:
             decoded = _string(string)
-            leaves.append(Leaf(inner, string, decoded if _encodable(decoded) else None))
+            whole = "\\" not in string or _encodable(decoded)
+            leaves.append(Leaf(inner, string, decoded if whole else None))
         else:
-            position, found = _container(text, position, inner, max_depth)
-            leaves += found
-        after = _AFTER_MEMBER.match(text, position)
-        if after is None:
-            raise NotAnObject(f"expected , or }} at character {position}")
-        position = after.end()
-        if after[1] == "}":
-            return position, leaves
+            position = _container(text, position, inner, max_depth, leaves)
+            end = _AFTER_MEMBER.match(text, position)
+            if end is None:
+                raise NotAnObject(f"expected , or }} at character {position}")
+            position, after = end.end(), end[1]
+        if after == "}":
+            return position
 
 
-def _container(text: str, start: int, path: Path, max_depth: int) -> tuple[int, list[Leaf]]:
-    """End and leaves of the array or object at ``start``."""
-    if text[start] == "[":
-        end = _ARRAYS.raw_decode(text, start)[1]
-        raw = text[start:end]
-        return end, [Leaf(path, raw, raw)]
-    end, leaves = _object(text, start, path, max_depth)
+def _container(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf]) -> int:
+    """Add the leaves of the array or object at ``start``; gives its end."""
+    empty = _EMPTY_OBJECT.match(text, start)
+    if text[start] == "{" and not empty and len(path) < max_depth and may_have_columns(path):
+        return _object(text, start, path, max_depth, leaves)
+    end = empty.end() if empty else _CONTAINERS.raw_decode(text, start)[1]
     raw = text[start:end]
-    if _EMPTY_OBJECT.fullmatch(raw):
-        return end, [Leaf(path, raw, raw)]
-    return end, leaves if len(path) < max_depth else [Leaf(path, raw, None)]
+    leaves.append(Leaf(path, raw, raw if empty or raw[0] == "[" else None))
+    return end
 
 
 def _string(literal: str) -> str:
@@ -188,7 +222,11 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _no_number(_: str) -> None:
-    """Only the end of an array is wanted: no number is converted (and none can be too long to be)."""
+    """Only the end of a container is wanted: no number is converted (and none can be too long to be)."""
 
 
-_ARRAYS: Final = json.JSONDecoder(parse_constant=_no_constant, parse_int=_no_number, parse_float=_no_number)
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False).encode
+_ESCAPED: Final = json.JSONEncoder().encode
+_CONTAINERS: Final = json.JSONDecoder(
+    parse_constant=_no_constant, parse_int=_no_number, parse_float=_no_number
+)

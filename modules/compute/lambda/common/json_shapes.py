@@ -33,7 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.json_leaves import Path
+from common.json_leaves import Path, may_have_columns
 
 # Payloads decoded before their values are joined. Small enough for the objects to stay in the CPU's
 # cache and below the garbage collector's first threshold: 512 rows are twice as fast as 2,000.
@@ -50,22 +50,32 @@ Mask = npt.NDArray[np.bool_]
 class KeyTree(dict[str, "KeyTree | None"]):
     """The keys of a shape: a value is a KeyTree for an object, None for a leaf."""
 
-    def learn(self, value: dict[str, Any], depth: int) -> None:
+    def leaves(self) -> int:
+        """How many leaves the shape has."""
+        return sum(1 if child is None else child.leaves() for child in self.values())
+
+    def learn(self, value: dict[str, Any], depth: int, path: Path = ()) -> int:
         """Take in the keys of a decoded JSON object; objects more than ``depth`` keys deep are leaves.
 
-        Where a key has been an object and is a leaf now, or the reverse, the newer counts; null says
-        neither. Keys that JSON has to escape are left out: msgspec takes none.
+        ``path`` leads to the object. Gives the number of its leaves. Where a key has been an object and is
+        a leaf now, or the reverse, the newer counts; null says neither. Keys that JSON has to escape are left
+        out: msgspec takes none.
         """
+        leaves = 0
         for key, member in value.items():
             if _ESCAPED_IN_KEYS.search(key):
                 continue
             known = self.get(key)
-            if isinstance(member, dict) and member and depth > 1:
+            inner = (*path, key)
+            if isinstance(member, dict) and member and depth > 1 and may_have_columns(inner):
                 branch = KeyTree() if known is None else known
-                branch.learn(member, depth - 1)
+                leaves += branch.learn(member, depth - 1, inner)
                 self[key] = branch
-            elif known is None or (member is not None and member != {}):
+                continue
+            leaves += 1
+            if known is None or (member is not None and member != {}):
                 self[key] = None
+        return leaves
 
 
 class LeafValues:
@@ -288,11 +298,16 @@ class Shape:
 
 def _count_outside(payloads: Texts, character: str, leaves: dict[Path, LeafValues]) -> Lengths:
     """How often an ASCII character is in each payload outside of its values."""
-    starts, ends, codes = _text_bounds(payloads)
-    found = _count_between(codes, character, starts, ends)
+    found = count_in_each(payloads, character)
     for values in leaves.values():
         found -= values.count(character)
     return found
+
+
+def count_in_each(payloads: Texts, character: str) -> Lengths:
+    """How often an ASCII character is in each value of a binary array."""
+    starts, ends, codes = _text_bounds(payloads)
+    return _count_between(codes, character, starts, ends)
 
 
 def _count_between(codes: npt.NDArray[np.uint8], character: str, starts: Lengths, ends: Lengths) -> Lengths:

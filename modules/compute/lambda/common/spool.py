@@ -5,7 +5,7 @@ the first row. Parking the rows costs a compressed copy on local disk and keeps 
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,6 +50,11 @@ class Spool:
     def write_table(self, table: pa.Table) -> None:
         """Park a table; an empty one still makes its columns known."""
         for batch in table.to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]:
+            self.write(batch)
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Park batches one after the other."""
+        for batch in batches:
             self.write(batch)
 
     def reader(self) -> pa.RecordBatchReader:

@@ -1,6 +1,5 @@
 """State machine → merge new RAW events of a topic into Curated."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,9 @@ from common.checkpoints import SourceCheckpoint
 from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
+from common.payload_columns import Columns
 from common.settings import Settings
+from curation.contracted import contracted_columns
 from curation.job import Curated, curate
 from curation.setting_aside import send_letters
 
@@ -25,13 +26,8 @@ def _settings() -> Settings:
 
 
 @cache
-def _dynamodb() -> Any:
-    return client("dynamodb")
-
-
-@cache
-def _sqs() -> Any:
-    return client("sqs")
+def _client(service: str) -> Any:
+    return client(service)
 
 
 @logged("curation")
@@ -40,10 +36,10 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 
-    def record_new_columns(columns: Sequence[str]) -> None:
-        drift.record(
-            _dynamodb(), settings.drift_log_table, [drift.new_column(topic, c, run_id) for c in columns]
-        )
+    def record_columns(columns: Columns) -> None:
+        entries = [drift.new_column(topic, column, run_id) for column in columns.new]
+        entries += [drift.rescued(topic, finding, run_id) for finding in columns.rescued]
+        drift.record(_client("dynamodb"), settings.drift_log_table, entries)
 
     done = curate(
         topic,
@@ -51,8 +47,9 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         run_id,
         settings=settings,
         catalog=lake_catalog(),
-        record_new_columns=record_new_columns,
-        set_aside=lambda rows: send_letters(_sqs(), settings.dead_letter_queue_url, rows),
+        record_columns=record_columns,
+        set_aside=lambda rows: send_letters(_client("sqs"), settings.dead_letter_queue_url, rows),
+        contracted=contracted_columns(_client("s3"), settings.lake_bucket, topic),
     )
     _report(topic, done)
     return done.as_json()
@@ -79,3 +76,5 @@ def _report(topic: str, done: Curated) -> None:
         topic=topic,
         layer="curated",
     )
+    # One alarm for all topics; the drift log names the topic.
+    emit(settings.project, {"ColumnLimitReached": 1 if done.columns_full else 0}, environment=settings.env)

@@ -1,6 +1,7 @@
 """RAW → Curated: read what is new, flatten it, merge it in one commit that carries its own checkpoint."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,10 +13,10 @@ from pyiceberg.table import Table
 from common.arrowtypes import Array
 from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.deduplication import EVENT_RULE
-from common.flattening import flatten
+from common.flattening import flatten_rows
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
-from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
+from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why
 from common.reading import read_rows
 from common.setting_aside import SetAside
 from common.settings import Settings
@@ -23,9 +24,7 @@ from common.spool import Spool
 from common.tables import open_table
 from curation.setting_aside import curable
 
-PAYLOAD: Final = "json_payload"
 EVERY_ROW: Final = AlwaysTrue()
-_STRETCH_ROWS: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class Curated:
 
     ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW
     was read from the start (see ``common.incremental``). ``set_aside`` counts rows that could not be curated.
+    ``columns_full``: leaves went without a column, since the table has as many as it may have.
     """
 
     snapshot_id: str
@@ -43,6 +43,7 @@ class Curated:
     merge: MergeOutcome | None = None
     fallback: str | None = None
     set_aside: int = 0
+    columns_full: bool = False
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The token for the state machine: pointers and counts, never rows; ids as text."""
@@ -63,8 +64,10 @@ def curate(
     *,
     settings: Settings,
     catalog: Catalog,
-    record_new_columns: Callable[[Sequence[str]], None],
+    record_columns: Callable[[Columns], None],
     set_aside: Callable[[Sequence[SetAside]], None],
+    contracted: frozenset[str] = frozenset(),
+    limits: Limits = DEFAULT_LIMITS,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
 ) -> Curated:
@@ -72,9 +75,10 @@ def curate(
 
     ``into`` and ``only`` are for rebuilding it: a table beside Curated that takes its place, and which rows
     of RAW to take.
-    ``record_new_columns`` is told of columns that Curated does not have yet, before the commit that adds
-    them, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told twice is
-    harmless, never told would not be. Raises the errors of ``common.merge.merge``.
+    ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
+    the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
+    twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. Raises
+    the errors of ``common.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
@@ -85,19 +89,28 @@ def curate(
     )
     if not portion.tasks:
         return nothing
-    known = frozenset(curated.schema().column_names) - RESERVED_COLUMNS
+    partition_fields = frozenset(f.name for spec in curated.specs().values() for f in spec.fields)
+    columns = Columns.of(curated.schema(), partition_fields, contracted, limits)
     taken = replace(portion, row_filter=And(portion.row_filter, only))
-    with Spool() as spool:
+
+    def park(spool: Spool, columns: Columns) -> list[SetAside]:
         aside: list[SetAside] = []
-        for batch in curable(read(raw, taken), lambda rows: flattened(rows, known), aside):
-            spool.write(batch)
+        spool.write_all(curable(read(raw, taken), lambda rows: flatten_rows(rows, columns), aside))
+        return aside
+
+    with ExitStack() as spools:
+        spool = spools.enter_context(Spool())
+        aside = park(spool, columns)
+        if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
+            spools.close()
+            columns, spool = revised, spools.enter_context(Spool())
+            aside = park(spool, columns)
         if aside:
             set_aside(aside)
         if not spool.rows:  # every row is deleted or left out: read all the same
             return replace(nothing, set_aside=len(aside))
-        new = sorted(set(spool.schema.names) - RESERVED_COLUMNS - known)
-        if new:
-            record_new_columns(new)
+        if columns.news():
+            record_columns(columns)
         outcome = merge(
             catalog,
             identifier,
@@ -107,7 +120,7 @@ def curate(
             run_id=run_id,
             evolve=True,
             memory_budget_mb=settings.memory_budget_mb,
-            history=_History(raw, portion, known | frozenset(new)),
+            history=_History(raw, portion, columns, record_columns),
         )
         rows = spool.rows
     curated.refresh()
@@ -119,43 +132,17 @@ def curate(
         outcome,
         portion.fallback,
         len(aside),
+        Rescued(Why.COLUMN_LIMIT) in columns.rescued,
     )
-
-
-def flattened(batches: Iterable[pa.RecordBatch], known: frozenset[str]) -> Iterator[pa.RecordBatch]:
-    """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
-
-    ``known`` are the payload columns of Curated; those found in earlier rows count as known in later ones.
-    """
-    columns = known
-    for rows in _stretches(batches):
-        leaves = flatten(rows[PAYLOAD], columns)
-        columns |= frozenset(leaves.new_columns)
-        curated = rows.drop_columns([PAYLOAD])
-        for field, column in zip(leaves.table.schema, leaves.table.columns, strict=True):
-            curated = curated.append_column(field, column)
-        yield from curated.combine_chunks().to_batches()
-
-
-def _stretches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches put together: Firehose writes many small files, and flattening learns from every stretch."""
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        waiting.append(batch)
-        rows += batch.num_rows
-        if rows >= _STRETCH_ROWS:
-            yield pa.Table.from_batches(waiting).combine_chunks()
-            waiting, rows = [], 0
-    if rows:
-        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 class _History:
     """Reads events again from RAW where a merge must decide a tie anew (``common.merge.decide.History``)."""
 
-    def __init__(self, raw: Table, portion: Portion, known: frozenset[str]) -> None:
-        self._raw, self._portion, self._known = raw, portion, known
+    def __init__(
+        self, raw: Table, portion: Portion, columns: Columns, record: Callable[[Columns], None]
+    ) -> None:
+        self._raw, self._portion, self._columns, self._record = raw, portion, columns, record
 
     def __call__(self, keys: Array, publish_times: Array) -> pa.Table | None:
         """All events of these keys at these times, up to the snapshot that is being merged."""
@@ -165,8 +152,11 @@ class _History:
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         row_filter = And(_in("publish_time", times), _in("idempotency_key", keys.to_pylist()))
         events = read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id)
-        batches = list(flattened(events, self._known))
-        return pa.Table.from_batches(batches) if batches else None
+        before = self._columns.news()
+        steps = [pa.Table.from_batches([rows]) for rows in flatten_rows(events, self._columns)]
+        if self._columns.news() > before:
+            self._record(self._columns)
+        return pa.concat_tables(steps, promote_options="default") if steps else None
 
 
 def _snapshot_id(curated: Table, at: int | None = None) -> str:

@@ -23,7 +23,7 @@ from common.merge.partitions import SourceRows, partition_rows, sorted_pieces, s
 from common.merge.positions import ExistingDeletes, Positions, write_deletes
 from common.merge.reading import StoredFile
 from common.merge.snapshot import Change
-from common.merge.source import conform, unknown_columns
+from common.merge.source import conform, owners, unknown_columns
 from common.merge.staging import StagedSource
 from common.merge.streams import concurrency
 from common.merge.target import Target
@@ -54,8 +54,9 @@ class Attempt:
     def __init__(self, target: Target, request: Request, pool: Executor) -> None:
         self._request = request
         self._pool = pool
+        columns = request.source.columns
         self._target = target.with_columns(
-            unknown_columns(request.source.columns, target, evolve=request.evolve)
+            unknown_columns(columns, target, evolve=request.evolve), owners(columns, target)
         )
         self.live: LiveFiles = live_files(target.table, pool)
         self._by_partition: dict[Record, list[LiveFile]] = defaultdict(list)
@@ -100,7 +101,7 @@ class Attempt:
             operation=Operation.OVERWRITE if deletes or self._removed else Operation.APPEND,
             added=self._added,
             removed=frozenset(self._removed),
-            schema=self._target.schema if self._target.added else None,
+            schema=self._target.schema if self._target.evolved else None,
             properties=carried,
             summary={
                 **self._request.extra_summary,
@@ -137,7 +138,8 @@ class Attempt:
         """Rows read again from the history may have columns that this batch does not have."""
         known = self._target.added
         new = unknown_columns(schema, self._target, evolve=self._request.evolve)
-        self._target = self._target.with_columns((*known, *(c for c in new if c not in known)))
+        notes = {**self._target.notes, **owners(schema, self._target)}
+        self._target = self._target.with_columns((*known, *(c for c in new if c not in known)), notes)
 
     def _write_partitions(
         self, sources: list[tuple[pa.Table, np.ndarray]], deleted: Mapping[str, Positions]

@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 
 from common.arrowtypes import Array, Column, Field
 from common.deduplication import MergeRule
-from common.errors import InvalidInput
+from common.errors import CommitConflict, InvalidInput
 from common.merge.staging import StagedSource
 from common.merge.target import MERGE_SEQ_COLUMN, Target
+from common.payload_columns import NOTE, notes_of
 
 KEY_LENGTH_LIMIT = 256
 """Greatest length of a key in characters (the event contract)."""
@@ -45,7 +46,8 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
     """Columns of the source that the table lacks; they become optional text columns.
 
     Raises InvalidInput where the table must not evolve, where such a column is not text, or where its name
-    differs from another only by case (Athena and Glue do not tell them apart).
+    differs from another only by case (Athena and Glue do not tell them apart) or is that of a partition field
+    (Iceberg's Java library, and so Athena and Spark, would read the table no more).
     """
     known = {f.name for f in target.table.schema().fields}
     unknown = tuple(name for name in source.names if name not in known and name != MERGE_SEQ_COLUMN)
@@ -55,6 +57,7 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
             "add them to the table first or merge with evolve=True"
         )
     taken = {name.lower() for name in known}
+    partition_fields = {f.name.lower() for spec in target.table.specs().values() for f in spec.fields}
     for name in unknown:
         if name.lower() in taken:
             raise InvalidInput(
@@ -62,12 +65,33 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
                 f"{name!r} twice; rename one of them in the source"
             )
         taken.add(name.lower())
+        if name.lower() in partition_fields:
+            raise InvalidInput(
+                f"merge into {target.name}: expected new columns that are named unlike the table's partition "
+                f"fields, found {name!r}; rename it in the source"
+            )
         if not _is_text(source.field(name).type):
             raise InvalidInput(
                 f"merge into {target.name}: expected new column {name!r} to be text, found "
                 f"{source.field(name).type}; write its values as text"
             )
     return unknown
+
+
+def owners(source: pa.Schema, target: Target) -> dict[str, str]:
+    """Notes of the paths that own columns (``common.payload_columns``), where the table has none yet.
+
+    Raises CommitConflict where a column belongs to another path by now: another run was first to add it.
+    """
+    notes = notes_of(source)
+    docs = {f.name: f.doc or "" for f in target.table.schema().fields}
+    for name, note in notes.items():
+        if docs.get(name, "").startswith(NOTE) and docs[name] != note:
+            raise CommitConflict(
+                f"merge into {target.name}: expected column {name!r} to belong to the path that the source "
+                "found for it, found another that a run wrote meanwhile; run it again"
+            )
+    return {name: note for name, note in notes.items() if not docs.get(name, "").startswith(NOTE)}
 
 
 def conform(rows: pa.Table, target: Target, merge_seq: int | None) -> pa.Table:

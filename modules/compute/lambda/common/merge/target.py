@@ -1,5 +1,6 @@
 """The table that is merged into, checked before anything is read or written."""
 
+import dataclasses
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,12 +35,14 @@ _TRANSFORMS = (IdentityTransform, BucketTransform, TruncateTransform, TimeTransf
 class Target:
     """A table at the snapshot the merge is planned on, with the columns the source adds to it.
 
-    ``schema`` is the table's schema plus the new columns; ``added`` are their names in order.
+    ``schema`` is the table's schema plus the new columns; ``added`` are their names in order, ``notes`` the
+    comments that columns get.
     """
 
     table: Table
     schema: Schema
     added: tuple[str, ...]
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def check(cls, table: Table, rule: MergeRule) -> "Target":
@@ -67,9 +70,12 @@ class Target:
             )
         return cls(table, table.schema(), ())
 
-    def with_columns(self, names: tuple[str, ...]) -> "Target":
-        """The same target with new optional text columns at the end, field ids continued."""
-        if not names:
+    def with_columns(self, names: tuple[str, ...], notes: Mapping[str, str]) -> "Target":
+        """The same target with new optional text columns at the end, field ids continued.
+
+        ``notes`` become the comments of columns, new ones and others.
+        """
+        if not names and not notes:
             return self
         first = self.table.metadata.last_column_id + 1
         fields = [
@@ -78,12 +84,16 @@ class Target:
         ]
         current = self.table.schema()
         schema = Schema(
-            *current.fields,
-            *fields,
+            *(_noted(field, notes.get(field.name)) for field in (*current.fields, *fields)),
             schema_id=1 + max(s.schema_id for s in self.table.metadata.schemas),
             identifier_field_ids=current.identifier_field_ids,
         )
-        return Target(self.table, schema, names)
+        return Target(self.table, schema, names, notes)
+
+    @property
+    def evolved(self) -> bool:
+        """Whether the schema is another than the table's."""
+        return self.schema.schema_id != self.table.metadata.current_schema_id
 
     @property
     def name(self) -> str:
@@ -156,6 +166,10 @@ class Target:
             if isinstance(field.transform, BucketTransform) and field.source_id == self.field_ids[rule.key]:
                 return position, field.transform
         return None
+
+
+def _noted(column: NestedField, note: str | None) -> NestedField:
+    return column if note is None else column.model_copy(update={"doc": note})
 
 
 def _small(field: Field) -> Field:

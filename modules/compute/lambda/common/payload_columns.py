@@ -1,0 +1,230 @@
+"""Which path of a payload has which column: a column belongs to the path that made it.
+
+Many paths may be spelled alike as column names: ``NO₂`` and ``NO₃``, or ``a.b``, ``a b`` and ``A_B``. One of
+them owns the column; the values of the others go to ``_rescued``. The owner is written into the column's
+comment (``doc`` in Iceberg, the comment in Glue), in the commit that adds the column, so that no order of
+rows, runs, replays or rebuilds changes what a column holds.
+
+Who gets what is not yet owned is decided over all rows of a portion, not by who comes first:
+
+- a column is owned by the path that is spelled exactly like it, else by the most used, else by the first in
+  the order of code points. This holds for new columns, and for those that were made before owners were
+  written down;
+- columns that the contract names are always admitted; others while the table has fewer than
+  ``Limits.columns``, the most used first, then in the order of their names.
+
+Rows are read once and in steps, so decisions are made step by step; ``Columns.revised`` says afterwards
+whether the whole portion asks for others.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from heapq import nsmallest
+from typing import Final, NamedTuple, Self
+
+import pyarrow as pa
+from pyiceberg.schema import Schema
+from pyiceberg.types import StringType
+
+from common.arrowtypes import Field
+from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
+
+NOTE: Final = "Payload path "
+DOC_KEY: Final = b"doc"  # where Iceberg's Arrow schemas keep a column's comment
+# AWS Glue: a column's comment has at most 255 characters and no line break.
+_COMMENT_LENGTH: Final = 255
+# Paths whose use is counted; beyond, the rarely used that have no column are forgotten. Bounds memory.
+_COUNTED: Final = 20_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``depth``: keys in a path that has a column; ``columns``: payload columns of the table."""
+
+    depth: int = 8
+    columns: int = 500
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class Why(StrEnum):
+    """Why a leaf has no column."""
+
+    OTHER_PATH = "other-path"
+    COLUMN_LIMIT = "column-limit"
+    RESERVED_NAME = "reserved-name"
+    UNUSABLE_NAME = "unusable-name"
+    NESTED_TOO_DEEP = "nested-too-deep"
+
+
+class Rescued(NamedTuple):
+    """Leaves that have no column. ``column``: the name they would have, where that is what it is about."""
+
+    why: Why
+    column: str = ""
+
+
+@dataclass
+class Columns:
+    """The payload columns of a table, by the paths that own them.
+
+    ``owners``: the note of each column's owner (``path_note``), None where none is written down.
+    ``contracted``: columns that the contract names. ``reserved``: names beyond ``NOT_FOR_LEAVES`` that no
+    leaf may have.
+
+    ``claimed`` gives the notes of columns that got an owner here, ``new`` those among them that the table
+    does not have, and ``rescued`` what had to go without a column.
+    """
+
+    owners: Mapping[str, str | None] = field(default_factory=dict)
+    contracted: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
+    limits: Limits = DEFAULT_LIMITS
+    claimed: dict[str, str] = field(default_factory=dict)
+    rescued: dict[Rescued, None] = field(default_factory=dict)
+    _columns: dict[Path, str] = field(default_factory=dict)
+    _uses: dict[Path, int] = field(default_factory=dict)
+    _final: bool = False
+
+    @classmethod
+    def of(cls, schema: Schema, reserved: frozenset[str], contracted: frozenset[str], limits: Limits) -> Self:
+        """The payload columns of a table, each with the owner that its comment names.
+
+        A column that is no text or has capital letters was made by hand: no leaf has its name.
+        """
+        by_hand = {
+            column.name.lower()
+            for column in schema.fields
+            if not isinstance(column.field_type, StringType) or column.name != column.name.lower()
+        }
+        return cls(
+            {
+                column.name: column.doc if (column.doc or "").startswith(NOTE) else None
+                for column in schema.fields
+                if column.name.lower() not in NOT_FOR_LEAVES | reserved | by_hand
+            },
+            contracted,
+            reserved | by_hand,
+            limits,
+        )
+
+    @property
+    def new(self) -> dict[str, str]:
+        """Notes of the columns that the table does not have yet, by their names."""
+        return {name: note for name, note in sorted(self.claimed.items()) if name not in self.owners}
+
+    def news(self) -> int:
+        """How many findings there are to tell of: owners, and kinds of leaves without a column."""
+        return len(self.claimed) + len(self.rescued)
+
+    def column(self, path: Path) -> str | None:
+        """The column of a path that was looked at (``look_at``); None where it has none."""
+        return self._columns.get(path)
+
+    def look_at(self, uses: Mapping[Path, int]) -> None:
+        """Decide on the paths of some rows; ``uses`` counts the rows in which each has a value."""
+        waiting: dict[str, list[Path]] = {}
+        for path, rows in uses.items():
+            if path in self._uses:
+                self._uses[path] += rows
+            elif path not in self._columns and (name := self._free_name(path)) is not None:
+                self._uses[path] = rows
+                if name in self.claimed:
+                    self.rescue(Why.OTHER_PATH, name)
+                else:
+                    waiting.setdefault(name, []).append(path)
+        chosen = self._choose(waiting, self.limits.columns - len(self.owners.keys() | self.claimed.keys()))
+        for name, path in chosen.items():
+            self._claim(name, path)
+            if len(waiting[name]) > 1:
+                self.rescue(Why.OTHER_PATH, name)
+        if len(chosen) < len(waiting):
+            self.rescue(Why.COLUMN_LIMIT)
+        rarely = 0
+        while len(self._uses) - len(self.claimed) > _COUNTED:
+            rarely += 1
+            self._uses = {p: n for p, n in self._uses.items() if n > rarely or p in self._columns}
+
+    def rescue(self, why: Why, column: str = "") -> None:
+        """Note that a leaf has no column."""
+        self.rescued[Rescued(why, column)] = None
+
+    def revised(self) -> "Columns | None":
+        """What all rows that were looked at ask for, where that is not what was decided step by step."""
+        if self._final:
+            return None
+        by_name: dict[str, list[Path]] = {}
+        for path in self._uses:
+            by_name.setdefault(normalised(path), []).append(path)
+        chosen = self._choose(by_name, self.limits.columns - len(self.owners))
+        if all(self._columns.get(path) == name for name, path in chosen.items()):
+            return None
+        fresh = Columns(self.owners, self.contracted, self.reserved, self.limits, _final=True)
+        for name, path in chosen.items():
+            fresh._claim(name, path)
+        return fresh
+
+    def field(self, name: str) -> Field:
+        """A column as an Arrow field; its metadata names the owner, as Iceberg keeps a column's comment."""
+        note = self.claimed.get(name) or self.owners.get(name)
+        return pa.field(name, pa.string(), metadata={DOC_KEY: note.encode()} if note else None)
+
+    def _free_name(self, path: Path) -> str | None:
+        """The column that a path may come to own; its owner gets it at once, for others it is noted."""
+        name = normalised(path)
+        if name in NOT_FOR_LEAVES or name in self.reserved:
+            self.rescue(Why.RESERVED_NAME, name)
+            return None
+        if not is_usable(name):
+            self.rescue(Why.UNUSABLE_NAME)
+            return None
+        owner = self.owners.get(name)
+        if owner is None:
+            return name
+        if owner == path_note(path):
+            self._columns[path] = name
+        else:
+            self.rescue(Why.OTHER_PATH, name)
+        return None
+
+    def _choose(self, paths: Mapping[str, list[Path]], room: int) -> dict[str, Path]:
+        """The owners of the columns that are admitted, of the paths that would have each name."""
+        uses = self._uses
+        best = {
+            name: min(rivals, key=lambda path: ("__".join(path) != name, -uses[path], path))
+            if len(rivals) > 1
+            else rivals[0]
+            for name, rivals in paths.items()
+        }
+        admitted = [name for name in best if name in self.owners or name in self.contracted]
+        room -= sum(name not in self.owners for name in admitted)
+        others = best.keys() - admitted
+        admitted += nsmallest(max(0, room), others, key=lambda name: (-uses[best[name]], name))
+        return {name: best[name] for name in admitted}
+
+    def _claim(self, name: str, path: Path) -> None:
+        self.claimed[name] = path_note(path)
+        self._columns[path] = name
+
+
+def path_note(path: Path) -> str:
+    """The comment of a column that belongs to a path: the same for the same path, and for no other.
+
+    The path is a JSON Pointer (RFC 6901) written as a JSON string, so that it has no line break; one that is
+    too long for Glue is named by its hash.
+    """
+    text = pointer(path)
+    literal = json.dumps(text, ensure_ascii=not text.isprintable())
+    if len((NOTE + literal).encode("utf-16-le", "surrogatepass")) <= 2 * _COMMENT_LENGTH:
+        return NOTE + literal
+    return f"{NOTE}with SHA-256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def notes_of(schema: pa.Schema) -> dict[str, str]:
+    """The notes that Arrow columns carry about their owners, by column."""
+    notes = {f.name: (f.metadata or {}).get(DOC_KEY, b"").decode() for f in schema}
+    return {name: note for name, note in notes.items() if note.startswith(NOTE)}
