@@ -15,7 +15,7 @@ from common import casting
 from common.casting import UNPROCESSABLE, WHOLE_ROW, cast_or_set_aside
 from common.contracts import Contract, load_contract
 from common.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
-from common.setting_aside import MOST, by_halves
+from common.setting_aside import by_halves, most_of
 
 from ..support.generated import cases
 
@@ -86,9 +86,21 @@ def test_a_fault_of_the_code_is_not_hidden_by_setting_a_topic_aside() -> None:
         if part.num_rows:
             raise ValueError
 
-    assert len(by_halves(rows(MOST), work, "testing")[1]) == MOST
+    assert len(by_halves(rows(100), work, "testing")[1]) == most_of(100) == 100
     with pytest.raises(InternalFault):
-        by_halves(rows(MOST + 1), work, "testing")
+        by_halves(rows(101), work, "testing")
+
+
+def test_one_device_cannot_stop_a_busy_topic() -> None:
+    def work(part: pa.Table) -> int:
+        if pc.any(pc.less(part["n"], 400)).as_py():
+            raise ValueError
+        return part.num_rows
+
+    outcomes, aside = by_halves(rows(2_000), work, "testing")
+    assert (sum(outcomes), len(aside)) == (1_600, 400)
+    with pytest.raises(InternalFault):
+        by_halves(rows(1_999), work, "testing")
 
 
 def contract() -> Contract:

@@ -5,7 +5,7 @@ those that fail are set aside with the class of their error and its place, never
 nothing by it.
 
 It is meant for rows and nothing else. What may pass on another try, and what a table or a service says, rises
-as it is: no row is to blame. So does a failure without any row, and one of more than ``MOST`` rows at once:
+as it is: no row is to blame. So does a failure without any row, and one of more rows than ``most_of`` allows:
 then this code is at fault, and moving a topic's data aside would only hide it.
 """
 
@@ -18,8 +18,8 @@ import pyarrow as pa
 from common.errors import InternalFault
 from common.foreign_errors import sorted_error
 
-MOST: Final = 100
-"""Rows that may be set aside of those given at once."""
+_FEW: Final = 100
+_SHARE: Final = 5
 
 _Outcome = TypeVar("_Outcome")
 
@@ -32,8 +32,13 @@ class SetAside:
     found: str
 
 
+def most_of(rows: int) -> int:
+    """How many of so many rows may be set aside: a share, so that one device cannot stop a busy topic."""
+    return max(_FEW, rows // _SHARE)
+
+
 def by_halves(
-    rows: pa.Table, work: Callable[[pa.Table], _Outcome], doing: str, most: int = MOST
+    rows: pa.Table, work: Callable[[pa.Table], _Outcome], doing: str
 ) -> tuple[list[_Outcome], list[SetAside]]:
     """Outcomes of ``work`` on all rows that it can take, in the order of the rows, and the rows it cannot.
 
@@ -52,7 +57,7 @@ def by_halves(
         part, found = waiting.pop(0)
         if found is not None:
             aside.append(SetAside(part, found))
-            if len(aside) > most:
+            if len(aside) > most_of(rows.num_rows):
                 raise blamed
             continue
         try:
