@@ -20,6 +20,8 @@ from common.errors import InvalidInput
 from common.settings import Settings
 from lean_ops.alarm_catalogue import load
 
+from ..support.generated import cases
+
 SETTINGS = Settings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
@@ -269,7 +271,7 @@ def test_what_is_hardly_an_alarm_goes_out_all_the_same_and_says_what_it_lacks(
 
 
 @pytest.mark.usefixtures("secret")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.dictionaries(
         st.sampled_from(

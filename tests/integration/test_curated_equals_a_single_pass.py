@@ -20,6 +20,8 @@ from common.settings import Settings
 from common.tables import TableSpec
 from curation.job import curate
 
+from ..support.generated import cases
+
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
 SETTINGS = replace(
@@ -131,7 +133,9 @@ HISTORIES = st.lists(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=cases(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(history=HISTORIES, data=st.data())
 def test_any_split_order_and_repetition_gives_the_same_table(

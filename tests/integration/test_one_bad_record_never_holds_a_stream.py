@@ -19,6 +19,8 @@ from common.tables import TableSpec
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 from lean_ops.local.firehose import Firehose
 
+from ..support.generated import cases
+
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
 TABLE = "lake.raw_events"
 CONFIGURATION = {
@@ -91,7 +93,7 @@ def lake_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lake
     return lambda **properties: Lake(tmp_path_factory.mktemp("lake"), **properties)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     keys=st.lists(
         st.builds(str.__add__, st.sampled_from(EDGES), st.sampled_from(["", "x", "\ud7ff", "\0"])),

@@ -4,7 +4,6 @@ Generated: deliveries by several writers, corrections, compactions of RAW and of
 """
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -38,6 +37,8 @@ from common.settings import Settings
 from common.tables import LAYERS, TableSpec
 from curation.job import curate
 from semantic.job import publish
+
+from ..support.generated import cases
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
@@ -242,7 +243,7 @@ STEPS = st.lists(
 
 
 @settings(
-    max_examples=int(os.environ.get("LEAN_OPS_TEST_EXAMPLES", "8")),
+    max_examples=cases(8),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -18,6 +18,8 @@ from lean_ops.ledger import Ledger
 from lean_ops.messages import Message
 from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview
 
+from ..support.generated import cases
+
 MAPPING = ReadingMapping("events", key=("device", "at"), time="at")
 Write = Callable[[str, str | bytes], Path]
 
@@ -251,7 +253,7 @@ def test_the_same_file_gives_the_same_messages_and_a_changed_row_another_id(writ
     assert changed[0].message_id != first[0].message_id
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(60))
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(lambda t: "\0" not in t))
 def test_any_text_survives(write: Write, text: str) -> None:
     cell = '"' + text.replace('"', '""') + '"'

@@ -34,6 +34,8 @@ from snowflake_latency import handler as function
 from snowflake_latency import history
 from snowflake_latency.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
 
+from ..support.generated import cases
+
 SETTINGS = Settings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
@@ -347,7 +349,7 @@ class Scripted:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=cases(150), deadline=None)
 @given(
     st.lists(
         st.builds(

@@ -23,6 +23,8 @@ from common.contracts import Contract, load_contract
 from common.errors import MissingSetting, TableMismatch
 from common.tables import TableSpec
 
+from ..support.generated import cases
+
 REPOSITORY = Path(__file__).parents[2]
 KEY = b"test"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -357,7 +359,7 @@ def number_oracle(text: str, precision: int, scale: int) -> Decimal | None:
         return number if exact else None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(st.lists(NUMBER_TEXTS | st.text(max_size=4), max_size=8), st.integers(1, 38), st.data())
 def test_any_text_casts_to_the_decimal_that_the_oracle_reads(
     texts: list[str], precision: int, data: Any
@@ -367,7 +369,7 @@ def test_any_text_casts_to_the_decimal_that_the_oracle_reads(
     assert found.good["a"].to_pylist() == [number_oracle(text, precision, scale) for text in texts]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(200), deadline=None)
 @given(st.lists(NUMBER_TEXTS, max_size=8))
 def test_any_number_casts_to_the_integer_that_the_oracle_reads(texts: list[str]) -> None:
     for physical, bits in (("int", 31), ("long", 63)):
@@ -376,7 +378,7 @@ def test_any_number_casts_to_the_integer_that_the_oracle_reads(texts: list[str])
         assert cast([*texts], logicalType="integer", physicalType=physical).good["a"].to_pylist() == fits
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=cases(100), deadline=None)
 @given(
     st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 28)),
     st.integers(-18 * 60, 18 * 60),

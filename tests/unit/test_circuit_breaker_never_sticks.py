@@ -26,6 +26,8 @@ from circuit_breaker.breaker import (
 from circuit_breaker.mapping import TRIAL, SourceMapping
 from circuit_breaker.record import RecordStore
 
+from ..support.generated import cases
+
 NORMAL = {"BatchSize": 1000, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig": {"MaximumConcurrency": 10}}
 MINUTE = timedelta(minutes=1)
 # What operators and Terraform set; nothing is as in a trial, so that the test can tell whose it is.
@@ -279,7 +281,7 @@ class World(RuleBasedStateMachine):
         assert self.mappings.pace == self.pace
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+World.TestCase.settings = settings(max_examples=cases(200), stateful_step_count=25, deadline=None)
 TestWorld = World.TestCase
 
 

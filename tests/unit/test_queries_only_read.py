@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from common.errors import InvalidInput
 from lean_ops import lake, select_only
 
+from ..support.generated import cases
+
 CONTENT = "what is in the file"
 VIEWS = ["raw_events", "curated_events"]
 # Table functions that another file, setting, secret or statement can be read with, called as they must be.
@@ -277,7 +279,7 @@ words = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(words, max_size=12).map(" ".join))
 def test_whatever_words_pass_show_nothing_of_a_file(
     parser: duckdb.DuckDBPyConnection, there: Path, sql: str

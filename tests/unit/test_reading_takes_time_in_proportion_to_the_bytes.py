@@ -30,6 +30,8 @@ from lean_ops.replay import error_objects
 from lean_ops.replay.dead_letters import describe
 from lean_ops.replay.selection import Tally, Waiting
 
+from ..support.generated import cases
+
 MIB = 2**20
 SECOND = 1.0
 SENT_US = 1_780_000_000_000_000
@@ -182,7 +184,7 @@ def test_a_known_kind_of_hostile_input_takes_linear_time(
     grows_with_its_bytes(read, frame, unit)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=cases(25), deadline=None)
 @given(
     read=st.sampled_from(READERS),
     frame=st.sampled_from(FRAMES),

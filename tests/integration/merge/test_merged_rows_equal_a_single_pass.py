@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ...support.generated import cases
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "merge"
 COLUMNS = ("idempotency_key", "message_id", "publish_time", "ingestion_ts", "leaf")
 
@@ -78,7 +80,7 @@ def apply(lake, batches, budget):
 
 
 @settings(
-    max_examples=150,
+    max_examples=cases(150),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
