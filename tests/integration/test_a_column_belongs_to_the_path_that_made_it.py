@@ -21,7 +21,7 @@ from pyiceberg.types import LongType, StringType
 from common.checkpoints import SourceCheckpoint
 from common.errors import CommitConflict, InvalidInput
 from common.incremental import Bounds, new_appends
-from common.payload_columns import DEFAULT_LIMITS, Limits, Rescued, Why, path_note
+from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why, path_note
 from common.setting_aside import SetAside
 from common.settings import Settings
 from common.tables import TableSpec
@@ -57,6 +57,7 @@ class Lake:
             TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
         self.limits = limits
         self.found: list[tuple[dict[str, str], list[Rescued]]] = []
+        self.renamed: dict[str, str] = {}
 
     def deliver(self, *events: Event) -> None:
         raw = self.catalog.load_table("lake.raw_t")
@@ -68,13 +69,17 @@ class Lake:
         rows: int = 10**9,
         contracted: frozenset[str] = frozenset(),
     ) -> job.Curated:
+        def record(columns: Columns) -> None:
+            self.found.append((dict(columns.new), list(columns.rescued)))
+            self.renamed |= columns.renamed
+
         return curate(
             "t",
             since,
             "run",
             settings=replace(SETTINGS, batch_rows=rows),
             catalog=self.catalog,
-            record_columns=lambda c: self.found.append((dict(c.new), list(c.rescued))),
+            record_columns=record,
             set_aside=_nobody,
             contracted=contracted,
             limits=self.limits,
@@ -167,6 +172,22 @@ def test_a_column_made_by_hand_is_left_alone(lake: Lake) -> None:
     lake.deliver(event(1, {"score": "high", "level": 3, "other": 1}))
     lake.run()
     assert lake.payloads() == {"k1": {"other": "1", "_rescued": '{"/level":3,"/score":"high"}'}}
+
+
+def test_a_column_that_somebody_renamed_is_noticed_and_its_values_are_kept(lake: Lake) -> None:
+    lake.deliver(event(1, {"a/b": {"c~d": 1}, "e": "x"}))
+    since = lake.run().checkpoint
+    assert lake.renamed == {}
+    with lake.catalog.load_table("lake.curated_t").update_schema() as update:
+        update.rename_column("a_b__c_d", "better")
+        update.update_column("e", doc='Payload path "broken')
+    lake.deliver(event(2, {"a/b": {"c~d": 2}, "better": 3}))
+    lake.run(since)
+    assert lake.renamed == {"better": "a_b__c_d"}
+    assert lake.payloads() == {
+        "k1": {"better": "1", "e": "x"},
+        "k2": {"a_b__c_d": "2", "_rescued": '{"/better":3}'},
+    }
 
 
 def test_a_run_that_found_another_owner_than_a_run_beside_it_starts_again(

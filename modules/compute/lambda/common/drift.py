@@ -67,6 +67,14 @@ def replaced_column(topic: str, column: str, version: str, run_id: str) -> Drift
     return DriftEntry(topic, "replaced-column", f"{column}@{version}", detail, run_id)
 
 
+def renamed_column(topic: str, column: str, before: str, run_id: str) -> DriftEntry:
+    """A payload column of Curated that somebody renamed; its path gets a column of the old name again."""
+    detail = (
+        f"was {before}: its payload field is written to {before} again; rename it back, or rebuild Curated"
+    )
+    return DriftEntry(topic, "renamed-column", column, detail, run_id)
+
+
 def missing_contract(topic: str, run_id: str) -> DriftEntry:
     """A topic without a contract; its data stops at Curated."""
     return DriftEntry(topic, "missing-contract", topic, "no contract: the topic stops at Curated", run_id)

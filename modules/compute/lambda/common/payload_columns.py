@@ -77,7 +77,8 @@ class Columns:
     leaf may have.
 
     ``claimed`` gives the notes of columns that got an owner here, ``new`` those among them that the table
-    does not have, and ``rescued`` what had to go without a column.
+    does not have, and ``rescued`` what had to go without a column. ``renamed`` gives columns that somebody
+    gave another name, with the name that their owner asks for.
     """
 
     owners: Mapping[str, str | None] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Columns:
     limits: Limits = DEFAULT_LIMITS
     claimed: dict[str, str] = field(default_factory=dict)
     rescued: dict[Rescued, None] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
     _columns: dict[Path, str] = field(default_factory=dict)
     _uses: dict[Path, int] = field(default_factory=dict)
     _final: bool = False
@@ -110,6 +112,7 @@ class Columns:
             contracted,
             reserved | by_hand,
             limits,
+            renamed=_renamed(schema),
         )
 
     @property
@@ -119,7 +122,7 @@ class Columns:
 
     def news(self) -> int:
         """How many findings there are to tell of: owners, and kinds of leaves without a column."""
-        return len(self.claimed) + len(self.rescued)
+        return len(self.claimed) + len(self.rescued) + len(self.renamed)
 
     def column(self, path: Path) -> str | None:
         """The column of a path that was looked at (``look_at``); None where it has none."""
@@ -163,7 +166,9 @@ class Columns:
         chosen = self._choose(by_name, self.limits.columns - len(self.owners))
         if all(self._columns.get(path) == name for name, path in chosen.items()):
             return None
-        fresh = Columns(self.owners, self.contracted, self.reserved, self.limits, _final=True)
+        fresh = Columns(
+            self.owners, self.contracted, self.reserved, self.limits, renamed=self.renamed, _final=True
+        )
         for name, path in chosen.items():
             fresh._claim(name, path)
         return fresh
@@ -222,6 +227,23 @@ def path_note(path: Path) -> str:
     if len((NOTE + literal).encode("utf-16-le", "surrogatepass")) <= 2 * _COMMENT_LENGTH:
         return NOTE + literal
     return f"{NOTE}with SHA-256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _renamed(schema: Schema) -> dict[str, str]:
+    """Columns whose owner would have another name, by it; not told of an owner that is named by its hash."""
+    found = {}
+    for column in schema.fields:
+        note = column.doc or ""
+        if not note.startswith(f'{NOTE}"'):
+            continue
+        try:
+            keys = json.loads(note.removeprefix(NOTE)).split("/")[1:]
+        except ValueError:  # a comment that somebody changed
+            continue
+        name = normalised(tuple(key.replace("~1", "/").replace("~0", "~") for key in keys))
+        if name != column.name:
+            found[column.name] = name
+    return found
 
 
 def notes_of(schema: pa.Schema) -> dict[str, str]:

@@ -39,6 +39,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     def record_columns(columns: Columns) -> None:
         entries = [drift.new_column(topic, column, run_id) for column in columns.new]
         entries += [drift.rescued(topic, finding, run_id) for finding in columns.rescued]
+        entries += [drift.renamed_column(topic, *names, run_id) for names in columns.renamed.items()]
         drift.record(_client("dynamodb"), settings.drift_log_table, entries)
 
     done = curate(
