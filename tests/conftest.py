@@ -1,9 +1,14 @@
 """Every test starts from a clean environment: no AWS setting of the person running it is seen."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyiceberg.serializers import ToOutputFile
+
+from .support.java_metadata import refusals
 
 TERRAFORM = Path(__file__).parent / "terraform"
 
@@ -19,3 +24,17 @@ def _no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("AWS_", "LEAN_OPS_", "PYICEBERG_", "POWERTOOLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_are_readable_to_java() -> Iterator[None]:
+    """Whatever metadata a test writes in this process, Iceberg's Java library could read."""
+    write = ToOutputFile.table_metadata
+
+    def checked(metadata: Any, *rest: Any, **options: Any) -> None:
+        assert refusals(metadata.model_dump_json()) == []
+        write(metadata, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ToOutputFile, "table_metadata", staticmethod(checked))
+        yield

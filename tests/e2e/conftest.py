@@ -17,6 +17,8 @@ from lean_ops.local.stack import Stack
 from lean_ops.messages import Message
 from lean_ops.target import Target
 
+from ..support.java_metadata import check_stack
+
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
 
@@ -28,7 +30,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.up()
     provision(Target.local(stack.folder), Tuning(visibility_timeout_s=2, buffer_interval_s=1))
     yield stack
-    stack.down(wipe=True)
+    try:
+        check_stack(Target.local(stack.folder))
+    finally:
+        stack.down(wipe=True)
 
 
 @pytest.fixture(scope="module")

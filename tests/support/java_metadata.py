@@ -1,0 +1,54 @@
+"""What Iceberg's Java library refuses of a table's metadata, and pyiceberg writes without a word.
+
+Athena, Spark, Glue and Snowflake read tables by that library. The rules are those of
+``PartitionSpec.Builder``, which ``TableMetadataParser.fromJson`` calls for every partition spec with the
+current schema, and of ``Schema``, which indexes the names of its columns.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lean_ops.target import Target
+
+
+def refusals(metadata: str | bytes) -> list[str]:
+    """Why Java would not read this metadata file; empty where it would."""
+    table: dict[str, Any] = json.loads(metadata)
+    schema = next(s for s in table["schemas"] if s["schema-id"] == table["current-schema-id"])
+    return [*_of_names(schema["fields"]), *(r for s in table["partition-specs"] for r in _of_spec(s, schema))]
+
+
+def check_stack(target: "Target") -> None:
+    """Hold every metadata file of a local stack to it: its functions write in processes of their own."""
+    s3 = target.client("s3")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=target.lake_bucket)
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    for key in keys:
+        if key.endswith(".metadata.json"):
+            body = s3.get_object(Bucket=target.lake_bucket, Key=key)["Body"].read()
+            assert refusals(body) == [], key
+
+
+def _of_names(fields: list[dict[str, Any]]) -> Iterator[str]:
+    for name, times in Counter(field["name"] for field in fields).items():
+        if times > 1:
+            yield f"column {name}: there are {times} of them"
+
+
+def _of_spec(spec: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    ids = {field["name"]: field["id"] for field in schema["fields"]}
+    for field in spec["fields"]:
+        name = field["name"]
+        if not name:
+            yield f"spec {spec['spec-id']}: a partition field has no name"
+        if ids.get(name, field["source-id"]) != field["source-id"]:
+            yield f"spec {spec['spec-id']}: partition field {name} is named like a column of other values"
+    for name, times in Counter(field["name"] for field in spec["fields"]).items():
+        if times > 1:
+            yield f"spec {spec['spec-id']}: partition field {name} is there {times} times"
+    for (source, kind), times in Counter((f["source-id"], f["transform"]) for f in spec["fields"]).items():
+        if times > 1:
+            yield f"spec {spec['spec-id']}: column {source} is partitioned {times} times by {kind}"
