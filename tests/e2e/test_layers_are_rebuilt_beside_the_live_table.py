@@ -61,6 +61,11 @@ def rows(target: Target, layer: str) -> pa.Table:
     return found.drop_columns(numbers).sort_by("idempotency_key")
 
 
+def keys_sent(target: Target) -> int:
+    """Keys in RAW, whose rows may be there twice: on a busy machine the queue delivers again."""
+    return len(set(rows(target, "raw")["idempotency_key"].to_pylist()))
+
+
 def rebuilt(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, (result.output, result.exception)
     document: dict[str, Any] = json.loads(result.stdout)
@@ -134,9 +139,9 @@ def test_a_run_that_commits_before_the_swap_is_caught_up_with(
     done = rebuild.swap(target, begun, "r")
     assert done.attempts == 2
     rebuild.discard(target, "weather", MergedLayer.CURATED)
-    assert rows(target, "curated").num_rows == rows(target, "raw").num_rows
+    assert rows(target, "curated").num_rows == keys_sent(target)
     run(target)
-    assert rows(target, "semantic").num_rows == rows(target, "raw").num_rows
+    assert rows(target, "semantic").num_rows == keys_sent(target)
 
 
 def test_a_rebuild_that_was_killed_leaves_the_live_table_and_goes_on(
