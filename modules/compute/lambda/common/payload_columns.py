@@ -34,8 +34,9 @@ from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, poin
 
 NOTE: Final = "Payload path "
 DOC_KEY: Final = b"doc"  # where Iceberg's Arrow schemas keep a column's comment
-# AWS Glue: a column's comment has at most 255 characters and no line break.
-_COMMENT_LENGTH: Final = 255
+# AWS Glue API, Column: a comment is "not more than 255 bytes long, matching the Single-line string
+# pattern".
+_COMMENT_BYTES: Final = 255
 # Paths whose use is counted; beyond, the rarely used that have no column are forgotten. Bounds memory.
 _COUNTED: Final = 20_000
 
@@ -224,7 +225,7 @@ def path_note(path: Path) -> str:
     """
     text = pointer(path)
     literal = json.dumps(text, ensure_ascii=not text.isprintable())
-    if len((NOTE + literal).encode("utf-16-le", "surrogatepass")) <= 2 * _COMMENT_LENGTH:
+    if len((NOTE + literal).encode()) <= _COMMENT_BYTES:
         return NOTE + literal
     return f"{NOTE}with SHA-256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
