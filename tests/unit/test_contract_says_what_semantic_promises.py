@@ -13,7 +13,6 @@ from common.contract_properties import (
     ENVELOPE_MOMENTS,
     ENVELOPE_TEXTS,
     LINEAGE_COLUMNS,
-    PARTITION_FIELDS,
     TYPE_RULES,
 )
 from common.contracts import Contract, lint, load_contract
@@ -220,14 +219,6 @@ def test_envelope_sources_are_the_columns_of_curated_that_semantic_repeats() -> 
     kinds = {f["name"]: f["type"] for f in spec["schema"]["fields"] if not f["name"].startswith("_")}
     assert kinds == dict.fromkeys(ENVELOPE_TEXTS, "string") | dict.fromkeys(ENVELOPE_MOMENTS, "timestamptz")
     assert kinds.keys() <= set(LINEAGE_COLUMNS)
-
-
-def test_reserved_names_are_the_partition_fields_of_all_tables() -> None:
-    names: set[str] = set()
-    for path in (REPOSITORY / "modules/storage/tables").glob("*.json"):
-        spec = json.loads(path.read_text())
-        names |= {f["name"] for key in spec if key.startswith("partition-spec") for f in spec[key]}
-    assert names - set(LINEAGE_COLUMNS) == PARTITION_FIELDS
 
 
 def test_moments_of_the_envelope_are_published_as_what_they_are() -> None:

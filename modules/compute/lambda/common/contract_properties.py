@@ -28,6 +28,7 @@ from pyiceberg.types import (
 )
 
 from common.errors import ContractError
+from common.json_leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 
 # The columns of modules/storage/tables/semantic.json, which every Semantic row carries (a test compares).
@@ -47,11 +48,8 @@ LINEAGE_COLUMNS: Final = (
 # Semantic repeats all of them as lineage columns, in clear.
 ENVELOPE_TEXTS: Final = ("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id")
 ENVELOPE_MOMENTS: Final = ("publish_time", "ingestion_ts")
-# Names of the partition fields of all tables (a test compares). Iceberg's Java library refuses a table with a
-# column of such a name and another source, so that Athena and Spark would lose the table.
-PARTITION_FIELDS: Final = frozenset({"publish_day", "publish_month", "key_bucket"})
-# What RAW has and Curated takes apart.
-_NEVER_IN_CURATED: Final = PARTITION_FIELDS | {"json_payload"}
+# Names that no payload field gives a column: it is kept in _rescued.
+_NEVER_IN_CURATED: Final = NOT_FOR_LEAVES - set(ENVELOPE_TEXTS + ENVELOPE_MOMENTS)
 PII_TREATMENT: Final = "piiTreatment"
 
 PiiTreatment = Literal["hash", "mask", "drop"]
