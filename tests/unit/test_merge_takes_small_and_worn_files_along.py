@@ -58,3 +58,9 @@ def test_files_of_a_partition_grow_like_the_logarithm_of_its_rows(writes: list[i
     assert sum(f.rows for f in live) == total
     assert len(live) <= FILES_LEFT_ALONE + total.bit_length()
     assert rewritten <= 2 * total * total.bit_length()
+
+
+def test_what_would_not_fit_into_memory_is_left_alone() -> None:
+    worn = [FileState("small", 1000, 10, 9), FileState("large", 1000, 50, 49)]
+    assert files_to_rewrite(worn, 0, most_rows=40) == {"small"}
+    assert files_to_rewrite(files(10, 20, 40, 1000), 10, most_rows=45) == {"f0", "f1"}

@@ -1,11 +1,15 @@
 import datetime as dt
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import FileScanTask
 
 from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_TOKEN, SourceCheckpoint
 from common.deduplication import EVENT_RULE
@@ -14,6 +18,7 @@ from common.maintenance import (
     CompactionPolicy,
     UpkeepPolicy,
     compact,
+    compaction,
     expire_snapshots,
     foresee,
     keep_up,
@@ -21,7 +26,8 @@ from common.maintenance import (
     remove_orphans,
     shape,
 )
-from common.merge import committing
+from common.merge import committing, reading
+from common.reading import read_files
 from common.tables import TableSpec
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
@@ -271,3 +277,113 @@ def _inline():
         map = staticmethod(map)
 
     return Inline()
+
+
+def alike(lake, batches, rows=400):
+    """Merges of rows that are almost nothing in Parquet: one long text stands for all of a file."""
+    for turn in range(batches):
+        keys = range(turn * rows, (turn + 1) * rows)
+        lake.merge([lake.event(f"k{n:05d}", f"m{n}", leaf="x" * 2000) for n in keys])
+
+
+def decoded(table):
+    """What each live file that a compaction wrote takes in memory, measured."""
+    files = [t.file for t in table.scan().plan_files() if ".decoded-" in t.file.file_path]
+    return [sum(b.nbytes for b in read_files(table, [FileScanTask(f)])) for f in files]
+
+
+@pytest.mark.parametrize("target_size", ["536870912", "20000"])
+def test_rows_that_parquet_makes_tiny_are_compacted_by_what_they_take_in_memory_and_once(lake, target_size):
+    with lake.table.transaction() as change:
+        change.set_properties({"write.target-file-size-bytes": target_size})
+    alike(lake, 6)
+    before = lake.rows()
+    policy = CompactionPolicy(files=1, group_bytes=600_000, held_bytes=1_200_000)
+    done = compacted(lake, policy)
+    assert done.files_written < done.files_replaced
+    assert compacted(lake, policy).commits == 0
+    sizes = decoded(lake.table)
+    assert max(sizes) <= 2 * policy.group_bytes
+    named = [t.file.file_path for t in lake.table.scan().plan_files() if ".decoded-" in t.file.file_path]
+    assert [int(path.rpartition("-")[2].split(".")[0]) for path in named] == pytest.approx(sizes, rel=0.2)
+    assert lake.rows() == before
+
+
+def test_a_file_with_deletes_that_is_larger_than_a_group_goes_through_in_pieces(lake, monkeypatch):
+    monkeypatch.setattr(reading, "PIECE_BYTES", 1)
+    monkeypatch.setattr(reading, "MOST_STEP_ROWS", 64)
+    lake.merge([lake.event(f"k{n:05d}", f"m{n}", leaf=str(n)) for n in range(3000)])
+    lake.merge([lake.event(f"k{n:05d}", f"c{n}", publish=800) for n in range(0, 3000, 7)])
+    before = lake.rows()
+    done = compacted(lake, CompactionPolicy(files=100, group_bytes=1))
+    assert done.files_written == done.files_replaced > 0
+    assert lake.rows() == before
+    assert lake.duckdb_rows() == before
+    assert not any(t.delete_files for t in lake.table.scan().plan_files())
+
+
+def test_a_file_that_takes_far_more_than_its_footer_says_stays_as_it_is(lake, monkeypatch):
+    alike(lake, 3)
+    monkeypatch.setattr(compaction, "decoded_size", lambda _table, _file: 1)
+    before = lake.files()
+    done = compacted(lake, CompactionPolicy(files=1, group_bytes=10))
+    assert (done.commits, done.files_replaced) == (0, 0)
+    assert {f for f in lake.files() if f.endswith(".parquet")} == {
+        f for f in before if f.endswith(".parquet")
+    }
+
+
+def test_what_a_compaction_wrote_is_not_looked_into_again(lake, monkeypatch):
+    alike(lake, 3)
+    compacted(lake)
+    looked = []
+    monkeypatch.setattr(compaction, "decoded_size", lambda _table, file: looked.append(file) or 1)
+    compacted(lake, CompactionPolicy(files=0))
+    assert looked == []
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    merges=st.lists(
+        st.tuples(st.integers(1, 60), st.integers(0, 3000), st.integers(0, 60)), min_size=1, max_size=5
+    ),
+    group=st.sampled_from([1, 5_000, 60_000, 10**6]),
+    files=st.integers(0, 3),
+)
+def test_any_table_is_compacted_to_an_end_and_never_into_as_many_files(lake_factory, merges, group, files):
+    lake = lake_factory()
+    for turn, (rows, width, first) in enumerate(merges):
+        lake.merge(
+            [
+                lake.event(f"k{first + n}", f"m{turn}", publish=turn, leaf="ab"[turn % 2] * width)
+                for n in range(rows)
+            ]
+        )
+    before = lake.rows()
+    policy = CompactionPolicy(files=files, group_bytes=group, held_bytes=2 * group, portion_bytes=4 * group)
+    while True:
+        before_it = work_left(lake.table)
+        if not compact(
+            lake.catalog, lake.identifier, EVENT_RULE, run_id="t", policy=policy, go_on=Once()
+        ).commits:
+            break
+        assert work_left(lake.table) < before_it
+    assert lake.rows() == before
+    shutil.rmtree(lake.root)
+
+
+def work_left(table):
+    """Files, and pairs of a file and a delete file that applies to it."""
+    tasks = list(table.scan().plan_files())
+    return len(tasks) + sum(len(task.delete_files) for task in tasks)
+
+
+class Once:
+    """Lets one portion be compacted."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.asked == 1

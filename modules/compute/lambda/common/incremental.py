@@ -10,7 +10,8 @@ the rows that it writes (``_merge_seq``); new is what has a greater number than 
 statistics leave out the files that hold no such row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +26,7 @@ from pyiceberg.types import LongType
 
 from common.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.errors import TableMismatch
-from common.reading import read_files
+from common.reading import decoded_sizes, read_files
 
 MERGE_SEQ_COLUMN: Final = "_merge_seq"
 # Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
@@ -35,10 +36,16 @@ _ADDING: Final = frozenset({Operation.APPEND, Operation.OVERWRITE})
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much one run takes at most: it stops after the file that reaches either bound."""
+    """How much one run takes at most: it stops after the file that reaches either bound.
+
+    ``bytes``: what the rows take in memory, not what their files take compressed, which may be a fortieth of
+    it. ``row_bytes`` of them each row takes beside what is read: the columns, null or not, of the table that
+    it goes to (``merge.reading.TEXT_BYTES`` each).
+    """
 
     rows: int
     bytes: int
+    row_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class Portion:
 
     ``checkpoint`` is where the source has been read to once the portion is merged; ``None`` means that
     the source is empty. ``rows`` and ``backlog_rows`` count stored rows of this portion and of what is
-    left after it, before row filters. ``fallback`` says why the source is being read from the start
-    although there was a checkpoint.
+    left after it, before row filters; ``row_bytes`` as in ``Bounds``. ``fallback`` says why the source is
+    being read from the start although there was a checkpoint.
     """
 
     tasks: Sequence[FileScanTask]
@@ -57,6 +64,27 @@ class Portion:
     rows: int
     backlog_rows: int
     fallback: str | None = None
+    row_bytes: int = 0
+
+
+class _Measure:
+    """What a portion holds so far, measured file by file until it is full."""
+
+    def __init__(self, table: Table, files: Iterable[DataFile], bounds: Bounds) -> None:
+        self._sizes = decoded_sizes(table, files)
+        self._bounds = bounds
+        self.rows = 0
+        self.bytes = 0
+
+    def take(self, file: DataFile) -> None:
+        """Take the next file."""
+        self.rows += file.record_count
+        self.bytes += next(self._sizes) + file.record_count * self._bounds.row_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether a bound is reached."""
+        return self.rows >= self._bounds.rows or self.bytes >= self._bounds.bytes
 
 
 def new_appends(table: Table, since: SourceCheckpoint | None, bounds: Bounds) -> Portion:
@@ -68,7 +96,7 @@ def new_appends(table: Table, since: SourceCheckpoint | None, bounds: Bounds) ->
     if since is not None and not since.full_scan:
         added = _added_files(table, current, since)
         if added is not None:
-            return _portion_of_range(added, since, bounds)
+            return _portion_of_range(table, added, since, bounds)
         fallback = f"checkpoint {since.token} is not in the history of {_name(table)}; reading all again"
     return _portion_of_all(table, current, since, bounds, fallback)
 
@@ -83,12 +111,13 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
         return Portion((), AlwaysTrue(), None, 0, 0)
     snapshot, newest = merged
     is_new = f"{MERGE_SEQ_COLUMN} > {since_sequence}"
-    tasks = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
-    upto, rows = _merge_bound(table, tasks, since_sequence, newest, bounds)
-    total = sum(task.file.record_count for task in tasks)
+    planned = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
+    upto, rows = _merge_bound(table, planned, since_sequence, newest, bounds)
+    total = sum(task.file.record_count for task in planned)
     row_filter = parse(f"{is_new} and {MERGE_SEQ_COLUMN} <= {upto}")
+    tasks = [task for task in planned if _merges(table, task.file, newest)[0] <= upto]
     checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
-    return Portion(tasks, row_filter, checkpoint, rows, total - rows)
+    return Portion(tasks, row_filter, checkpoint, rows, total - rows, row_bytes=bounds.row_bytes)
 
 
 def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | None:
@@ -122,31 +151,33 @@ def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -
 
     The reader has the table's columns also where the portion has no row.
     """
-    return read_files(table, portion.tasks, portion.row_filter, columns)
+    return read_files(table, portion.tasks, portion.row_filter, columns, portion.row_bytes)
 
 
 def _portion_of_range(
-    added: Sequence[tuple[Snapshot, Sequence[DataFile]]], since: SourceCheckpoint, bounds: Bounds
+    table: Table,
+    added: Sequence[tuple[Snapshot, Sequence[DataFile]]],
+    since: SourceCheckpoint,
+    bounds: Bounds,
 ) -> Portion:
     tasks: list[FileScanTask] = []
-    rows = size = backlog = 0
+    # Of the snapshot that the last run stopped in, the first files are done.
+    done = {since.snapshot_id: since.files or 0}
+    measure = _Measure(table, (f for s, files in added for f in files[done.get(s.snapshot_id, 0) :]), bounds)
+    backlog = 0
     checkpoint = since
-    full = False
     for snapshot, files in added:
-        # Of the snapshot that the last run stopped in, the first files are done.
-        done = since.files or 0 if snapshot.snapshot_id == since.snapshot_id else 0
-        for number, file in enumerate(files[done:], done + 1):
-            if full:
+        first = done.get(snapshot.snapshot_id, 0)
+        for number, file in enumerate(files[first:], first + 1):
+            if measure.full:
                 backlog += file.record_count
                 continue
             tasks.append(FileScanTask(file))
-            rows += file.record_count
-            size += file.file_size_in_bytes
+            measure.take(file)
             checkpoint = _checkpoint(snapshot, number)
-            full = rows >= bounds.rows or size >= bounds.bytes
-        if not full or checkpoint == _checkpoint(snapshot, len(files)):
+        if not measure.full or checkpoint == _checkpoint(snapshot, len(files)):
             checkpoint = _checkpoint(snapshot, None)
-    return Portion(tasks, AlwaysTrue(), checkpoint, rows, backlog)
+    return Portion(tasks, AlwaysTrue(), checkpoint, measure.rows, backlog, row_bytes=bounds.row_bytes)
 
 
 def _portion_of_all(
@@ -162,22 +193,20 @@ def _portion_of_all(
             fallback = f"snapshot {since.snapshot_id} of {_name(table)} expired half-way; reading all again"
     planned = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
     tasks = sorted(planned, key=lambda task: task.file.file_path)
-    rows = size = taken = 0
-    for task in tasks[done:]:
-        rows += task.file.record_count
-        size += task.file.file_size_in_bytes
-        taken += 1
-        if rows >= bounds.rows or size >= bounds.bytes:
-            break
-    end = done + taken
+    measure = _Measure(table, (task.file for task in tasks[done:]), bounds)
+    end = done
+    while end < len(tasks) and not measure.full:
+        measure.take(tasks[end].file)
+        end += 1
     return Portion(
         tasks[done:end],
         AlwaysTrue(),
         _checkpoint(snapshot, None if end >= len(tasks) else end, full_scan=end < len(tasks)),
-        rows,
+        measure.rows,
         sum(task.file.record_count for task in tasks[end:])
         + (_added_rows(current) if snapshot is not current else 0),
         fallback,
+        bounds.row_bytes,
     )
 
 
@@ -225,20 +254,27 @@ def _merge_bound(
     table: Table, tasks: Sequence[FileScanTask], since: int, newest: int, bounds: Bounds
 ) -> tuple[int, int]:
     """The last merge sequence that fits ``bounds``, and an estimate of the rows up to it."""
-    field_id = table.schema().find_field(MERGE_SEQ_COLUMN).field_id
-    by_sequence: dict[int, tuple[int, int]] = {}
+    by_sequence: dict[int, list[DataFile]] = defaultdict(list)
     for task in tasks:
-        bound = (task.file.upper_bounds or {}).get(field_id)
-        sequence = newest if bound is None else min(newest, int(from_bytes(LongType(), bound)))
-        rows, size = by_sequence.get(sequence, (0, 0))
-        by_sequence[sequence] = rows + task.file.record_count, size + task.file.file_size_in_bytes
-    rows = size = 0
-    for sequence in sorted(by_sequence):
-        rows += by_sequence[sequence][0]
-        size += by_sequence[sequence][1]
-        if (rows >= bounds.rows or size >= bounds.bytes) and sequence > since:
-            return sequence, rows
-    return newest, rows
+        by_sequence[_merges(table, task.file, newest)[1]].append(task.file)
+    ordered = sorted(by_sequence)
+    measure = _Measure(table, (file for sequence in ordered for file in by_sequence[sequence]), bounds)
+    for sequence in ordered:
+        for file in by_sequence[sequence]:
+            measure.take(file)
+        if measure.full and sequence > since:
+            return sequence, measure.rows
+    return newest, measure.rows
+
+
+def _merges(table: Table, file: DataFile, newest: int) -> tuple[int, int]:
+    """The oldest and the newest merge that a file may have rows of."""
+    field_id = table.schema().find_field(MERGE_SEQ_COLUMN).field_id
+    lower, upper = ((bounds or {}).get(field_id) for bounds in (file.lower_bounds, file.upper_bounds))
+    return (
+        -1 if lower is None else int(from_bytes(LongType(), lower)),
+        newest if upper is None else min(newest, int(from_bytes(LongType(), upper))),
+    )
 
 
 def _checkpoint(snapshot: Snapshot, files: int | None, *, full_scan: bool = False) -> SourceCheckpoint:

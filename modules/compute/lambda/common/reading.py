@@ -12,6 +12,7 @@ enough. pyiceberg's ``ArrowScan`` gives each file's own types, and holds whole f
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +21,12 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.expressions.visitors import bind, extract_field_ids
 from pyiceberg.io.pyarrow import expression_to_pyarrow
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 
 from common.merge.positions import NO_POSITIONS, Positions, read_deletes
-from common.merge.reading import StoredFile
+from common.merge.reading import StoredFile, decoded_size
+from common.merge.streams import concurrency
 from common.merge.target import Target
 
 BATCH_BYTES: Final = 32 * 2**20
@@ -54,16 +57,19 @@ def read_files(
     tasks: Iterable[FileScanTask],
     row_filter: BooleanExpression | str = "",
     columns: Sequence[str] | None = None,
+    row_bytes: int = 0,
 ) -> pa.RecordBatchReader:
     """The rows of these files for which ``row_filter`` holds, file by file in the order given.
 
     The reader has the table's columns (or ``columns``) whatever it gives, also where it gives no row.
+    ``row_bytes``: what the caller makes of every row takes so much more memory.
     """
     target = Target(table, table.schema(), ())
     names = tuple(table.schema().column_names if columns is None else columns)
     schema = pa.schema([(name, target.types[name]) for name in names])
+    condition = _Condition.of(target, _expression(row_filter))
     return pa.RecordBatchReader.from_batches(
-        schema, _batches(target, tasks, _Condition.of(target, _expression(row_filter)), schema)
+        schema, _batches(_steps(target, tasks, condition, schema), row_bytes)
     )
 
 
@@ -84,21 +90,34 @@ class _Condition:
         return cls(expression_to_pyarrow(bound, target.schema), frozenset(names))
 
 
-def _batches(
-    target: Target, tasks: Iterable[FileScanTask], condition: _Condition | None, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    """Steps of one file after the other, put together to batches of the size that was asked for."""
+def decoded_sizes(table: Table, files: Iterable[DataFile]) -> Iterator[int]:
+    """What each file takes in memory once it is read, in bytes; footers are read many at once."""
+    at_once = concurrency(table.location())
+    left = iter(files)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="footer") as pool:
+        while window := list(islice(left, at_once)):
+            yield from pool.map(lambda file: decoded_size(table, file), window)
+
+
+def _batches(steps: Iterable[pa.Table], row_bytes: int) -> Iterator[pa.RecordBatch]:
+    """Steps put together until they are a batch."""
     waiting: list[pa.Table] = []
     rows = size = 0
-    for step in _steps(target, tasks, condition, schema):
+    for step in steps:
         waiting.append(step)
         rows += step.num_rows
-        size += step.nbytes
+        size += step.nbytes + step.num_rows * row_bytes
         if rows >= BATCH_ROWS or size >= BATCH_BYTES:
-            yield from pa.concat_tables(waiting).combine_chunks().to_batches()
-            waiting, rows, size = [], 0, 0
+            ready = _together(waiting)
+            waiting, rows, size = [], 0, 0  # nothing is held twice while the batch is worked on
+            yield from ready
+            del ready
     if rows:
-        yield from pa.concat_tables(waiting).combine_chunks().to_batches()
+        yield from _together(waiting)
+
+
+def _together(steps: list[pa.Table]) -> list[pa.RecordBatch]:
+    return pa.concat_tables(steps).combine_chunks().to_batches()
 
 
 def _steps(

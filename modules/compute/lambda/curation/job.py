@@ -16,6 +16,7 @@ from common.deduplication import EVENT_RULE
 from common.flattening import flatten_rows
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.merge import MergeOutcome, merge
+from common.merge.reading import TEXT_BYTES
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why
 from common.reading import read_rows
 from common.setting_aside import SetAside
@@ -83,7 +84,9 @@ def curate(
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
     curated = open_table(catalog, identifier)
-    portion = new_appends(raw, since, Bounds(settings.batch_rows, settings.batch_bytes))
+    width = len(curated.schema().column_names)
+    bounds = Bounds(settings.batch_rows, settings.batch_bytes, TEXT_BYTES * width)
+    portion = new_appends(raw, since, bounds)
     nothing = Curated(
         _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common.catalog import lake_catalog
 from common.clients import client
 from common.logs import logged, logger
-from common.maintenance import CompactionPolicy, Upkeep, UpkeepPolicy
+from common.maintenance import Upkeep, UpkeepPolicy
 from common.metrics import emit
 from common.settings import Settings
 from common.tables import LAYERS
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # A portion of work takes well under this; it is what must be left when one begins.
 _PORTION_MS: Final = 180_000
-# What fits the function's memory (functions.json): a portion is in memory about four times over.
-_COMPACTION: Final = CompactionPolicy(portion_bytes=256 * 2**20, group_bytes=64 * 2**20)
 
 
 @cache
@@ -42,7 +40,6 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     settings = _settings()
     policy = replace(
         UpkeepPolicy(),
-        compaction=_COMPACTION,
         snapshots_for=timedelta(days=settings.snapshot_retention_days),
         orphans_for=timedelta(days=settings.orphan_file_retention_days),
     )

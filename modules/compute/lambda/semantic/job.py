@@ -27,6 +27,7 @@ from common.errors import CommitConflict
 from common.incremental import Bounds, new_merges, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
+from common.merge.reading import TEXT_BYTES
 from common.settings import Settings
 from common.spool import Spool
 from common.tables import open_table
@@ -103,7 +104,9 @@ def publish(
 
     curated = open_table(catalog, settings.table("curated", topic))
     semantic = open_table(catalog, identifier)
-    bounds = Bounds(settings.batch_rows, settings.batch_bytes)
+    bounds = Bounds(
+        settings.batch_rows, settings.batch_bytes, TEXT_BYTES * len(curated.schema().column_names)
+    )
     portion = new_merges(curated, since.sequence if since else -1, bounds)
     nothing = Published(_snapshot_id(semantic), portion.checkpoint, 0, portion.backlog_rows)
     if not portion.tasks:
@@ -123,6 +126,7 @@ def publish(
             good.write_table(cast.good)
             refused.write_table(cast.rejected)
             rows += batch.num_rows
+            del batch, cast  # not held while they are merged
         if not rows:  # every row was corrected since, or is left out: read all the same
             return nothing
         if refused.rows:

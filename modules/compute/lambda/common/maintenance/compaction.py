@@ -8,8 +8,10 @@ table still says how far it is when that merge's own snapshot has expired.
 Merged tables and RAW are compacted alike; RAW has no merge sequence.
 """
 
+import logging
+import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -26,29 +28,35 @@ from common.merge.committing import Planned, commit_until_done
 from common.merge.datafiles import DataFileWriter
 from common.merge.livefiles import LiveFile, LiveFiles, live_files
 from common.merge.positions import ExistingDeletes
-from common.merge.reading import StoredFile
+from common.merge.reading import StoredFile, decoded_size
 from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.source import conform
 from common.merge.streams import concurrency
 from common.merge.target import MERGE_SEQ_COLUMN, Target
 from common.tables import open_table
 
+logger = logging.getLogger(__name__)
+
+_MISJUDGED = 2  # times more than its footers say a group may take before it is left as it is
+_SIZE_IN_NAME = re.compile(r"\.decoded-([0-9]+)\.parquet$")
 _CARRIED = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
 
 
 @dataclass(frozen=True)
 class CompactionPolicy:
-    """When a partition is compacted, and how much a commit takes.
+    """When a partition is compacted, and how much at once. Sizes are what files take in memory, in bytes.
 
     A partition with more than ``files`` data files is compacted, and one of which more than ``deleted_share``
-    of the rows are deleted (0: any). ``portion_bytes``: data files read for one commit; ``group_bytes``:
-    those read for one new file, which bounds memory to about four times as much a file in work.
+    of the rows are deleted (0: any). ``group_bytes`` are read for one new file, ``held_bytes`` for the files
+    that are in work at the same time, ``portion_bytes`` for one commit. Rewriting takes about two and a half
+    times ``held_bytes`` of memory.
     """
 
     files: int = 4
     deleted_share: float = 0.0
-    portion_bytes: int = 512 * 2**20
-    group_bytes: int = 128 * 2**20
+    group_bytes: int = 256 * 2**20
+    held_bytes: int = 512 * 2**20
+    portion_bytes: int = 2**30
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,11 @@ class CompactionOutcome:
 
 @dataclass(frozen=True)
 class Group:
-    """Files of one partition that become one file."""
+    """Files of one partition that become one file. ``size``: what they take in memory, in bytes."""
 
     partition: Record
     files: tuple[LiveFile, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes to read."""
-        return sum(f.file.file_size_in_bytes for f in self.files)
+    size: int
 
 
 def compact(
@@ -120,31 +124,44 @@ def _target(table: Table, rule: MergeRule) -> Target:
     return Target(table, table.schema(), ())
 
 
-def compaction_groups(files: Iterable[LiveFile], policy: CompactionPolicy) -> list[Group]:
+def compaction_groups(
+    table: Table, files: Iterable[LiveFile], policy: CompactionPolicy, pool: Executor
+) -> list[Group]:
     """What to compact, in groups of at most ``group_bytes`` (or one file), most files a group first.
 
-    Files larger than half a group without deletes stay as they are.
+    A group becomes one file, so that every group leaves fewer files or fewer deletes. Files larger than half
+    a group without deletes stay as they are. What a file takes in memory its name says, where a compaction
+    wrote it, else its footer, of files alone that may be rewritten.
     """
     partitions: dict[Record, list[LiveFile]] = defaultdict(list)
     for file in files:
         partitions[file.file.partition].append(file)
-    groups = []
+    candidates: dict[Record, list[LiveFile]] = {}
     for partition, members in partitions.items():
         rows = sum(f.file.record_count for f in members)
         deletes = {d.data_file.file_path: d.data_file.record_count for f in members for d in f.deletes}
         worn = bool(deletes) and sum(deletes.values()) > policy.deleted_share * rows
-        if len(members) <= policy.files and not worn:
-            continue
-        small = [f for f in members if f.deletes or f.file.file_size_in_bytes <= policy.group_bytes // 2]
-        groups += [Group(partition, g) for g in _bins(small, policy.group_bytes)]
+        if len(members) > policy.files or worn:
+            half = policy.group_bytes // 2
+            candidates[partition] = [f for f in members if f.deletes or _least_size(f.file) <= half]
+    listed = [f for members in candidates.values() for f in members]
+    measured = zip(listed, pool.map(lambda f: _size(table, f.file), listed), strict=True)
+    sizes = {f.path: size for f, size in measured}
+    groups = [
+        Group(partition, group, sum(sizes[f.path] for f in group))
+        for partition, members in candidates.items()
+        for group in _bins(members, sizes, policy.group_bytes)
+    ]
     useful = [g for g in groups if len(g.files) > 1 or g.files[0].deletes]
     return sorted(useful, key=lambda g: len(g.files), reverse=True)
 
 
-def _bins(files: Sequence[LiveFile], size: int) -> Iterator[tuple[LiveFile, ...]]:
+def _bins(files: Sequence[LiveFile], sizes: Mapping[str, int], most: int) -> Iterator[tuple[LiveFile, ...]]:
     group: list[LiveFile] = []
-    for file in sorted(files, key=lambda f: f.file.file_size_in_bytes):
-        if group and sum(f.file.file_size_in_bytes for f in (*group, file)) > size:
+    for file in sorted(files, key=lambda f: sizes[f.path]):
+        if not file.deletes and sizes[file.path] > most // 2:
+            continue
+        if group and sum(sizes[f.path] for f in (*group, file)) > most:
             yield tuple(group)
             group = []
         group.append(file)
@@ -152,36 +169,61 @@ def _bins(files: Sequence[LiveFile], size: int) -> Iterator[tuple[LiveFile, ...]
         yield tuple(group)
 
 
+def _size(table: Table, file: DataFile) -> int:
+    """What a file takes in memory."""
+    return _named_size(file) or decoded_size(table, file)
+
+
+def _least_size(file: DataFile) -> int:
+    """What a file takes in memory at least, without a look into it."""
+    return _named_size(file) or file.file_size_in_bytes
+
+
+def _named_size(file: DataFile) -> int | None:
+    found = _SIZE_IN_NAME.search(file.file_path)
+    return int(found[1]) if found else None
+
+
 def _plan_portion(
     target: Target, rule: MergeRule, policy: CompactionPolicy, run_id: str, pool: Executor
 ) -> Planned[CompactionOutcome]:
     live = live_files(target.table, pool)
-    portion: list[Group] = []
-    for group in compaction_groups(live.files, policy):
-        if portion and sum(g.size for g in (*portion, group)) > policy.portion_bytes:
-            break
-        portion.append(group)
-    if not portion:
-        return Planned(CompactionOutcome(0, 0, 0, 0, 0, target.snapshot_id))
+    groups = compaction_groups(target.table, live.files, policy, pool)
+    portion = next(_waves(groups, policy.portion_bytes), [])
     deletes = ExistingDeletes(target.table.io, pool)
     deletes.load(f for g in portion for f in g.files)
     writer = DataFileWriter(target, rule)
     written: list[str] = []
 
-    def new_path(directory: str, ending: str) -> str:
-        written.append(target.new_path(directory, ending))
+    def new_path(group: Group, size: int) -> str:
+        written.append(target.new_path(target.directory(group.partition), f"decoded-{size}.parquet"))
         return written[-1]
 
-    def rewrite(group: Group) -> list[DataFile]:
-        pieces = []
-        for file in group.files:
+    def rewrite(group: Group) -> tuple[list[LiveFile], list[DataFile]]:
+        """The files that became one, and that one; no new one where every row of them is deleted."""
+        if len(group.files) == 1:
+            (file,) = group.files
             with StoredFile(target, file.file) as stored:
-                pieces.append(conform(stored.live_rows(deletes.of(file)), target, None))
-        rows = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces).sort_by(rule.key)
-        return writer.write_partition(group.partition, rows, new_path) if rows.num_rows else []
+                # The order of its rows stays, so that it goes through in pieces, whatever its size.
+                pieces = (conform(rows, target, None) for rows in stored.live_pieces(deletes.of(file)))
+                first = next(pieces, None)
+                if first is None:
+                    return [file], []
+                path = new_path(group, group.size)
+                return [file], [writer.write_pieces(path, group.partition, first, pieces)]
+        read, found = _read_group(target, group, deletes, _MISJUDGED * policy.group_bytes)
+        if not read:
+            return [], []
+        rows = pa.concat_tables(found).sort_by(rule.key)
+        if not rows.num_rows:
+            return read, []
+        return read, [writer.write(new_path(group, rows.nbytes), group.partition, rows)]
 
-    added = [f for files in pool.map(rewrite, portion) for f in files]
-    replaced = {f.path for g in portion for f in g.files}
+    done = [one for wave in _waves(portion, policy.held_bytes) for one in pool.map(rewrite, wave)]
+    added = [file for _, new in done for file in new]
+    replaced = {file.path for old, _ in done for file in old}
+    if not replaced:
+        return Planned(CompactionOutcome(0, 0, 0, 0, 0, target.snapshot_id))
     dropped = _unneeded_deletes(live, replaced)
     change = Change(
         operation=Operation.REPLACE,
@@ -199,6 +241,44 @@ def _plan_portion(
         commit.snapshot_id,
     )
     return Planned(outcome, commit, written)
+
+
+def _read_group(
+    target: Target, group: Group, deletes: ExistingDeletes, most: int
+) -> tuple[list[LiveFile], list[pa.Table]]:
+    """Files of a group with their live rows, as many as really fit into ``most`` bytes; none if not two.
+
+    What a footer tells of a dictionary may be far too little; a file that does not fit stays as it is.
+    """
+    read: list[LiveFile] = []
+    found = [target.arrow_schema.empty_table()]
+    held = 0
+    for file in group.files:
+        pieces: list[pa.Table] = []
+        with StoredFile(target, file.file) as stored:
+            for piece in stored.live_pieces(deletes.of(file)):
+                pieces.append(conform(piece, target, None))
+                held += pieces[-1].nbytes
+                if held > most:
+                    break
+        if held > most:
+            logger.warning("%s: %s takes more memory than its footer says", target.name, file.path)
+            break
+        read.append(file)
+        found += pieces
+    return (read, found) if len(read) > 1 else ([], [])
+
+
+def _waves(groups: Iterable[Group], most: int) -> Iterator[list[Group]]:
+    """Groups, in their order, that are together at most so large, or one."""
+    wave: list[Group] = []
+    for group in groups:
+        if wave and sum(g.size for g in (*wave, group)) > most:
+            yield wave
+            wave = []
+        wave.append(group)
+    if wave:
+        yield wave
 
 
 def _unneeded_deletes(live: LiveFiles, replaced: Collection[str]) -> set[str]:

@@ -136,7 +136,7 @@ def foresee(
     """What ``keep_up`` would do to one table now; changes nothing."""
     table = open_table(catalog, identifier)
     with ThreadPoolExecutor(concurrency(table.location())) as pool:
-        groups = compaction_groups(live_files(table, pool).files, policy.compaction)
+        groups = compaction_groups(table, live_files(table, pool).files, policy.compaction, pool)
     orphans = find_orphans(table, now - policy.orphans_for, also_used_by)
     expired = expirable(table, now - policy.snapshots_for, policy.snapshots_at_least, still_read)
     found = shape(table)

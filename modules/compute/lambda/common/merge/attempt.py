@@ -25,7 +25,7 @@ from common.merge.reading import StoredFile
 from common.merge.snapshot import Change
 from common.merge.source import conform, owners, unknown_columns
 from common.merge.staging import StagedSource
-from common.merge.streams import concurrency
+from common.merge.streams import MemoryGate, concurrency
 from common.merge.target import Target
 from common.merge.tiers import FileState, files_to_rewrite
 
@@ -33,6 +33,8 @@ from common.merge.tiers import FileState, files_to_rewrite
 _JOB_ROWS = 4096
 _JOB_PARTITIONS = 16
 _JOBS_A_WORKER = 4
+# A row is held so often while it is written: taken from its source, put together with others, and encoded.
+_COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Attempt:
         self._added: list[DataFile] = []
         self._removed: set[str] = set()
         self._merge_seq = target.previous_merge_seq + 1
+        self._row_bytes = 1
         self.written: list[str] = []
         self.outcome = MergeOutcome(
             committed=False,
@@ -113,6 +116,7 @@ class Attempt:
 
     def _merge_shard(self, shard: pa.Table) -> None:
         rule = self._request.rule
+        self._row_bytes = max(1, shard.nbytes // shard.num_rows)
         winners = choose_winners(shard.select(list(rule.columns)), rule)
         wanted = conform(shard.select([rule.key, rule.order[0]]).take(winners.rows), self._target, 0)
         stored = locate(self._target, rule, self.live.files, wanted, deletes=self._deletes, pool=self._pool)
@@ -151,7 +155,8 @@ class Attempt:
             layout = conform(table.select(sorted(names)).take(rows), self._target, self._merge_seq)
             for partition, places in partition_rows(self._target, layout):
                 parts[partition].append(SourceRows(table, rows[places]))
-        rewrites = {} if self._request.source.spilled else self._plan_rewrites(parts, deleted)
+        most_rows = self._request.source.limit // (_COPIES * self._row_bytes)
+        rewrites = {} if self._request.source.spilled else self._plan_rewrites(parts, deleted, most_rows)
         self._deletes.load(f for files in rewrites.values() for f in files)
         writer = DataFileWriter(self._target, self._request.rule)
         writes = [
@@ -159,12 +164,18 @@ class Attempt:
             for p in dict.fromkeys((*parts, *rewrites))
         ]
         jobs = list(_jobs(writes, concurrency(self._target.table.location())))
-        for written in self._pool.map(lambda job: self._write_job(writer, deleted, job), jobs):
+        gate = MemoryGate(self._request.source.limit)
+
+        def work(job: Sequence[_PartitionWrite]) -> list[DataFile]:
+            with gate.hold(_COPIES * self._row_bytes * sum(write.rows for write in job)):
+                return self._write_job(writer, deleted, job)
+
+        for written in self._pool.map(work, jobs):
             self._added += written
         self._removed |= {f.path for files in rewrites.values() for f in files}
 
     def _plan_rewrites(
-        self, parts: Mapping[Record, list[SourceRows]], deleted: Mapping[str, Positions]
+        self, parts: Mapping[Record, list[SourceRows]], deleted: Mapping[str, Positions], most_rows: int
     ) -> dict[Record, list[LiveFile]]:
         """Files to rewrite, by partition. A spilled source rewrites none: a later shard may need them."""
         touched = {f.file.partition for f in self.live.files if f.path in deleted} | parts.keys()
@@ -176,6 +187,7 @@ class Attempt:
             chosen = files_to_rewrite(
                 [self._state(f, deleted) for f in files],
                 sum(len(s.rows) for s in parts.get(partition, [])),
+                most_rows,
             )
             if chosen:
                 plan[partition] = [f for f in files if f.path in chosen]
@@ -262,6 +274,11 @@ class _PartitionWrite:
     partition: Record
     sources: list[SourceRows]
     rewritten: list[LiveFile]
+
+    @property
+    def rows(self) -> int:
+        """Rows to hold while it is written."""
+        return sum(len(s.rows) for s in self.sources) + sum(f.file.record_count for f in self.rewritten)
 
 
 def _jobs(writes: Sequence[_PartitionWrite], concurrency: int) -> Iterator[list[_PartitionWrite]]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
 from common.arrowtypes import Column
 from common.errors import TableMismatch
@@ -19,14 +20,19 @@ _FIELD_ID = b"PARQUET:field_id"
 STEP_BYTES = 8 * 2**20
 """What one step of decoding a file takes in memory, as far as the file's metadata tells."""
 
+PIECE_BYTES = 64 * 2**20
+"""What is put together of steps before it is written as a row group."""
+
 LEAST_STEP_ROWS = 64
 """A message is at most 1 MiB, so that so many rows are bounded whatever the metadata tells."""
 
 MOST_STEP_ROWS = 8192
 """More rows a step gain nothing."""
 
+TEXT_BYTES = 5
+"""What a text takes in Arrow beside its characters, and a null too: where it ends, whether it is there."""
+
 _FIXED_BYTES = 8  # a number or a time
-_OFFSET_BYTES = 5  # where a text ends, and whether there is one
 
 
 class StoredFile:
@@ -81,11 +87,26 @@ class StoredFile:
         columns = [self._required(name) for name in present]
         first = 0
         for group in self._groups():
-            rows = rows_at_once(self._parquet.metadata.row_group(group))
+            rows = rows_at_once(self._parquet, group)
             for batch in self._parquet.iter_batches(rows, row_groups=[group], columns=columns):
                 found = self._typed(pa.Table.from_batches([batch]), present)
                 yield first, self._with_nulls(found, batch.num_rows, names)
                 first += batch.num_rows
+
+    def live_pieces(self, deleted: npt.NDArray[np.int64]) -> Iterator[pa.Table]:
+        """What ``live_rows`` gives, in pieces of ``PIECE_BYTES``."""
+        names = [f.name for f in self._target.schema.fields if f.field_id in self._names]
+        waiting: list[pa.Table] = []
+        for first, step in self.steps(names):
+            low, high = np.searchsorted(deleted, [first, first + step.num_rows])
+            keep = np.ones(step.num_rows, bool)
+            keep[deleted[low:high] - first] = False
+            waiting.append(step.filter(keep) if high > low else step)
+            if sum(t.nbytes for t in waiting) >= PIECE_BYTES:
+                yield pa.concat_tables(waiting)
+                waiting = []
+        if sum(t.num_rows for t in waiting):
+            yield pa.concat_tables(waiting)
 
     def live_rows(self, deleted: npt.NDArray[np.int64]) -> pa.Table:
         """All columns of the target that the file has, without the rows at ``deleted``."""
@@ -138,30 +159,50 @@ class StoredFile:
         )
 
 
-def rows_at_once(group: pq.RowGroupMetaData) -> int:
+def decoded_size(table: Table, file: DataFile) -> int:
+    """What all columns of a data file take in Arrow, in bytes; reads its footer (``decoded_bytes``)."""
+    with open_input(table.io, file.file_path, file.file_size_in_bytes) as stream:
+        parquet = pq.ParquetFile(stream)
+        return sum(decoded_bytes(parquet, group) for group in range(parquet.num_row_groups))
+
+
+def rows_at_once(parquet: pq.ParquetFile, group: int) -> int:
     """How many rows of a row group to decode in one step, so that a step takes about ``STEP_BYTES``."""
-    rows = max(group.num_rows, 1)
-    return max(LEAST_STEP_ROWS, min(MOST_STEP_ROWS, STEP_BYTES * rows // max(decoded_bytes(group), 1)))
+    rows = max(parquet.metadata.row_group(group).num_rows, 1)
+    fitting = STEP_BYTES * rows // max(decoded_bytes(parquet, group), 1)
+    return max(LEAST_STEP_ROWS, min(MOST_STEP_ROWS, fitting))
 
 
-def decoded_bytes(group: pq.RowGroupMetaData) -> int:
+def decoded_bytes(parquet: pq.ParquetFile, group: int) -> int:
     """What the columns of a row group take in Arrow, estimated from the file's metadata.
 
-    Of a text the uncompressed size and its offset; where a dictionary stands for it, as much a value as the
-    longer one of the two that the statistics name.
+    Of a text its uncompressed size and ``TEXT_BYTES``; where a dictionary stands for it, as much a value as
+    the longer one of the two that the statistics name. They name none of more than 4 KiB: then the first
+    values are read.
     """
-    return sum(_decoded_column(group.column(number)) for number in range(group.num_columns))
+    chunks = parquet.metadata.row_group(group)
+    return sum(_decoded_column(parquet, group, chunks.column(n)) for n in range(chunks.num_columns))
 
 
-def _decoded_column(chunk: pq.ColumnChunkMetaData) -> int:
-    size, values = chunk.total_uncompressed_size, chunk.num_values
+def _decoded_column(parquet: pq.ParquetFile, group: int, chunk: pq.ColumnChunkMetaData) -> int:
+    size, values, bounds = chunk.total_uncompressed_size, chunk.num_values, chunk.statistics
     if chunk.physical_type != "BYTE_ARRAY":
         return max(size, values * _FIXED_BYTES)
-    bounds = chunk.statistics
-    if chunk.has_dictionary_page and bounds is not None and bounds.has_min_max:
-        filled = values - (bounds.null_count or 0)
-        size = max(size, filled * max(len(bounds.min or ""), len(bounds.max or "")))
-    return size + values * _OFFSET_BYTES
+    filled = values - (bounds.null_count or 0) if bounds is not None else values
+    if chunk.has_dictionary_page and filled:
+        if bounds is not None and bounds.has_min_max:
+            longest = max(len(bounds.min or ""), len(bounds.max or ""))
+        else:
+            longest = _first_width(parquet, group, chunk)
+        size = max(size, filled * longest)
+    return size + values * TEXT_BYTES
+
+
+def _first_width(parquet: pq.ParquetFile, group: int, chunk: pq.ColumnChunkMetaData) -> int:
+    """Bytes a value that a column begins with."""
+    first = next(parquet.iter_batches(LEAST_STEP_ROWS, row_groups=[group], columns=[chunk.path_in_schema]))
+    column = first.column(0)
+    return int(column.nbytes // max(len(column) - column.null_count, 1))
 
 
 def _names_by_id(target: Target, schema: pa.Schema) -> dict[int, str]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +27,16 @@ _SHARE = 4
 
 
 class StagedSource:
-    """All rows of a source, in shards that share no key. Used as a context: leaving it removes the files."""
+    """All rows of a source, in shards that share no key. Used as a context: leaving it removes the files.
+
+    ``limit``: bytes that it holds in memory at most, and that whoever works on a shard may take at a time.
+    """
 
     def __init__(self, schema: pa.Schema, key: str, memory_budget_mb: int) -> None:
         self.columns = schema
         self.rows = 0
         self._key = key
-        self._limit = memory_budget_mb * 2**20 // _SHARE
+        self.limit: Final = memory_budget_mb * 2**20 // _SHARE
         self._memory: list[pa.RecordBatch] = []
         self._bytes = 0
         self._spill: _Spill | None = None
@@ -64,7 +67,7 @@ class StagedSource:
             return
         self._memory.append(batch)
         self._bytes += batch.nbytes
-        if self._bytes > self._limit:
+        if self._bytes > self.limit:
             self._spill = _Spill(self.columns, self._key)
             for kept in self._memory:
                 self._spill.write(kept)
@@ -81,7 +84,7 @@ class StagedSource:
     def shards(self) -> Iterator[pa.Table]:
         """The rows, every key in one shard only; can be called again."""
         if self._spill is not None:
-            yield from self._spill.shards(self._limit)
+            yield from self._spill.shards(self.limit)
         elif self.rows:
             yield pa.Table.from_batches(self._memory, self.columns)
 

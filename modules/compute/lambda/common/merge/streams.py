@@ -1,7 +1,9 @@
 """Files of a table as Arrow streams, whatever catalog and store they came from."""
 
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import pyarrow as pa
@@ -29,6 +31,32 @@ def concurrency(location: str) -> int:
     few megabytes (docs/benchmarks.md).
     """
     return LOCAL_CONCURRENCY if is_local(location) else REMOTE_CONCURRENCY
+
+
+class MemoryGate:
+    """Lets work begin while what is in work takes at most so much memory; larger work waits to be alone.
+
+    The number of requests that an object store wants at a time says nothing of how much they hold.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Wait until ``size`` bytes more may be held, and hold them meanwhile."""
+        taken = min(size, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + taken <= self._most)
+            self._held += taken
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= taken
+                self._changed.notify_all()
 
 
 def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:

@@ -7,8 +7,10 @@ written each row 3.4 times more. Files in which most rows are deleted are taken 
 from then on every reader skips more rows than it keeps. Thresholds: docs/adr/0002-merge-on-read-engine.md.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 FILES_LEFT_ALONE = 4
 """A partition with fewer files is not tidied: reading it costs little, writing it again costs more."""
@@ -40,21 +42,32 @@ class FileState:
         return self.rows - self.deleted
 
 
-def files_to_rewrite(files: Sequence[FileState], new_rows: int) -> frozenset[str]:
+def files_to_rewrite(
+    files: Sequence[FileState], new_rows: int, most_rows: int = sys.maxsize
+) -> frozenset[str]:
     """Paths of the files of one partition that a merge which adds ``new_rows`` to it rewrites.
 
-    A file without any row left is always among them; it is dropped without being read.
+    A file without any row left is always among them; it is dropped without being read. Of more than
+    ``most_rows`` none is read: they would not fit into memory.
     """
     taken = {f.path for f in files if f.live == 0}
-    small = [f for f in files if f.live > 0 and f.size <= LARGEST_REWRITE_BYTES]
-    worn = [f for f in small if f.deleted >= DELETED_SHARE * f.rows]
+    small = [f for f in files if f.live > 0 and f.size <= LARGEST_REWRITE_BYTES and f.rows <= most_rows]
+    worn = _fitting([f for f in small if f.deleted >= DELETED_SHARE * f.rows], most_rows)
     taken |= {f.path for f in worn}
     written = new_rows + sum(f.live for f in worn)
     remaining = sorted((f for f in small if f.path not in taken), key=lambda f: f.live)
     if written and len(files) - len(taken) >= FILES_LEFT_ALONE:
         for file in remaining:
-            if file.live > GROWTH * written:
+            if file.live > GROWTH * written or written + file.live > most_rows:
                 break
             taken.add(file.path)
             written += file.live
     return frozenset(taken)
+
+
+def _fitting(files: Sequence[FileState], most_rows: int) -> list[FileState]:
+    """The smallest files that together have at most so many rows."""
+    ordered = sorted(files, key=lambda f: f.rows)
+    return [
+        f for f, rows in zip(ordered, accumulate(f.rows for f in ordered), strict=True) if rows <= most_rows
+    ]
