@@ -21,14 +21,12 @@ from page import write_section
 
 from common.delivery import RetryPolicy
 from common.events import EventParser
-from common.settings import Settings
+from common.settings import SqsProcessorSettings
 from lean_ops.simulator.history import History, Scenario
 from sqs_processor.batch import process
 
 BATCH = 10_000
-SETTINGS = Settings.from_environment(
-    {"LEAN_OPS_PROJECT": "lean-ops", "LEAN_OPS_ENV": "bench", "LEAN_OPS_TOPICS": "events"}
-)
+SETTINGS = SqsProcessorSettings("lean-ops", "bench", ("events",), "queue")
 
 
 class _Sink:

@@ -1,5 +1,6 @@
 """What the code says about tables, functions and settings is what the shared files say."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from common.events import RawRecord
 from common.json_leaves import RESERVED_COLUMNS
-from common.settings import Settings
+from common.settings import OF_FUNCTION, PREFIX
 from lean_ops.local.provision import placeholder_values
 from lean_ops.target import Target
 
@@ -53,9 +54,10 @@ def test_every_function_has_its_handler_and_only_settings_that_are_read(name: st
     module, _, attribute = entry["handler"].rpartition(".")
     path = ROOT / "modules/compute/lambda" / (module.replace(".", "/") + ".py")
     assert re.search(rf"^def {attribute}\(", path.read_text(), re.M)
-    source = (ROOT / "modules/compute/lambda/common/settings.py").read_text()
-    for variable in {**CATALOGUE["environment"], **entry["environment"]}:
-        assert variable.startswith("POWERTOOLS_") or f'"{variable}"' in source
+    variables = {**CATALOGUE["environment"], **entry["environment"]}
+    fields = dataclasses.fields(OF_FUNCTION[name])
+    own = {variable for variable in variables if not variable.startswith("POWERTOOLS_")}
+    assert own == {PREFIX + field.name.upper() for field in fields}
 
 
 def test_every_handler_folder_is_in_the_catalogue() -> None:
@@ -63,9 +65,11 @@ def test_every_handler_folder_is_in_the_catalogue() -> None:
     assert folders == CATALOGUE["functions"].keys()
 
 
-def test_the_catalogue_gives_every_setting_that_is_required() -> None:
-    environment = {**CATALOGUE["environment"], "LEAN_OPS_TOPICS": "events"}
-    assert Settings.from_environment(environment).topics == ("events",)
+def test_every_function_reads_the_settings_of_its_own() -> None:
+    assert OF_FUNCTION.keys() == CATALOGUE["functions"].keys()
+    for function, kind in OF_FUNCTION.items():
+        source = (ROOT / f"modules/compute/lambda/{function}/handler.py").read_text()
+        assert f"return {kind.__name__}.from_environment()" in source
 
 
 def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:

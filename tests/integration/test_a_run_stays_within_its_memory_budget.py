@@ -22,21 +22,16 @@ from common.tables import TableSpec
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
 CURATE = """
 import json, sys, tracemalloc
-from dataclasses import replace
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from common import reading
 from common.merge import reading as files
-from common.settings import Settings
+from common.settings import JobSettings
 from curation.job import curate
 
 root, budget, portion = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
-environment = {"PROJECT": "p", "ENV": "e", "TOPICS": "t", "DATABASE": "lake"}
-settings = replace(
-    Settings.from_environment({f"LEAN_OPS_{name}": value for name, value in environment.items()}),
-    batch_rows=10**9, batch_bytes=portion, memory_budget_mb=budget,
-)
+settings = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, portion, budget)
 reading.BATCH_BYTES //= 8
 reading.BATCH_ROWS //= 8
 files.STEP_BYTES //= 8

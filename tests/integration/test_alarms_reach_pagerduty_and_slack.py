@@ -17,12 +17,12 @@ from alert import handler as function
 from alert.sending import AlertRefused, AlertUndelivered
 from common.asking import Asker
 from common.errors import InvalidInput
-from common.settings import Settings
+from common.settings import AlertSettings
 from lean_ops.alarm_catalogue import load
 
 from ..support.generated import cases
 
-SETTINGS = Settings.from_environment(
+SETTINGS = AlertSettings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
         "LEAN_OPS_ENV": "test",

@@ -13,7 +13,7 @@ from common.checkpoints import SourceCheckpoint
 from common.deduplication import EVENT_RULE
 from common.errors import InvalidInput
 from common.merge import merge
-from common.settings import Settings
+from common.settings import LookUpSettings
 from common.tables import TableSpec
 from get_all_checkpoints import handler as function
 from lean_ops.target import Target
@@ -21,16 +21,7 @@ from lean_ops.target import Target
 ROOT = Path(__file__).parents[2]
 TABLE = "look-up-test"
 WAITS = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}
-SETTINGS = Settings.from_environment(
-    {
-        "LEAN_OPS_PROJECT": "p",
-        "LEAN_OPS_ENV": "e",
-        "LEAN_OPS_TOPICS": "t",
-        "LEAN_OPS_DATABASE": "lake",
-        "LEAN_OPS_LAKE_BUCKET": "look-up-test",
-        "LEAN_OPS_CHECKPOINTS_TABLE": TABLE,
-    }
-)
+SETTINGS = LookUpSettings("p", "e", ("t",), "lake", TABLE, "look-up-test")
 
 
 class Interrupted:

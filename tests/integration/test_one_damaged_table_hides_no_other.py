@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.settings import Settings
+from common.settings import LookUpSettings
 from common.tables import TableSpec
 from lean_ops.repository import TABLE_SPECIFICATIONS
 from observation import handler as observation
@@ -37,7 +37,7 @@ class Services:
 
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlCatalog]:
-    settings = Settings.from_environment(
+    settings = LookUpSettings.from_environment(
         {
             "LEAN_OPS_PROJECT": "lean-ops",
             "LEAN_OPS_ENV": "test",

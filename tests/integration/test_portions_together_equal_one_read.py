@@ -33,7 +33,7 @@ from common.incremental import Bounds, new_appends, new_merges, read
 from common.maintenance import CompactionPolicy, compact
 from common.reading import read_rows
 from common.setting_aside import SetAside
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from curation.job import curate
 from semantic.job import publish
@@ -42,14 +42,7 @@ from ..support.generated import cases
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-SETTINGS = replace(
-    Settings.from_environment(
-        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
-    ),
-    batch_rows=10**9,
-    batch_bytes=10**12,
-    memory_budget_mb=64,
-)
+SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 64)
 CONTRACT = """
 apiVersion: v3.2.0
 kind: DataContract

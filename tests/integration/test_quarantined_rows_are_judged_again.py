@@ -1,7 +1,6 @@
 """After the contract was mended, the rows it refused reach Semantic: those that are still current, once."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,20 +15,13 @@ from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.errors import InvalidInput
 from common.merge import merge
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from semantic.job import publish
 from semantic.rejudging import Appeal, Verdicts, judge_again
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = replace(
-    Settings.from_environment(
-        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
-    ),
-    batch_rows=10**9,
-    batch_bytes=10**12,
-    memory_budget_mb=512,
-)
+SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 PERIOD = "2026-05"
 START = datetime(2026, 5, 1, tzinfo=UTC)
 

@@ -16,19 +16,12 @@ from common.checkpoints import SourceCheckpoint
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.merge import merge
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from semantic.job import Published, publish
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = replace(
-    Settings.from_environment(
-        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
-    ),
-    batch_rows=10**9,
-    batch_bytes=10**12,
-    memory_budget_mb=512,
-)
+SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 CONTRACT = """
 apiVersion: v3.2.0
 kind: DataContract

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from common.asking import Answer, Asker
 from common.errors import InvalidInput
-from common.settings import Settings
+from common.settings import SnowflakeSettings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.target import Target
 from snowflake_latency import handler as function
@@ -36,11 +36,13 @@ from snowflake_latency.sql_api import Access, SnowflakeRefused, SnowflakeUnreach
 
 from ..support.generated import cases
 
-SETTINGS = Settings.from_environment(
+SETTINGS = SnowflakeSettings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
         "LEAN_OPS_ENV": "test",
         "LEAN_OPS_TOPICS": "events,bare",
+        "LEAN_OPS_LAKE_BUCKET": "lake",
+        "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
         "LEAN_OPS_SNOWFLAKE_SECRET_ID": "lean-ops-test-snowflake",
     }
 )

@@ -8,12 +8,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.delivery import MAX_BATCH_BYTES, RetryPolicy, batches, deliver
 from common.events import EventParser
-from common.settings import Settings
+from common.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 
-SETTINGS = Settings.from_environment(
-    {"LEAN_OPS_PROJECT": "lean-ops", "LEAN_OPS_ENV": "test", "LEAN_OPS_TOPICS": "events,weather"}
-)
+SETTINGS = SqsProcessorSettings("lean-ops", "test", ("events", "weather"), "queue")
 PARSER = EventParser(frozenset(SETTINGS.topics))
 NO_WAIT = RetryPolicy(attempts=3, sleep=lambda _s: None)
 

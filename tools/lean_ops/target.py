@@ -34,7 +34,7 @@ from pyiceberg.catalog import Catalog
 
 from common.catalog import lake_catalog
 from common.errors import PermanentError, TransientError
-from common.settings import Settings
+from common.settings import LakeSettings
 from lean_ops.local import record
 from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
@@ -117,19 +117,9 @@ class Target:
         return bool(self.endpoints)
 
     @property
-    def settings(self) -> Settings:
-        """Names as the functions know them (lake bucket, queue URL and state machine ARN excepted)."""
-        return Settings.from_environment(
-            {
-                "LEAN_OPS_PROJECT": self.project,
-                "LEAN_OPS_ENV": self.env,
-                "LEAN_OPS_TOPICS": ",".join(self.topics),
-                "LEAN_OPS_DATABASE": self.database,
-                "LEAN_OPS_CHECKPOINTS_TABLE": self.checkpoints_table,
-                "LEAN_OPS_DRIFT_LOG_TABLE": self.drift_log_table,
-                "LEAN_OPS_PII_KEY_SECRET_ID": self.pii_key_secret,
-            }
-        )
+    def settings(self) -> LakeSettings:
+        """Names as the functions know them."""
+        return LakeSettings(self.project, self.env, self.topics, self.database, self.checkpoints_table)
 
     @property
     def name_prefix(self) -> str:

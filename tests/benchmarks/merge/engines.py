@@ -19,7 +19,7 @@ from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.merge.source import conform
 from common.merge.target import Target
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import TableSpec
 from curation.job import curate
 
@@ -96,12 +96,13 @@ def warm_up(root: Path) -> None:
 def curation(lake: SqlCatalog, _batch: Path, root: Path) -> float:
     """This project's curation job: RAW into Curated."""
     warm_up(root)
-    settings = Settings.from_environment(
+    settings = JobSettings.from_environment(
         {
             "LEAN_OPS_PROJECT": "lean-ops",
             "LEAN_OPS_ENV": "bench",
             "LEAN_OPS_TOPICS": "events",
             "LEAN_OPS_DATABASE": "lake",
+            "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
             "LEAN_OPS_BATCH_ROWS": "1000000",
             "LEAN_OPS_BATCH_BYTES": str(2**40),
             "LEAN_OPS_MEMORY_BUDGET_MB": str(MEMORY_BUDGET_MB),

@@ -119,7 +119,7 @@ def _show(done: list[Upkeep | Failure], *, dry_run: bool, json: bool) -> None:
         title = "What would be done" if dry_run else "What was done"
         show_table(title, columns, [_row(one, dry_run=dry_run) for one in kept])
     for failure in failures:
-        complain(str(failure.error))
+        complain(f"{failure.table}: {type(failure.error).__name__}: {failure.error}")
 
 
 def _row(done: Upkeep, *, dry_run: bool) -> list[object]:

@@ -1,7 +1,7 @@
 """Filling the table beside: the jobs of the pipeline, portion by portion, until the source is read."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from common.incremental import lineage
 from common.merge import merge
 from common.progress import checkpoint_of
 from common.reading import read_rows
-from common.settings import Settings
+from common.settings import PREFIX, JobSettings
 from common.tables import open_table
 from curation.contracted import contracted_columns
 from curation.job import EVERY_ROW, curate
@@ -69,15 +69,13 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
     _keep_live_rows(catalog, settings, rebuild, run_id)
 
 
-def job_settings(target: Target, layer: MergedLayer) -> Settings:
+def job_settings(target: Target, layer: MergedLayer) -> JobSettings:
     """The settings that the layer's function has: the same portions, the same memory."""
     name = "curation" if layer is MergedLayer.CURATED else "semantic"
     environment = next(entry.environment for entry in function_catalogue() if entry.name == name)
-    return replace(
-        target.settings,
-        batch_rows=int(environment["LEAN_OPS_BATCH_ROWS"]),
-        batch_bytes=int(environment["LEAN_OPS_BATCH_BYTES"]),
-        memory_budget_mb=int(environment["LEAN_OPS_MEMORY_BUDGET_MB"]),
+    names = asdict(target.settings) | {"topics": ",".join(target.topics)}
+    return JobSettings.from_environment(
+        environment | {f"{PREFIX}{field.upper()}": value for field, value in names.items()}
     )
 
 
@@ -105,7 +103,7 @@ Portion = Callable[[SourceCheckpoint | None], Filled]
 
 
 def _curated_portion(
-    target: Target, catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str
+    target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
 ) -> Portion:
     contracted = contracted_columns(target.client("s3"), target.lake_bucket, rebuild.topic)
 
@@ -132,7 +130,7 @@ def _curated_portion(
 
 
 def _semantic_portion(
-    target: Target, catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str
+    target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
 ) -> Portion:
     contract = contract_of(target, rebuild.topic)
     secret = target.client("secretsmanager").get_secret_value(SecretId=target.pii_key_secret)
@@ -168,7 +166,7 @@ def published_since(rebuild: Rebuild) -> BooleanExpression:
     return parse(f"publish_time >= '{start.isoformat()}'")
 
 
-def _keep_live_rows(catalog: Catalog, settings: Settings, rebuild: Rebuild, run_id: str) -> None:
+def _keep_live_rows(catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str) -> None:
     """Bring over the live rows that the source cannot give again, or was not asked for."""
     live, beside = open_table(catalog, rebuild.live), open_table(catalog, rebuild.beside)
     if rebuild.layer is MergedLayer.CURATED:

@@ -17,15 +17,15 @@ from common.clients import client
 from common.errors import InvalidInput, LeanOpsError
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import AlertSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> AlertSettings:
+    return AlertSettings.from_environment()
 
 
 @cache

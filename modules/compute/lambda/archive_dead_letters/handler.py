@@ -16,7 +16,7 @@ from archive_dead_letters.archive import archive
 from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import ArchiveSettings
 
 # Damaged lines that a log line names; all of them are counted.
 _NAMED = 20
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> ArchiveSettings:
+    return ArchiveSettings.from_environment()
 
 
 @cache

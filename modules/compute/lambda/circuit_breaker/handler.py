@@ -22,15 +22,15 @@ from common.clients import client
 from common.errors import InvalidInput
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import BreakerSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> BreakerSettings:
+    return BreakerSettings.from_environment()
 
 
 @cache

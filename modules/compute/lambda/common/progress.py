@@ -6,14 +6,14 @@ from pyiceberg.table import Table
 
 from common.checkpoints import Entry, from_lineage, load, reconcile, since_last_merge
 from common.incremental import lineage
-from common.settings import Settings
+from common.settings import LakeSettings
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
 
 
 def checkpoint_of(
-    table: Table, layer: str, topic: str, settings: Settings, dynamodb: "DynamoDBClient"
+    table: Table, layer: str, topic: str, settings: LakeSettings, dynamodb: "DynamoDBClient"
 ) -> Entry | None:
     """The checkpoint that counts for ``table``, the table of ``layer``; None before its first run."""
     history = list(lineage(table))

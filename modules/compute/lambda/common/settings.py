@@ -1,45 +1,30 @@
-"""Settings of a function, read once from its environment.
+"""Settings of the functions, each read once from its environment: one class a function.
 
 The variables are written in one place, ``modules/compute/functions.json``; Terraform and the local stack
-both render that file. ``Settings.from_environment`` is called on first use, never at import.
+both render that file. A field ``lake_bucket`` is the variable ``LEAN_OPS_LAKE_BUCKET``. Every field of a
+function's class is required, so that a variable that was forgotten ends the first call of the function
+instead of becoming an empty name, or zero days of retention.
+
+``Settings.from_environment`` is called on first use, never at import.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
 
 from common.errors import MissingSetting
+
+PREFIX: Final = "LEAN_OPS_"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a function knows about its environment.
-
-    ``batch_rows`` and ``batch_bytes`` bound what one job run takes from its source (rows; bytes of the
-    source's data files). ``*_secret_id`` name secrets in Secrets Manager: the hashing key, where alarms go,
-    how to reach Snowflake.
-    ``*_retention_days``: what maintenance keeps of the tables.
-    ``queue_function``: the function that the source queue feeds, with its alias where it has one.
-    """
+    """What every function knows of its environment."""
 
     project: str
     env: str
     topics: tuple[str, ...]
-    database: str
-    lake_bucket: str
-    checkpoints_table: str
-    drift_log_table: str
-    dead_letter_queue_url: str
-    pii_key_secret_id: str
-    alert_secret_id: str
-    snowflake_secret_id: str
-    state_machine_arn: str
-    queue_function: str
-    batch_rows: int
-    batch_bytes: int
-    memory_budget_mb: int
-    snapshot_retention_days: int = 0
-    orphan_file_retention_days: int = 0
 
     @property
     def name_prefix(self) -> str:
@@ -50,6 +35,26 @@ class Settings:
         """Name of the Firehose stream that delivers ``topic`` (docs/adr/0003)."""
         return f"{self.name_prefix}-{topic.replace('_', '-')}"
 
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings; raises MissingSetting naming the variable and where it is set.
+
+        Numbers are whole and at least 1: there is no setting of which none would be meant.
+        """
+        env = os.environ if environ is None else environ
+        values: dict[str, Any] = {
+            field.name: _parsed(PREFIX + field.name.upper(), field.type, env) for field in fields(cls)
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class LakeSettings(Settings):
+    """Where tables and their checkpoints are."""
+
+    database: str
+    checkpoints_table: str
+
     def table(self, layer: str, topic: str) -> str:
         """Catalog identifier of a topic's table: ``<database>.<layer>_<topic>``."""
         return f"{self.database}.{layer}_{topic}"
@@ -58,50 +63,136 @@ class Settings:
         """Catalog identifier of the table in which a layer is rebuilt, beside the live one."""
         return f"{self.database}.rebuild_{layer}_{topic}"
 
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Read the settings; raises MissingSetting naming the variable and where it is set.
 
-        Variables that a function's catalogue entry leaves out are empty (text) or zero (numbers): the
-        function does not use them.
-        """
-        env = os.environ if environ is None else environ
+@dataclass(frozen=True)
+class JobSettings(LakeSettings):
+    """What one run of a job takes.
 
-        def number(name: str) -> int:
-            text = env.get(name, "0")
-            if not text.isascii() or not text.isdigit():
-                raise MissingSetting(
-                    f"environment variable {name}: expected a whole number, found {text!r}; "
-                    "correct it in modules/compute/functions.json"
-                )
-            return int(text)
+    ``batch_rows`` and ``batch_bytes`` bound what it takes from its source (``incremental.Bounds``: rows;
+    bytes that they take in memory). ``memory_budget_mb``: what its merge may hold.
+    """
 
-        def required(name: str) -> str:
-            value = env.get(name, "")
-            if not value:
-                raise MissingSetting(
-                    f"environment variable {name}: expected a value, found none; "
-                    "it is set for every function in modules/compute/functions.json"
-                )
-            return value
+    batch_rows: int
+    batch_bytes: int
+    memory_budget_mb: int
 
-        return cls(
-            project=required("LEAN_OPS_PROJECT"),
-            env=required("LEAN_OPS_ENV"),
-            topics=tuple(t.strip() for t in required("LEAN_OPS_TOPICS").split(",")),
-            database=env.get("LEAN_OPS_DATABASE", ""),
-            lake_bucket=env.get("LEAN_OPS_LAKE_BUCKET", ""),
-            checkpoints_table=env.get("LEAN_OPS_CHECKPOINTS_TABLE", ""),
-            drift_log_table=env.get("LEAN_OPS_DRIFT_LOG_TABLE", ""),
-            dead_letter_queue_url=env.get("LEAN_OPS_DEAD_LETTER_QUEUE_URL", ""),
-            pii_key_secret_id=env.get("LEAN_OPS_PII_KEY_SECRET_ID", ""),
-            alert_secret_id=env.get("LEAN_OPS_ALERT_SECRET_ID", ""),
-            snowflake_secret_id=env.get("LEAN_OPS_SNOWFLAKE_SECRET_ID", ""),
-            state_machine_arn=env.get("LEAN_OPS_STATE_MACHINE_ARN", ""),
-            queue_function=env.get("LEAN_OPS_QUEUE_FUNCTION", ""),
-            batch_rows=number("LEAN_OPS_BATCH_ROWS"),
-            batch_bytes=number("LEAN_OPS_BATCH_BYTES"),
-            memory_budget_mb=number("LEAN_OPS_MEMORY_BUDGET_MB"),
-            snapshot_retention_days=number("LEAN_OPS_SNAPSHOT_RETENTION_DAYS"),
-            orphan_file_retention_days=number("LEAN_OPS_ORPHAN_FILE_RETENTION_DAYS"),
-        )
+
+@dataclass(frozen=True)
+class SqsProcessorSettings(Settings):
+    """Of ``sqs_processor``."""
+
+    dead_letter_queue_url: str
+
+
+@dataclass(frozen=True)
+class LookUpSettings(LakeSettings):
+    """Of ``get_all_checkpoints`` and ``observation``, which look at tables and contracts."""
+
+    lake_bucket: str
+
+
+@dataclass(frozen=True)
+class CurationSettings(JobSettings):
+    """Of ``curation``."""
+
+    drift_log_table: str
+
+
+@dataclass(frozen=True)
+class SemanticSettings(JobSettings):
+    """Of ``semantic``. ``pii_key_secret_id``: the secret with the key of the hashes of personal data."""
+
+    lake_bucket: str
+    drift_log_table: str
+    pii_key_secret_id: str
+
+
+@dataclass(frozen=True)
+class NoticeSettings(Settings):
+    """Of ``notify_missing_schema``."""
+
+    drift_log_table: str
+
+
+@dataclass(frozen=True)
+class ArchiveSettings(Settings):
+    """Of ``archive_dead_letters``."""
+
+    dead_letter_queue_url: str
+    lake_bucket: str
+
+
+@dataclass(frozen=True)
+class BreakerSettings(Settings):
+    """Of ``circuit_breaker``.
+
+    ``queue_function``: the function that the source queue feeds, with its alias where it has one.
+    """
+
+    checkpoints_table: str
+    queue_function: str
+
+
+@dataclass(frozen=True)
+class MaintenanceSettings(LakeSettings):
+    """Of ``maintenance``: how many days snapshots, and files that nothing refers to, are kept."""
+
+    snapshot_retention_days: int
+    orphan_file_retention_days: int
+
+
+@dataclass(frozen=True)
+class AlertSettings(Settings):
+    """Of ``alert``. ``alert_secret_id``: the secret that says where alarms go."""
+
+    alert_secret_id: str
+
+
+@dataclass(frozen=True)
+class SnowflakeSettings(Settings):
+    """Of ``snowflake_latency``. ``snowflake_secret_id``: the secret that says how to reach Snowflake."""
+
+    lake_bucket: str
+    checkpoints_table: str
+    snowflake_secret_id: str
+
+
+OF_FUNCTION: Final[Mapping[str, type[Settings]]] = {
+    "sqs_processor": SqsProcessorSettings,
+    "get_all_checkpoints": LookUpSettings,
+    "curation": CurationSettings,
+    "semantic": SemanticSettings,
+    "notify_missing_schema": NoticeSettings,
+    "archive_dead_letters": ArchiveSettings,
+    "circuit_breaker": BreakerSettings,
+    "maintenance": MaintenanceSettings,
+    "alert": AlertSettings,
+    "observation": LookUpSettings,
+    "snowflake_latency": SnowflakeSettings,
+}
+"""The class of every function of the catalogue."""
+
+
+def _parsed(variable: str, kind: object, env: Mapping[str, str]) -> str | int | tuple[str, ...]:
+    """The value of a variable as a field's type has it."""
+    text = env.get(variable, "").strip()
+    if kind is int:
+        if not text.isascii() or not text.isdigit() or int(text) < 1:
+            raise _wrong(variable, "a whole number of at least 1", text)
+        return int(text)
+    if kind is str:
+        if not text:
+            raise _wrong(variable, "a value", text)
+        return text
+    listed = tuple(part.strip() for part in text.split(","))
+    if not all(listed):
+        raise _wrong(variable, "names separated by commas", text)
+    return listed
+
+
+def _wrong(variable: str, expected: str, text: str) -> MissingSetting:
+    found = repr(text) if text else "none"
+    return MissingSetting(
+        f"environment variable {variable}: expected {expected}, found {found}; "
+        "it is set for the function in modules/compute/functions.json"
+    )

@@ -11,7 +11,7 @@ from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
 from common.payload_columns import Columns
-from common.settings import Settings
+from common.settings import CurationSettings
 from curation.contracted import contracted_columns
 from curation.job import Curated, curate
 from curation.setting_aside import send_letters
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> CurationSettings:
+    return CurationSettings.from_environment()
 
 
 @cache

@@ -20,7 +20,7 @@ from common.merge.reading import TEXT_BYTES
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why
 from common.reading import read_rows
 from common.setting_aside import SetAside
-from common.settings import Settings
+from common.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 from curation.setting_aside import curable
@@ -63,7 +63,7 @@ def curate(
     since: SourceCheckpoint | None,
     run_id: str,
     *,
-    settings: Settings,
+    settings: JobSettings,
     catalog: Catalog,
     record_columns: Callable[[Columns], None],
     set_aside: Callable[[Sequence[SetAside]], None],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from common.catalog import lake_catalog
 from common.clients import client
 from common.logs import logged, logger
-from common.settings import Settings
+from common.settings import LookUpSettings
 from get_all_checkpoints.lease import acquire
 from get_all_checkpoints.lookup import check_topic, look_up
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> LookUpSettings:
+    return LookUpSettings.from_environment()
 
 
 @cache

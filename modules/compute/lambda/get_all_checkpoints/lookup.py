@@ -10,7 +10,7 @@ from common.contract_store import contract_exists
 from common.errors import InvalidInput
 from common.incremental import last_merge
 from common.progress import checkpoint_of
-from common.settings import Settings
+from common.settings import LookUpSettings
 from common.tables import open_table
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Checkpoints:
         return asdict(self)
 
 
-def check_topic(topic: str, settings: Settings) -> None:
+def check_topic(topic: str, settings: LookUpSettings) -> None:
     """Raises InvalidInput for a topic that the environment does not have, before it gets a lease."""
     if topic not in settings.topics:
         raise InvalidInput(
@@ -50,7 +50,7 @@ def check_topic(topic: str, settings: Settings) -> None:
 
 
 def look_up(
-    topic: str, *, settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
+    topic: str, *, settings: LookUpSettings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
 ) -> Checkpoints:
     """Read the snapshots and checkpoints of ``topic``; raises TableMissing.
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.catalog import lake_catalog
 from common.clients import client
+from common.errors import LeanOpsError
 from common.logs import logged, logger
 from common.maintenance import Upkeep, UpkeepPolicy
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import MaintenanceSettings
 from common.tables import LAYERS
 from maintenance.job import Failure, maintain
 
@@ -22,8 +23,8 @@ _PORTION_MS: Final = 180_000
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> MaintenanceSettings:
+    return MaintenanceSettings.from_environment()
 
 
 @cache
@@ -61,7 +62,12 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     for upkeep in kept:
         _report(settings, upkeep)
     for failure in failures:
-        logger("maintenance").error(str(failure.error), extra={"table": failure.table})
+        # Of errors that are not this project's only the class is logged, as ``common.logs`` says.
+        detail = str(failure.error) if isinstance(failure.error, LeanOpsError) else ""
+        logger("maintenance").error(
+            "not kept up",
+            extra={"table": failure.table, "error": type(failure.error).__name__, "detail": detail},
+        )
     if failures:
         raise failures[0].error
     return {
@@ -70,7 +76,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     }
 
 
-def _report(settings: Settings, upkeep: Upkeep) -> None:
+def _report(settings: MaintenanceSettings, upkeep: Upkeep) -> None:
     logger("maintenance").info("kept up", extra=asdict(upkeep))
     layer, _, topic = upkeep.table.rpartition(".")[2].partition("_")
     emit(

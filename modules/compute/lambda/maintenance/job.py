@@ -10,10 +10,9 @@ from pyiceberg.table import Table
 
 from common.checkpoints import SourceCheckpoint
 from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.errors import LeanOpsError
 from common.maintenance import Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.progress import checkpoint_of
-from common.settings import Settings
+from common.settings import LakeSettings
 from common.tables import open_table
 
 if TYPE_CHECKING:
@@ -34,11 +33,11 @@ class Failure:
     """A table that could not be kept up, and why; the others are."""
 
     table: str
-    error: LeanOpsError
+    error: Exception
 
 
 def maintain(
-    settings: Settings,
+    settings: LakeSettings,
     catalog: Catalog,
     dynamodb: "DynamoDBClient",
     *,
@@ -56,12 +55,13 @@ def maintain(
     ``dry_run``: tell what would be done, change nothing.
     """
     listed = list(layers)
-    found = [
-        (topic, layer)
-        for topic in topics
-        for layer in listed
-        if catalog.table_exists(settings.table(layer, topic))
-    ]
+    found: list[tuple[str, str]] = []
+    for topic, layer in ((topic, layer) for topic in topics for layer in listed):
+        try:
+            if catalog.table_exists(settings.table(layer, topic)):
+                found.append((topic, layer))
+        except Exception as error:
+            yield Failure(settings.table(layer, topic), error)
     files = {place: _most_files(catalog, settings.table(place[1], place[0])) for place in found}
     for topic, layer in sorted(found, key=lambda place: -files[place]):
         if not go_on():
@@ -86,7 +86,7 @@ def maintain(
                 also_used_by=rebuild,
                 go_on=go_on,
             )
-        except LeanOpsError as error:
+        except Exception as error:
             yield Failure(identifier, error)
 
 
@@ -94,12 +94,12 @@ def _most_files(catalog: Catalog, identifier: str) -> int:
     """Files of the fullest partition; 0 for a table that keeping it up will have to complain about."""
     try:
         return shape(open_table(catalog, identifier)).most_in_a_partition
-    except LeanOpsError:
+    except Exception:
         return 0
 
 
 def _still_read(
-    settings: Settings, catalog: Catalog, dynamodb: "DynamoDBClient", topic: str
+    settings: LakeSettings, catalog: Catalog, dynamodb: "DynamoDBClient", topic: str
 ) -> tuple[int, ...]:
     """Snapshots of RAW from which Curated, and a rebuild of Curated, go on reading."""
     curated = open_table(catalog, settings.table("curated", topic))
@@ -110,7 +110,7 @@ def _still_read(
     return tuple(c.snapshot_id for c in checkpoints if c)
 
 
-def _rebuild(settings: Settings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:
+def _rebuild(settings: LakeSettings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:
     """The table in which ``layer`` is being rebuilt: its data files lie in the live table's location.
 
     Of layers that are never rebuilt none is looked for: the role may not ask for such a table.

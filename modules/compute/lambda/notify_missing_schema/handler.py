@@ -7,15 +7,15 @@ from common import drift
 from common.clients import client
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import NoticeSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> NoticeSettings:
+    return NoticeSettings.from_environment()
 
 
 @cache

@@ -21,7 +21,7 @@ from common.errors import LeanOpsError, PermanentError
 from common.logs import logged, logger
 from common.metrics import emit
 from common.progress import checkpoint_of
-from common.settings import Settings
+from common.settings import LookUpSettings
 from common.tables import open_table
 from observation import arrival, freshness
 from observation.arrival import Counters, Window
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> LookUpSettings:
+    return LookUpSettings.from_environment()
 
 
 @cache

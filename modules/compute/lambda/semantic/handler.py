@@ -13,7 +13,7 @@ from common.contract_store import read_contract
 from common.contracts import Contract, load_contract
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import SemanticSettings
 from semantic.job import Published, publish
 from semantic.rejudging import Appeal, judge_again
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> SemanticSettings:
+    return SemanticSettings.from_environment()
 
 
 @cache

@@ -28,7 +28,7 @@ from common.incremental import Bounds, new_merges, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
-from common.settings import Settings
+from common.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 
@@ -70,7 +70,7 @@ def publish(
     since: SourceCheckpoint | None,
     run_id: str,
     *,
-    settings: Settings,
+    settings: JobSettings,
     catalog: Catalog,
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],

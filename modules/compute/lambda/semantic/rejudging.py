@@ -30,7 +30,7 @@ from common.deduplication import SOURCE_RULE
 from common.errors import InvalidInput
 from common.merge import merge
 from common.reading import read_rows
-from common.settings import Settings
+from common.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 from semantic.job import align_columns
@@ -126,7 +126,7 @@ def judge_again(
     appeal: Appeal,
     run_id: str,
     *,
-    settings: Settings,
+    settings: JobSettings,
     catalog: Catalog,
     pii_key: bytes,
     record_replaced: Callable[[Sequence[str]], None],

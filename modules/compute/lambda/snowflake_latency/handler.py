@@ -16,7 +16,7 @@ from common.clients import client
 from common.contract_store import contract_exists
 from common.logs import logged, logger
 from common.metrics import emit
-from common.settings import Settings
+from common.settings import SnowflakeSettings
 from snowflake_latency.history import latencies, refreshing
 from snowflake_latency.sql_api import Access, SqlApi
 
@@ -32,8 +32,8 @@ _OLDEST: Final = timedelta(days=6)
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> SnowflakeSettings:
+    return SnowflakeSettings.from_environment()
 
 
 @cache

@@ -13,7 +13,7 @@ from common.delivery import RetryPolicy, deliver
 from common.errors import RejectedEvent
 from common.events import EventParser, RejectCode
 from common.logs import logger
-from common.settings import Settings
+from common.settings import SqsProcessorSettings
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient
@@ -89,7 +89,7 @@ def _unprocessable(error: Exception, message_id: str) -> RejectedEvent:
 def process(
     messages: Sequence[Mapping[str, Any]],
     *,
-    settings: Settings,
+    settings: SqsProcessorSettings,
     parser: EventParser,
     firehose: "FirehoseClient",
     sqs: "SQSClient",

@@ -9,7 +9,7 @@ from common.delivery import RetryPolicy
 from common.events import EventParser
 from common.logs import logged, logger
 from common.metrics import LATE_S, emit
-from common.settings import Settings
+from common.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> Settings:
-    return Settings.from_environment()
+def _settings() -> SqsProcessorSettings:
+    return SqsProcessorSettings.from_environment()
 
 
 @cache
