@@ -116,7 +116,7 @@ class Attempt:
 
     def _merge_shard(self, shard: pa.Table) -> None:
         rule = self._request.rule
-        self._row_bytes = max(1, shard.nbytes // shard.num_rows)
+        self._row_bytes = max(1, shard.nbytes // max(1, shard.num_rows))
         winners = choose_winners(shard.select(list(rule.columns)), rule)
         wanted = conform(shard.select([rule.key, rule.order[0]]).take(winners.rows), self._target, 0)
         stored = locate(self._target, rule, self.live.files, wanted, deletes=self._deletes, pool=self._pool)
