@@ -52,7 +52,7 @@ locals {
     source_queue_url      = module.ingestion.source_queue_url
     dead_letter_queue_url = module.ingestion.dead_letter_queue_url
     pii_key_secret_id     = module.encryption.secrets["pii-key"]
-    # Numbers of the optimizers, so that the function maintenance keeps what they keep.
+    # What the function maintenance keeps of the tables.
     snapshot_retention_days    = tostring(var.snapshot_retention_days)
     orphan_file_retention_days = tostring(var.orphan_file_retention_days)
     queue_function             = "${local.name_prefix}-sqs-processor:live"

@@ -21,9 +21,6 @@ module "storage" {
   topics                        = local.topics
   kms_key_arn                   = module.encryption.key_arn
   policy_values                 = local.keyed_policy_values
-  permissions_boundary_arn      = var.permissions_boundary_arn
-  snapshot_retention_days       = var.snapshot_retention_days
-  orphan_file_retention_days    = var.orphan_file_retention_days
   delivery_error_retention_days = var.delivery_error_retention_days
   archive_retention_days        = var.archive_retention_days
 }

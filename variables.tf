@@ -217,7 +217,7 @@ variable "schedule_minutes" {
 }
 
 variable "snapshot_retention_days" {
-  description = "Days that Glue keeps snapshots of the tables; a checkpoint older than this reads its source in full."
+  description = "Days that maintenance keeps snapshots of the tables; a checkpoint older than this reads its source in full."
   type        = number
   default     = 5
 
@@ -228,7 +228,7 @@ variable "snapshot_retention_days" {
 }
 
 variable "orphan_file_retention_days" {
-  description = "Age in days from which Glue deletes files that no snapshot refers to."
+  description = "Age in days from which maintenance deletes files that no snapshot refers to."
   type        = number
   default     = 7
 

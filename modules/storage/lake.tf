@@ -54,7 +54,7 @@ resource "aws_s3_bucket_policy" "lake" {
 }
 
 # Current objects of tables never expire here: Iceberg alone knows which files a table needs. What a commit
-# or an optimizer has deleted stays as a previous version, for a month.
+# or maintenance has deleted stays as a previous version, for a month.
 resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   bucket = aws_s3_bucket.lake.bucket
 

@@ -31,17 +31,6 @@ variable "policy_values" {
   }
 }
 
-variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds every role; null for none."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
-  }
-}
-
 variable "database" {
   description = "Name of the Glue database."
   type        = string
@@ -72,28 +61,6 @@ variable "topics" {
   validation {
     condition     = alltrue([for topic in keys(var.topics) : can(regex("^[a-z][a-z0-9_]{0,29}$", topic))])
     error_message = "topics: expected names of 1 to 30 lower-case letters, digits and underscores, found ${join(", ", keys(var.topics))}."
-  }
-}
-
-variable "snapshot_retention_days" {
-  description = "Days that Glue keeps snapshots."
-  type        = number
-  nullable    = false
-
-  validation {
-    condition     = var.snapshot_retention_days >= 1
-    error_message = "snapshot_retention_days: expected at least 1 day, found ${var.snapshot_retention_days}."
-  }
-}
-
-variable "orphan_file_retention_days" {
-  description = "Age in days from which Glue deletes files that no snapshot refers to."
-  type        = number
-  nullable    = false
-
-  validation {
-    condition     = var.orphan_file_retention_days >= 3
-    error_message = "orphan_file_retention_days: expected at least 3 days, found ${var.orphan_file_retention_days}."
   }
 }
 

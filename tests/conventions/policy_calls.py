@@ -6,8 +6,6 @@ action that no function had before, and one to ``WILDCARDS`` where AWS takes no 
 
 from typing import NamedTuple
 
-from common.tables import LAYERS
-
 KEY = "arn:aws:kms:eu-west-1:000000000000:key/k"
 VALUES = {
     "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
@@ -195,16 +193,6 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "s3", BUCKET_CONTEXT), key("GenerateDataKey", "s3", BUCKET_CONTEXT),
         Call("logs:PutLogEvents",
              arn("logs", "log-group:/aws/kinesisfirehose/lean-ops-dev-events:log-stream:delivery")),
-    ],
-    "table-optimizer": [
-        *(c for a in ("GetTable", "UpdateTable")
-          for c in tables(a, *(f"{layer}_events" for layer in LAYERS))),
-        *(c for a in ("GetObject", "PutObject", "DeleteObject") for layer in LAYERS
-          for c in objects(a, f"{layer}_events/{DATA}")),
-        Call("s3:ListBucket", "arn:aws:s3:::lake"), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
-        *(Call(f"logs:{a}", arn("logs", f"log-group:/aws-glue/iceberg-{job}/logs:log-stream:x"))
-          for a in ("CreateLogGroup", "CreateLogStream", "PutLogEvents")
-          for job in ("compaction", "retention", "orphan-file-deletion")),
     ],
     "snowflake-storage": [
         *(o for a in ("GetObject", "GetObjectVersion")

@@ -42,7 +42,6 @@ SERVICES = [
     "schedule",
     "snowflake-catalog",
     "snowflake-storage",
-    "table-optimizer",
 ]
 ROLES = [*FUNCTIONS, *SERVICES]
 CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake"]

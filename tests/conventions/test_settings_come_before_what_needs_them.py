@@ -39,7 +39,7 @@ def test_whoever_names_or_fills_the_bucket_waits_for_its_settings(block: str) ->
 
 def test_nothing_else_of_the_module_writes_into_the_bucket() -> None:
     writers = {head.split()[1].strip('"') for head in BLOCKS if head.startswith("resource")}
-    assert writers - {"aws_s3_bucket", "aws_glue_catalog_database", "aws_glue_catalog_table_optimizer"} == {
+    assert writers - {"aws_s3_bucket", "aws_glue_catalog_database"} == {
         "aws_s3_object",
         "aws_glue_catalog_table",
         "aws_s3_bucket_lifecycle_configuration",

@@ -103,9 +103,6 @@ CALLS = {
         "CreateDatabase UpdateDatabase TagResource",
     ),
     "aws_glue_catalog_table": Calls(TABLE, "GetTable GetPartitionIndexes", "CreateTable"),
-    "aws_glue_catalog_table_optimizer": Calls(
-        TABLE, "GetTableOptimizer", "CreateTableOptimizer UpdateTableOptimizer DeleteTableOptimizer"
-    ),
     "aws_s3_bucket": Calls(
         LAKE,
         "ListBucket GetBucketTagging GetBucketPolicy GetBucketAcl GetBucketCORS GetBucketWebsite "

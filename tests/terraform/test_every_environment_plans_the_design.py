@@ -31,7 +31,7 @@ def target(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Target:
 
 
 def test_every_name_starts_with_project_and_environment(plan: Plan) -> None:
-    glue = {"aws_glue_catalog_table", "aws_glue_catalog_database", "aws_glue_catalog_table_optimizer"}
+    glue = {"aws_glue_catalog_table", "aws_glue_catalog_database"}
     # Named inside what they belong to, or naming another resource.
     others = {
         "aws_sfn_alias", "aws_lambda_alias", "aws_cloudwatch_log_stream", "aws_lambda_event_source_mapping",
@@ -88,7 +88,7 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
     schedules = len([entry for entry in catalogue if entry.schedule])
     listeners = sum(len(entry.alarm_topics) for entry in catalogue)
     asynchronous = len([entry for entry in catalogue if entry.schedule or entry.alarm_topics])
-    roles = functions + schedules + topics + 3  # Firehose's a topic; state machine, its schedule, optimizer
+    roles = functions + schedules + topics + 2  # Firehose's a topic; state machine, its schedule
     found = Counter(r.kind for r in plan.resources)
     assert found == Counter({
         "aws_sqs_queue": 2, "aws_sqs_queue_policy": 2, "aws_sqs_queue_redrive_allow_policy": 1,
@@ -98,7 +98,7 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_s3_bucket_server_side_encryption_configuration": 1, "aws_s3_bucket_public_access_block": 1,
         "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
         "aws_s3_object": topics + layers, "aws_glue_catalog_database": 1,
-        "aws_glue_catalog_table": 4 * topics, "aws_glue_catalog_table_optimizer": 3 * 4 * topics,
+        "aws_glue_catalog_table": 4 * topics,
         "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_alias": functions,
         "aws_lambda_layer_version": layers,
         "aws_lambda_permission": listeners, "aws_sns_topic_subscription": listeners,
@@ -178,12 +178,8 @@ def test_tables_are_created_from_the_specifications(
     assert order == [(f.source_id, f.direction.value, f.null_order.value) for f in spec.sort_order.fields]
 
 
-def test_optimizers_look_after_every_table(plan: Plan) -> None:
-    found = [(o["table_name"], o["type"]) for o in plan.of("aws_glue_catalog_table_optimizer")]
-    kinds = ("compaction", "orphan_file_deletion", "retention")
-    assert sorted(found) == [
-        (table, kind) for table in sorted(plan.names("aws_glue_catalog_table")) for kind in kinds
-    ]
+def test_nobody_but_the_function_looks_after_the_tables(plan: Plan) -> None:
+    assert plan.of("aws_glue_catalog_table_optimizer") == []
 
 
 def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: Target) -> None:

@@ -36,7 +36,7 @@ from lean_ops.checkpoints import MergedLayer
 from lean_ops.target import Target
 
 LONGEST: Final = timedelta(days=2)
-"""An older rebuild is begun anew: to Glue its files look like orphans, from three days on."""
+"""An older rebuild is begun anew: to maintenance its files may look like orphans, from three days on."""
 
 SWAPPED_IN: Final = "lean-ops.rebuild"
 """In the summary of a swap's snapshot, and as a property of the live table: the table beside, by its uuid."""

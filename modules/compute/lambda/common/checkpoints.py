@@ -1,17 +1,22 @@
 """Checkpoints: how far a layer has read its source, and which record of it is right.
 
-Every merge commit carries its own checkpoint in the snapshot summary of the table it wrote. The DynamoDB
-checkpoints table is the fast look-up, and knows what no commit can say: that a run found nothing to change,
-or that an operator rewound the checkpoint. It is believed as long as it speaks of the table's newest merge;
-a later merge, a rollback or a rebuild makes the table's own word count again.
+Every merge commit carries its own checkpoint in the snapshot summary of the table it wrote, and in the
+table's properties for the time when that snapshot has expired. The DynamoDB checkpoints table is the fast
+look-up, and knows what no commit can say: that a run found nothing to change, or that an operator rewound the
+checkpoint. It is believed as long as it speaks of the table's newest merge; a later merge, a rollback or a
+rebuild makes the table's own word count again.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import ManifestContent
+from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import LongType
 
 from common.errors import InvalidInput
 
@@ -25,6 +30,9 @@ SOURCE_TOKEN = "lean-ops.source-token"  # noqa: S105 - a place in a table, not a
 SOURCE_POSITION = "lean-ops.source-position"
 RUN_ID = "lean-ops.run-id"
 MERGE_SEQ = "lean-ops.merge-seq"
+
+MERGE_SEQ_COLUMN: Final = "_merge_seq"
+"""Column that holds, in every row of a merged table, the number of the merge that last changed it."""
 
 # Stands for "no snapshot" and "no checkpoint" where the state machine compares texts.
 NOTHING: Final = "none"
@@ -107,6 +115,57 @@ class Entry:
     position: str
     target_snapshot_id: str
     rewound: bool = False
+
+
+def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
+    """``start`` (default: the current snapshot) and its ancestors, as far as history is kept."""
+    snapshot = start or table.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.snapshot_by_id(parent)
+
+
+def committed(table: Table) -> Entry | None:
+    """The checkpoint that a table itself carries: in its history, or else kept beside it.
+
+    Compactions of other writers carry nothing on, and when the merge before them has expired the history
+    does not reach it any more (docs/adr/0013).
+    """
+    found = from_lineage(lineage(table))
+    current, kept = table.current_snapshot(), kept_beside(table)
+    if found is not None or current is None or not kept:
+        return found
+    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id))
+
+
+def kept_beside(table: Table) -> dict[str, str]:
+    """What the table's properties say of its newest merge, as summary entries; empty where it may be untrue.
+
+    Properties do not go back with a rollback. They are true if the table holds rows of the newest merge,
+    which statistics of its files tell; every merge writes them.
+    """
+    names = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
+    kept = {name: table.properties[name] for name in names if name in table.properties}
+    if len(kept) < len(names) or kept[SOURCE_TOKEN] == NOTHING:
+        return {}
+    return kept if _newest_merge(table) == int(kept[MERGE_SEQ]) else {}
+
+
+def _newest_merge(table: Table) -> int | None:
+    """The greatest merge sequence in the statistics of live files; None without."""
+    current = table.current_snapshot()
+    if current is None or MERGE_SEQ_COLUMN not in table.schema().column_names:
+        return None
+    field_id = table.schema().find_field(MERGE_SEQ_COLUMN).field_id
+    found = [
+        int(from_bytes(LongType(), bound))
+        for manifest in current.manifests(table.io)
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+        if (bound := (entry.data_file.upper_bounds or {}).get(field_id)) is not None
+    ]
+    return max(found, default=None)
 
 
 def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:

@@ -11,7 +11,7 @@ statistics leave out the files that hold no such row.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,11 +24,12 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
-from common.checkpoints import MERGE_SEQ, SourceCheckpoint
+from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, SourceCheckpoint, lineage
 from common.errors import TableMismatch
 from common.reading import decoded_sizes, read_files
 
-MERGE_SEQ_COLUMN: Final = "_merge_seq"
+__all__ = ["Bounds", "Portion", "last_merge", "lineage", "new_appends", "new_merges", "read"]
+
 # Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
 # corrected RAW by hand); reading them again is harmless, leaving them out would not be.
 _ADDING: Final = frozenset({Operation.APPEND, Operation.OVERWRITE})
@@ -135,15 +136,6 @@ def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | No
         # The merge's own snapshot has expired under later ones; its number is kept as a property.
         return current, int(table.properties[MERGE_SEQ])
     return None
-
-
-def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
-    """``start`` (default: the current snapshot) and its ancestors, as far as history is kept."""
-    snapshot = start or table.current_snapshot()
-    while snapshot is not None:
-        yield snapshot
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else table.snapshot_by_id(parent)
 
 
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.table import Table
 
-from common.checkpoints import Entry, from_lineage, load, reconcile, since_last_merge
-from common.incremental import lineage
+from common.checkpoints import Entry, committed, lineage, load, reconcile, since_last_merge
 from common.settings import LakeSettings
 
 if TYPE_CHECKING:
@@ -16,6 +15,5 @@ def checkpoint_of(
     table: Table, layer: str, topic: str, settings: LakeSettings, dynamodb: "DynamoDBClient"
 ) -> Entry | None:
     """The checkpoint that counts for ``table``, the table of ``layer``; None before its first run."""
-    history = list(lineage(table))
     recorded = load(dynamodb, settings.checkpoints_table, topic, layer)
-    return reconcile(from_lineage(history), recorded, since_last_merge(history))
+    return reconcile(committed(table), recorded, since_last_merge(lineage(table)))

@@ -1,7 +1,7 @@
 """Keeping tables in shape: compaction, snapshot expiry, removal of orphan files, beside running merges.
 
-For tables that the Glue optimizers do not reach: the local stack, other catalogs, position deletes that stay
-below the optimizers' own thresholds, and snapshots whose need only a checkpoint knows.
+Maintenance has one owner, since two undo each other (docs/adr/0013): this package knows the checkpoints that
+a snapshot is needed for, the leases, and the rebuilds in progress.
 
     compaction   small files and delete files    retention   snapshots and orphan files
     upkeep       all of it, for one table, within a bounded time

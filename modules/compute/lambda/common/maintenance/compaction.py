@@ -22,7 +22,16 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
-from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_POSITION, SOURCE_SNAPSHOT_ID, SOURCE_TOKEN
+from common.checkpoints import (
+    MERGE_SEQ,
+    MERGE_SEQ_COLUMN,
+    RUN_ID,
+    SOURCE_POSITION,
+    SOURCE_SNAPSHOT_ID,
+    SOURCE_TOKEN,
+    kept_beside,
+    lineage,
+)
 from common.deduplication import MergeRule
 from common.merge.committing import Planned, commit_until_done
 from common.merge.datafiles import DataFileWriter
@@ -32,7 +41,7 @@ from common.merge.reading import StoredFile, decoded_size
 from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.source import conform
 from common.merge.streams import concurrency
-from common.merge.target import MERGE_SEQ_COLUMN, Target
+from common.merge.target import Target
 from common.tables import open_table
 
 logger = logging.getLogger(__name__)
@@ -288,12 +297,12 @@ def _unneeded_deletes(live: LiveFiles, replaced: Collection[str]) -> set[str]:
 
 
 def _checkpoint(table: Table) -> dict[str, str]:
-    """What the newest merge in the table's history says of its source."""
-    by_id = {s.snapshot_id: s for s in table.snapshots()}
-    snapshot = table.current_snapshot()
-    while snapshot is not None:
+    """What the table's history says of its newest merge, and of how far it has read its source."""
+    carried: dict[str, str] = {}
+    for snapshot in lineage(table):
         summary = snapshot.summary.additional_properties if snapshot.summary else {}
         if MERGE_SEQ in summary:
-            return {key: summary[key] for key in _CARRIED if key in summary}
-        snapshot = by_id.get(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
-    return {}
+            carried.setdefault(MERGE_SEQ, summary[MERGE_SEQ])
+        if SOURCE_TOKEN in summary:  # a merge without a checkpoint may be newer
+            return {key: summary[key] for key in _CARRIED if key in summary} | carried
+    return kept_beside(table) | carried

@@ -9,10 +9,21 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
-from common.checkpoints import MERGE_SEQ, RUN_ID, SourceCheckpoint
+from common.checkpoints import (
+    MERGE_SEQ,
+    NOTHING,
+    RUN_ID,
+    SOURCE_POSITION,
+    SOURCE_SNAPSHOT_ID,
+    SOURCE_TOKEN,
+    START,
+    SourceCheckpoint,
+    committed,
+)
 from common.deduplication import MergeRule, choose_winners
 from common.merge.datafiles import DataFileWriter
 from common.merge.decide import Decision, History, decide
@@ -98,14 +109,17 @@ class Attempt:
             bytes_written=sum(f.file_size_in_bytes for f in self._added),
         )
         carried = {MERGE_SEQ: str(self._merge_seq)}
+        kept: dict[str, str] = {}
         if self._request.checkpoint is not None:
             carried |= self._request.checkpoint.summary()
+        else:
+            kept = _kept(self._target.table)
         return Change(
             operation=Operation.OVERWRITE if deletes or self._removed else Operation.APPEND,
             added=self._added,
             removed=frozenset(self._removed),
             schema=self._target.schema if self._target.evolved else None,
-            properties=carried,
+            properties={**kept, **carried},
             summary={
                 **self._request.extra_summary,
                 **carried,
@@ -265,6 +279,15 @@ class Attempt:
         """The row counts, for the snapshot summary."""
         names = ("rows_read", "duplicate_messages", "superseded", "inserted", "updated", "unchanged")
         return {f"lean-ops.{name.replace('_', '-')}": str(getattr(self.outcome, name)) for name in names}
+
+
+def _kept(table: Table) -> dict[str, str]:
+    """The checkpoint that a merge without one leaves in the properties: that of the table's own history."""
+    entry = committed(table)
+    if entry is None:
+        return {SOURCE_SNAPSHOT_ID: NOTHING, SOURCE_TOKEN: NOTHING, SOURCE_POSITION: START}
+    checkpoint = SourceCheckpoint.parse(entry.token, entry.position)
+    return checkpoint.summary() if checkpoint is not None else {}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.arrowtypes import Array, Column, Field
+from common.checkpoints import MERGE_SEQ_COLUMN
 from common.deduplication import MergeRule
 from common.errors import CommitConflict, InvalidInput
 from common.merge.staging import StagedSource
-from common.merge.target import MERGE_SEQ_COLUMN, Target
+from common.merge.target import Target
 from common.payload_columns import NOTE, notes_of
 
 KEY_LENGTH_LIMIT = 256

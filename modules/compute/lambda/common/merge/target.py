@@ -18,12 +18,9 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType, NestedField, StringType
 
 from common.arrowtypes import Field
-from common.checkpoints import MERGE_SEQ
+from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
 from common.deduplication import MergeRule
 from common.errors import TableMismatch
-
-MERGE_SEQ_COLUMN = "_merge_seq"
-"""Column that holds, in every row, the number of the merge that last changed it."""
 
 _FORMAT_VERSION = 2  # Position deletes exist from 2 on; Firehose, Athena and Snowflake read no further.
 
