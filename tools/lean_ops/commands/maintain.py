@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from common.maintenance import Upkeep, UpkeepPolicy
-from common.tables import LAYERS
+from common.tables import LAYERS, TableSpec, align_properties
 from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,
@@ -20,6 +20,8 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import complain, human_bytes, say, show_json, show_table
+from lean_ops.repository import TABLE_SPECIFICATIONS
+from lean_ops.target import Target
 from maintenance.job import Failure
 from maintenance.job import maintain as keep_up_tables
 
@@ -52,7 +54,10 @@ def maintain(
     region: RegionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compact small and deleted-from files, expire snapshots, remove orphan files. Safe beside runs."""
+    """Compact small and deleted-from files, expire snapshots, remove orphan files. Safe beside runs.
+
+    Tables also get the properties that their specifications gained since they were created.
+    """
     target = resolve(env, stack, region)
     if topic is not None:
         check_topic(target, topic)
@@ -81,6 +86,7 @@ def maintain(
             done = run("")
         else:
             with audit.operation(target, "maintain", reason=reason, selection=selection) as entry:
+                entry.counts["properties_set"] = _align(target, topic, layer)
                 done = run(f"maintain-{entry.operation_id}")
                 for upkeep in (one for one in done if isinstance(one, Upkeep)):
                     entry.counts["files_compacted"] += upkeep.compacted_files
@@ -89,6 +95,18 @@ def maintain(
     _show(done, dry_run=dry_run, json=json)
     if any(isinstance(one, Failure) for one in done):
         raise typer.Exit(1)
+
+
+def _align(target: Target, topic: str | None, layer: Layer | None) -> int:
+    """Give the tables the properties that their specifications have gained; gives how many were set."""
+    catalog, changed = target.catalog(), 0
+    for name in [layer.value] if layer else LAYERS:
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, name)
+        for one in [topic] if topic else target.topics:
+            identifier = target.settings.table(name, one)
+            if catalog.table_exists(identifier):
+                changed += len(align_properties(catalog, identifier, spec))
+    return changed
 
 
 def _show(done: list[Upkeep | Failure], *, dry_run: bool, json: bool) -> None:

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from common.contract_store import contract_key
 from common.contracts import load_contract
 from common.maintenance import UpkeepPolicy
-from common.tables import LAYERS, TableSpec
+from common.tables import LAYERS, TableSpec, align_properties
 from lean_ops.local import alarms
 from lean_ops.packaging import code_archive
 from lean_ops.repository import (
@@ -200,6 +200,7 @@ def _iceberg_tables(target: Target, catalog: "Catalog") -> None:
                 spec = spec.with_columns(contract.semantic_columns())
             location = f"s3://{target.lake_bucket}/{layer}_{topic}"
             spec.create(catalog, target.settings.table(layer, topic), location)
+            align_properties(catalog, target.settings.table(layer, topic), spec)
 
 
 def _delivery_streams(target: Target, tuning: Tuning) -> None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.types import NestedField
 
-from common.errors import TableMissing
+from common.errors import CommitConflict, TableMissing
 
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 
@@ -72,6 +72,27 @@ class TableSpec:
             sort_order=self.sort_order,
             properties=self.properties,
         )
+
+
+def align_properties(catalog: Catalog, identifier: str, spec: TableSpec) -> dict[str, str]:
+    """Give an existing table what its specification says of how to write it; gives what was changed.
+
+    A specification grows, and tables live on. Properties that it does not name stay. Raises TableMissing, and
+    CommitConflict where another writer was first: then the next time does it.
+    """
+    table = open_table(catalog, identifier)
+    found = table.properties
+    # The version of the format is no property of a table that exists.
+    wanted = {n: v for n, v in spec.properties.items() if n != "format-version" and found.get(n) != v}
+    if wanted:
+        try:
+            with table.transaction() as change:
+                change.set_properties(wanted)
+        except CommitFailedException as error:
+            raise CommitConflict(
+                f"table {identifier}: expected to set its properties, found another writer first; do it again"
+            ) from error
+    return wanted
 
 
 def open_table(catalog: Catalog, identifier: str) -> Table:

@@ -4,6 +4,7 @@ pyiceberg writes no Bloom filters (it warns "not implemented" on their table pro
 files are written with pyarrow here, after the same table properties that other engines read.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -26,6 +27,8 @@ from common.merge.target import Target
 _BLOOM_ENABLED = "write.parquet.bloom-filter-enabled.column."
 _BLOOM_FPP = "write.parquet.bloom-filter-fpp.column."
 _DEFAULT_FPP = "0.01"
+_BLOOM_MAX_BYTES = "write.parquet.bloom-filter-max-bytes"
+_DEFAULT_BLOOM_MAX_BYTES = 2**20  # Iceberg's own default
 _CODEC = "write.parquet.compression-codec"
 _DEFAULT_CODEC = "zstd"
 _TARGET_SIZE = "write.target-file-size-bytes"
@@ -58,6 +61,15 @@ class DataFileWriter:
         self._codec: Any = target.properties.get(_CODEC, _DEFAULT_CODEC)
         self._target_size = int(target.properties.get(_TARGET_SIZE, _DEFAULT_TARGET_SIZE))
         self._bloom = bloom_filter_columns(target.properties, target.arrow_schema.names)
+        self._bloom_bytes = int(target.properties.get(_BLOOM_MAX_BYTES, _DEFAULT_BLOOM_MAX_BYTES))
+
+    def _bloom_options(self, rows: int) -> Any:
+        """Filters for the values of a row group, none larger than the table allows; None without filters."""
+        values = min(rows, ROW_GROUP_ROWS)
+        return {
+            column: {"ndv": min(values, most_values(self._bloom_bytes, fpp)), "fpp": fpp}
+            for column, fpp in self._bloom.items()
+        } or None
 
     def write_partition(
         self, partition: Record, rows: pa.Table, new_path: Callable[[str, str], str]
@@ -86,8 +98,7 @@ class DataFileWriter:
                 stream,
                 self._target.arrow_schema,
                 compression=self._codec,
-                bloom_filter_options={c: {"ndv": rows.num_rows, "fpp": fpp} for c, fpp in self._bloom.items()}
-                or None,
+                bloom_filter_options=self._bloom_options(rows.num_rows),
                 write_batch_size=_rows_of_a_page(rows),
                 use_dictionary=self._dictionary if rows.num_rows >= DICTIONARY_ROWS else False,
                 write_page_index=True,
@@ -113,6 +124,16 @@ class DataFileWriter:
             key_metadata=None,
             **_statistics(statistics),
         )
+
+
+def most_values(max_bytes: int, fpp: float) -> int:
+    """How many different values a Bloom filter of so many bytes holds at this share of false positives.
+
+    Parquet's split-block filter sets eight bits a value, and its size is a power of two (Parquet's
+    specification, "Sizing an SBBF").
+    """
+    largest = 1 << (max(max_bytes, 32).bit_length() - 1)
+    return max(1, int(-largest * math.log1p(-(fpp ** (1 / 8)))))
 
 
 def _rows_of_a_page(rows: pa.Table) -> int:
