@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
+from common.deduplication import EVENT_RULE
 from common.delivery import RetryPolicy
 from common.errors import TransientError
 from common.events import RawRecord
+from common.maintenance import CompactionPolicy, compact
 from lean_ops import audit
 from lean_ops.doctor import intake
 from lean_ops.local import admin
@@ -188,6 +190,38 @@ def test_a_file_that_the_table_has_after_all_is_not_sent_again(target: Target) -
     assert (entry.counts["sent"], entry.counts["committed"]) == (0, 1)
     assert len(delivered(target)) == 1
     assert KEY not in keys(target)
+
+
+def test_a_file_that_was_committed_and_compacted_since_is_not_sent_again(target: Target) -> None:
+    table = raw(target)
+    for name in ("m-1", "m-2"):
+        row = {
+            "message_id": name,
+            "idempotency_key": "k",
+            "publish_time": datetime(2026, 2, 28, 12, tzinfo=UTC),
+        }
+        table.append(pa.Table.from_pylist([row], schema=table.schema().as_arrow()))
+    paths = [task.file.file_path for task in table.scan().plan_files()]
+    identifier = ".".join(table.name())
+    compact(target.catalog(), identifier, EVENT_RULE, run_id="t", policy=CompactionPolicy(files=1))
+    table.refresh()
+    table.maintenance.expire_snapshots().older_than(datetime.now(UTC) + timedelta(days=1)).commit()
+    assert len(table.snapshots()) == 1
+    put(target, json.dumps({"files": paths}).encode())
+    entry, _ = replay(target)
+    assert (entry.counts["sent"], entry.counts["committed"]) == (0, 2)
+    assert KEY not in keys(target)
+
+
+def test_a_file_of_which_the_table_has_only_some_events_is_sent(target: Target) -> None:
+    table = raw(target)
+    path = uncommitted_file(target, "m-1", "m-2")
+    row = msgspec.json.decode(record("m-1"))
+    moments = {c: datetime.fromtimestamp(row[c] / 1e6, UTC) for c in ("publish_time", "ingestion_ts")}
+    table.append(pa.Table.from_pylist([row | moments], schema=table.schema().as_arrow()))
+    put(target, json.dumps({"files": [path]}).encode())
+    entry, _ = replay(target)
+    assert (entry.counts["sent"], entry.counts["committed"]) == (2, 0)
 
 
 @pytest.mark.parametrize(

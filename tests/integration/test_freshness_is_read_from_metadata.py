@@ -123,9 +123,14 @@ def test_semantic_is_behind_by_merges_and_not_by_what_maintenance_committed(raw:
     assert curated_lag(raw, None, now) == now - committed(raw, 0)
 
 
+@pytest.mark.parametrize("bounds", ["full", "none"])
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_of_a_window_are_counted_exactly_whatever_files_they_are_in(raw: Table, seed: int) -> None:
+def test_rows_of_a_window_are_counted_exactly_whatever_files_they_are_in(
+    raw: Table, seed: int, bounds: str
+) -> None:
     draw = random.Random(seed)
+    with raw.transaction() as change:
+        change.set_properties({"write.metadata.metrics.column.ingestion_ts": bounds})
     times: list[datetime] = []
     for _ in range(6):
         begin = START + timedelta(seconds=draw.randint(0, 7200))

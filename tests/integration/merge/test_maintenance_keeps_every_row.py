@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import FileScanTask
+from pyiceberg.table.statistics import PartitionStatisticsFile
+from pyiceberg.table.update import SetPartitionStatisticsUpdate
 
 from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_TOKEN, SourceCheckpoint
 from common.deduplication import EVENT_RULE
@@ -158,6 +160,23 @@ def test_expiry_and_orphan_removal_leave_exactly_the_files_in_use(lake):
     assert lake.rows() == before
     lake.merge([lake.event("k000", "last", publish=90)])
     assert len(lake.rows()) == 160
+
+
+def test_statistics_of_partitions_are_no_orphans(lake):
+    fill(lake, merges=1)
+    path = f"{lake.table.location()}/metadata/partition-stats.parquet"
+    with open(path.removeprefix("file://"), "wb") as file:  # noqa: PTH123 - as another engine writes it
+        file.write(b"x")
+    snapshot = lake.table.current_snapshot().snapshot_id
+    statistics = PartitionStatisticsFile.model_validate(
+        {"snapshot-id": snapshot, "statistics-path": path, "file-size-in-bytes": 1}
+    )
+    lake.catalog.commit_table(
+        lake.table, (), (SetPartitionStatisticsUpdate.model_validate({"partition-statistics": statistics}),)
+    )
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    assert path not in {o.path for o in remove_orphans(lake.catalog, lake.identifier, older_than=later)}
+    assert path.removeprefix("file://") in lake.files()
 
 
 def test_young_files_are_never_orphans(lake):

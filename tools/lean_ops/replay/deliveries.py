@@ -29,6 +29,7 @@ from pyiceberg.table import Table
 from common.delivery import RetryPolicy, deliver
 from common.errors import PermanentError, TransientError
 from common.events import RawRecord
+from common.reading import read_rows
 from common.tables import open_table
 from lean_ops import audit
 from lean_ops.replay.error_objects import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 # Records put at once: one PutRecordBatch call.
+_IDENTITY: Final = ("idempotency_key", "message_id", "publish_time")
 _CHUNK: Final = 500
 # Longer than Firehose is throttled by a burst.
 _PATIENT: Final = RetryPolicy(attempts=8, base_s=0.2)
@@ -305,15 +307,36 @@ def _take_out(
 
 
 def _is_committed(table: Table, path: str) -> bool:
-    """Whether the table's current snapshot has the file; plans only partitions of the file's days."""
-    times: list[datetime] = []
-    for batch in _batches(table, path, ["publish_time"]):
-        bounds: Any = pc.min_max(batch["publish_time"])
-        times += bounds.as_py().values()
-    if not times:
+    """Whether RAW has the file, or every event of it; reads only partitions of the file's days.
+
+    A file that was committed may have been compacted since, and the snapshot that knew it may have expired;
+    then the table holds its events under another name.
+    """
+    events = pa.Table.from_batches(list(_batches(table, path, _IDENTITY)))
+    if not events.num_rows:
         return True  # nothing to send
-    when = f"publish_time >= '{min(times).isoformat()}' and publish_time <= '{max(times).isoformat()}'"
-    return any(task.file.file_path == path for task in table.scan(row_filter=when).plan_files())
+    bounds: Any = pc.min_max(events["publish_time"])
+    first, last = bounds.as_py().values()
+    when = f"publish_time >= '{first.isoformat()}' and publish_time <= '{last.isoformat()}'"
+    if any(task.file.file_path == path for task in table.scan(row_filter=when).plan_files()):
+        return True
+    missing = set(_identities(events))
+    for batch in read_rows(table, when, _IDENTITY):
+        missing -= set(_identities(pa.Table.from_batches([batch])))
+        if not missing:
+            return True
+    return False
+
+
+def _identities(rows: pa.Table) -> Iterator[tuple[object, ...]]:
+    """What copies of an event have in common."""
+    moments = rows["publish_time"].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    yield from zip(
+        rows["idempotency_key"].to_pylist(),
+        rows["message_id"].to_pylist(),
+        moments.to_pylist(),
+        strict=True,
+    )
 
 
 def _records(table: Table, path: str) -> Iterator[bytes]:

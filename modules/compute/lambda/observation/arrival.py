@@ -6,7 +6,7 @@ For the hour of ingestion time that ended ``SETTLED`` ago::
 
 - *accepted*: ``EventsAccepted``, which sqs_processor counts by the minute in which the queue took a message;
 - *in RAW*: rows whose ``ingestion_ts`` lies in that hour. Data files that lie in it as a whole are counted by
-  their metadata; of those on its edges that one column is read;
+  their metadata; of those on its edges, and of files without bounds, that one column is read;
 - *refused*: rows that Firehose put under its error prefix since then (``FailedRowCount``);
 - *accepted late*: ``EventsAcceptedLate`` of the last ``SETTLED``: messages that waited in the queue, so that
   they were accepted just now although they belong to that hour, and may still be in Firehose's buffer.
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Longer than Firehose buffers (60 s here, at most 900 s) and than metrics take to arrive.
 SETTLED: Final = timedelta(seconds=LATE_S)
 WINDOW: Final = timedelta(hours=1)
+_EVER: Final = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,10 @@ def _files_since(raw: Table, since: datetime) -> Iterator[tuple[DataFile, int, i
             lower, upper = (
                 bounds.get(column) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})
             )
-            if lower is not None and upper is not None:
-                yield file, int(from_bytes(LongType(), lower)), int(from_bytes(LongType(), upper))
+            # A writer that keeps no bounds says nothing of when its rows were ingested: they may be any time.
+            first = _EVER[0] if lower is None else int(from_bytes(LongType(), lower))
+            last = _EVER[1] if upper is None else int(from_bytes(LongType(), upper))
+            yield file, first, last
 
 
 @dataclass(frozen=True)

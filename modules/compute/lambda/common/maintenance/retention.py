@@ -147,7 +147,7 @@ def referenced_files(table: Table, pool: Executor) -> set[str]:
     """Every file that some snapshot of the table, or its metadata, refers to."""
     metadata = table.metadata
     paths = {table.metadata_location, *(e.metadata_file for e in metadata.metadata_log)}
-    paths |= {s.statistics_path for s in metadata.statistics}
+    paths |= {s.statistics_path for s in (*metadata.statistics, *metadata.partition_statistics)}
     manifests: dict[str, ManifestFile] = {}
     for snapshot, listed in zip(
         table.snapshots(), pool.map(lambda s: s.manifests(table.io), table.snapshots()), strict=True
