@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from common.errors import InternalFault, ServiceFailure
 from common.events import EventParser
 from common.flattening import Flattener
 from common.setting_aside import SetAside, stream
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import TableSpec
 from curation.job import Curated, curate
 from curation.setting_aside import ERROR_CODE, curable, send_letters
@@ -27,14 +26,7 @@ from curation.setting_aside import ERROR_CODE, curable, send_letters
 from ..support.generated import cases
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = replace(
-    Settings.from_environment(
-        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
-    ),
-    batch_rows=10**9,
-    batch_bytes=10**12,
-    memory_budget_mb=512,
-)
+SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 START = datetime(2026, 5, 1, tzinfo=UTC)
 POISON = '{"a": "poison", "n": 1.10, "é": [1, 2]}'
 

@@ -96,6 +96,7 @@ class CurationSettings(JobSettings):
     """Of ``curation``."""
 
     drift_log_table: str
+    dead_letter_queue_url: str
 
 
 @dataclass(frozen=True)
