@@ -12,6 +12,7 @@ from common.events import RawRecord
 from common.json_leaves import RESERVED_COLUMNS
 from common.settings import OF_FUNCTION, PREFIX
 from lean_ops.local.provision import placeholder_values
+from lean_ops.repository import function_catalogue, render
 from lean_ops.target import Target
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,15 @@ def test_every_function_reads_the_settings_of_its_own() -> None:
     for function, kind in OF_FUNCTION.items():
         source = (ROOT / f"modules/compute/lambda/{function}/handler.py").read_text()
         assert f"return {kind.__name__}.from_environment()" in source
+
+
+def test_what_the_catalogue_renders_to_is_all_that_a_function_reads() -> None:
+    target = Target(env="dev", region="eu-west-1", topics=("events",), endpoints={"": "http://localhost"})
+    urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}
+    values = placeholder_values(target, urls)
+    for entry in function_catalogue():
+        rendered = {name: render(text, values) for name, text in entry.environment.items()}
+        assert OF_FUNCTION[entry.name].from_environment(rendered).topics == ("events",)
 
 
 def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:
