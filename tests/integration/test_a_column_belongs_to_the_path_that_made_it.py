@@ -23,7 +23,7 @@ from common.errors import CommitConflict, InvalidInput
 from common.incremental import Bounds, new_appends
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why, path_note
 from common.setting_aside import SetAside
-from common.settings import Settings
+from common.settings import JobSettings
 from common.tables import TableSpec
 from curation import job
 from curation.job import curate
@@ -32,14 +32,7 @@ from ..support.generated import cases
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-SETTINGS = replace(
-    Settings.from_environment(
-        {"LEAN_OPS_PROJECT": "p", "LEAN_OPS_ENV": "e", "LEAN_OPS_TOPICS": "t", "LEAN_OPS_DATABASE": "lake"}
-    ),
-    batch_rows=10**9,
-    batch_bytes=10**12,
-    memory_budget_mb=512,
-)
+SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 Event = dict[str, Any]
 
 

@@ -38,7 +38,7 @@ files.STEP_BYTES //= 8
 pool, since, rows, portions = pa.default_memory_pool(), None, [], 0
 tracemalloc.start()
 while True:
-    done = curate("t", since, "r", settings=settings, catalog=catalog, record_new_columns=lambda names: None,
+    done = curate("t", since, "r", settings=settings, catalog=catalog, record_columns=lambda columns: None,
                   set_aside=lambda rows: None)
     rows.append(done.rows_read)
     since = done.checkpoint

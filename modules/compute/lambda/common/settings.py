@@ -95,6 +95,7 @@ class LookUpSettings(LakeSettings):
 class CurationSettings(JobSettings):
     """Of ``curation``."""
 
+    lake_bucket: str
     drift_log_table: str
     dead_letter_queue_url: str
 
