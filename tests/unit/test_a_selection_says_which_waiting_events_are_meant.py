@@ -3,6 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.errors import InvalidInput
+from common.events import RejectCode
+from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
 
@@ -100,3 +102,8 @@ def test_a_pace_lets_so_many_go_in_a_second_and_does_not_make_up_for_pauses() ->
 def test_a_negative_rate_is_refused() -> None:
     with pytest.raises(InvalidInput, match="--rate"):
         Pace(-1)
+
+
+def test_every_reason_that_a_letter_may_have_can_be_asked_for() -> None:
+    for reason in (*RejectCode, "REDRIVEN", "SET_ASIDE"):
+        assert Selection.parse([reason], now=NOW, known_reasons=REASONS).reasons == {reason}

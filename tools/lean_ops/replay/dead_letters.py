@@ -26,6 +26,7 @@ from common.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, W
 from common.errors import InvalidInput
 from common.events import RejectCode
 from common.queue_pass import QueuedMessage, QueuePass
+from curation.setting_aside import ERROR_CODE as SET_ASIDE
 from lean_ops import audit
 from lean_ops.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code
 from lean_ops.replay.pace import Pace
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 # The reason of a letter that SQS itself moved, after too many tries.
 REDRIVEN: Final = "REDRIVEN"
-REASONS: Final = frozenset({*RejectCode, REDRIVEN})
+REASONS: Final = frozenset({*RejectCode, REDRIVEN, SET_ASIDE})
 # A message that was received this often no longer counts in the queue's age metric.
 HIDING_RECEIVES: Final = 3
 OPERATION: Final = "replay.dlq"
