@@ -130,6 +130,31 @@ def test_the_row_is_a_letter_with_its_reason_and_its_neighbours_are_curated(lake
 
 
 @pytest.mark.usefixtures("poisoned")
+def test_a_row_that_was_set_aside_holds_up_no_tie_later(lake: Lake) -> None:
+    """A copy that came earlier hands a tie on: the merge asks RAW again, where the bad row still is."""
+    raw = lake.catalog.load_table("lake.raw_t")
+
+    def deliver(message_id: str, ingested: int, payload: str) -> None:
+        row = {
+            "message_id": message_id, "idempotency_key": "k", "topic_name": "t",
+            "period_reference": "2026-05", "correlation_id": None, "publish_time": START,
+            "ingestion_ts": START + timedelta(seconds=ingested), "json_payload": payload,
+        }  # fmt: skip
+        raw.append(pa.Table.from_pylist([row], schema=raw.schema().as_arrow()))
+
+    deliver("first", 10, '{"a": 1}')
+    deliver("second", 7, '{"a": 2}')
+    deliver("bad", 8, POISON)
+    done = lake.run()
+    assert done.set_aside == 1
+    deliver("first", 5, '{"a": 1}')
+    assert lake.run(done.checkpoint).set_aside == 0
+    (row,) = lake.catalog.load_table("lake.curated_t").scan().to_arrow().to_pylist()
+    assert (row["message_id"], row["a"]) == ("second", "2")
+    assert len(lake.queue.letters) == 1
+
+
+@pytest.mark.usefixtures("poisoned")
 def test_the_letter_is_the_event_that_it_was(lake: Lake) -> None:
     lake.deliver({"b": POISON})
     assert lake.run().set_aside == 1

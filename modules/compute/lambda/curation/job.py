@@ -156,7 +156,10 @@ class _History:
         row_filter = And(_in("publish_time", times), _in("idempotency_key", keys.to_pylist()))
         events = read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id)
         before = self._columns.news()
-        steps = [pa.Table.from_batches([rows]) for rows in flatten_rows(events, self._columns)]
+        # One that cannot be curated was set aside where it was read first: it decides nothing here.
+        known: list[SetAside] = []
+        curated = curable(events, lambda rows: flatten_rows(rows, self._columns), known)
+        steps = [pa.Table.from_batches([rows]) for rows in curated]
         if self._columns.news() > before:
             self._record(self._columns)
         return pa.concat_tables(steps, promote_options="default") if steps else None
