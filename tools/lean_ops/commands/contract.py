@@ -9,6 +9,7 @@ import typer
 from common.contract_changes import review
 from common.contracts import Finding
 from common.errors import ContractError
+from common.yaml_bounds import MAX_CHARACTERS
 from lean_ops.commands.options import JsonOption
 from lean_ops.console import say, show_json
 from lean_ops.repository import contract_files
@@ -43,8 +44,10 @@ def lint(
 
 
 def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(4 * MAX_CHARACTERS + 4)  # more than is let in, and never a file without end
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise ContractError(
             f"{path}: expected a text in UTF-8, found byte {error.object[error.start]:#04x} at "

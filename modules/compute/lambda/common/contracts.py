@@ -29,6 +29,7 @@ from common.column_comments import column_comment, fits
 from common.contract_limits import contradiction, impossible_values
 from common.contract_properties import Property, read_property, repeated
 from common.errors import ContractError
+from common.yaml_bounds import check_bounds
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
 _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
@@ -144,6 +145,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
 
 
 def _mapping(text: str) -> dict[str, Any]:
+    check_bounds(text)
     raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # nosec B506 # a SafeLoader that also refuses repeated keys
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ContractError(f"expected a YAML mapping with text keys, found {type(raw).__name__}")
