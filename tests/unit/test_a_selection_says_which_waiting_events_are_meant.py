@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import InvalidInput
 from common.events import RejectCode
@@ -107,3 +109,37 @@ def test_a_negative_rate_is_refused() -> None:
 def test_every_reason_that_a_letter_may_have_can_be_asked_for() -> None:
     for reason in (*RejectCode, "REDRIVEN", "SET_ASIDE"):
         assert Selection.parse([reason], now=NOW, known_reasons=REASONS).reasons == {reason}
+
+
+@pytest.mark.parametrize("option", ["since", "until"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1000000d",
+        "99999999999999h",
+        "9" * 5_000 + "m",
+    ],
+)
+def test_a_time_beyond_the_calendar_is_named(option: str, text: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"--{option}: expected a time") as raised:
+        parse(**{option: text})
+    assert len(str(raised.value)) < 200
+
+
+@settings(deadline=None)
+@given(
+    st.text(max_size=40)
+    | st.from_regex(r"[0-9]{1,25}[mhd]", fullmatch=True)
+    | st.datetimes(timezones=st.timezones() | st.just(UTC)).map(datetime.isoformat),
+)
+def test_any_text_is_a_time_or_refused_in_a_sentence(text: str) -> None:
+    for option in ("since", "until"):
+        try:
+            parsed = parse(**{option: text})
+        except InvalidInput as error:
+            assert str(error).startswith("--")
+        else:
+            moment = getattr(parsed, option)
+            assert moment.tzinfo is UTC

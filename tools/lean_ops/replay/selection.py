@@ -147,15 +147,17 @@ class Tally:
 def _time(option: str, text: str | None, now: datetime) -> datetime | None:
     if text is None:
         return None
-    if age := _AGO.fullmatch(text):
-        return now - int(age[1]) * _UNIT[age[2]]
     try:
+        if age := _AGO.fullmatch(text):
+            return now - int(age[1]) * _UNIT[age[2]]
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except OverflowError as error:  # the calendar has the years 1 to 9999, by UTC
+        raise InvalidInput(f"{option}: expected a time of the calendar, found {text[:40]!r}") from error
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidInput(
-            f"{option}: expected a time with its offset (2026-02-28T12:00:00Z) or an age (30m, 12h, 3d), "
-            f"found {text!r}"
-        )
-    return moment.astimezone(UTC)
+        pass  # said below: it is neither form
+    raise InvalidInput(
+        f"{option}: expected a time with its offset (2026-02-28T12:00:00Z) or an age (30m, 12h, 3d), "
+        f"found {text[:40]!r}"
+    )
