@@ -1,7 +1,9 @@
 """A person's CSV, NDJSON and Parquet files become events, exactly, and the rows that cannot are named."""
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from common.errors import InvalidInput
 from lean_ops.ledger import Ledger
 from lean_ops.messages import Message
-from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview
+from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview, rows
 
 from ..support.generated import cases
 
@@ -305,3 +307,74 @@ def test_only_the_same_file_and_mapping_are_one_source(write: Write, tmp_path: P
     write("r.csv", "device,at\nb,2026-01-01\nc,2026-01-01\n")
     with pytest.raises(InvalidInput, match="unfinished run"):
         ledger.resume(MAPPING.source(path))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(write: Write) -> None:
+    line = '{"device":"a","at":"2026-01-02T03:04:05Z"}\n'
+    for name, content in {"r.ndjson": line, "r.csv": "device,at\na,2026-01-02T03:04:05Z\n"}.items():
+        sent, bad = read(write(name, b"\xef\xbb\xbf" + content.encode()))
+        assert (len(sent), bad) == (1, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_lines_in_another_encoding_are_refused_with_its_name(write: Write, encoding: str) -> None:
+    path = write("r.ndjson", '{"device":"a","at":"2026-01-02T03:04:05Z"}\n'.encode(encoding))
+    with pytest.raises(InvalidInput, match=f"found the mark of {encoding.upper()}"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "csv", "cells.csv"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_line_without_end_is_one_bad_row_and_takes_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, zipped: bool
+) -> None:
+    monkeypatch.setattr(rows, "MAX_LINE", 10_000)
+    filler = b"a," * 100 if kind == "cells.csv" else b"a" * 200
+    good = b'{"device":"b","at":"2026-01-01"}\n' if kind == "ndjson" else b"b,2026-01-01\n"
+    path = tmp_path / f"r.{kind}{'.gz' if zipped else ''}"
+    with gzip.open(path, "wb") if zipped else path.open("wb") as file:
+        file.write(b"" if kind == "ndjson" else b"device,at\n")
+        file.write(good)
+        file.writelines(filler for _ in range(5_000))  # a megabyte
+        file.write(b"\n" + good)
+    tracemalloc.start()
+    sent, bad = read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000
+    assert len(sent) == 2
+    assert [row.number for row in bad] == ([2] if kind == "ndjson" else [3])
+    assert "line" in bad[0].reason
+    assert "aaa" not in bad[0].reason
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    table = pa.table({"device": [f"{n}" for n in range(50_000)], "at": ["2026-01-01"] * 50_000})
+    pq.write_table(table, path, compression="none", row_group_size=1_000, use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[200_000:300_000] = b"\xff" * 100_000
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"r\.parquet: expected readable rows"):
+        read(path)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    column = pa.array(["2026-01-01"])
+    pq.write_table(pa.Table.from_arrays([column, column], names=["at", "at"]), path)
+    with pytest.raises(InvalidInput, match="found at again"):
+        read(path)
+
+
+def test_whoever_sends_is_told_of_times_that_two_readings_may_share(write: Write) -> None:
+    path = write("r.csv", "device,at\na,2026-10-25 02:30\nb,2026-10-25 04:30\nc,2026-10-25T02:30+01:00\n")
+    mapping = replace(MAPPING, timezone="Europe/Berlin")
+    told: list[int] = []
+    assert len(list(messages(path, mapping, fail, lambda row: told.append(row.number)))) == 3
+    assert told == [2]
+    assert preview(path, mapping).ambiguous_times == 1
+
+
+def fail(row: BadRow) -> None:
+    raise AssertionError(row)

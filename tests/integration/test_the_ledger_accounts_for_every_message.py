@@ -123,6 +123,46 @@ def test_only_an_unfinished_run_of_the_same_source_is_taken_up(ledger: Ledger) -
     assert ledger.unfinished() == [{"file": "other.csv"}]
 
 
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"source": 1}', '{"source"', "\x00\xff"])
+def test_a_run_whose_record_was_cut_off_stands_in_nobodys_way(ledger: Ledger, left: str) -> None:
+    whole = ledger.begin(SOURCE)
+    (whole.directory.parent / "000001").mkdir()
+    (whole.directory.parent / "000001" / "run.json").write_text(left)
+    assert ledger.resume(SOURCE).name == whole.name
+    assert ledger.unfinished() == [SOURCE]
+    assert ledger.sent().messages == 0
+
+
+def test_a_run_is_on_record_whole_or_not_at_all(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_off(path: Path, text: str) -> None:
+        with path.open("w") as file:
+            file.write(text[:5])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", cut_off)
+        with pytest.raises(OSError, match="No space"):
+            ledger.begin(SOURCE)
+    assert ledger.unfinished() == []
+    assert ledger.begin(SOURCE).name == ledger.resume(SOURCE).name
+
+
+def test_only_its_owner_may_read_a_ledger(ledger: Ledger) -> None:
+    run = ledger.begin(SOURCE)
+    assert run.directory.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_must_be_in_raw_is_what_the_queue_accepted_and_is_good(ledger: Ledger) -> None:
+    messages = list(History(replace(SCENARIO, events=2_000, broken_rate=0.1)).messages())
+    run = ledger.begin(SOURCE)
+    run.plan(messages[:1_000])
+    run.confirm()
+    run.plan(messages[1_000:])
+    good = {m.message_id for m in messages[:1_000] if m.kind is not Kind.BROKEN}
+    assert ledger.sent_ids(run) == {"events": good}
+    assert ledger.expected_in_raw(run) == len(good)
+
+
 def test_nothing_is_confirmed_that_was_not_planned(ledger: Ledger) -> None:
     with pytest.raises(InvalidInput, match="plan it first"):
         ledger.begin(SOURCE).confirm()

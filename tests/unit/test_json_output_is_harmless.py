@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lean_ops.console import json_text, show_json
@@ -25,6 +25,7 @@ def refuse(constant: str) -> Any:
     raise AssertionError(constant)
 
 
+@settings(deadline=None)
 @given(values)
 def test_every_value_is_json_without_constants_and_tricks(value: Any) -> None:
     for only_ascii in (False, True):
@@ -35,6 +36,7 @@ def test_every_value_is_json_without_constants_and_tricks(value: Any) -> None:
         text.encode()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_text_comes_back_as_it_was(text: str) -> None:
     assert json.loads(json_text(text)) == text

@@ -92,3 +92,11 @@ def test_what_is_no_time_or_ambiguous_is_refused(text: str) -> None:
 def test_an_unknown_timezone_is_refused(zone: str) -> None:
     with pytest.raises(InvalidInput, match="timezone: expected"):
         TimeReader(zone)
+
+
+def test_times_in_an_hour_that_exists_twice_are_counted() -> None:
+    reader = TimeReader("Europe/Berlin")
+    for text in ("2026-10-25 01:59", "2026-10-25 02:00", "2026-10-25 02:59", "2026-10-25 03:00"):
+        reader.microseconds(text)
+    reader.microseconds("2026-10-25T02:30:00+02:00")  # its offset says which
+    assert reader.ambiguous == 2

@@ -13,7 +13,7 @@ by DuckDB over the segments.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,23 +57,23 @@ class LedgerRun:
     """The record of one run, written by one sender at a time."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory: Final = directory
+        self.directory: Final = directory
         self._segments = len(list(directory.glob("*.sent")))
         self._planned: Path | None = None
 
     @property
     def name(self) -> str:
         """The run's number in its ledger, as text."""
-        return self._directory.name
+        return self.directory.name
 
     def messages_sent(self) -> int:
         """How many messages of the source the queue has accepted: where to take up the run again."""
-        sent = (mark.with_suffix(".parquet") for mark in self._directory.glob("*.sent"))
+        sent = (mark.with_suffix(".parquet") for mark in self.directory.glob("*.sent"))
         return sum(pq.read_metadata(segment).num_rows for segment in sent)
 
     def plan(self, messages: Sequence[Message]) -> None:
         """Put the next segment on record, before any of it is sent."""
-        planned = self._directory / f"{self._segments:06d}.parquet"
+        planned = self.directory / f"{self._segments:06d}.parquet"
         writing = planned.with_suffix(".writing")
         pq.write_table(_segment(messages), writing, compression="zstd")
         writing.replace(planned)
@@ -83,7 +83,7 @@ class LedgerRun:
         """Record that the queue accepted every message of the planned segment."""
         if self._planned is None:
             raise InvalidInput(
-                f"ledger run {self._directory}: expected a planned segment to confirm, found none; "
+                f"ledger run {self.directory}: expected a planned segment to confirm, found none; "
                 "plan it first"
             )
         self._planned.with_suffix(".sent").touch()
@@ -92,7 +92,7 @@ class LedgerRun:
 
     def finish(self) -> None:
         """Record that the source was sent to its end."""
-        (self._directory / "finished").touch()
+        (self.directory / "finished").touch()
 
 
 class Ledger:
@@ -104,6 +104,7 @@ class Ledger:
     def begin(self, source: Mapping[str, object]) -> LedgerRun:
         """Start the record of a new run. ``source`` (JSON values) says what it sends from."""
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.chmod(0o700)  # keys of readings are in it
         number = len(self._runs())
         while True:
             directory = self._directory / f"{number:06d}"
@@ -112,28 +113,63 @@ class Ledger:
             except FileExistsError:  # another sender took this number
                 number += 1
                 continue
-            (directory / "run.json").write_text(json.dumps({"source": source}, indent=1) + "\n")
+            # Whole or not at all: a run whose record is cut off could be told from no other.
+            draft = directory / "run.json.new"
+            draft.write_text(json.dumps({"source": source}, indent=1, allow_nan=False) + "\n")
+            draft.replace(directory / "run.json")
             return LedgerRun(directory)
 
     def resume(self, source: Mapping[str, object]) -> LedgerRun:
         """Take up the newest unfinished run of ``source``; raises InvalidInput where there is none."""
         wanted = json.loads(json.dumps(source))
         for directory in reversed(self._runs()):
-            stored = json.loads((directory / "run.json").read_text())["source"]
-            if stored == wanted and not (directory / "finished").exists():
+            if _source(directory) == wanted and not (directory / "finished").exists():
                 return LedgerRun(directory)
         raise InvalidInput(
             f"ledger {self._directory}: expected an unfinished run of the same source and options, "
             "found none; send without resuming, or give the options of the interrupted run"
         )
 
+    def expected_in_raw(self, run: LedgerRun) -> int:
+        """How many different good messages the queue has accepted from ``run``: so many must be in RAW."""
+        return sum(len(ids) for ids in self.sent_ids(run).values())
+
+    def sent_ids(self, run: LedgerRun) -> dict[str, set[str]]:
+        """Message ids by topic of what the queue has accepted from ``run`` and RAW must have."""
+        segments = [str(mark.with_suffix(".parquet")) for mark in sorted(run.directory.glob("*.sent"))]
+        found: dict[str, set[str]] = {}
+        for segment in segments:
+            columns = pq.read_table(segment, columns=["topic", "kind", "message_id"]).to_pydict()
+            for topic, kind, message_id in zip(*columns.values(), strict=True):
+                if kind != Kind.BROKEN:
+                    found.setdefault(topic, set()).add(message_id)
+        return found
+
+    def runs(self) -> list[LedgerRun]:
+        """Every run that was sent into the stack, oldest first."""
+        return [LedgerRun(directory) for directory in self._runs()]
+
+    def source(self, run: LedgerRun) -> Mapping[str, object]:
+        """What ``run`` sends from; empty where its record cannot be read."""
+        return _source(run.directory) or {}
+
+    def take_back(self, run: LedgerRun, message_ids: Set[str]) -> None:
+        """Record that the queue lost ``message_ids``: ``run`` is to be resumed where the first of them is.
+
+        What comes after it counts as possibly sent and is sent again, which changes nothing in the tables.
+        """
+        lost = False
+        for mark in sorted(run.directory.glob("*.sent")):
+            ids = pq.read_table(mark.with_suffix(".parquet"), columns=["message_id"])["message_id"]
+            lost = lost or not message_ids.isdisjoint(ids.to_pylist())
+            if lost:
+                (run.directory / "finished").unlink(missing_ok=True)
+                mark.unlink()
+
     def unfinished(self) -> list[Mapping[str, object]]:
         """The sources of the runs that were not sent to their end, oldest first."""
-        return [
-            json.loads((directory / "run.json").read_text())["source"]
-            for directory in self._runs()
-            if not (directory / "finished").exists()
-        ]
+        sources = [_source(run) for run in self._runs() if not (run / "finished").exists()]
+        return [source for source in sources if source is not None]
 
     def sent(self) -> Sent:
         """What was sent, in counts."""
@@ -186,6 +222,15 @@ class Ledger:
             messages = connection.from_arrow(_SCHEMA.append(pa.field("uncertain", pa.bool_())).empty_table())
         messages.create_view("messages")
         return connection
+
+
+def _source(directory: Path) -> Mapping[str, object] | None:
+    """What a run sends from; None where its record cannot be read: nobody can resume it."""
+    try:
+        source = json.loads((directory / "run.json").read_bytes())["source"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return source if isinstance(source, dict) else None
 
 
 def _segment(messages: Sequence[Message]) -> pa.Table:

@@ -86,7 +86,8 @@ class Target:
     """An environment: its names, its clients, its catalog.
 
     ``endpoints``: base URLs that replace AWS's, by service name, ``""`` for every other service; empty on
-    AWS. ``region`` None leaves it to the AWS configuration of the person running the command.
+    AWS. ``folder``: where a local stack keeps its state. ``region`` None leaves it to the AWS configuration
+    of the person running the command.
     """
 
     env: str
@@ -94,17 +95,24 @@ class Target:
     region: str | None = None
     topics: tuple[str, ...] = ("events",)
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
     @classmethod
     def local(cls, folder: Path = DEFAULT_FOLDER) -> "Target":
-        """The local stack in ``folder``; raises TargetUnreachable when none was started there."""
+        """The local stack in ``folder``; raises TargetUnreachable when none runs there."""
         known = record.load(folder)
         if known is None:
             raise TargetUnreachable(
                 f"local stack: expected one in {folder.resolve()}, found none; start it with `lean-ops up`"
             )
+        # Whoever answers on a port may be another checkout's stack: the process is asked who it is.
+        if ended := [name for name, process in known.processes.items() if not process.running()]:
+            raise TargetUnreachable(
+                f"local stack: expected {' and '.join(ended)} of {folder.resolve()} to run, found it ended; "
+                "start it again with `lean-ops up`"
+            )
         endpoints = {"": known.emulator.endpoint, "firehose": known.firehose.endpoint}
-        return cls(LOCAL_ENV, region=known.region, topics=known_topics(), endpoints=endpoints)
+        return cls(LOCAL_ENV, region=known.region, topics=known_topics(), endpoints=endpoints, folder=folder)
 
     @classmethod
     def aws(cls, env: str, project: str = PROJECT, region: str | None = None) -> "Target":

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,6 +25,13 @@ class Environment(StrEnum):
     PROD = "prod"
 
 
+def a_number(value: float | None) -> float | None:
+    """``value``, unless it is NaN, which every range lets through, or endless: wrong usage."""
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"expected a number, found {value}")
+    return value
+
+
 EnvOption = Annotated[Environment, typer.Option("--env", help="The local stack, or an environment on AWS.")]
 StackOption = Annotated[
     str, typer.Option("--stack", help="Name of the local stack (a folder in .lean-ops/).")
@@ -35,7 +43,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 TopicOption = Annotated[str, typer.Option("--topic", help="Topic of the events.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
 WaitOption = Annotated[
-    float, typer.Option("--wait", help="Seconds to wait for a run that is in progress.", min=0)
+    float,
+    typer.Option("--wait", help="Seconds to wait for a run that is in progress.", min=0, callback=a_number),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lean_ops import leases, pipeline
+from lean_ops import leases, pipeline, run_report
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -35,17 +35,30 @@ def run(
     region: RegionOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run the pipeline once for a topic and follow it state by state; exit code 1 when it fails."""
+    """Run the pipeline once for a topic, state by state, and say what it did; exit code 1 when it fails.
+
+    A run that refuses rows succeeds: they are in Quarantine, and the last lines say why.
+    """
     target = resolve(env, stack, region)
     check_topic(target, topic)
     with target.reached():
         visits, ended = run_and_follow(target, topic, force=force, quiet=json)
+        unreadable = [] if ended.succeeded else run_report.unreadable(target, topic)
+        other = visits and visits[-1].name == BUSY  # which knows what was read
+        done = None if unreadable or other else run_report.report(target, topic, ended.arn)
     if json:
-        show_json({**asdict(ended), "states": [asdict(visit) for visit in visits]})
+        document = {**asdict(ended), "states": [asdict(visit) for visit in visits]}
+        show_json(document | {"report": asdict(done) if done else None})
+    elif done:
+        style = "red" if done.all_refused else "yellow" if done.quarantined else ""
+        for sentence in done.sentences():
+            say(sentence, style=style)
     if not ended.succeeded:
         complain(
             f"{topic}: the run ended {ended.status}: {ended.error}: {ended.cause} (execution {ended.arn})"
         )
+        for sentence in unreadable:
+            complain(sentence)
         raise typer.Exit(1)
 
 

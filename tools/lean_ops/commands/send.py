@@ -11,6 +11,7 @@ import typer
 
 from common.errors import InvalidInput
 from lean_ops import readings, sender
+from lean_ops.arrival import Arrival, wait_for_arrival
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -18,6 +19,7 @@ from lean_ops.commands.options import (
     RegionOption,
     StackOption,
     TopicOption,
+    a_number,
     check_topic,
     resolve,
     stack_folder,
@@ -26,8 +28,9 @@ from lean_ops.console import progress, say, show_json, show_table
 from lean_ops.ledger import Ledger, LedgerRun
 from lean_ops.messages import Message
 from lean_ops.readings import BadRow, Preview, ReadingMapping
+from lean_ops.readings.rows import Row
 from lean_ops.sender import SendPolicy, SendResult
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulator.history import MAX_DAYS, History, Scenario
 from lean_ops.target import Target
 
 _SHOWN_BAD_ROWS = 10
@@ -35,10 +38,15 @@ _SHOWN_BAD_ROWS = 10
 
 def send(
     topic: TopicOption = "events",
-    events: Annotated[int, typer.Option(help="Simulated events to send.", min=1)] = 10_000,
+    events: Annotated[int, typer.Option(help="Simulated events to send.", min=1, max=10**9)] = 10_000,
     seed: Annotated[int, typer.Option(help="Another seed gives other devices and faults.")] = 1,
-    days: Annotated[float, typer.Option(help="Days that the simulated history covers.", min=0.05)] = 30.0,
-    devices: Annotated[int, typer.Option(help="Simulated devices.", min=1)] = 500,
+    days: Annotated[
+        float,
+        typer.Option(
+            help="Days that the simulated history covers.", min=0.05, max=MAX_DAYS, callback=a_number
+        ),
+    ] = 30.0,
+    devices: Annotated[int, typer.Option(help="Simulated devices.", min=1, max=1_000_000)] = 500,
     file: Annotated[
         Path | None,
         typer.Option(help="Send these readings instead: .csv, .tsv, .ndjson, .jsonl (also .gz) or .parquet."),
@@ -60,7 +68,12 @@ def send(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that was interrupted.")
     ] = False,
-    rate: Annotated[float | None, typer.Option(help="Messages a second at most.", min=0.1)] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Messages a second at most.", min=0.1, callback=a_number)
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until everything sent is in RAW, so that `run` finds it.")
+    ] = False,
     env: EnvOption = Environment.LOCAL,
     stack: StackOption = "local",
     region: RegionOption = None,
@@ -69,7 +82,7 @@ def send(
     """Send events into the source queue: simulated devices, or the readings in a file of yours.
 
     Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled.
-    Exit code 1 when rows of a file had to be left out.
+    Exit code 1 when rows of a file had to be left out, or when --wait saw messages not arrive.
     """
     target = resolve(env, stack, region)
     check_topic(target, topic)
@@ -88,7 +101,10 @@ def send(
             return
         run = ledger.resume(scenario.description()) if resume else ledger.begin(scenario.description())
         result = _send(History(scenario), scenario.events, run, target, rate, quiet=json)
-        _report(result, _LeftOut(), json=json)
+        arrived = _arrived(target, ledger, run, quiet=json) if wait else None
+        _report(result, _LeftOut(), arrived, json=json)
+        if arrived is not None and arrived.missing:
+            raise typer.Exit(1)
         return
 
     plan = ReadingMapping(
@@ -107,24 +123,42 @@ def send(
     source = plan.source(file)
     run = ledger.resume(source) if resume else ledger.begin(source)
     left_out = _LeftOut()
-    events_of_file = readings.messages(file, plan, left_out.note)
+    events_of_file = readings.messages(file, plan, left_out.note, left_out.note_ambiguous)
     result = _send(events_of_file, None, run, target, rate, quiet=json)
-    _report(result, left_out, json=json)
-    if left_out.count:
+    arrived = _arrived(target, ledger, run, quiet=json) if wait else None
+    _report(result, left_out, arrived, json=json)
+    if left_out.count or (arrived is not None and arrived.missing):
         raise typer.Exit(1)
 
 
 class _LeftOut:
-    """Rows that could not be sent: how many, and the first few."""
+    """Rows that could not be sent, and how many of the others have a time that is not clear."""
 
     def __init__(self) -> None:
         self.count = 0
         self.first: list[BadRow] = []
+        self.ambiguous_times = 0
 
     def note(self, row: BadRow) -> None:
         self.count += 1
         if len(self.first) < _SHOWN_BAD_ROWS:
             self.first.append(row)
+
+    def note_ambiguous(self, _row: Row) -> None:
+        self.ambiguous_times += 1
+
+
+def _arrived(target: Target, ledger: Ledger, run: LedgerRun, *, quiet: bool) -> Arrival:
+    """Wait until what the run has sent is in RAW, or stops moving."""
+    with target.reached(), progress(quiet=quiet) as bar:
+        total = ledger.expected_in_raw(run)
+        task = bar.add_task("arriving", total=total)
+        return wait_for_arrival(
+            target,
+            ledger,
+            run,
+            on_wait=lambda arrival: bar.update(task, completed=total - arrival.missing),
+        )
 
 
 def _send(
@@ -152,10 +186,15 @@ def _send(
         )
 
 
-def _report(result: SendResult, left_out: _LeftOut, *, json: bool) -> None:
+def _report(result: SendResult, left_out: _LeftOut, arrived: Arrival | None, *, json: bool) -> None:
     if json:
-        first = [asdict(row) for row in left_out.first]
-        show_json({**asdict(result), "left_out": left_out.count, "first_left_out": first})
+        document = {
+            **asdict(result),
+            "left_out": left_out.count,
+            "first_left_out": [asdict(row) for row in left_out.first],
+            "ambiguous_times": left_out.ambiguous_times,
+        }
+        show_json(document if arrived is None else document | {"arrived": asdict(arrived)})
         return
     pace = result.sent / result.seconds if result.seconds else 0.0
     earlier = f" after {result.earlier:,} in an earlier run" if result.earlier else ""
@@ -163,6 +202,23 @@ def _report(result: SendResult, left_out: _LeftOut, *, json: bool) -> None:
     if left_out.count:
         rows = [[str(row.number), row.reason] for row in left_out.first]
         show_table(f"{left_out.count:,} rows were left out, among them:", ["row", "why"], rows)
+    if left_out.ambiguous_times:
+        say(_ambiguous(left_out.ambiguous_times), style="yellow")
+    if arrived is None:
+        say(
+            "They are on the way: `lean-ops run` finds what is in RAW; `lean-ops send --wait` waits for that."
+        )
+    else:
+        for sentence in arrived.sentences():
+            say(sentence, style="yellow" if arrived.missing else "")
+
+
+def _ambiguous(count: int) -> str:
+    return (
+        f"{count:,} rows have a time in an hour that clocks of this timezone show twice; each was taken for "
+        "the first, so that two readings may have one time, and one key if the time is part of it. Give such "
+        "times with their offset."
+    )
 
 
 def _show_preview(seen: Preview, *, json: bool) -> None:
@@ -177,6 +233,8 @@ def _show_preview(seen: Preview, *, json: bool) -> None:
     _show_messages(seen.messages, json=False)
     for row in seen.bad_rows[:_SHOWN_BAD_ROWS]:
         say(f"row {row.number} would be left out: {row.reason}")
+    if seen.ambiguous_times:
+        say(_ambiguous(seen.ambiguous_times), style="yellow")
 
 
 def _show_messages(messages: Iterable[Message], *, json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lean_ops.commands.options import a_number
 from lean_ops.console import say, show_table
 from lean_ops.replay.selection import Selection, Tally
 
@@ -28,7 +29,9 @@ PayloadOption = Annotated[
     bool, typer.Option("--show-payload", help="Show what the samples contain. It may be personal data.")
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Stop after so many events.", min=1)]
-RateOption = Annotated[float, typer.Option("--rate", help="Events a second at most; 0 for no limit.")]
+RateOption = Annotated[
+    float, typer.Option("--rate", help="Events a second at most; 0 for no limit.", min=0, callback=a_number)
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Count and show samples; send nothing.")]
 NoteOption = Annotated[str, typer.Option("--note", help="Why, for the audit trail.")]
 

@@ -9,11 +9,12 @@ from lean_ops.local import lifeline
 
 
 def main() -> None:
-    """Serve until SIGTERM, then save the state."""
+    """Serve until SIGTERM; the state is saved meanwhile and at the end."""
     lifeline.hold(os.environ)
-    from lean_ops.local import bridges  # noqa: PLC0415 - takes a while, and the lifeline comes first
+    from lean_ops.local import bridges, durability  # noqa: PLC0415 - takes a while, and the lifeline comes first
 
     bridges.install()
+    durability.install()
     from hypercorn.config import Config  # noqa: PLC0415 - comes with the server
 
     # SDKs keep their connections open; waiting for them to close would take three seconds of every stop.

@@ -25,7 +25,7 @@ class ProcessRecord(msgspec.Struct, frozen=True):
         return f"http://{LOOPBACK}:{self.port}"
 
     def running(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether this very process still runs: asked for the folder that it serves, not for its number."""
         try:
             return serves(psutil.Process(self.pid), self.folder)
         except psutil.NoSuchProcess:
@@ -55,6 +55,15 @@ class StackRecord(msgspec.Struct, frozen=True):
         draft.replace(folder / FILE)
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether the process itself listens on ``port``: an answer may come from another one."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return False
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+
+
 def serves(process: psutil.Process, folder: str) -> bool:
     """Whether a process was started for the stack in ``folder``; Lambda workers are such processes too.
 
@@ -69,10 +78,15 @@ def serves(process: psutil.Process, folder: str) -> bool:
 
 
 def load(folder: Path) -> StackRecord | None:
-    """The record in ``folder``, or None where no stack was started; raises LocalStackError if unreadable."""
+    """The record in ``folder``, or None where no stack was started; raises LocalStackError if unreadable.
+
+    A record that came with a copied folder speaks of the processes of the original: it counts as none.
+    """
     path = folder / FILE
+    own = str(folder.resolve())
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StackRecord)
+        known = msgspec.json.decode(path.read_bytes(), type=StackRecord)
+        return known if all(process.folder == own for process in known.processes.values()) else None
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:

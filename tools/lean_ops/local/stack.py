@@ -10,11 +10,12 @@ not see each other. The folder holds::
 
     stack.json              ports and process ids
     emulator.log firehose.log
-    emulator/ s3/ firehose/ the state
+    emulator/ s3/ firehose/ the state; ``stopped-in-order`` when it is whole
     tmp/                    work directories of Lambda functions
 
-The emulator saves its state when it is stopped: after ``kill -9`` or a power cut it comes back as it was at
-the last orderly stop. The stand-in's journal loses nothing either way.
+The emulator saves its state while it runs (``lean_ops.local.durability``): ``kill -9`` takes back what its
+queue accepted in the last moments, no commit of a table. The stand-in's journal loses nothing. After ``up``
+``Stack.crashed`` says whether the run before ended so. Nobody but the owner may enter the folder.
 
 Processes never outlive their purpose (``lean_ops.local.lifeline``): an interrupted ``up`` leaves none, and
 those of a stack with ``tied_to_parent`` end with the process that started it.
@@ -46,6 +47,7 @@ REGION = "eu-west-1"
 ACCOUNT = "000000000000"
 CREDENTIAL = "test"
 
+_STOPPED = "stopped-in-order"
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
 _HEALTH = {"emulator": "/_ministack/health", "firehose": "/_health"}
@@ -91,6 +93,7 @@ class Stack:
         self._ports = ports
         self._wait_scale = wait_scale
         self._lifeline: lifeline.Lifeline | None = None
+        self.crashed = False
 
     def up(self) -> StackRecord:
         """Start what does not run, wait until it answers, and return where it is.
@@ -101,7 +104,13 @@ class Stack:
             before = self._record()
             if before is not None and before.running():
                 return before
+            self.crashed = (
+                before is not None
+                and not (self.folder / _STOPPED).exists()
+                and (not before.emulator.running())
+            )
             self._stop(before)
+            (self.folder / _STOPPED).unlink(missing_ok=True)
             return self._start(*self._choose_ports(before))
 
     def down(self, *, wipe: bool = False) -> None:
@@ -127,6 +136,7 @@ class Stack:
         """One command at a time may change this stack; what the disk refuses is said in one sentence."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)  # events may be personal data, and the key of their hashes is here
             with (self.folder / "lock").open("w") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 yield
@@ -224,6 +234,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=0o077,
                 pass_fds=(line.child_fd,),
             )
 
@@ -232,7 +243,7 @@ class Stack:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
-            if _answers(port, _HEALTH[name]):
+            if _answers(port, _HEALTH[name]) and record.listens(process.pid, port):
                 return ProcessRecord(process.pid, str(self.folder), port)
             time.sleep(0.02)
         found = "no answer" if process.returncode is None else f"exit code {process.returncode}"
@@ -265,9 +276,12 @@ class Stack:
         if known.firehose.running() and not known.emulator.running():
             # It has nobody to deliver to and would wait for the emulator; its journal keeps every record.
             _signal(known.firehose, signal.SIGKILL)
+        in_order = known.emulator.running()
         for process in known.processes.values():
             _signal(process, signal.SIGTERM)
-            _await_end(process)
+            in_order &= _await_end(process)
+        if in_order:
+            (self.folder / _STOPPED).touch()
         self._kill_stragglers()
         self._cut_lifeline()
         _reap()
@@ -279,13 +293,16 @@ def _reap() -> None:
     _STARTED_HERE[:] = [child for child in _STARTED_HERE if child.poll() is None]
 
 
-def _await_end(process: ProcessRecord) -> None:
+def _await_end(process: ProcessRecord) -> bool:
+    """Wait until the process is gone; gives whether it went by itself."""
     deadline = time.monotonic() + _STOP_TIMEOUT_S
+    in_order = True
     while process.running():
         if time.monotonic() > deadline:
             _signal(process, signal.SIGKILL)
-            deadline = float("inf")
+            deadline, in_order = float("inf"), False
         time.sleep(0.01)
+    return in_order
 
 
 def _signal(process: ProcessRecord, number: signal.Signals) -> None:

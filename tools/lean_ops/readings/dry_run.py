@@ -44,12 +44,16 @@ class ColumnPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """A dry run over the first ``rows``: ``messages`` as they would be sent, ``bad_rows`` left out."""
+    """A dry run over the first ``rows``: ``messages`` as they would be sent, ``bad_rows`` left out.
+
+    ``ambiguous_times``: rows whose time stands in an hour that the timezone has twice.
+    """
 
     rows: int
     columns: tuple[ColumnPreview, ...]
     messages: tuple[Message, ...]
     bad_rows: tuple[BadRow, ...]
+    ambiguous_times: int = 0
 
 
 def preview(
@@ -63,6 +67,7 @@ def preview(
     rows = [row for row in read if isinstance(row, Row)]
     bad = [row for row in read if isinstance(row, BadRow)]
     good: list[Message] = []
+    ambiguous = 0
     if mapping is not None:
         mapper = RowMapper(mapping, current_us())
         for row in rows:
@@ -71,9 +76,9 @@ def preview(
                 bad.append(message)
             else:
                 good.append(message)
-    return Preview(
-        len(read), _columns(rows), tuple(good[:events]), tuple(sorted(bad, key=lambda row: row.number))
-    )
+        ambiguous = mapper.ambiguous_times
+    bad.sort(key=lambda row: row.number)
+    return Preview(len(read), _columns(rows), tuple(good[:events]), tuple(bad), ambiguous)
 
 
 def _columns(rows: Sequence[Row]) -> tuple[ColumnPreview, ...]:

@@ -98,6 +98,11 @@ class RowMapper:
             body, self._mapping.topic, Kind.ORIGINAL, message_id, key, publish_us, violation=UNJUDGED
         )
 
+    @property
+    def ambiguous_times(self) -> int:
+        """How many times stood in an hour that the timezone has twice, so that two readings may share one."""
+        return self._times.ambiguous
+
     def _payload(self, values: Mapping[str, str]) -> str:
         """JSON text of the payload; raises ValueError where two columns claim the same place."""
         tree: _Tree = {}
@@ -124,18 +129,28 @@ class RowMapper:
         return path
 
 
-def messages(path: Path, mapping: ReadingMapping, on_bad_row: Callable[[BadRow], None]) -> Iterator[Message]:
+def messages(
+    path: Path,
+    mapping: ReadingMapping,
+    on_bad_row: Callable[[BadRow], None],
+    on_ambiguous_time: Callable[[Row], None] = lambda _row: None,
+) -> Iterator[Message]:
     """The events of a file, in its order; ``on_bad_row`` is told of each row that is left out.
 
-    Raises InvalidInput for a file or a mapping that cannot be used at all.
+    ``on_ambiguous_time`` is told of each whose time stands in an hour that the timezone has twice: it was
+    taken for the first, so that two readings may have one time and one key. Raises InvalidInput for a file or
+    a mapping that cannot be used at all.
     """
     mapper = RowMapper(mapping, current_us())
     for row in read_rows(path):
+        before = mapper.ambiguous_times
         message = row if isinstance(row, BadRow) else mapper.message(row)
         if isinstance(message, BadRow):
             on_bad_row(message)
-        else:
-            yield message
+            continue
+        if isinstance(row, Row) and mapper.ambiguous_times > before:
+            on_ambiguous_time(row)
+        yield message
 
 
 def current_us() -> int:

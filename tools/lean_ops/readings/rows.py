@@ -6,10 +6,12 @@ by character. Parquet values are written from their types. Reading takes constan
 small batches.
 """
 
+import codecs
 import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,16 @@ _JSON_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)
 _DELIMITERS: Final = ",;\t"
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
 _PARQUET_BATCH_ROWS: Final = 1_000
+# A message has 1 MiB at most: a line that is longer by far makes no event, and may take all memory (300 MB of
+# one character are 292 kB of gzip).
+MAX_LINE: Final = 16 * 1024 * 1024
+_LONG_LINE: Final = f"expected a line of at most {MAX_LINE >> 20} MiB, found a longer one"
+_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 _TEXT_SUFFIXES: Final = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 
 
@@ -63,8 +75,8 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
         )
     try:
         with cast("BinaryIO", gzip.open(path) if zipped else path.open("rb")) as file:
-            yield from _csv_rows(path, file) if _TEXT_SUFFIXES[suffix] == "csv" else _ndjson_rows(file)
-    except (OSError, EOFError) as error:
+            yield from _csv_rows(path, file) if _TEXT_SUFFIXES[suffix] == "csv" else _ndjson_rows(path, file)
+    except (OSError, EOFError, zlib.error) as error:
         raise InvalidInput(
             f"{path}: expected a readable file, found {error}; check its name and content"
         ) from error
@@ -100,16 +112,19 @@ def _csv_rows(path: Path, file: BinaryIO) -> Iterator[Row | BadRow]:
 
 
 def _table_rows(path: Path, text: TextIO) -> Iterator[Row | BadRow]:
-    header_line = text.readline()
+    overlong: set[int] = set()
+    bounded = _bounded(text, overlong)
+    header_line = next(bounded, "")
     delimiter = max(_DELIMITERS, key=header_line.count)
     header = next(csv.reader([header_line], delimiter=delimiter), [])
-    if not header or len(set(header)) < len(header) or not all(header):
+    if overlong or not header or len(set(header)) < len(header) or not all(header):
         raise InvalidInput(
             f"{path}: expected a first line with one distinct name a column, found {header_line[:80]!r}; "
             "add or correct the header"
         )
-    lines = csv.reader(text, delimiter=delimiter)
+    lines = csv.reader(bounded, delimiter=delimiter)
     while True:
+        first = lines.line_num + 2  # after the header
         try:
             cells = next(lines)
         except StopIteration:
@@ -117,16 +132,44 @@ def _table_rows(path: Path, text: TextIO) -> Iterator[Row | BadRow]:
         except csv.Error as error:
             yield BadRow(lines.line_num + 1, f"expected a line of CSV, found {error}")
             continue
-        if len(cells) == len(header):
+        if not overlong.isdisjoint(range(first, lines.line_num + 2)):
+            yield BadRow(lines.line_num + 1, _LONG_LINE)
+        elif len(cells) == len(header):
             values = {name: json_of_cell(cell) for name, cell in zip(header, cells, strict=True)}
             yield Row(lines.line_num + 1, values)
         elif cells:
             yield BadRow(lines.line_num + 1, f"expected {len(header)} cells, found {len(cells)}")
 
 
-def _ndjson_rows(file: BinaryIO) -> Iterator[Row | BadRow]:
+def _bounded(text: TextIO, overlong: set[int]) -> Iterator[str]:
+    """The lines of ``text``; of one that is too long the beginning, and its number in ``overlong``."""
+    number = 0
+    while line := text.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            overlong.add(number)
+            rest = line
+            while rest and not rest.endswith(("\n", "\r")):
+                rest = text.readline(MAX_LINE)
+        yield line
+
+
+def _ndjson_rows(path: Path, file: BinaryIO) -> Iterator[Row | BadRow]:
     decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    for number, line in enumerate(file, start=1):
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+            if other := next((name for mark, name in _MARKS.items() if line.startswith(mark)), None):
+                raise InvalidInput(
+                    f"{path}: expected text in UTF-8, found the mark of {other}; convert the file"
+                )
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_LINE)
+            yield BadRow(number, _LONG_LINE)
+            continue
         if not line.strip():
             continue
         try:
@@ -141,13 +184,25 @@ def _parquet_rows(path: Path) -> Iterator[Row | BadRow]:
     except (OSError, pa.ArrowInvalid) as error:
         raise InvalidInput(f"{path}: expected a Parquet file, found {error}; check the file") from error
     number = 0
+    names = file.schema_arrow.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(
+            f"{path}: expected one distinct name a column, found {', '.join(twice)} again; rename it"
+        )
     with file:
-        for batch in file.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-            names = batch.schema.names
+        batches = file.iter_batches(batch_size=_PARQUET_BATCH_ROWS)
+        while (batch := _next_batch(path, batches)) is not None:
             columns = [_exact(column).to_pylist() for column in batch.columns]
             for values in zip(*columns, strict=True):
                 number += 1
                 yield Row(number, {name: json_of_value(v) for name, v in zip(names, values, strict=True)})
+
+
+def _next_batch(path: Path, batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
+    try:
+        return next(batches, None)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidInput(f"{path}: expected readable rows, found {error}; check the file") from error
 
 
 def _exact(column: "pa.Array[Any]") -> "pa.Array[Any]":

@@ -26,15 +26,17 @@ _UNITS: Final = ((10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 class TimeReader:
     """Reads the times of one column.
 
-    ``zone`` (IANA name, or an offset such as ``-08:00``) applies to times without offset; an hour that
-    a zone has twice is taken as its first. ``time_format`` (``datetime.strptime``) replaces the formats
-    known here. Raises InvalidInput for a timezone that does not exist.
+    ``zone`` (IANA name, or an offset such as ``-08:00``) applies to times without offset; a time in
+    an hour that a zone has twice is taken as its first, and counted in ``ambiguous``. ``time_format``
+    (``datetime.strptime``) replaces the formats known here. Raises InvalidInput for a timezone that does not
+    exist.
     """
 
     def __init__(self, zone: str = "UTC", time_format: str | None = None) -> None:
         self._zone: Final = _zone(zone)
         self._zone_name: Final = zone
         self._format: Final = time_format
+        self.ambiguous = 0
 
     def microseconds(self, text: str) -> int:
         """Microseconds since 1970 UTC, finer digits cut off; raises ValueError saying what was expected."""
@@ -71,6 +73,8 @@ class TimeReader:
             raise ValueError(
                 f"expected a time that exists in {self._zone_name}, found {local}, which clocks skip"
             )
+        if placed.utcoffset() != placed.replace(fold=1).utcoffset():
+            self.ambiguous += 1
         return placed
 
 

@@ -41,6 +41,7 @@ _LATEST_US: Final = 3 * _DAY_US  # a late event is at most this old when it is s
 _RETRY_REACH: Final = 2_000  # slots: a network retry follows soon
 _EARLY_REACH: Final = 3_000  # slots: how long a correction may be sent before what it corrects
 _BLOCK: Final = 1_024  # positions within which messages overtake each other
+MAX_DAYS: Final = 3_650
 # The random numbers of one slot, in the order of _Draw.
 _DRAW: Final = struct.Struct("<4I8H16s")
 _FULL: Final = 1 << 32
@@ -81,6 +82,11 @@ class Scenario:
             )
         if self.end.tzinfo is None:
             raise InvalidInput(f"scenario: expected an end with an offset, found {self.end}; add one")
+        if not math.isfinite(self.days) or self.days > MAX_DAYS:
+            raise InvalidInput(
+                f"scenario: expected at most {MAX_DAYS} days, found {self.days}; choose fewer: "
+                "events before the year 2000 are refused"
+            )
         if self.days * _DAY_US < max(40 * self.events, _DAY_US / 24):
             raise InvalidInput(
                 f"scenario: expected at least an hour and 40 microseconds an event, found {self.days} days "

@@ -1,0 +1,89 @@
+"""Waiting for what was sent: from the queue through Firehose into RAW, message by message.
+
+A run of the pipeline reads what is in RAW when it starts. What is still in the queue or in Firehose's buffer
+is read by the next one: run too early, it finds nothing, and nothing is lost.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from common.tables import open_table
+from lean_ops import observation
+from lean_ops.ledger import Ledger, LedgerRun
+from lean_ops.local import admin
+from lean_ops.target import Target
+
+# Longer than a failed delivery is retried, and on AWS than Firehose buffers (buffering hints: 900 s at most).
+_PATIENCE_S: Final = {True: 60.0, False: 1_200.0}
+_LOOK_S: Final = {True: 0.3, False: 15.0}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Of ``sent`` different good messages, ``missing`` were not in RAW at the last look.
+
+    ``in_queue``: messages, of anybody, that the source queue still had then.
+    """
+
+    sent: int
+    missing: int
+    in_queue: int
+
+    def sentences(self) -> list[str]:
+        """What a person has to know, and do next."""
+        if not self.missing:
+            return [f"All {self.sent:,} different good messages are in RAW. Next: `lean-ops run`."]
+        where = f"the queue has {self.in_queue:,} messages" if self.in_queue else "the queue is empty"
+        return [
+            f"{self.missing:,} of {self.sent:,} different messages are not in RAW, nothing moves, {where}.",
+            "`lean-ops doctor` says what holds them; `lean-ops dlq show` what was refused. Nothing is lost.",
+        ]
+
+
+def wait_for_arrival(
+    target: Target,
+    ledger: Ledger,
+    run: LedgerRun,
+    *,
+    on_wait: Callable[[Arrival], None] = lambda _arrival: None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Arrival:
+    """Wait until every good message that ``run`` has sent is in RAW; gives up once nothing moves any more.
+
+    ``on_wait`` is told after every look. The local stand-in is asked to deliver at once; on AWS its buffering
+    interval passes by itself. Raises LocalStackError where the stand-in cannot deliver.
+    """
+    waiting = ledger.sent_ids(run)
+    sent = sum(map(len, waiting.values()))
+    seen, moved_at = (sent, -1), clock()
+    while True:
+        in_queue = observation.in_flight(target)
+        if target.is_local and not in_queue:
+            admin.flush(target.endpoints["firehose"])
+        waiting = {topic: ids - in_raw(target, topic, ids) for topic, ids in waiting.items()}
+        arrival = Arrival(sent, sum(map(len, waiting.values())), in_queue)
+        on_wait(arrival)
+        if (arrival.missing, in_queue) != seen:
+            seen, moved_at = (arrival.missing, in_queue), clock()
+        if not arrival.missing or clock() - moved_at > _PATIENCE_S[target.is_local]:
+            return arrival
+        sleep(_LOOK_S[target.is_local])
+
+
+def in_raw(target: Target, topic: str, ids: set[str]) -> set[str]:
+    """Those of ``ids`` that RAW of ``topic`` has; the id column alone is read."""
+    if not ids:
+        return set()
+    table = open_table(target.catalog(), target.settings.table("raw", topic))
+    wanted: pa.Array[pa.StringScalar] = pa.array(sorted(ids), pa.string())
+    found: set[str] = set()
+    for batch in table.scan(selected_fields=("message_id",)).to_arrow_batch_reader():
+        column = batch["message_id"].cast(pa.string())
+        found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())  # type: ignore[arg-type]  # filled texts
+    return found

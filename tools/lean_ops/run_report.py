@@ -1,0 +1,200 @@
+"""What one run of the pipeline did, in counts and in sentences.
+
+Every merge writes what it did, and for which run, into its snapshot's summary (``common.merge``); the rules
+that refused rows broke are in Quarantine. So nothing has to be handed through the state machine, and a run of
+yesterday can be asked as well, as long as its snapshots are kept.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from common.errors import TableMissing
+from lean_ops import lake, observation
+from lean_ops.local import admin
+from lean_ops.target import Target
+from semantic.rejudging import rules_of
+
+_RUN: Final = "lean-ops.run-id"
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What the commits of a run did to one table; all zero where there were none."""
+
+    rows_read: int = 0
+    inserted: int = 0
+    updated: int = 0
+    set_aside: int = 0
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """``curated``, ``semantic``: what was merged. ``refused``: rows that went to Quarantine, by rule.
+
+    A row that broke several rules counts for each; ``quarantined`` counts it once. ``in_queue``: messages
+    that the source queue has now. ``buffered_bytes``: what the delivery stream of the topic holds (None on
+    AWS, where nobody tells). ``semantic`` is None for a topic without a contract.
+    """
+
+    topic: str
+    curated: Merged
+    semantic: Merged | None
+    quarantined: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    in_queue: int = 0
+    buffered_bytes: int | None = None
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether rows were refused, and none published."""
+        return self.quarantined > 0 and not self.published
+
+    @property
+    def published(self) -> int:
+        """Rows of Semantic that the run wrote."""
+        return self.semantic.inserted + self.semantic.updated if self.semantic else 0
+
+    def sentences(self) -> list[str]:
+        """What a person has to know, and the command that shows more."""
+        said = [self._read(), *self._semantic()]
+        waiting = []
+        if self.in_queue:
+            waiting.append(f"{self.in_queue:,} messages in the queue")
+        if self.buffered_bytes:
+            waiting.append(f"{self.buffered_bytes:,} bytes in Firehose's buffer")
+        if waiting:
+            said.append(
+                f"Still on the way to RAW: {' and '.join(waiting)}; the next run reads them (`lean-ops send "
+                "--wait` waits until they are there)."
+            )
+        return said
+
+    def _read(self) -> str:
+        done = self.curated
+        if not done.rows_read:
+            return f"RAW of {self.topic} held nothing that was not read before."
+        aside = f", {done.set_aside:,} were repetitions or older versions" if done.set_aside else ""
+        return (
+            f"{done.rows_read:,} rows of RAW read: {done.inserted:,} new and {done.updated:,} corrected rows "
+            f"in Curated{aside}."
+        )
+
+    def _semantic(self) -> list[str]:
+        said = []
+        if self.semantic is None:
+            said.append(
+                f"{self.topic} has no contract, so it stops at Curated, every field as text; "
+                f"contracts/{self.topic}.yaml takes it on (docs/contracts.md)."
+            )
+        elif self.semantic.rows_read:
+            said.append(
+                f"Semantic: {self.semantic.inserted:,} new and {self.semantic.updated:,} corrected rows."
+            )
+        if self.quarantined:
+            none = "No row was published: all " if self.all_refused else ""
+            rules = ", ".join(f"{rule} {count:,}" for rule, count in Counter(self.refused).most_common())
+            said.append(
+                f"{none}{self.quarantined:,} refused by the contract, by rule: {rules or 'not known'}."
+            )
+            look = f'lean-ops query "SELECT reasons, row_json FROM quarantine_{self.topic} LIMIT 5"'  # noqa: S608 - to be read by people
+            said.append(
+                f"Look: `{look}`; mend contracts/{self.topic}.yaml or the readings, then `lean-ops replay "
+                f"quarantine --topic {self.topic}`."
+            )
+        return said
+
+
+def report(target: Target, topic: str, execution_arn: str) -> RunReport:
+    """What the execution did to ``topic``, and what is on its way now; raises TableUnreadable."""
+    run_id = execution_arn.rsplit(":", 1)[-1]
+    catalog = target.catalog()
+    quarantined, refused = refused_by(_table(catalog, target, "quarantine", topic), run_id)
+    buffered = None
+    if target.is_local:
+        streams = admin.streams(target.endpoints["firehose"])
+        stream = streams.get(target.settings.delivery_stream(topic))
+        buffered = stream.backlog_bytes if stream else 0
+    semantic = _table(catalog, target, "semantic", topic)
+    return RunReport(
+        topic,
+        curated=merged_by(_table(catalog, target, "curated", topic), run_id),
+        semantic=merged_by(semantic, run_id) if semantic else None,
+        quarantined=quarantined,
+        refused=refused,
+        in_queue=observation.in_flight(target),
+        buffered_bytes=buffered,
+    )
+
+
+def last_run(table: Table) -> str:
+    """Id of the run that committed to ``table`` last; empty where none did."""
+    for snapshot in reversed(list(table.snapshots())):
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        if "lean-ops.rows-read" in summary and _RUN in summary:
+            return str(summary[_RUN])
+    return ""
+
+
+def unreadable(target: Target, topic: str) -> list[str]:
+    """One sentence for every table of ``topic`` that cannot be read: why a run of it fails."""
+    catalog = target.catalog()
+    said = []
+    for layer in ("raw", "curated", "semantic", "quarantine"):
+        try:
+            _table(catalog, target, layer, topic)
+        except lake.TableUnreadable as error:
+            said.append(str(error))
+    return said
+
+
+def _table(catalog: Catalog, target: Target, layer: str, topic: str) -> Table | None:
+    identifier = target.settings.table(layer, topic)
+    # A catalog may have to read a table's metadata to say that it is there.
+    try:
+        return lake.open_whole(catalog, identifier)
+    except TableMissing:
+        return None
+
+
+def _summaries(table: Table | None, run_id: str) -> list[dict[str, str]]:
+    """The summaries of the commits that the run made to a table."""
+    found = []
+    for snapshot in table.snapshots() if table else []:
+        summary: dict[str, str] = snapshot.summary.additional_properties if snapshot.summary else {}
+        if summary.get(_RUN) == run_id:
+            found.append(summary)
+    return found
+
+
+def merged_by(table: Table | None, run_id: str) -> Merged:
+    """What the run's commits did to ``table``."""
+
+    def total(*names: str) -> int:
+        return sum(int(summary.get(f"lean-ops.{name}", 0)) for summary in summaries for name in names)
+
+    summaries = _summaries(table, run_id)
+    return Merged(
+        rows_read=total("rows-read"),
+        inserted=total("inserted"),
+        updated=total("updated"),
+        set_aside=total("duplicate-messages", "superseded", "unchanged"),
+    )
+
+
+def refused_by(table: Table | None, run_id: str) -> tuple[int, dict[str, int]]:
+    """Rows that the run refused, and how many of them broke each rule."""
+    summaries = _summaries(table, run_id)
+    if table is None or not summaries:
+        return 0, {}
+    sequences = [int(summary["lean-ops.merge-seq"]) for summary in summaries]
+    own = f"_merge_seq in ({', '.join(map(str, sequences))})"
+    rows = table.scan(row_filter=own, selected_fields=("reasons",)).to_arrow()
+    counted = Counter[str]()
+    counts: Any = rows["reasons"].value_counts()
+    for entry in counts.to_pylist():
+        counted.update(dict.fromkeys(rules_of(entry["values"]), entry["counts"]))
+    return rows.num_rows, dict(counted)
