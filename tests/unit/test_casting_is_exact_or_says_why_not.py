@@ -318,6 +318,35 @@ def test_quarantine_never_shows_personal_data(treatment: str) -> None:
     assert json.loads(row["reasons"])[0]["rule"] == "maxLength"
 
 
+@pytest.mark.parametrize("treatment", ["hash", "mask", "drop"])
+@pytest.mark.parametrize("below", ["e__address", "e___address", "e__a__b", "e__"])
+def test_quarantine_shows_nothing_of_what_stands_below_personal_data(treatment: str, below: str) -> None:
+    """A device that sends an object where the contract has a text: its leaves are other columns."""
+    secret = "secret@example.org"
+    rows = curated(1, e=[None], k=[None], **{below: [secret], "e_public": ["open"], "f__e__x": ["open"]})
+    of = {"logicalType": "string", "criticalDataElement": True}
+    found = cast_rows(rows, contract({"name": "e", **of, **pii(treatment)}), KEY)
+    (row,) = found.rejected.to_pylist()
+    assert secret not in json.dumps(row, default=str)
+    shown = json.loads(row["row_json"])
+    assert (shown["e_public"], shown["f__e__x"]) == ("open", "open")
+    assert (below in shown) is (treatment != "drop")
+
+
+def test_a_property_of_its_own_below_personal_data_decides_for_itself() -> None:
+    rows = curated(1, e=[None], e__kind=["home"], e__kind__x=["y"])
+    found = cast_rows(
+        rows,
+        contract(
+            {"name": "e", "logicalType": "string", "criticalDataElement": True, **pii("drop")},
+            {"name": "kind", "logicalType": "string", "transformSourceObjects": ["e__kind"]},
+        ),
+        KEY,
+    )
+    shown = json.loads(found.rejected["row_json"][0].as_py())
+    assert (shown["e__kind"], shown["e__kind__x"]) == ("home", "y")
+
+
 def test_the_tables_have_the_columns_of_their_specifications() -> None:
     found = cast(["1"], **INTEGER)
     specs = REPOSITORY / "modules/storage/tables"

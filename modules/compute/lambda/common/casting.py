@@ -294,6 +294,8 @@ def _kind(text: str | None) -> str:
 def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> list[str]:
     """Rejected Curated rows as JSON objects without nulls, personal data treated as in Semantic.
 
+    What stands below a classified path is personal as well: an object where the contract has a scalar becomes
+    columns of longer paths, and none of them is the contract's.
     ``_rescued`` may repeat personal data under another spelling of its path: it is masked where the contract
     has any personal data. Curated keeps it.
     """
@@ -301,8 +303,8 @@ def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> lis
     columns: dict[str, list[Any]] = {}
     for name in rejected.column_names:
         column: Column = rejected[name]
-        if name in personal:
-            column = treat_pii(_one_array(column), personal[name], pii_key)
+        if of := _personal(name, contract):
+            column = treat_pii(_one_array(column), of, pii_key)
         elif name == "_rescued" and personal:
             column = pc.if_else(column.is_valid(), pa.scalar(MASK), pa.scalar(None, pa.string()))
         columns[name] = column.to_pylist()
@@ -314,6 +316,13 @@ def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> lis
         )
         for row in zip(*columns.values(), strict=True)
     ]
+
+
+def _personal(name: str, contract: Contract) -> Property | None:
+    """The classified property that a Curated column holds or stands below; the longest path decides."""
+    above = [p for p in contract.properties if name == p.source or name.startswith(f"{p.source}__")]
+    longest = max(above, key=lambda p: (len(p.source), p.pii is not None), default=None)
+    return longest if longest and longest.pii else None
 
 
 def _count(mask: Column) -> int:
