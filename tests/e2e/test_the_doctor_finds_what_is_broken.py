@@ -69,7 +69,7 @@ def test_a_healthy_stack_has_no_problem_and_the_command_says_so(lean_ops: LeanOp
     assert "All is well." in result.output
     document = json.loads(lean_ops("doctor", "--json").output)
     assert document["healthy"] is True
-    assert len(document["checks"]) == 15
+    assert len(document["checks"]) == 18
 
 
 def test_a_problem_is_exit_code_one_with_advice(target: Target, lean_ops: LeanOps) -> None:
@@ -255,7 +255,7 @@ def test_a_check_that_cannot_look_is_a_finding(target: Target, monkeypatch: pyte
 
     monkeypatch.setattr(Target, "client", refused)
     found = findings(target)
-    assert {check for check, _, _ in found} == {"queues", "mapping", "waiting"}
+    assert {check for check, _, _ in found} == {"queues", "mapping", "waiting", "delivery"}
     assert {subject for _, subject, _ in found} == {"this check"}
     assert all("AccessDenied" in text for _, _, text in found)
 

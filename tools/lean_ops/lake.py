@@ -32,6 +32,8 @@ from lean_ops.target import Target
 # In order of dependence. They come as packages, so that nothing is fetched at run time.
 _EXTENSIONS: Final = ("httpfs", "avro", "iceberg")
 _BATCH_ROWS: Final = 10_000
+_MANY_FILES: Final = 100
+_FEW_ROWS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class TableState:
     snapshots: int
     columns: int
     snapshot_id: str | None
+
+    @property
+    def scattered(self) -> bool:
+        """Whether its files hold so few rows each that its partitions are too narrow for its volume."""
+        return self.data_files >= _MANY_FILES and self.rows < _FEW_ROWS * self.data_files
 
 
 class TableUnreadable(PermanentError):  # noqa: N818 - the table is unreadable; "error" would say less

@@ -99,3 +99,9 @@ def _show(database: str, states: list[TableState]) -> None:
         for s in states
     ]
     show_table(f"Tables of {database}", columns, rows)
+    for topic in sorted({s.name.split("_", 1)[1] for s in states if s.scattered}):
+        say(
+            f"{topic}: fewer than ten rows a data file. If the topic stays that small, `volume: low` in "
+            f"contracts/{topic}.yaml (docs/contracts.md) partitions its tables by month when they are made.",
+            style="yellow",
+        )

@@ -2,6 +2,7 @@
 
     findings   what a check says            intake      queues, mapping, breaker, streams, what waits there
     code       functions, state machine, contracts, secret, alarms
+    pipeline   last runs, what was accepted and is not delivered, what contracts refuse
     lake       tables against their specifications, checkpoints against tables, leases, operations
 
 A check only reads. One that cannot look (a permission, a service that does not answer) is a finding itself.

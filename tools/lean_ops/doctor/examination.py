@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from lean_ops.doctor import code, intake, lake
+from lean_ops.doctor import code, intake, lake, pipeline
 from lean_ops.doctor.findings import Check, Finding, Severity
 from lean_ops.target import Target
 
@@ -20,6 +20,9 @@ CHECKS: Final[dict[str, Check]] = {
     "alarms": code.alarms,
     "permissions": code.permissions,
     "tables": lake.tables,
+    "runs": pipeline.runs,
+    "delivery": pipeline.delivery,
+    "refused rows": pipeline.refused,
     "progress": lake.progress,
     "holds": lake.holds,
     "operations": lake.operations,

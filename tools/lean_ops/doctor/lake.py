@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from pyiceberg.exceptions import ResolveError
+from pyiceberg.schema import promote
 from pyiceberg.table import Table
 
 from common.checkpoints import NOTHING
 from common.contract_store import contract_exists, read_contract
 from common.contracts import Contract, load_contract
-from common.errors import ContractError
+from common.errors import ContractError, TableMissing
 from common.incremental import lineage
 from common.tables import LAYERS, TableSpec
 from lean_ops import audit, checkpoints, leases
 from lean_ops.checkpoints import LayerCheckpoint, MergedLayer, time_of
 from lean_ops.doctor.findings import Finding, Severity, apply
+from lean_ops.lake import TableUnreadable, open_whole
 from lean_ops.repository import TABLE_SPECIFICATIONS, contract_files
 from lean_ops.target import Target
 
@@ -30,13 +33,20 @@ def tables(target: Target) -> Iterator[Finding]:
         contract = _contract(target, topic)
         for layer in LAYERS if contract else ("raw", "curated"):
             identifier = target.settings.table(layer, topic)
-            if not catalog.table_exists(identifier):
+            try:
+                table = open_whole(catalog, identifier)
+            except TableMissing:
                 yield Finding(identifier, "expected the table, found none", apply(target))
+                continue
+            except TableUnreadable as error:
+                yield Finding(identifier, str(error), "docs/runbook.md, A table that cannot be read")
                 continue
             spec = TableSpec.load(
                 TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume
             )
-            yield from differences(catalog.load_table(identifier), spec, identifier)
+            yield from differences(table, spec, identifier)
+            if contract and layer == "semantic":
+                yield from _promises(table, contract, identifier)
 
 
 def differences(table: Table, spec: TableSpec, identifier: str) -> Iterator[Finding]:
@@ -77,16 +87,40 @@ def differences(table: Table, spec: TableSpec, identifier: str) -> Iterator[Find
             )
 
 
+def _promises(table: Table, contract: Contract, identifier: str) -> Iterator[Finding]:
+    """Types of Semantic that are not the contract's; the next run adds columns that are missing."""
+    schema = table.schema()
+    for column in contract.semantic_columns():
+        if column.name not in schema.column_names:
+            continue
+        found = schema.find_type(column.name)
+        if found == column.field_type:
+            continue
+        wrong = f"expected column {column.name} of the contract's type {column.field_type}, found {found}"
+        try:
+            promote(found, column.field_type)
+        except ResolveError:
+            yield Finding(
+                identifier,
+                f"{wrong}, which does not widen to it: runs of this topic fail",
+                f"`lean-ops rebuild --layer semantic --topic {contract.topic}`, or publish the type under "
+                "a new column name",
+            )
+        else:
+            yield Finding(identifier, wrong, "the next run that has rows widens it", Severity.NOTE)
+
+
 def progress(target: Target) -> Iterator[Finding]:
     """Checkpoints speak of snapshots that are there, and no layer is far behind its source."""
     catalog = target.catalog()
     for topic in target.topics:
         for layer in MergedLayer:
-            if not catalog.table_exists(target.settings.table(layer, topic)):
-                continue
-            found = checkpoints.read(target, topic, layer)
-            source = catalog.load_table(target.settings.table(layer.source, topic))
-            yield from _about(found, source)
+            try:
+                open_whole(catalog, target.settings.table(layer, topic))
+                source = open_whole(catalog, target.settings.table(layer.source, topic))
+            except (TableMissing, TableUnreadable):
+                continue  # the check of tables says so
+            yield from _about(checkpoints.read(target, topic, layer), source)
 
 
 def holds(target: Target) -> Iterator[Finding]:

@@ -13,12 +13,16 @@ _PATIENCE_S = 600
 
 
 class StreamState(msgspec.Struct, frozen=True):
-    """A delivery stream: bytes it holds, and records and commits since its process started."""
+    """A delivery stream: bytes it holds, and records and commits since its process started.
+
+    ``failure``: what its last delivery failed of; empty when it did not.
+    """
 
     backlog_bytes: int
     delivered: int
     undelivered: int
     commits: int
+    failure: str = ""
 
 
 def streams(endpoint: str) -> dict[str, StreamState]:

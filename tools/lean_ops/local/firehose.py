@@ -84,6 +84,7 @@ class Firehose:
         self._arn_prefix = f"arn:aws:firehose:{region}:{account}:deliverystream/"
         self._record_ids = itertools.count(1)
         self._streams: dict[str, DeliveryStream] = {}
+        self._failures: dict[str, str] = {}
         self._changing = threading.Lock()
         self._damaged: dict[str, str] = {}
         for path in sorted(folder.glob(f"*/{_DEFINITION}")):
@@ -190,9 +191,13 @@ class Firehose:
         }
 
     def health(self) -> dict[str, Any]:
-        """Every stream with its backlog (bytes) and its counts of records and commits."""
+        """Every stream with its backlog (bytes), what its last delivery failed of, and its counts."""
         streams = {
-            name: {"backlog_bytes": stream.backlog_bytes, **asdict(stream.counts)}
+            name: {
+                "backlog_bytes": stream.backlog_bytes,
+                "failure": self._failures.get(name, ""),
+                **asdict(stream.counts),
+            }
             for name, stream in sorted(self._streams.items())
         }
         return {"status": "ok", "streams": streams, "damaged": self._damaged}
@@ -208,6 +213,9 @@ class Firehose:
             except Exception as error:  # whatever it was, the records are kept and tried again
                 _log.exception("%s: delivery failed, will be tried again", name)
                 failures[name] = f"{type(error).__name__}: {error}"
+            else:
+                self._failures.pop(name, None)
+        self._failures |= failures
         return failures
 
     def close(self) -> None:

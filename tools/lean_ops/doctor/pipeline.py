@@ -1,0 +1,109 @@
+"""Checks of what flows: do runs end well, does what was accepted arrive, is most of it refused?"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from common.errors import TableMissing
+from lean_ops import leases, observation, pipeline, run_report
+from lean_ops.arrival import in_raw
+from lean_ops.doctor.findings import Finding, Severity
+from lean_ops.lake import TableUnreadable, open_whole
+from lean_ops.ledger import Ledger
+from lean_ops.local import admin
+from lean_ops.target import Target
+
+_FAILED: Final = frozenset({"FAILED", "TIMED_OUT"})
+# A share of refused rows from which on it is no longer a matter of single rows.
+_MOST: Final = 0.5
+
+
+def runs(target: Target) -> Iterator[Finding]:
+    """The last run of every topic did its work."""
+    for topic in target.topics:
+        lease = leases.read(target, topic)
+        if lease.status not in {*_FAILED, "ABORTED"}:
+            continue
+        ended = pipeline.outcome(target, lease.holder)
+        when = f"{lease.ended:%Y-%m-%d %H:%M}" if lease.ended else "an unknown time"
+        if lease.status == "ABORTED":
+            yield Finding(
+                f"topic {topic}",
+                f"its last run was stopped at {when}: {ended.cause or 'no reason given'}",
+                f"`lean-ops run --topic {topic}` takes it up again",
+                Severity.NOTE,
+            )
+            continue
+        yield Finding(
+            f"topic {topic}",
+            f"its last run ended {lease.status} at {when}: {ended.error}: {ended.cause}",
+            f"mend it, then `lean-ops run --topic {topic}`; docs/runbook.md, section pipeline-failed",
+        )
+
+
+def delivery(target: Target) -> Iterator[Finding]:
+    """What the queue accepted is in RAW, or on its way there."""
+    waiting = observation.in_flight(target)
+    if waiting:
+        yield Finding(
+            target.source_queue,
+            f"{waiting:,} messages are on their way",
+            "look again in a minute; if it does not fall, docs/runbook.md, section queue-age",
+            Severity.NOTE,
+        )
+    if not target.is_local:
+        return  # the alarms delivery-stalled and records-missing judge that there
+    streams = admin.streams(target.endpoints["firehose"])
+    for name, stream in streams.items():
+        if stream.failure:
+            yield Finding(
+                name,
+                f"expected its records delivered, found {stream.backlog_bytes:,} bytes that wait: "
+                f"{stream.failure}",
+                "mend what it says; the records are kept in its journal and tried again",
+            )
+    moving = waiting or any(stream.backlog_bytes for stream in streams.values())
+    if target.folder is not None and not moving:
+        yield from _lost(target, Ledger(target.folder / "ledger"))
+
+
+def refused(target: Target) -> Iterator[Finding]:
+    """No contract refuses most of the rows of its topic."""
+    catalog = target.catalog()
+    for topic in target.topics:
+        try:
+            semantic = open_whole(catalog, target.settings.table("semantic", topic))
+            quarantine = open_whole(catalog, target.settings.table("quarantine", topic))
+        except (TableMissing, TableUnreadable):
+            continue  # another check says so
+        last = run_report.last_run(semantic)
+        rows, rules = run_report.refused_by(quarantine, last) if last else (0, {})
+        good = run_report.merged_by(semantic, last).rows_read if last else 0
+        if not rows:
+            continue
+        named = ", ".join(f"{rule} {count:,}" for rule, count in rules.items())
+        severity = Severity.PROBLEM if rows / (rows + good) >= _MOST else Severity.NOTE
+        look = f'lean-ops query "SELECT reasons, row_json FROM quarantine_{topic} LIMIT 5"'  # noqa: S608 - to be read by people
+        yield Finding(
+            f"contract of {topic}",
+            f"the last run that reached Semantic refused {rows:,} of {rows + good:,} rows, by rule: {named}",
+            f"look: `{look}`; mend the contract or the readings, then `lean-ops replay quarantine --topic "
+            f"{topic}`",
+            severity,
+        )
+
+
+def _lost(target: Target, ledger: Ledger) -> Iterator[Finding]:
+    """Good messages that were sent from here and are nowhere any more."""
+    missing = sent = 0
+    for run in ledger.runs():
+        for topic, ids in ledger.sent_ids(run).items():
+            if topic in target.topics:
+                sent += len(ids)
+                missing += len(ids - in_raw(target, topic, ids))
+    if missing:
+        yield Finding(
+            "ledger",
+            f"{missing:,} of {sent:,} different good messages were accepted and are not in RAW or on the way",
+            "if they are no dead letters (`lean-ops dlq show`) and no failed deliveries (`lean-ops replay "
+            "delivery`), the emulator was killed and took them back: send them again",
+        )
