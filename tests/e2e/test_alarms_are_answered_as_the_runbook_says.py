@@ -1,7 +1,6 @@
 """Every command of the runbook's section on alarms runs as it is written there."""
 
 import json
-import re
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,13 +15,11 @@ from lean_ops.breaker import status
 from lean_ops.cli import app
 from lean_ops.target import Target
 
+from ..support.runbook import commands
+
 PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
 BEGIN = PAGE.partition("\n## Tables and checkpoints\n")[0]
-COMMANDS = [
-    line.removeprefix("lean-ops ")
-    for block in re.findall(r"^```\n(.*?)^```", BEGIN, re.M | re.S)
-    for line in block.splitlines()
-]
+COMMANDS = commands(BEGIN)
 # These say by their exit code whether something is wrong.
 JUDGES = {"doctor"}
 

@@ -13,13 +13,11 @@ from click.testing import Result
 from lean_ops import observation
 from lean_ops.target import Target
 
+from ..support.runbook import commands
+
 PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
 SECTION = re.split(r"^## ", PAGE.partition("\n## Replay\n")[2], maxsplit=1, flags=re.M)[0]
-COMMANDS = [
-    line.removeprefix("lean-ops ")
-    for block in re.findall(r"^```\n(.*?)^```", SECTION, re.M | re.S)
-    for line in block.splitlines()
-]
+COMMANDS = commands(SECTION)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,14 +13,12 @@ from lean_ops import leases
 from lean_ops.simulator.history import History, Scenario
 from lean_ops.target import Target
 
+from ..support.runbook import commands
+
 LeanOps = Callable[..., Result]
 PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
 SECTION = re.split(r"^## ", PAGE.partition("\n## Tables and checkpoints\n")[2], maxsplit=1, flags=re.M)[0]
-COMMANDS = [
-    line.removeprefix("lean-ops ")
-    for block in re.findall(r"^```\n(.*?)^```", SECTION, re.M | re.S)
-    for line in block.splitlines()
-]
+COMMANDS = commands(SECTION)
 
 
 @pytest.fixture(scope="module", autouse=True)

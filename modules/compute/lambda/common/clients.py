@@ -12,7 +12,7 @@ from botocore.config import Config
 
 ATTEMPTS: Final = 3
 CONNECT_S: Final = 2.0
-READ_S: Final = 5.0
+READ_S: Final = 10.0
 """Far more than a call takes inside a region; nothing here asks a service to hold its answer back longer."""
 
 # What the mode "standard" waits before the second and the third attempt at most (SDK reference guide, "Retry
