@@ -79,7 +79,8 @@ def test_the_snapshots_that_curated_has_not_read_survive_and_are_read(
     assert done["curated_weather"]["after"]["delete_files"] == 0
     assert audit.entries(target)[0].operation == "maintain"
     assert len(raw.refresh().snapshots()) <= 10
-    before, arrived = len(rows(target, "curated")), len(rows(target, "raw"))
+    # A busy machine may have an answer of Firehose come too late, and a delivery made twice: RAW has both.
+    before, arrived = len(rows(target, "curated")), len(set(rows(target, "raw")))
     assert before < arrived
     arn = pipeline.start(target, "weather")
     visits = {visit.name: visit for visit in pipeline.follow(target, arn)}
