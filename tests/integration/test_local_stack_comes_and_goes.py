@@ -35,6 +35,12 @@ def _children_of(folder: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if record.serves(process, str(folder))]
 
 
+def _remove(folder: Path) -> None:
+    """Until it is gone: what is still at work in it may save once more meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _await_no_children(folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while _children_of(folder) and time.monotonic() < deadline:
@@ -206,7 +212,15 @@ def test_down_ends_a_function_in_the_middle_of_an_invocation(folder: Path) -> No
 
 def test_removing_the_folder_ends_the_processes(folder: Path) -> None:
     Stack(folder).up()
-    shutil.rmtree(folder)
+    _remove(folder)
+    _await_no_children(folder)
+    assert not folder.exists()
+
+
+def test_a_new_folder_in_place_of_the_removed_one_is_another(folder: Path) -> None:
+    Stack(folder).up()
+    _remove(folder)
+    folder.mkdir()
     _await_no_children(folder)
 
 

@@ -12,14 +12,18 @@ messages that were taken back are told by the ledger at the next ``lean-ops up``
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from ministack import app
 from ministack.core import persistence
 from ministack.services import glue
+
+from lean_ops.local.lifeline import FOLDER_VARIABLE
 
 _PAUSE_S: Final = 1.0
 _SHARE: Final = 20
@@ -48,6 +52,7 @@ class _Saving:
         self._lock = threading.Lock()
         self._begun = self._ended = False
         self._stop = threading.Event()
+        self._folder = Path(os.environ[FOLDER_VARIABLE])
 
     def begin(self) -> None:
         """Save in the background from now on."""
@@ -57,7 +62,8 @@ class _Saving:
     def one(self, name: str, state: Callable[[], Any]) -> None:
         """Save one service."""
         with self._lock:
-            if self._begun and not self._ended:
+            # Who removes the folder wants the state gone; saving would make both anew.
+            if self._begun and not self._ended and self._folder.exists():
                 persistence.save_state(name, _unchanging(state))
 
     def finally_(self, services: dict[str, Callable[[], Any]]) -> None:

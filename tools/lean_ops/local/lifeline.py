@@ -55,7 +55,9 @@ def hold(environ: MutableMapping[str, str]) -> None:
 
 def _watch(fd: int, folder: Path) -> None:
     released = False
-    while folder.exists():
+    own = os.open(folder, os.O_RDONLY)
+    # Another folder may be made where this one was: a removed one has no name left, whatever is in its place.
+    while folder.exists() and os.fstat(own).st_nlink:
         ready, _, _ = select.select([] if released else [fd], [], [], _FOLDER_CHECK_S)
         if ready:
             if os.read(fd, 1) != _RELEASED:
