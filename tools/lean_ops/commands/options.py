@@ -14,6 +14,7 @@ from lean_ops.target import Target
 
 STACKS: Final = ROOT / ".lean-ops"
 _STACK_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+_REGION: Final = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 
 
 class Environment(StrEnum):
@@ -32,12 +33,20 @@ def a_number(value: float | None) -> float | None:
     return value
 
 
+def a_region(value: str | None) -> str | None:
+    """``value``, unless it has not the form of a region, which the SDK tells by an exception: wrong usage."""
+    if value is not None and not _REGION.fullmatch(value):
+        raise typer.BadParameter(f"expected an AWS region as eu-west-1, found {value[:80]!r}")
+    return value
+
+
 EnvOption = Annotated[Environment, typer.Option("--env", help="The local stack, or an environment on AWS.")]
 StackOption = Annotated[
     str, typer.Option("--stack", help="Name of the local stack (a folder in .lean-ops/).")
 ]
 RegionOption = Annotated[
-    str | None, typer.Option("--region", help="AWS region; default: that of the AWS profile.")
+    str | None,
+    typer.Option("--region", help="AWS region; default: that of the AWS profile.", callback=a_region),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 TopicOption = Annotated[str, typer.Option("--topic", help="Topic of the events.")]
