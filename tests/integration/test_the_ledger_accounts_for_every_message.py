@@ -144,6 +144,7 @@ def test_a_run_is_on_record_whole_or_not_at_all(ledger: Ledger, monkeypatch: pyt
         with pytest.raises(OSError, match="No space"):
             ledger.begin(SOURCE)
     assert ledger.unfinished() == []
+    assert list(ledger._directory.iterdir()) == []
     assert ledger.begin(SOURCE).name == ledger.resume(SOURCE).name
 
 

@@ -1,5 +1,6 @@
 """``lean-ops``: the command line. Every command is a function of ``lean_ops.commands``."""
 
+import errno
 import signal
 import sys
 from io import TextIOWrapper
@@ -86,11 +87,19 @@ def main() -> None:
         complain(str(error))
         sys.exit(1)
     except OSError as error:
-        complain(f"{error.filename or 'system'}: {error.strerror or error}")
+        complain(_refused_by_the_system(error))
         sys.exit(1)
     except Interrupted:
         complain("interrupted; what was sent or committed stays, and the same command can be run again")
         sys.exit(130)
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    """What the operating system refused, and for a full disk what to do."""
+    said = f"{error.filename or 'system'}: {error.strerror or error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        said += "; free some, then run the same command again, which repeats nothing (`lean-ops doctor`)"
+    return said
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

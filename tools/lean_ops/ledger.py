@@ -115,8 +115,13 @@ class Ledger:
                 continue
             # Whole or not at all: a run whose record is cut off could be told from no other.
             draft = directory / "run.json.new"
-            draft.write_text(json.dumps({"source": source}, indent=1, allow_nan=False) + "\n")
-            draft.replace(directory / "run.json")
+            try:
+                draft.write_text(json.dumps({"source": source}, indent=1, allow_nan=False) + "\n")
+                draft.replace(directory / "run.json")
+            except OSError:  # a full disk leaves nothing of the run behind
+                draft.unlink(missing_ok=True)
+                directory.rmdir()
+                raise
             return LedgerRun(directory)
 
     def resume(self, source: Mapping[str, object]) -> LedgerRun:

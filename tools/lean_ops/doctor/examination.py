@@ -8,6 +8,7 @@ from lean_ops.doctor.findings import Check, Finding, Severity
 from lean_ops.target import Target
 
 CHECKS: Final[dict[str, Check]] = {
+    "disk": pipeline.place,
     "queues": intake.queues,
     "mapping": intake.mapping,
     "breaker": intake.breaker,

@@ -9,7 +9,7 @@ from lean_ops.arrival import in_raw
 from lean_ops.doctor.findings import Finding, Severity
 from lean_ops.lake import TableUnreadable, open_whole
 from lean_ops.ledger import Ledger
-from lean_ops.local import admin
+from lean_ops.local import admin, disk
 from lean_ops.target import Target
 
 _FAILED: Final = frozenset({"FAILED", "TIMED_OUT"})
@@ -38,6 +38,12 @@ def runs(target: Target) -> Iterator[Finding]:
             f"its last run ended {lease.status} at {when}: {ended.error}: {ended.cause}",
             f"mend it, then `lean-ops run --topic {topic}`; docs/runbook.md, section pipeline-failed",
         )
+
+
+def place(target: Target) -> Iterator[Finding]:
+    """The disk of a local stack has room for what it accepts."""
+    if target.folder is not None and (wrong := disk.shortage(target.folder)):
+        yield Finding("disk", wrong, "free some; then `lean-ops send --resume` and `lean-ops run` go on")
 
 
 def delivery(target: Target) -> Iterator[Finding]:

@@ -9,6 +9,9 @@ ministack saves its state when it is stopped in order. Here it does so
 What a kill can take back is what the queue accepted, and what DynamoDB wrote, since the last save. A
 checkpoint may be older or newer than its table then, which reading copes with (``GetAllCheckpoints``);
 messages that were taken back are told by the ledger at the next ``lean-ops up``.
+
+What the disk does not take is not confirmed: see ``lean_ops.local.disk``. ministack only logs a save that
+failed, so that each is looked at again here. ``stopped-in-order`` is written once the last save was whole.
 """
 
 import logging
@@ -21,9 +24,13 @@ from typing import Any, Final
 
 from ministack import app
 from ministack.core import persistence
-from ministack.services import glue
+from ministack.services import glue, s3
 
+from lean_ops.local import disk
+from lean_ops.local.errors import LocalStackError
 from lean_ops.local.lifeline import FOLDER_VARIABLE
+
+STOPPED: Final = "stopped-in-order"
 
 _PAUSE_S: Final = 1.0
 _SHARE: Final = 20
@@ -43,6 +50,10 @@ def install() -> None:
     app._load_persisted_state = load_and_begin
     app.save_all = saving.finally_  # what the emulator calls when it is stopped in order
     _write_glue_through(saving)
+    _keep_objects_or_refuse_them()
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    for service in ("s3", "sqs", "dynamodb", "glue", "states"):
+        app.SERVICE_HANDLERS[service] = disk.guard(service, app.SERVICE_HANDLERS[service], folder)
 
 
 class _Saving:
@@ -64,14 +75,24 @@ class _Saving:
         with self._lock:
             # Who removes the folder wants the state gone; saving would make both anew.
             if self._begun and not self._ended and self._folder.exists():
-                persistence.save_state(name, _unchanging(state))
+                _save(name, state)
 
     def finally_(self, services: dict[str, Callable[[], Any]]) -> None:
-        """Save all services, for the last time."""
+        """Save all services, for the last time, and say that they are whole if they are."""
         self._stop.set()
+        whole = True
         with self._lock:
             self._ended = True
-            persistence.save_all(services)
+            if not self._folder.exists():
+                return  # removed: the state is wanted gone
+            for name, state in services.items():
+                try:
+                    _save(name, state)
+                except Exception:  # the others are saved none the less
+                    _log.exception("state of %s not saved", name)
+                    whole = False
+        if whole:
+            (self._folder / STOPPED).touch()
 
     def _again_and_again(self) -> None:
         pause = _PAUSE_S
@@ -83,6 +104,40 @@ class _Saving:
                 except Exception:  # the next round tries again; the emulator has to go on
                     _log.exception("state of %s not saved", name)
             pause = max(_PAUSE_S, _SHARE * (time.monotonic() - started))
+
+
+def _save(name: str, state: Callable[[], Any]) -> None:
+    """Save one service; raises LocalStackError where ministack would only log that it could not."""
+    content = _unchanging(state)
+    if content is None:
+        return  # a service that was not loaded has nothing to be saved
+    path = Path(persistence.STATE_DIR) / f"{name}.json"
+    before = path.stat().st_ino if path.exists() else None
+    persistence.save_state(name, content)
+    # A save puts another file into the place of the one of before.
+    if not path.exists() or path.stat().st_ino == before:
+        raise LocalStackError(f"{path}: expected the state saved, found the disk refuse it; free some")
+
+
+def _keep_objects_or_refuse_them() -> None:
+    """An object that the disk does not take is an error of the call, where ministack logs a warning."""
+    write, persist = s3._atomic_write, s3._persist_object
+    failed = threading.local()
+
+    def noting(*arguments: Any, **options: Any) -> None:
+        try:
+            write(*arguments, **options)
+        except OSError as error:
+            failed.error = error
+            raise
+
+    def kept(*arguments: Any) -> None:
+        failed.error = None
+        persist(*arguments)
+        if failed.error is not None:
+            raise failed.error
+
+    s3._atomic_write, s3._persist_object = noting, kept
 
 
 def _unchanging(state: Callable[[], Any], tries: int = 20) -> Any:

@@ -37,7 +37,7 @@ from pathlib import Path
 
 import psutil
 
-from lean_ops.local import lifeline, record
+from lean_ops.local import disk, lifeline, record
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.record import LOOPBACK, ProcessRecord, StackRecord
 
@@ -47,7 +47,7 @@ REGION = "eu-west-1"
 ACCOUNT = "000000000000"
 CREDENTIAL = "test"
 
-_STOPPED = "stopped-in-order"
+_STOPPED = "stopped-in-order"  # written by the emulator (lean_ops.local.durability)
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
 _HEALTH = {"emulator": "/_ministack/health", "firehose": "/_health"}
@@ -101,26 +101,35 @@ class Stack:
         Raises LocalStackError when a port is taken or a process does not start; nothing is left running.
         """
         with self._exclusively():
+            if shortage := disk.shortage(self.folder):
+                raise LocalStackError(shortage)
             before = self._record()
             if before is not None and before.running():
                 return before
-            self.crashed = (
-                before is not None
-                and not (self.folder / _STOPPED).exists()
-                and (not before.emulator.running())
-            )
             self._stop(before)
+            self.crashed = before is not None and not (self.folder / _STOPPED).exists()
             (self.folder / _STOPPED).unlink(missing_ok=True)
             return self._start(*self._choose_ports(before))
 
     def down(self, *, wipe: bool = False) -> None:
-        """Stop everything, in order; with ``wipe`` the folder goes as well. Safe to run twice."""
+        """Stop everything, in order; with ``wipe`` the folder goes as well. Safe to run twice.
+
+        Raises LocalStackError, with everything stopped, where the emulator could not save its state whole.
+        """
         if not self.folder.exists():
             return
         with self._exclusively():
-            self._stop(self._record())
+            known = self._record()
+            ran = known is not None and known.emulator.running()
+            self._stop(known)
             if wipe:
                 shutil.rmtree(self.folder)
+            elif ran and not (self.folder / _STOPPED).exists():
+                raise LocalStackError(
+                    f"emulator: expected its state saved whole in {self.folder}, found part of it not "
+                    f"({disk.shortage(self.folder) or 'emulator.log says why'}); see that it can be written, "
+                    "then `lean-ops up` says by the ledger what is to be sent again"
+                )
 
     def status(self) -> StackStatus:
         """What was started, and what of it runs."""
@@ -276,12 +285,9 @@ class Stack:
         if known.firehose.running() and not known.emulator.running():
             # It has nobody to deliver to and would wait for the emulator; its journal keeps every record.
             _signal(known.firehose, signal.SIGKILL)
-        in_order = known.emulator.running()
         for process in known.processes.values():
             _signal(process, signal.SIGTERM)
-            in_order &= _await_end(process)
-        if in_order:
-            (self.folder / _STOPPED).touch()
+            _await_end(process)
         self._kill_stragglers()
         self._cut_lifeline()
         _reap()
@@ -293,16 +299,14 @@ def _reap() -> None:
     _STARTED_HERE[:] = [child for child in _STARTED_HERE if child.poll() is None]
 
 
-def _await_end(process: ProcessRecord) -> bool:
-    """Wait until the process is gone; gives whether it went by itself."""
+def _await_end(process: ProcessRecord) -> None:
+    """Wait until the process is gone, killed where it does not go by itself."""
     deadline = time.monotonic() + _STOP_TIMEOUT_S
-    in_order = True
     while process.running():
         if time.monotonic() > deadline:
             _signal(process, signal.SIGKILL)
-            deadline, in_order = float("inf"), False
+            deadline = float("inf")
         time.sleep(0.01)
-    return in_order
 
 
 def _signal(process: ProcessRecord, number: signal.Signals) -> None:

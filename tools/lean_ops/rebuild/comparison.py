@@ -6,7 +6,6 @@ from typing import Final
 import duckdb
 from pyiceberg.table import Table
 
-from common.tables import open_table
 from lean_ops import lake
 from lean_ops.rebuild.beside import Rebuild
 from lean_ops.target import Target
@@ -35,18 +34,25 @@ class Comparison:
 
 
 def compare(target: Target, rebuild: Rebuild) -> Comparison:
-    """Compare the two tables of ``rebuild``; columns that one of them lacks count as null there."""
+    """Compare the two tables of ``rebuild``; columns that one of them lacks count as null there.
+
+    Only these two are read, so that damage elsewhere in the lake keeps nobody from a rebuild; of each, its
+    manifests before its rows (``lean_ops.lake``). Raises TableMissing, and TableUnreadable for the rebuilt
+    one.
+    """
     catalog = target.catalog()
-    live, beside = open_table(catalog, rebuild.live), open_table(catalog, rebuild.beside)
-    names = sorted({*live.schema().column_names, *beside.schema().column_names} - _NUMBERS)
-    with lake.connect(target) as connection:
-        _view(connection, "rebuilt", beside, names)
-        rebuilt_rows = _count(connection, "SELECT count(*) FROM rebuilt")
+    beside = lake.open_whole(catalog, rebuild.beside)
+    with lake.connect(target, ()) as connection:
         try:
+            live = lake.open_whole(catalog, rebuild.live)
+            names = sorted({*live.schema().column_names, *beside.schema().column_names} - _NUMBERS)
+            _view(connection, "rebuilt", beside, names)
             _view(connection, "live", live, names)
-            return _compare(connection, names, rebuilt_rows)
-        except duckdb.Error as error:
-            return Comparison(0, rebuilt_rows, unreadable=str(error).splitlines()[0])
+            return _compare(connection, names, _count(connection, "SELECT count(*) FROM rebuilt"))
+        except (duckdb.Error, lake.TableUnreadable) as error:
+            unreadable = str(error).splitlines()[0]
+        _view(connection, "readable", beside, beside.schema().column_names)
+        return Comparison(0, _count(connection, "SELECT count(*) FROM readable"), unreadable=unreadable)
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, names: list[str], rebuilt_rows: int) -> Comparison:

@@ -1,0 +1,90 @@
+"""Whatever keeps readings from arriving, doctor is not well, says it in one sentence, and what to do."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import pytest
+from click.testing import Result
+
+from lean_ops import pipeline
+from lean_ops.messages import Message
+from lean_ops.readings import weather_station_readings
+from lean_ops.target import Target
+
+LeanOps = Callable[..., Result]
+Send = Callable[[Iterator[Message]], None]
+
+
+@pytest.fixture(scope="module")
+def readings() -> Iterator[Message]:
+    """Readings of which each test sends some."""
+    return weather_station_readings(every_days=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def history(lean_ops: LeanOps, send: Send, readings: Iterator[Message]) -> None:
+    """One delivery of weather that was run: all is well."""
+    send(islice(readings, 20))
+    assert lean_ops("run", "--topic", "weather").exit_code == 0
+    said = lean_ops("doctor")
+    assert said.exit_code == 0, said.output
+    assert "All is well." in said.output
+
+
+def problems(lean_ops: LeanOps) -> dict[str, str]:
+    """What is found and advised by check; each has both, and the exit code is the one of the help."""
+    said = lean_ops("doctor", "--json")
+    assert said.exit_code == 1, said.output
+    document = json.loads(said.output)
+    assert document["healthy"] is False
+    found = {
+        one["check"]: [f for f in one["findings"] if f["severity"] == "problem"] for one in document["checks"]
+    }
+    assert all(f["found"] and f["advice"] and "\n" not in f["found"] for fs in found.values() for f in fs)
+    return {
+        check: " / ".join(f"{f['subject']}: {f['found']} → {f['advice']}" for f in fs)
+        for check, fs in found.items()
+        if fs
+    }
+
+
+@contextmanager
+def emptied(target: Target, path: str) -> Iterator[str]:
+    """An object of the lake without its content; gives its key."""
+    s3 = target.client("s3")
+    bucket, key = path.removeprefix("s3://").split("/", 1)
+    whole = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    try:
+        yield key
+    finally:
+        s3.put_object(Bucket=bucket, Key=key, Body=whole)
+
+
+def test_runs_that_fail_over_an_emptied_manifest(
+    target: Target, lean_ops: LeanOps, send: Send, readings: Iterator[Message]
+) -> None:
+    send(islice(readings, 20))
+    table = target.catalog().load_table(target.settings.table("curated", "weather"))
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    with emptied(target, snapshot.manifests(table.io)[0].manifest_path) as key:
+        assert not ended_well(target)
+        found = problems(lean_ops)
+        assert key in found["tables"]
+        assert "topic weather: its last run ended FAILED" in found["runs"]
+        assert "`lean-ops run --topic weather`" in found["runs"]
+    # The table is whole again, and still the last run had failed.
+    assert set(problems(lean_ops)) == {"runs"}
+    assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def ended_well(target: Target) -> bool:
+    """Whether a run of weather that is begun now does its work."""
+    arn = pipeline.start(target, "weather")
+    for _ in pipeline.follow(target, arn):
+        pass
+    return pipeline.outcome(target, arn).succeeded
