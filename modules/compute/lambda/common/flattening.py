@@ -41,7 +41,8 @@ from common.json_leaves import (
     rescued_object,
 )
 from common.json_shapes import KeyTree, LeafValues, Shape, Texts, count_in_each
-from common.payload_columns import Columns, Why
+from common.payload_columns import Columns
+from common.rescued import Why
 
 PAYLOAD: Final = "json_payload"
 # Shapes tried before the rest is read row by row, and rows that a shape is learned from.

@@ -21,9 +21,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from heapq import nsmallest
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import pyarrow as pa
 from pyiceberg.schema import Schema
@@ -31,6 +30,7 @@ from pyiceberg.types import StringType
 
 from common.arrowtypes import Field
 from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
+from common.rescued import Rescued, Why
 
 NOTE: Final = "Payload path "
 DOC_KEY: Final = b"doc"  # where Iceberg's Arrow schemas keep a column's comment
@@ -50,23 +50,6 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
-
-
-class Why(StrEnum):
-    """Why a leaf has no column."""
-
-    OTHER_PATH = "other-path"
-    COLUMN_LIMIT = "column-limit"
-    RESERVED_NAME = "reserved-name"
-    UNUSABLE_NAME = "unusable-name"
-    NESTED_TOO_DEEP = "nested-too-deep"
-
-
-class Rescued(NamedTuple):
-    """Leaves that have no column. ``column``: the name they would have, where that is what it is about."""
-
-    why: Why
-    column: str = ""
 
 
 @dataclass

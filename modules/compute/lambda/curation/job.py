@@ -17,8 +17,9 @@ from common.flattening import flatten_rows
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
-from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, Rescued, Why
+from common.payload_columns import DEFAULT_LIMITS, Columns, Limits
 from common.reading import read_rows
+from common.rescued import Rescued, Why
 from common.setting_aside import SetAside
 from common.settings import JobSettings
 from common.spool import Spool
