@@ -67,6 +67,14 @@ def test_the_live_table_takes_over_a_replaced_column_and_keeps_its_others(tmp_pa
     assert wanted.schema_id == 1
 
 
+def test_a_column_that_is_to_go_leaves_the_live_table_and_its_others_keep_their_ids(tmp_path: Path) -> None:
+    live = table(tmp_path, "live", LIVE)
+    beside = table(tmp_path, "beside", Schema(*LIVE.fields[:1]))
+    wanted = schema_for_live(live, beside, ("value",))
+    assert wanted is not None
+    assert fields(wanted) == {"key": (1, "string"), "old": (3, "long")}
+
+
 def test_one_id_for_two_columns_is_refused(tmp_path: Path) -> None:
     live = table(tmp_path, "live", LIVE)
     other = Schema(*LIVE.fields[:2], NestedField(3, "other", LongType(), required=False))

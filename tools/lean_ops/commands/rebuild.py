@@ -160,6 +160,13 @@ def _say_replaced(columns: Sequence[str]) -> None:
 
 def _show(found: Comparison) -> None:
     say(f"rebuilt: {found.rebuilt_rows:,} rows")
+    if found.to_go:
+        say(
+            f"The swap drops {len(found.to_go)} columns of leaves that are used less than those admitted: "
+            f"{', '.join(found.to_go)}; their values are in _rescued. To keep one, name it in the contract, "
+            "then --discard and rebuild again.",
+            "yellow",
+        )
     if found.unreadable:
         say(f"The live table cannot be read, so that nothing can be compared: {found.unreadable}", "yellow")
         return

@@ -1,6 +1,7 @@
 """Rebuilding Curated from RAW, or Semantic from Curated, beside the live table (docs/adr/0009).
 
     beside      the table in which the layer is rebuilt; columns and their ids as in the live one
+    admission   which leaves have columns in a rebuilt Curated, by their use in all of RAW
     filling     the very jobs of the pipeline, portion by portion, into that table
     comparison  the two tables row by row, before anything changes
     swapping    one commit on the live table that replaces all of its files
@@ -9,7 +10,7 @@ The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the liv
 command goes on where it ended, as the table beside carries its own checkpoint.
 """
 
-from lean_ops.rebuild.beside import Rebuild, discard, was_swapped_in
+from lean_ops.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
 from lean_ops.rebuild.comparison import Comparison, compare
 from lean_ops.rebuild.filling import Filled, fill
 from lean_ops.rebuild.swapping import Swapped, earlier_swap, swap
@@ -19,6 +20,7 @@ __all__ = [
     "Filled",
     "Rebuild",
     "Swapped",
+    "columns_to_go",
     "compare",
     "discard",
     "earlier_swap",

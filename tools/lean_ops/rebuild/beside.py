@@ -2,12 +2,14 @@
 
 Its data files are written where the live table's lie, so that the swap only has to list them; its metadata
 lies in a place of its own. Field ids are given out by the live table alone: a column that the rebuild finds
-is added there first (empty, which no reader minds). Its merge sequence begins far above the live one, so that
-every rebuilt row is new to the layer that reads it, and no number is ever used twice.
+is added there first (empty, which no reader minds). Where all of RAW is read, leaves are given columns anew
+(``lean_ops.rebuild.admission``), and the swap drops those that none was given. Its merge sequence begins far
+above the live one, so that every rebuilt row is new to the layer that reads it, and no number is ever used
+twice.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +23,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AddSchemaUpdate, AssertCurrentSchemaId, SetCurrentSchemaUpdate
+from pyiceberg.table.update import (
+    AddSchemaUpdate,
+    AssertCurrentSchemaId,
+    SetCurrentSchemaUpdate,
+    SetPropertiesUpdate,
+)
 from pyiceberg.types import NestedField, StringType
 
 from common.checkpoints import MERGE_SEQ, SourceCheckpoint
@@ -29,7 +36,7 @@ from common.errors import CommitConflict, InvalidInput, TableMismatch
 from common.incremental import last_merge, lineage
 from common.maintenance import referenced_files
 from common.merge.streams import concurrency, remove_files
-from common.payload_columns import NOTE
+from common.payload_columns import NOTE, leaf_columns
 from common.progress import checkpoint_of
 from common.tables import open_table
 from lean_ops.checkpoints import MergedLayer
@@ -45,6 +52,8 @@ _STARTED: Final = "lean-ops.rebuild-started"
 _FROM: Final = "lean-ops.rebuild-from"
 _READ: Final = "lean-ops.rebuild-live-sequence"
 _CONTRACT: Final = "lean-ops.rebuild-contract"
+ADMITTED: Final = "lean-ops.rebuild-contracted"
+"""Property of a table beside whose columns are decided on: the contract's columns of then, a JSON list."""
 _SEQUENCE_GAP: Final = 1_000_000  # merges that the live table may make during a rebuild
 _ATTEMPTS: Final = 6
 
@@ -65,6 +74,11 @@ class Rebuild:
     live_sequence: int
     started: datetime
     swapped_in: str = ""
+
+    @property
+    def admits_anew(self) -> bool:
+        """Whether leaves are given columns anew: rows that a first day keeps have their values in the old."""
+        return self.layer is MergedLayer.CURATED and self.first_day is None
 
     @classmethod
     def open(
@@ -93,6 +107,8 @@ class Rebuild:
             table = None
         if table is None:
             schema = rebuilt_schema(live.schema(), columns, live.metadata.last_column_id)
+            if layer is MergedLayer.CURATED and first_day is None:
+                schema = without_columns(schema, leaf_columns(schema))
             counts = checkpoint_of(live, layer, topic, settings, target.client("dynamodb"))
             read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
             if first_day is not None:
@@ -157,10 +173,19 @@ def rebuilt_schema(live: Schema, columns: Sequence[NestedField], last_column_id:
     return Schema(*fields.values(), schema_id=0, identifier_field_ids=live.identifier_field_ids)
 
 
-def share_columns(catalog: Catalog, rebuild: Rebuild, notes: Mapping[str, str]) -> None:
-    """Give both tables text columns with their comments, and the table beside all that the live one has.
+def share_columns(
+    catalog: Catalog,
+    rebuild: Rebuild,
+    notes: Mapping[str, str],
+    *,
+    contracted: frozenset[str] = frozenset(),
+    properties: Mapping[str, str] | None = None,
+) -> None:
+    """Give both tables text columns with their comments, and the table beside what else the live one has.
 
-    ``notes``: the path that owns each column (``common.payload_columns``).
+    That is all of it, without columns that leaves are to be given anew (``Rebuild.admits_anew``) and the
+    contract does not name. ``notes``: the path that owns each column (``common.payload_columns``).
+    ``properties`` of the table beside are set in the same commit.
     """
     live = _add_columns(catalog, rebuild.live, notes)
     table = open_table(catalog, rebuild.beside)
@@ -169,8 +194,10 @@ def share_columns(catalog: Catalog, rebuild: Rebuild, notes: Mapping[str, str]) 
         field.model_copy(update={"doc": docs.get(field.name, field.doc)}) for field in table.schema().fields
     ]
     names = {field.name for field in known}
-    missing = [field for field in live.schema().fields if field.name not in names]
-    if not missing and known == list(table.schema().fields):
+    to_decide = leaf_columns(live.schema()).keys() - contracted if rebuild.admits_anew else set()
+    left_out = names | (to_decide - notes.keys())
+    missing = [field for field in live.schema().fields if field.name not in left_out]
+    if not missing and known == list(table.schema().fields) and not properties:
         return
     schema = Schema(
         *known,
@@ -181,14 +208,26 @@ def share_columns(catalog: Catalog, rebuild: Rebuild, notes: Mapping[str, str]) 
     catalog.commit_table(
         table,
         (AssertCurrentSchemaId(current_schema_id=table.metadata.current_schema_id),),
-        (AddSchemaUpdate(schema_=schema), SetCurrentSchemaUpdate(schema_id=-1)),
+        (
+            AddSchemaUpdate(schema_=schema),
+            SetCurrentSchemaUpdate(schema_id=-1),
+            *([SetPropertiesUpdate(updates=dict(properties))] if properties else []),
+        ),
     )
 
 
-def schema_for_live(live: Table, beside: Table) -> Schema | None:
+def columns_to_go(rebuild: Rebuild, live: Table, beside: Table) -> tuple[str, ...]:
+    """Columns that the swap drops from the live table: leaves had made them, and none was given them anew."""
+    if not rebuild.admits_anew:
+        return ()
+    return tuple(sorted(leaf_columns(live.schema()).keys() - set(beside.schema().column_names)))
+
+
+def schema_for_live(live: Table, beside: Table, to_go: Collection[str] = ()) -> Schema | None:
     """The schema that the live table needs for the rebuilt files; None where it has it.
 
-    Raises TableMismatch where both gave one field id to different columns.
+    ``to_go``: columns that it is not to have any more; Iceberg keeps their ids for older snapshots. Raises
+    TableMismatch where both gave one field id to different columns.
     """
     wanted = {field.field_id: field for field in beside.schema().fields}
     current = {field.field_id: field for field in live.schema().fields}
@@ -202,15 +241,24 @@ def schema_for_live(live: Table, beside: Table) -> Schema | None:
                 f"found {other.name if other else 'a dropped column'}: its schema changed meanwhile; "
                 "remove the rebuild with `lean-ops rebuild --discard`, then start again"
             )
-    if wanted.keys() <= current.keys():
+    if wanted.keys() <= current.keys() and not to_go:
         return None
-    names = {field.name for field in wanted.values()}
+    names = {*to_go, *(field.name for field in wanted.values())}
     kept = [field for field in current.values() if field.field_id not in wanted and field.name not in names]
     return Schema(
         *beside.schema().fields,
         *kept,
         schema_id=1 + max(s.schema_id for s in live.metadata.schemas),
         identifier_field_ids=live.schema().identifier_field_ids,
+    )
+
+
+def without_columns(schema: Schema, names: Collection[str]) -> Schema:
+    """The schema without these columns; its id stays."""
+    return Schema(
+        *(field for field in schema.fields if field.name not in names),
+        schema_id=schema.schema_id,
+        identifier_field_ids=schema.identifier_field_ids,
     )
 
 

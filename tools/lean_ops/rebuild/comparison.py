@@ -1,13 +1,13 @@
 """The live table and the rebuilt one, row by row, read by DuckDB: what the swap would change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import duckdb
 from pyiceberg.table import Table
 
 from lean_ops import lake
-from lean_ops.rebuild.beside import Rebuild
+from lean_ops.rebuild.beside import Rebuild, columns_to_go
 from lean_ops.target import Target
 
 # What differs in every rebuilt row and says nothing about its content.
@@ -20,7 +20,8 @@ class Comparison:
     """Rows by key. ``only_live`` would vanish, ``only_rebuilt`` appear, ``different`` have other values.
 
     ``samples``: some keys of these. ``columns``: those in which rows differ. ``unreadable``: why the live
-    table could not be compared (that may be the reason for the rebuild); its counts are 0 then.
+    table could not be compared (that may be the reason for the rebuild); its counts are 0 then. ``to_go``:
+    columns that the swap drops from the live table; their values are in `_rescued` of the rebuilt rows.
     """
 
     live_rows: int
@@ -31,6 +32,7 @@ class Comparison:
     samples: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     unreadable: str = ""
+    to_go: tuple[str, ...] = ()
 
 
 def compare(target: Target, rebuild: Rebuild) -> Comparison:
@@ -43,16 +45,20 @@ def compare(target: Target, rebuild: Rebuild) -> Comparison:
     catalog = target.catalog()
     beside = lake.open_whole(catalog, rebuild.beside)
     with lake.connect(target, ()) as connection:
+        to_go: tuple[str, ...] = ()
         try:
             live = lake.open_whole(catalog, rebuild.live)
+            to_go = columns_to_go(rebuild, live, beside)
             names = sorted({*live.schema().column_names, *beside.schema().column_names} - _NUMBERS)
             _view(connection, "rebuilt", beside, names)
             _view(connection, "live", live, names)
-            return _compare(connection, names, _count(connection, "SELECT count(*) FROM rebuilt"))
+            found = _compare(connection, names, _count(connection, "SELECT count(*) FROM rebuilt"))
         except (duckdb.Error, lake.TableUnreadable) as error:
             unreadable = str(error).splitlines()[0]
-        _view(connection, "readable", beside, beside.schema().column_names)
-        return Comparison(0, _count(connection, "SELECT count(*) FROM readable"), unreadable=unreadable)
+            _view(connection, "readable", beside, beside.schema().column_names)
+            rebuilt_rows = _count(connection, "SELECT count(*) FROM readable")
+            found = Comparison(0, rebuilt_rows, unreadable=unreadable)
+    return replace(found, to_go=to_go)
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, names: list[str], rebuilt_rows: int) -> Comparison:

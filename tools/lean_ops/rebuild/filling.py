@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 
 from common.arrowtypes import Column
 from common.checkpoints import SourceCheckpoint, from_lineage
-from common.contract_store import read_contract
+from common.contract_store import contract_exists, read_contract
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.incremental import lineage
@@ -26,7 +26,15 @@ from curation.contracted import contracted_columns
 from curation.job import EVERY_ROW, curate
 from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer
-from lean_ops.rebuild.beside import Rebuild, emptied_columns, read_whole, replaced_columns, share_columns
+from lean_ops.rebuild.admission import admit, check_contract
+from lean_ops.rebuild.beside import (
+    ADMITTED,
+    Rebuild,
+    emptied_columns,
+    read_whole,
+    replaced_columns,
+    share_columns,
+)
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 from semantic.job import publish
@@ -36,7 +44,10 @@ RULES: dict[MergedLayer, MergeRule] = {MergedLayer.CURATED: EVENT_RULE, MergedLa
 
 @dataclass(frozen=True)
 class Filled:
-    """One portion: rows of the source read, those left, and the checkpoint after it (None: empty source)."""
+    """One portion: rows of the source read, those left, and the checkpoint after it (None: empty source).
+
+    Before the first, portions whose leaves are only counted, with 0 rows read and no checkpoint.
+    """
 
     rows_read: int
     backlog_rows: int
@@ -55,6 +66,9 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
     """
     catalog, settings = target.catalog(), job_settings(target, rebuild.layer)
     since = _begin(target, catalog, rebuild)
+    if since is None and rebuild.admits_anew:
+        for left in admit(catalog, settings, rebuild, _named_in_contract(target, rebuild.topic)):
+            yield Filled(0, left, None)
     next_portion = (
         _curated_portion(target, catalog, settings, rebuild, run_id)
         if rebuild.layer is MergedLayer.CURATED
@@ -106,9 +120,11 @@ def _curated_portion(
     target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
 ) -> Portion:
     contracted = contracted_columns(target.client("s3"), target.lake_bucket, rebuild.topic)
+    beside = open_table(catalog, rebuild.beside)
+    check_contract(rebuild.beside, beside.properties.get(ADMITTED), contracted)
 
     def next_portion(since: SourceCheckpoint | None) -> Filled:
-        share_columns(catalog, rebuild, {})
+        share_columns(catalog, rebuild, {}, contracted=contracted)
         first_pass = since is not None and since.full_scan
         done = curate(
             rebuild.topic,
@@ -116,7 +132,9 @@ def _curated_portion(
             run_id,
             settings=settings,
             catalog=catalog,
-            record_columns=lambda columns: share_columns(catalog, rebuild, columns.claimed),
+            record_columns=lambda columns: share_columns(
+                catalog, rebuild, columns.claimed, contracted=contracted
+            ),
             set_aside=lambda rows: send_letters(
                 target.client("sqs"), target.queue_url(target.dead_letter_queue), rows
             ),
@@ -127,6 +145,13 @@ def _curated_portion(
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 
     return next_portion
+
+
+def _named_in_contract(target: Target, topic: str) -> frozenset[str]:
+    """Columns that the contract names; raises ContractError for one that cannot be read, and may name any."""
+    if not contract_exists(target.client("s3"), target.lake_bucket, topic):
+        return frozenset()
+    return frozenset(property_.source for property_ in contract_of(target, topic).properties)
 
 
 def _semantic_portion(

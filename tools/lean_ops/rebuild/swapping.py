@@ -1,8 +1,9 @@
 """The swap: one commit on the live table that replaces all of its files by the rebuilt ones.
 
-The live table keeps its identity, its history and its field ids, so that readers notice a new snapshot and
-nothing else, and a rollback undoes it. The commit carries the rebuild's checkpoint. It is made only when the
-rebuild has read as far as the live table; when a run commits first, the rebuild catches up and tries again.
+The live table keeps its identity, its history and its field ids, so that readers notice a new snapshot,
+columns that came or went and nothing else, and a rollback undoes it. The commit carries the rebuild's
+checkpoint. It is made only when the rebuild has read as far as the live table; when a run commits first, the
+rebuild catches up and tries again.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.streams import concurrency
 from common.progress import checkpoint_of
 from common.tables import open_table
-from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, schema_for_live
+from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
 from lean_ops.rebuild.filling import RULES, Filled, fill
 from lean_ops.target import Target
 
@@ -90,7 +91,7 @@ def swap(
             operation=Operation.OVERWRITE,
             added=new,
             removed=frozenset(old),
-            schema=schema_for_live(live, beside),
+            schema=schema_for_live(live, beside, columns_to_go(rebuild, live, beside)),
             properties=mark,
             summary={**checkpoint.summary(), **mark, RUN_ID: run_id},
         )

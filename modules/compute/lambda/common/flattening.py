@@ -89,8 +89,7 @@ class Flattener:
         binary = payloads.cast(pa.binary())
         groups, rest = self._read_by_shape(payloads, binary)
         for group in groups:
-            used = {path: int(np.count_nonzero(values.present)) for path, values in group.leaves.items()}
-            self.columns.look_at({path: rows for path, rows in used.items() if rows})
+            self._look_at(group)
         tables = [self._table_of_group(group) for group in groups]
         tables += [self._table_of_singles(texts) for texts in _portions(binary, rest)]
         names = sorted({name for table in tables for name in table.column_names} - {"_rescued"})
@@ -99,6 +98,19 @@ class Flattener:
         rows = np.concatenate([*(group.rows for group in groups), rest])
         in_order = bool((np.diff(rows) > 0).all())
         return table if in_order else table.take(np.argsort(rows))
+
+    def count(self, payloads: Texts) -> None:
+        """Have the columns look at all leaves, and make nothing of them."""
+        binary = payloads.cast(pa.binary())
+        groups, rest = self._read_by_shape(payloads, binary)
+        for group in groups:
+            self._look_at(group)
+        for texts in _portions(binary, rest):
+            self._read_singles(texts)
+
+    def _look_at(self, group: _Group) -> None:
+        used = {path: int(np.count_nonzero(values.present)) for path, values in group.leaves.items()}
+        self.columns.look_at({path: rows for path, rows in used.items() if rows})
 
     def _read_by_shape(self, payloads: Texts, binary: Texts) -> tuple[list[_Group], npt.NDArray[np.int64]]:
         """Groups of rows that share a shape, and the rows that none could read."""
@@ -158,13 +170,18 @@ class Flattener:
         columns["_rescued"] = _rescued_column(rescued, len(group.rows))
         return pa.table(columns)
 
-    def _table_of_singles(self, texts: list[str | None]) -> pa.Table:
-        """Columns and ``_rescued`` of rows that are read one by one."""
+    def _read_singles(self, texts: list[str | None]) -> list[list[Leaf] | None]:
+        """The leaves of rows that are read one by one, looked at; None for what is not one JSON object."""
         read = [_leaves_or_none(text, self.columns.limits.depth) for text in texts]
         uses: Counter[Path] = Counter()
         for leaves in read:
             uses.update({leaf.path for leaf in leaves or () if leaf.text is not None})
         self.columns.look_at(uses)
+        return read
+
+    def _table_of_singles(self, texts: list[str | None]) -> pa.Table:
+        """Columns and ``_rescued`` of rows that are read one by one."""
+        read = self._read_singles(texts)
         columns: dict[str, list[str | None]] = {"_rescued": [None] * len(texts)}
         for row, (text, leaves) in enumerate(zip(texts, read, strict=True)):
             rescued: list[tuple[str, str]] = []
@@ -199,6 +216,14 @@ def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterato
         for field, column in zip(leaves.schema, leaves.columns, strict=True):
             curated = curated.append_column(field, column)
         yield from curated.combine_chunks().to_batches()
+
+
+def count_leaves(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
+    """Have ``columns`` look at the leaves of RAW rows (``Columns.look_at``), which come out as they are."""
+    flattener = Flattener(columns)
+    for rows in _steps(batches):
+        flattener.count(rows[PAYLOAD].combine_chunks())
+        yield from rows.combine_chunks().to_batches()
 
 
 def flatten(payloads: "Texts | pa.ChunkedArray[Any]", columns: Columns | None = None) -> pa.Table:

@@ -14,19 +14,20 @@ Who gets what is not yet owned is decided over all rows of a portion, not by who
   ``Limits.columns``, the most used first, then in the order of their names.
 
 Rows are read once and in steps, so decisions are made step by step; ``Columns.revised`` says afterwards
-whether the whole portion asks for others.
+whether the whole portion asks for others. A rebuild counts over all rows first (``Columns.most_used``), and
+decides anew which of the columns that leaves have made (``leaf_columns``) stay.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final, Self
 
 import pyarrow as pa
 from pyiceberg.schema import Schema
-from pyiceberg.types import StringType
+from pyiceberg.types import NestedField, StringType
 
 from common.arrowtypes import Field
 from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
@@ -58,7 +59,7 @@ class Columns:
 
     ``owners``: the note of each column's owner (``path_note``), None where none is written down.
     ``contracted``: columns that the contract names. ``reserved``: names beyond ``NOT_FOR_LEAVES`` that no
-    leaf may have.
+    leaf may have. ``bound``: notes of columns to be decided on anew, which only their owners may have again.
 
     ``claimed`` gives the notes of columns that got an owner here, ``new`` those among them that the table
     does not have, and ``rescued`` what had to go without a column. ``renamed`` gives columns that somebody
@@ -69,6 +70,7 @@ class Columns:
     contracted: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
     limits: Limits = DEFAULT_LIMITS
+    bound: Mapping[str, str] = field(default_factory=dict)
     claimed: dict[str, str] = field(default_factory=dict)
     rescued: dict[Rescued, None] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -144,18 +146,25 @@ class Columns:
         """What all rows that were looked at ask for, where that is not what was decided step by step."""
         if self._final:
             return None
-        by_name: dict[str, list[Path]] = {}
-        for path in self._uses:
-            by_name.setdefault(normalised(path), []).append(path)
-        chosen = self._choose(by_name, self.limits.columns - len(self.owners))
+        chosen = self._chosen_of_all()
         if all(self._columns.get(path) == name for name, path in chosen.items()):
             return None
         fresh = Columns(
-            self.owners, self.contracted, self.reserved, self.limits, renamed=self.renamed, _final=True
+            self.owners,
+            self.contracted,
+            self.reserved,
+            self.limits,
+            self.bound,
+            renamed=self.renamed,
+            _final=True,
         )
         for name, path in chosen.items():
             fresh._claim(name, path)
         return fresh
+
+    def most_used(self) -> dict[str, str]:
+        """Notes of the columns that all rows that were looked at ask for, by name."""
+        return {name: path_note(path) for name, path in self._chosen_of_all().items()}
 
     def field(self, name: str) -> Field:
         """A column as an Arrow field; its metadata names the owner, as Iceberg keeps a column's comment."""
@@ -171,6 +180,9 @@ class Columns:
         if not is_usable(name):
             self.rescue(Why.UNUSABLE_NAME)
             return None
+        if name in self.bound and self.bound[name] != path_note(path):
+            self.rescue(Why.OTHER_PATH, name)
+            return None
         owner = self.owners.get(name)
         if owner is None:
             return name
@@ -179,6 +191,12 @@ class Columns:
         else:
             self.rescue(Why.OTHER_PATH, name)
         return None
+
+    def _chosen_of_all(self) -> dict[str, Path]:
+        by_name: dict[str, list[Path]] = {}
+        for path in self._uses:
+            by_name.setdefault(normalised(path), []).append(path)
+        return self._choose(by_name, self.limits.columns - len(self.owners))
 
     def _choose(self, paths: Mapping[str, list[Path]], room: int) -> dict[str, Path]:
         """The owners of the columns that are admitted, of the paths that would have each name."""
@@ -213,9 +231,26 @@ def path_note(path: Path) -> str:
     return f"{NOTE}with SHA-256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
+def leaf_columns(schema: Schema) -> dict[str, str]:
+    """Notes of the columns that leaves have made and nobody has touched since, by name.
+
+    Not among them is what may be somebody's: a column without an owner's note, of another type, with another
+    name than its owner asks for, or whose owner is named by its hash, which does not tell the name.
+    """
+    return {
+        column.name: column.doc
+        for column, name in _asked_for(schema)
+        if column.doc and name == column.name and isinstance(column.field_type, StringType)
+    }
+
+
 def _renamed(schema: Schema) -> dict[str, str]:
     """Columns whose owner would have another name, by it; not told of an owner that is named by its hash."""
-    found = {}
+    return {column.name: name for column, name in _asked_for(schema) if name != column.name}
+
+
+def _asked_for(schema: Schema) -> Iterator[tuple[NestedField, str]]:
+    """Columns whose note tells their owner's path, and the name that it asks for."""
     for column in schema.fields:
         note = column.doc or ""
         if not note.startswith(f'{NOTE}"'):
@@ -224,10 +259,7 @@ def _renamed(schema: Schema) -> dict[str, str]:
             keys = json.loads(note.removeprefix(NOTE)).split("/")[1:]
         except ValueError:  # a comment that somebody changed
             continue
-        name = normalised(tuple(key.replace("~1", "/").replace("~0", "~") for key in keys))
-        if name != column.name:
-            found[column.name] = name
-    return found
+        yield column, normalised(tuple(key.replace("~1", "/").replace("~0", "~") for key in keys))
 
 
 def notes_of(schema: pa.Schema) -> dict[str, str]:
