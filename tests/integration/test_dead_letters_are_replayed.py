@@ -454,7 +454,6 @@ def test_dlq_show_says_what_waits_how_long_and_what_the_age_metric_leaves_out(
         (["dlq", "show", "--reason", "NOTJSON"], "--reason: expected one of MALFORMED_FIELD"),
         (["replay", "dlq", "--since", "soon"], "--since: expected a time with its offset"),
         (["replay", "dlq", "--queue", "lean-ops-local-source"], "expected the dead-letter queue of"),
-        (["replay", "dlq", "--rate", "-1"], "--rate: expected messages a second"),
         (["replay", "dlq", "--resume", "x"], "--resume: expected together with --from-archive"),
         (["replay", "dlq", "--from-archive", "--resume", "x"], "operation 'x': expected it in"),
     ],
@@ -465,3 +464,10 @@ def test_wrong_options_are_named(name: str, arguments: list[str], expected: str)
     assert isinstance(done.exception, LeanOpsError)
     assert expected in str(done.exception)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("rate", ["-1", "nan", "inf"])
+def test_a_pace_that_is_none_is_wrong_usage(name: str, rate: str) -> None:
+    done = lean_ops(name, "replay", "dlq", "--rate", rate)
+    assert done.exit_code == 2
+    assert "--rate" in done.output

@@ -265,7 +265,9 @@ def test_a_target_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
 def test_a_target_whose_stack_is_down_says_what_it_tried(folder: Path) -> None:
     stack = Stack(folder, tied_to_parent=True)
     endpoint = stack.up().emulator.endpoint
-    stack.down()
     target = Target.local(folder)
+    stack.down()
     with pytest.raises(TargetUnreachable, match=endpoint), target.reached():
         target.client("s3").list_buckets()
+    with pytest.raises(TargetUnreachable, match=r"to run, found it ended; start it again with `lean-ops up`"):
+        Target.local(folder)
