@@ -126,16 +126,19 @@ def test_environments_differ_in_size_alone(plan: Plan) -> None:
 
 
 def test_services_take_roles_for_their_own_resources(plan: Plan) -> None:
-    """Scheduler by its group, Step Functions by its machine; Firehose and Glue tell the account alone."""
+    """Scheduler by its group, Step Functions by its machine; Firehose tells the account, by either word."""
     sources: dict[str, set[str]] = {}
+    accounts: dict[str, list[str]] = {}
     for role in plan.of("aws_iam_role"):
-        statement = only(json.loads(role["assume_role_policy"])["Statement"])
-        source = statement.get("Condition", {}).get("ArnLike", {}).get("aws:SourceArn", "")
-        sources.setdefault(statement["Principal"]["Service"], set()).add(source.rpartition(":")[2])
+        for statement in json.loads(role["assume_role_policy"])["Statement"]:
+            service, condition = statement["Principal"]["Service"], statement.get("Condition", {})
+            source = condition.get("ArnLike", {}).get("aws:SourceArn", "")
+            sources.setdefault(service, set()).add(source.rpartition(":")[2])
+            accounts.setdefault(service, []).extend(condition.get("StringEquals", {}))
     assert sources == {
         "firehose.amazonaws.com": {""},
-        "glue.amazonaws.com": {""},
         "lambda.amazonaws.com": {""},
         "scheduler.amazonaws.com": {f"schedule-group/lean-ops-{plan.env}"},
         "states.amazonaws.com": {f"lean-ops-{plan.env}-pipeline*"},
     }
+    assert set(accounts["firehose.amazonaws.com"]) == {"sts:ExternalId", "aws:SourceAccount"}
