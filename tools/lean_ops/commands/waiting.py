@@ -14,7 +14,11 @@ FilterReasonOption = Annotated[
     list[str] | None, typer.Option("--reason", help="Only events that wait for this reason; repeatable.")
 ]
 FilterTopicOption = Annotated[
-    str | None, typer.Option("--topic", help="Only events of this topic; ? for those that name none.")
+    str | None,
+    typer.Option(
+        "--topic",
+        help="Only events of this topic, which may be one that does not exist; ? for those that name none.",
+    ),
 ]
 SinceOption = Annotated[
     str | None,
