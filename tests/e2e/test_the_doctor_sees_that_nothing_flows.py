@@ -7,6 +7,7 @@ from itertools import islice
 
 import pytest
 from click.testing import Result
+from pyiceberg.types import StringType
 
 from lean_ops import pipeline
 from lean_ops.messages import Message
@@ -79,6 +80,59 @@ def test_runs_that_fail_over_an_emptied_manifest(
     # The table is whole again, and still the last run had failed.
     assert set(problems(lean_ops)) == {"runs"}
     assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_a_contract_that_refuses_every_row(
+    target: Target, lean_ops: LeanOps, send: Send, readings: Iterator[Message]
+) -> None:
+    s3, place = target.client("s3"), {"Bucket": target.lake_bucket, "Key": "contracts/weather.yaml"}
+    whole = s3.get_object(**place)["Body"].read()
+    wrong = whole.replace(b"maxLength: 128", b"maxLength: 1")
+    assert wrong != whole
+    ended_well(target)
+    s3.put_object(**place, Body=wrong)
+    try:
+        send(islice(readings, 20))
+        assert ended_well(target)  # the run did its work: that is what hid it
+        found = problems(lean_ops)["refused rows"]
+        assert "the last run that reached Semantic refused 20 of 20 rows, by rule: station_id:" in found
+        assert "`lean-ops replay quarantine --topic weather`" in found
+    finally:
+        s3.put_object(**place, Body=whole)
+    send(islice(readings, 20))
+    assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_a_column_of_another_type_than_the_contract_says(target: Target, lean_ops: LeanOps) -> None:
+    catalog, name = target.catalog(), target.settings.table("semantic", "weather")
+    whole = catalog.load_table(name).metadata_location
+    with catalog.load_table(name).update_schema(allow_incompatible_changes=True) as change:
+        change.delete_column("temperature_f")
+    with catalog.load_table(name).update_schema() as change:
+        change.add_column("temperature_f", StringType())
+    found = problems(lean_ops)["tables"]
+    assert "expected column temperature_f of the contract's type decimal(5, 1), found string" in found
+    assert "`lean-ops rebuild --layer semantic --topic weather`" in found
+    catalog.drop_table(name)
+    catalog.register_table(name, whole)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_rows_of_raw_that_an_older_state_of_the_emulator_took_back(target: Target, lean_ops: LeanOps) -> None:
+    catalog, name = target.catalog(), target.settings.table("raw", "events")
+    before = catalog.load_table(name).metadata_location
+    assert lean_ops("send", "--events", "40", "--wait").exit_code == 0
+    assert lean_ops("doctor").exit_code == 0
+    after = catalog.load_table(name).metadata_location
+    catalog.drop_table(name)
+    catalog.register_table(name, before)
+    found = problems(lean_ops)["delivery"]
+    assert "different good messages were accepted and are not in RAW or on the way" in found
+    assert "send them again" in found
+    catalog.drop_table(name)
+    catalog.register_table(name, after)
     assert lean_ops("doctor").exit_code == 0
 
 

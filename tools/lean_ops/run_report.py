@@ -130,13 +130,18 @@ def report(target: Target, topic: str, execution_arn: str) -> RunReport:
     )
 
 
-def last_run(table: Table) -> str:
-    """Id of the run that committed to ``table`` last; empty where none did."""
-    for snapshot in reversed(list(table.snapshots())):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if "lean-ops.rows-read" in summary and _RUN in summary:
-            return str(summary[_RUN])
-    return ""
+def last_run(*tables: Table) -> str:
+    """Id of the run that committed to one of ``tables`` last; empty where none did.
+
+    A run of which every row was refused commits to Quarantine alone.
+    """
+    merges = [
+        (snapshot.timestamp_ms, str(snapshot.summary.additional_properties[_RUN]))
+        for table in tables
+        for snapshot in table.snapshots()
+        if snapshot.summary and {"lean-ops.rows-read", _RUN} <= snapshot.summary.additional_properties.keys()
+    ]
+    return max(merges, default=(0, ""))[1]
 
 
 def unreadable(target: Target, topic: str) -> list[str]:

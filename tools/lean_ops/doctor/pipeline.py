@@ -81,7 +81,7 @@ def refused(target: Target) -> Iterator[Finding]:
             quarantine = open_whole(catalog, target.settings.table("quarantine", topic))
         except (TableMissing, TableUnreadable):
             continue  # another check says so
-        last = run_report.last_run(semantic)
+        last = run_report.last_run(semantic, quarantine)
         rows, rules = run_report.refused_by(quarantine, last) if last else (0, {})
         good = run_report.merged_by(semantic, last).rows_read if last else 0
         if not rows:
