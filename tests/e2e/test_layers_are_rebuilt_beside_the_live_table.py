@@ -193,7 +193,9 @@ def test_a_rebuild_from_a_day_keeps_what_was_published_before(target: Target, le
 def test_a_rebuild_is_gone_on_with_only_as_it_was_begun_and_can_be_discarded(
     target: Target, lean_ops: LeanOps
 ) -> None:
-    Rebuild.open(target, "weather", MergedLayer.CURATED, first_day=date(2010, 7, 1))
+    begun = Rebuild.open(target, "weather", MergedLayer.CURATED, first_day=date(2010, 7, 1))
+    # One that has no row yet is begun anew, whatever it was begun for.
+    assert any(portion.rows_read for portion in rebuild.fill(target, begun, "r"))
     result = lean_ops("rebuild", "--layer", "curated", *WHY)
     assert isinstance(result.exception, InvalidInput)
     assert "--discard" in str(result.exception)
