@@ -38,7 +38,7 @@ OUTAGE_MINUTES = 30
 # How long a failed message is hidden: six minutes on AWS, here a good part of the drill.
 VISIBILITY_S = 12
 # Real time that the function gets in a simulated minute, at most.
-WORK_S = 2.5
+WORK_S = 20.0
 
 
 class Gateway:
