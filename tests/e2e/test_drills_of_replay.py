@@ -219,7 +219,7 @@ def test_every_replay_is_on_record_with_its_selection_and_counts(stack: Environm
         "replay.dlq",
         "replay.dlq",
     ]
-    assert entries[0].selection == {"topic": "meters", "from": "archive"}
+    assert entries[0].selection == {"topic": "meters", "from": "archive", "days": 30}
     assert entries[-1].reason == "drill"
 
 
