@@ -335,7 +335,7 @@ ODD = [
     json.dumps({**RESULT, "data": [[None]], "statementHandle": "../../login"}).encode(),
     json.dumps(
         {**RESULT, "resultSetMetaData": {**RESULT["resultSetMetaData"], "partitionInfo": [{}] * 5_000}}
-    ).encode(),  # type: ignore[dict-item]
+    ).encode(),  # type: ignore[dict-item] # a wrong kind on purpose
 ]
 
 

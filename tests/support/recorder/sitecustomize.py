@@ -42,7 +42,7 @@ def watch_sdk() -> None:
         record(self.meta.service_model.service_id, operation, request)
         return make(self, operation, request)
 
-    BaseClient._make_api_call = made  # type: ignore[attr-defined]
+    BaseClient._make_api_call = made  # type: ignore[attr-defined] # as above
 
 
 def watch_files() -> None:

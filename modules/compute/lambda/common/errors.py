@@ -69,15 +69,15 @@ class TableMismatch(PermanentError):  # noqa: N818
     """A table exists but is not what the job needs."""
 
 
-class ServiceRefused(PermanentError):  # noqa: N818
+class ServiceRefused(PermanentError):  # noqa: N818 - the service refused
     """An AWS service refused a call that it would refuse again."""
 
 
-class InternalFault(PermanentError):  # noqa: N818
+class InternalFault(PermanentError):  # noqa: N818 - a fault is what it is
     """An error that nobody foresaw: of the product, or of a table that is not as it takes tables to be."""
 
 
-class ServiceFailure(TransientError):  # noqa: N818
+class ServiceFailure(TransientError):  # noqa: N818 - a failure is what it is
     """An AWS service or the network failed."""
 
 

@@ -220,13 +220,13 @@ class _Column(msgspec.Struct):
 
 class _Metadata(msgspec.Struct):
     rowType: list[_Column]  # noqa: N815 - Snowflake's name
-    partitionInfo: list[Any] = []  # noqa: N815
+    partitionInfo: list[Any] = []  # noqa: N815 - Snowflake's name
 
 
 class _Result(msgspec.Struct):
-    resultSetMetaData: _Metadata  # noqa: N815
+    resultSetMetaData: _Metadata  # noqa: N815 - Snowflake's name
     data: list[list[str | None]]
-    statementHandle: str = ""  # noqa: N815
+    statementHandle: str = ""  # noqa: N815 - Snowflake's name
 
 
 class _Partition(msgspec.Struct):
@@ -236,7 +236,7 @@ class _Partition(msgspec.Struct):
 class _Status(msgspec.Struct):
     code: str = ""
     message: str = ""
-    statementHandle: str = ""  # noqa: N815
+    statementHandle: str = ""  # noqa: N815 - Snowflake's name
 
 
 _Judged = TypeVar("_Judged")
