@@ -1,6 +1,7 @@
 """A row that nobody foresaw is set aside as a dead letter, and its neighbours reach Curated."""
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from common.checkpoints import SourceCheckpoint
 from common.errors import InternalFault, ServiceFailure
 from common.events import EventParser
 from common.flattening import Flattener
+from common.merge.datafiles import DataFileWriter
 from common.setting_aside import SetAside, stream
 from common.settings import JobSettings
 from common.tables import TableSpec
@@ -262,6 +265,82 @@ def test_a_stream_gives_every_row_in_order_but_those_that_fail(
     found = [n for batch in stream(batches, work, aside.append, "testing") for n in batch["n"].to_pylist()]
     assert found == [n for n in range(edges[-1]) if n not in poison]
     assert [row.row["n"][0].as_py() for row in aside] == [n for n in range(edges[-1]) if n in poison]
+
+
+@pytest.fixture
+def unmergeable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing fails on rows that hold the word poison, with an error that quotes them."""
+    honest = DataFileWriter.write_partition
+
+    def fail(writer: DataFileWriter, partition: Any, rows: pa.Table, new_path: Any) -> Any:
+        for text in rows["a"].to_pylist() if "a" in rows.column_names else ():
+            if text is not None and "poison" in text:
+                raise IndexError(text)
+        return honest(writer, partition, rows, new_path)
+
+    monkeypatch.setattr(DataFileWriter, "write_partition", fail)
+
+
+@pytest.mark.usefixtures("unmergeable")
+@settings(
+    max_examples=cases(8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(st.lists(st.sampled_from("gggp"), min_size=1, max_size=12), min_size=1, max_size=3))
+def test_a_row_that_makes_the_merge_fail_is_a_letter_and_all_others_are_merged(
+    deliveries: list[list[str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder))
+        good, bad = set(), set()
+        for number, kinds in enumerate(deliveries):
+            names = {f"{number}-{place}": kind for place, kind in enumerate(kinds)}
+            lake.deliver({key: POISON if kind == "p" else '{"a": 1}' for key, kind in names.items()}, number)
+            good |= {key for key, kind in names.items() if kind == "g"}
+            bad |= {key for key, kind in names.items() if kind == "p"}
+        done = lake.run()
+        assert (lake.keys(), done.set_aside) == (good, len(bad))
+        assert done.as_json()["records_written"] == len(good)
+        assert {json.loads(letter["MessageBody"])["idempotency_key"] for letter in lake.queue.letters} == bad
+        for letter in lake.queue.letters:
+            detail = letter["MessageAttributes"]["error_detail"]["StringValue"]
+            assert "found IndexError at" in detail
+            assert "poison" not in detail
+        # Read to the end: the next run finds nothing.
+        assert lake.run(done.checkpoint).rows_read == 0
+        lake.catalog.close()
+
+
+@pytest.mark.usefixtures("unmergeable")
+def test_a_merge_that_fails_on_every_row_moves_nothing_aside(lake: Lake) -> None:
+    lake.deliver({f"k{number}": POISON for number in range(101)})
+    with pytest.raises(InternalFault):
+        lake.run()
+    assert not lake.queue.letters
+
+
+@pytest.mark.parametrize(
+    "column", ["message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id"]
+)
+def test_an_envelope_that_is_no_text_holds_up_no_others(lake: Lake, column: str) -> None:
+    """Bytes that are not UTF-8, as another writer may leave them: a file's reader does not look."""
+    raw = lake.catalog.load_table("lake.raw_t")
+    lake.deliver({"a": '{"a": 1}', "c": '{"a": 3}'})
+    path = next(iter(raw.refresh().inspect.files()["file_path"].to_pylist())).removeprefix("file://")
+    rows = pq.read_table(path)
+    broken = pa.array([b"x", b"\xff\xfe"], pa.binary())
+    as_text = pa.Array.from_buffers(pa.string(), 2, broken.buffers())
+    place = rows.column_names.index(column)
+    field = rows.schema.field(place)
+    pq.write_table(rows.set_column(place, field, as_text.cast(field.type, safe=False)), path)
+    done = lake.run()
+    assert done.set_aside == 1
+    (letter,) = lake.queue.letters
+    detail = letter["MessageAttributes"]["error_detail"]["StringValue"]
+    assert f"expected {column} as UTF-8" in detail
+    assert lake.run(done.checkpoint).rows_read == 0
+    assert lake.catalog.load_table("lake.curated_t").scan().to_arrow().num_rows == 1
 
 
 def test_a_stream_that_breaks_is_no_rows_fault() -> None:

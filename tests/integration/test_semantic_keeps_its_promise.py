@@ -12,10 +12,12 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from common.casting import UNPROCESSABLE
 from common.checkpoints import SourceCheckpoint
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.merge import merge
+from common.merge.datafiles import DataFileWriter
 from common.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from semantic.job import Published, publish
@@ -126,6 +128,28 @@ def test_good_rows_are_typed_and_bad_rows_are_kept_aside_with_the_reason(lake: L
     assert reason["column"] == "value"
     assert "warm" in quarantined["b"]["row_json"]
     assert done.quarantined == 2
+
+
+def test_a_row_that_makes_the_merge_fail_is_quarantined_and_all_others_are_published(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = DataFileWriter.write_partition
+
+    def fail(writer: DataFileWriter, partition: Any, rows: pa.Table, new_path: Any) -> Any:
+        if "value" in rows.column_names and Decimal("6.66") in rows["value"].to_pylist():
+            raise IndexError("6.66")
+        return honest(writer, partition, rows, new_path)
+
+    lake.curate(("a", 1, "1.10"), ("b", 1, "6.66"), ("c", 1, "warm"), ("d", 1, "4"))
+    monkeypatch.setattr(DataFileWriter, "write_partition", fail)
+    done = lake.publish()
+    assert lake.values() == {"a": Decimal("1.10"), "d": Decimal(4)}
+    quarantined = lake.rows("quarantine")
+    assert quarantined.keys() == {"b", "c"}
+    (reason,) = json.loads(quarantined["b"]["reasons"])
+    assert (reason["rule"], done.quarantined, done.set_aside) == (UNPROCESSABLE, 2, 1)
+    assert "6.66" not in reason["found"]
+    assert lake.publish(done.checkpoint).rows_read == 0
 
 
 def test_a_good_row_stays_when_its_correction_is_bad(lake: Lake) -> None:

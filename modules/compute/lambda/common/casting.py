@@ -133,7 +133,7 @@ def cast_or_set_aside(curated: pa.Table, contract: Contract, pii_key: bytes) -> 
     nulled = Counter[tuple[str, str]]()
     for part in done:
         nulled.update(part.nulled)
-    kept_aside = [_kept_aside(row, contract, pii_key) for row in aside]
+    kept_aside = [unprocessable_row(row, contract, pii_key) for row in aside]
     return CastResult(
         good=pa.concat_tables([_semantic_schema(contract).empty_table(), *(part.good for part in done)]),
         rejected=pa.concat_tables(
@@ -144,8 +144,8 @@ def cast_or_set_aside(curated: pa.Table, contract: Contract, pii_key: bytes) -> 
     )
 
 
-def _kept_aside(row: SetAside, contract: Contract, pii_key: bytes) -> pa.Table:
-    """The row as Quarantine has it; its JSON is left out where even that fails, since Curated has it."""
+def unprocessable_row(row: SetAside, contract: Contract, pii_key: bytes) -> pa.Table:
+    """A row that was set aside, as Quarantine has it: without its JSON where even that fails."""
     reason = {
         "column": WHOLE_ROW,
         "rule": UNPROCESSABLE,

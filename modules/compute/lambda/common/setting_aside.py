@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import pyarrow as pa
 
-from common.errors import InternalFault
+from common.errors import InternalFault, InvalidInput, LeanOpsError
 from common.foreign_errors import sorted_error
 
 _FEW: Final = 100
@@ -38,13 +38,15 @@ def most_of(rows: int) -> int:
 
 
 def by_halves(
-    rows: pa.Table, work: Callable[[pa.Table], _Outcome], doing: str
+    rows: pa.Table, work: Callable[[pa.Table], _Outcome], doing: str, most: int | None = None
 ) -> tuple[list[_Outcome], list[SetAside]]:
     """Outcomes of ``work`` on all rows that it can take, in the order of the rows, and the rows it cannot.
 
     ``work`` is tried on all rows at once first, and may be repeated on any part of them. ``doing`` says for
-    error messages what is done, and to what. Raises an error of the tree where no row is to blame.
+    error messages what is done, and to what. ``most``: how many rows may be set aside (``most_of``). Raises
+    an error of the tree where no row is to blame.
     """
+    most = most_of(rows.num_rows) if most is None else most
     try:
         return [work(rows)], []
     except Exception as error:
@@ -57,7 +59,7 @@ def by_halves(
         part, found = waiting.pop(0)
         if found is not None:
             aside.append(SetAside(part, found))
-            if len(aside) > most_of(rows.num_rows):
+            if len(aside) > most:
                 raise blamed
             continue
         try:
@@ -67,7 +69,7 @@ def by_halves(
     return outcomes, aside
 
 
-def _halves(rows: pa.Table, error: InternalFault) -> Iterator[tuple[pa.Table, str | None]]:
+def _halves(rows: pa.Table, error: LeanOpsError) -> Iterator[tuple[pa.Table, str | None]]:
     """Both halves; of a single row itself, with what was found."""
     if rows.num_rows == 1:
         yield rows, str(error)
@@ -85,10 +87,10 @@ def _without_rows(rows: pa.Table, work: Callable[[pa.Table], _Outcome], doing: s
         raise sorted_error(error, doing) from None
 
 
-def _if_a_row_may_be_to_blame(error: Exception, doing: str) -> InternalFault:
+def _if_a_row_may_be_to_blame(error: Exception, doing: str) -> LeanOpsError:
     """The sorted error; raises it where it is of a kind that no row causes."""
     found = sorted_error(error, doing)
-    if not isinstance(found, InternalFault):
+    if not isinstance(found, InternalFault | InvalidInput):
         raise found from None
     return found
 

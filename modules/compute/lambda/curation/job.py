@@ -17,6 +17,7 @@ from common.flattening import flatten_rows
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
+from common.merging_by_halves import merge_what_can_be_merged
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits
 from common.reading import read_rows
 from common.rescued import Rescued, Why
@@ -97,39 +98,57 @@ def curate(
     columns = Columns.of(curated.schema(), partition_fields, contracted, limits)
     taken = replace(portion, row_filter=And(portion.row_filter, only))
 
-    def park(spool: Spool, columns: Columns) -> list[SetAside]:
+    def park(batches: Iterable[pa.RecordBatch], spool: Spool, columns: Columns) -> list[SetAside]:
         aside: list[SetAside] = []
-        spool.write_all(curable(read(raw, taken), lambda rows: flatten_rows(rows, columns), aside))
+        spool.write_all(curable(batches, lambda rows: flatten_rows(rows, columns), aside))
         return aside
+
+    def merge_into_curated(
+        spool: Spool, columns: Columns, checkpoint: SourceCheckpoint | None
+    ) -> MergeOutcome:
+        return merge(
+            catalog,
+            identifier,
+            spool.reader(),
+            rule=EVENT_RULE,
+            checkpoint=checkpoint,
+            run_id=run_id,
+            evolve=True,
+            memory_budget_mb=settings.memory_budget_mb,
+            history=_History(raw, portion, columns, record_columns),
+        )
+
+    def merge_part(rows: pa.Table) -> MergeOutcome | None:
+        with Spool() as spool:
+            park(rows.to_batches(), spool, columns)
+            return merge_into_curated(spool, columns, None) if spool.rows else None
 
     with ExitStack() as spools:
         spool = spools.enter_context(Spool())
-        aside = park(spool, columns)
+        aside = park(read(raw, taken), spool, columns)
         if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
             spools.close()
             columns, spool = revised, spools.enter_context(Spool())
-            aside = park(spool, columns)
+            aside = park(read(raw, taken), spool, columns)
         if aside:
             set_aside(aside)
         if not spool.rows:  # every row is deleted or left out: read all the same
             return replace(nothing, set_aside=len(aside))
         if columns.news():
             record_columns(columns)
-        outcome = merge(
-            catalog,
-            identifier,
-            spool.reader(),
-            rule=EVENT_RULE,
-            checkpoint=portion.checkpoint,
-            run_id=run_id,
-            evolve=True,
-            memory_budget_mb=settings.memory_budget_mb,
-            history=_History(raw, portion, columns, record_columns),
+        outcome, unmergeable = merge_what_can_be_merged(
+            lambda: merge_into_curated(spool, columns, portion.checkpoint),
+            merge_part,
+            lambda: read(raw, taken),
+            f"merging rows of RAW into {identifier}",
         )
+        if unmergeable:
+            set_aside(unmergeable)
+            aside += unmergeable
         rows = spool.rows
     curated.refresh()
     return Curated(
-        _snapshot_id(curated, outcome.snapshot_id),
+        _snapshot_id(curated, outcome.snapshot_id if outcome else None),
         portion.checkpoint,
         rows,
         portion.backlog_rows,

@@ -62,11 +62,15 @@ def _mergeable(batches: Iterable[pa.RecordBatch], aside: list[SetAside]) -> Iter
             continue
         table = pa.Table.from_batches([batch])
         aside += [SetAside(table.slice(row, 1), reason) for row, reason in sorted(found.items())]
-        yield from table.take(np.setdiff1d(np.arange(len(batch)), list(found))).to_batches()
+        yield from _mergeable(
+            table.take(np.setdiff1d(np.arange(len(batch)), list(found))).to_batches(), aside
+        )
 
 
 def _misfits(batch: pa.RecordBatch) -> dict[int, str]:
     """Rows of a batch whose envelope no merge takes, and why."""
+    if broken := _not_utf8(batch):
+        return broken  # the rest of its rows come again without them
     keys = _lengths(batch["idempotency_key"])
     periods = _lengths(batch["period_reference"])
     masks = {
@@ -81,6 +85,28 @@ def _misfits(batch: pa.RecordBatch) -> dict[int, str]:
     return {int(row): f"{why}, found another" for why, mask in masks.items() for row in np.flatnonzero(mask)}
 
 
+def _not_utf8(batch: pa.RecordBatch) -> dict[int, str]:
+    """Rows with an envelope field whose bytes are no text: a reader of Parquet does not look."""
+    found = {}
+    for name in _ENVELOPE:
+        column = batch[name]
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            values: list[bytes | None] = column.cast(pa.binary()).to_pylist()
+            wrong = (row for row, value in enumerate(values) if not _is_utf8(value))
+            found |= dict.fromkeys(wrong, f"expected {name} as UTF-8, found other bytes")
+    return found
+
+
+def _is_utf8(value: bytes | None) -> bool:
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _lengths(texts: Any) -> npt.NDArray[np.int64]:
     lengths: npt.NDArray[np.int64] = pc.utf8_length(texts).fill_null(0).to_numpy(zero_copy_only=False)
     return lengths
@@ -88,7 +114,9 @@ def _lengths(texts: Any) -> npt.NDArray[np.int64]:
 
 def _record(aside: SetAside) -> dict[str, Any]:
     """The row as the queue's record of the event that it was."""
-    (row,) = aside.row.select([*_ENVELOPE, _PAYLOAD]).to_pylist()
+    texts = {name: aside.row[name].cast(pa.binary())[0].as_py() for name in (*_ENVELOPE, _PAYLOAD)}
+    # What is not UTF-8 is shown by its escapes; RAW has the bytes.
+    row = {n: None if t is None else t.decode(errors="backslashreplace") for n, t in texts.items()}
     published, ingested = (_moment(aside.row[name]) for name in ("publish_time", "ingestion_ts"))
     seen_ms = int(ingested.timestamp() * 1000) if ingested else 0
     return {

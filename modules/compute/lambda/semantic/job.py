@@ -18,7 +18,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
-from common.casting import cast_or_set_aside
+from common.casting import cast_or_set_aside, unprocessable_row
 from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.contract_changes import widens
 from common.contracts import Contract
@@ -28,6 +28,7 @@ from common.incremental import Bounds, new_merges, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
+from common.merging_by_halves import merge_what_can_be_merged
 from common.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
@@ -90,11 +91,15 @@ def publish(
 
     identifier = into or settings.table("semantic", topic)
 
-    def merge_into(table: str, rows: Spool, checkpoint: SourceCheckpoint | None) -> MergeOutcome:
+    quarantine = settings.table("quarantine", topic)
+
+    def merge_into(
+        table: str, rows: pa.RecordBatchReader, checkpoint: SourceCheckpoint | None = None
+    ) -> MergeOutcome:
         return merge(
             catalog,
             table,
-            rows.reader(),
+            rows,
             rule=SOURCE_RULE,
             checkpoint=checkpoint,
             run_id=run_id,
@@ -116,10 +121,16 @@ def publish(
     contracted = {property_.source for property_ in contract.properties}
     if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
         record_uncontracted(uncontracted)
+    taken = replace(portion, row_filter=And(portion.row_filter, only))
+
+    def merge_part(rows: pa.Table) -> MergeOutcome | None:
+        good = cast_or_set_aside(rows, contract, pii_key).good
+        return merge_into(identifier, good.to_reader()) if good.num_rows else None
+
     nulled: Counter[tuple[str, str]] = Counter()
     rows = set_aside = 0
     with Spool() as good, Spool() as refused:
-        for batch in read(curated, replace(portion, row_filter=And(portion.row_filter, only))):
+        for batch in read(curated, taken):
             cast = cast_or_set_aside(pa.Table.from_batches([batch]), contract, pii_key)
             set_aside += cast.set_aside
             nulled.update(cast.nulled)
@@ -130,11 +141,22 @@ def publish(
         if not rows:  # every row was corrected since, or is left out: read all the same
             return nothing
         if refused.rows:
-            merge_into(settings.table("quarantine", topic), refused, checkpoint=None)
-        outcome = merge_into(identifier, good, checkpoint=portion.checkpoint)
+            merge_into(quarantine, refused.reader())
         quarantined = refused.rows
+        outcome, unmergeable = merge_what_can_be_merged(
+            lambda: merge_into(identifier, good.reader(), portion.checkpoint),
+            merge_part,
+            lambda: read(curated, taken),
+            f"merging rows of Curated into {identifier}",
+        )
+        if unmergeable:
+            kept = [unprocessable_row(row, contract, pii_key) for row in unmergeable]
+            merge_into(quarantine, pa.concat_tables(kept).to_reader())
+            quarantined += len(unmergeable)
+            set_aside += len(unmergeable)
+    semantic.refresh()
     return Published(
-        str(outcome.snapshot_id) if outcome.snapshot_id else NOTHING,
+        _snapshot_id(semantic, outcome.snapshot_id if outcome else None),
         portion.checkpoint,
         rows,
         portion.backlog_rows,
@@ -191,6 +213,8 @@ def replaced_columns(semantic: Table, contract: Contract) -> list[str]:
     ]
 
 
-def _snapshot_id(table: Table) -> str:
+def _snapshot_id(table: Table, merged: int | None = None) -> str:
+    """The snapshot that this run left; the newest where it left none."""
     current = table.current_snapshot()
-    return str(current.snapshot_id) if current else NOTHING
+    newest = current.snapshot_id if current else None
+    return str(merged or newest or NOTHING)

@@ -191,7 +191,7 @@ def _decoded_column(parquet: pq.ParquetFile, group: int, chunk: pq.ColumnChunkMe
     filled = values - (bounds.null_count or 0) if bounds is not None else values
     if chunk.has_dictionary_page and filled:
         if bounds is not None and bounds.has_min_max:
-            longest = max(len(bounds.min or ""), len(bounds.max or ""))
+            longest = max(len(bounds.min_raw or b""), len(bounds.max_raw or b""))  # as text they may be none
         else:
             longest = _first_width(parquet, group, chunk)
         size = max(size, filled * longest)
