@@ -29,7 +29,7 @@ EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) *
 MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
 # A text that never ends reaches to the end: else each quote after it would be tried as a beginning again.
-_TEXT_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_NO_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{}]++', re.DOTALL)
 # Quotes around the required fields' names and values, and around the payload's name.
 _REQUIRED_QUOTES: Final = 4 * 4 + 2
 _OPTIONAL_QUOTES: Final = 4
@@ -161,13 +161,12 @@ class EventParser:
 def nested_too_deep(body: str) -> bool:
     """Whether more levels of objects and arrays are open at once than allowed; texts may hold brackets."""
     depth = 0
-    for match in _TEXT_OR_BRACKET.finditer(body):
-        mark = match[0]
+    for mark in _NO_BRACKET.sub("", body):
         if mark in "{[":
             depth += 1
             if depth > MAX_NESTING:
                 return True
-        elif mark in "}]":
+        else:
             depth -= 1
     return False
 

@@ -115,6 +115,8 @@ class Flattener:
     def _read_by_shape(self, payloads: Texts, binary: Texts) -> tuple[list[_Group], npt.NDArray[np.int64]]:
         """Groups of rows that share a shape, and the rows that none could read."""
         groups: list[_Group] = []
+        if len(payloads) < _WORTH_A_SHAPE:
+            return groups, np.arange(len(payloads))
         try:
             payloads.validate(full=True)
         except pa.ArrowInvalid:  # bytes that are not UTF-8: shapes would pass them on, single rows find them

@@ -8,6 +8,7 @@ much faster for payloads that look alike, and leaves the rest to this.
 
 import json
 import re
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Final, NamedTuple, NoReturn
 
 from common.events import MAX_NESTING, nested_too_deep
@@ -115,7 +116,8 @@ def pointer(path: Path) -> str:
 
 def json_text(text: str) -> str:
     """A JSON string literal; half surrogate pairs, which UTF-8 cannot hold, stay escaped."""
-    return _PLAIN(text) if text.isascii() or _encodable(text) else _ESCAPED(text)
+    literal = encode_basestring if text.isascii() or _encodable(text) else encode_basestring_ascii
+    return literal(text)
 
 
 def rescued_object(entries: list[tuple[str, str]]) -> str | None:
@@ -225,8 +227,6 @@ def _no_number(_: str) -> None:
     """Only the end of a container is wanted: no number is converted (and none can be too long to be)."""
 
 
-_PLAIN: Final = json.JSONEncoder(ensure_ascii=False).encode
-_ESCAPED: Final = json.JSONEncoder().encode
 _CONTAINERS: Final = json.JSONDecoder(
     parse_constant=_no_constant, parse_int=_no_number, parse_float=_no_number
 )
