@@ -87,7 +87,7 @@ def _misfits(batch: pa.RecordBatch) -> dict[int, str]:
 
 def _not_utf8(batch: pa.RecordBatch) -> dict[int, str]:
     """Rows with an envelope field whose bytes are no text: a reader of Parquet does not look."""
-    found = {}
+    found: dict[int, str] = {}
     for name in _ENVELOPE:
         column = batch[name]
         try:
