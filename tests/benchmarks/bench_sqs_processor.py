@@ -21,7 +21,7 @@ from page import write_section
 
 from common.delivery import RetryPolicy
 from common.events import EventParser
-from common.settings import SqsProcessorSettings
+from common.runtime.settings import SqsProcessorSettings
 from lean_ops.simulator.history import History, Scenario
 from sqs_processor.batch import process
 

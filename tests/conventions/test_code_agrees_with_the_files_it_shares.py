@@ -10,7 +10,7 @@ import pytest
 
 from common.events import RawRecord
 from common.json_leaves import RESERVED_COLUMNS
-from common.settings import OF_FUNCTION, PREFIX
+from common.runtime.settings import OF_FUNCTION, PREFIX
 from lean_ops.local.provision import placeholder_values
 from lean_ops.repository import function_catalogue, render
 from lean_ops.target import Target

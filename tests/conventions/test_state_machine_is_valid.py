@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from common import errors
-from common.errors import PermanentError, TransientError
+from common.runtime import errors
+from common.runtime.errors import PermanentError, TransientError
 
 from .check_tools import check_tool
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from common.checkpoints import NOTHING
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit, checkpoints, leases, pipeline
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.simulator.history import History, Scenario

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from pyiceberg.types import DecimalType, StringType
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit, pipeline, rebuild
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.messages import Kind, Message

@@ -19,12 +19,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.types import LongType, StringType
 
 from common.checkpoints import SourceCheckpoint
-from common.errors import CommitConflict, InvalidInput
 from common.incremental import Bounds, new_appends
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, path_note
 from common.rescued import Rescued, Why
+from common.runtime.errors import CommitConflict, InvalidInput
+from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside
-from common.settings import JobSettings
 from common.tables import TableSpec
 from curation import job
 from curation.job import curate

@@ -26,7 +26,7 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from common import reading
 from common.merge import reading as files
-from common.settings import JobSettings
+from common.runtime.settings import JobSettings
 from curation.job import curate
 
 root, budget, portion = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from alert import handler as function
 from alert.sending import AlertRefused, AlertUndelivered
-from common.asking import Asker
-from common.errors import InvalidInput
-from common.settings import AlertSettings
+from common.runtime.asking import Asker
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import AlertSettings
 from lean_ops.alarm_catalogue import load
 
 from ..support.generated import cases

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from common.asking import Answer, Asker, Unanswered
+from common.runtime.asking import Answer, Asker, Unanswered
 
 BOMB = gzip.compress(b"\0" * 100_000_000)
 

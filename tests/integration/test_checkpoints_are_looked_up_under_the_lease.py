@@ -11,9 +11,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
 from common.deduplication import EVENT_RULE
-from common.errors import InvalidInput
 from common.merge import merge
-from common.settings import LookUpSettings
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import LookUpSettings
 from common.tables import TableSpec
 from get_all_checkpoints import handler as function
 from lean_ops.target import Target

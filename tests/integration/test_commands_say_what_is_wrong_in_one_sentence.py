@@ -132,7 +132,7 @@ def _is_up(name: str) -> bool:
 def test_a_bad_contract_is_refused_with_file_and_property(
     tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from common.errors import ContractError
+    from common.runtime.errors import ContractError
     from lean_ops.local import provision
     from lean_ops.repository import CONTRACTS
 

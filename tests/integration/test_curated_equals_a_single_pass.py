@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
+from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside
-from common.settings import JobSettings
 from common.tables import TableSpec
 from curation.job import curate
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from click.testing import Result
 from typer.testing import CliRunner
 
-from common.errors import InvalidInput, LeanOpsError, TransientError
+from common.runtime.errors import InvalidInput, LeanOpsError, TransientError
 from lean_ops import audit
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS

@@ -16,9 +16,9 @@ from pyiceberg.table import Table
 
 from common.deduplication import EVENT_RULE
 from common.delivery import RetryPolicy
-from common.errors import TransientError
 from common.events import RawRecord
 from common.maintenance import CompactionPolicy, compact
+from common.runtime.errors import TransientError
 from lean_ops import audit
 from lean_ops.doctor import intake
 from lean_ops.local import admin

@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from common.deduplication import SOURCE_RULE
 from common.maintenance import CompactionPolicy, Upkeep, UpkeepPolicy
 from common.merge import merge
-from common.settings import LakeSettings
+from common.runtime.settings import LakeSettings
 from common.tables import TableSpec
 from maintenance.job import Failure, maintain
 

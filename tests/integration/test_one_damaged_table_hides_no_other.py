@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.settings import LookUpSettings
+from common.runtime.settings import LookUpSettings
 from common.tables import TableSpec
 from lean_ops.repository import TABLE_SPECIFICATIONS
 from observation import handler as observation

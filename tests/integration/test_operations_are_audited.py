@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit
 from lean_ops.audit import Outcome
 from lean_ops.doctor import lake

@@ -28,12 +28,12 @@ from pyiceberg.typedef import Record
 from common.checkpoints import SourceCheckpoint
 from common.contracts import load_contract
 from common.deduplication import EVENT_RULE
-from common.errors import TableMismatch
 from common.incremental import Bounds, new_appends, new_merges, read
 from common.maintenance import CompactionPolicy, compact
 from common.reading import read_rows
+from common.runtime.errors import TableMismatch
+from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside
-from common.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from curation.job import curate
 from semantic.job import publish

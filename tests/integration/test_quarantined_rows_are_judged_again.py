@@ -13,9 +13,9 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.checkpoints import SourceCheckpoint
 from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
-from common.errors import InvalidInput
 from common.merge import merge
-from common.settings import JobSettings
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from semantic.job import publish
 from semantic.rejudging import Appeal, Verdicts, judge_again

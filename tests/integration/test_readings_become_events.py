@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.ledger import Ledger
 from lean_ops.messages import Message
 from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview, rows

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
-from common.errors import InvalidInput, TransientError
+from common.runtime.errors import InvalidInput, TransientError
 from lean_ops import releases
 from lean_ops.cli import app
 from lean_ops.releases import NoRelease, Release, Version, move, release

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
-from common.errors import InternalFault, ServiceFailure
 from common.events import EventParser
 from common.flattening import Flattener
 from common.merge.datafiles import DataFileWriter
+from common.runtime.errors import InternalFault, ServiceFailure
+from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside, stream
-from common.settings import JobSettings
 from common.tables import TableSpec
 from curation.job import Curated, curate
 from curation.setting_aside import ERROR_CODE, curable, send_letters

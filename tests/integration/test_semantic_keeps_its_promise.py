@@ -18,7 +18,7 @@ from common.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.merge.datafiles import DataFileWriter
-from common.settings import JobSettings
+from common.runtime.settings import JobSettings
 from common.tables import LAYERS, TableSpec
 from semantic.job import Published, publish
 

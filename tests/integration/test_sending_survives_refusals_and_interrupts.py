@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidInput, TransientError
+from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.ledger import Ledger
 from lean_ops.messages import Kind, Message
 from lean_ops.sender import Progress, SendPolicy, send

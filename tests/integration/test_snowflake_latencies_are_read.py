@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.asking import Answer, Asker
-from common.errors import InvalidInput
-from common.settings import SnowflakeSettings
+from common.runtime.asking import Answer, Asker
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import SnowflakeSettings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.target import Target
 from snowflake_latency import handler as function

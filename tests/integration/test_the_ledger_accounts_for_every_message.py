@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.ledger import Ledger, WrongRow
 from lean_ops.messages import UNJUDGED, Kind, Message
 from lean_ops.reconciliation import Observed, ObservedTopic, Sent

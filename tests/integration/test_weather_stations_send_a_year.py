@@ -7,8 +7,8 @@ from importlib.metadata import Distribution, PackageNotFoundError
 import msgspec
 import pytest
 
-from common.errors import InvalidInput
 from common.events import EventParser
+from common.runtime.errors import InvalidInput
 from lean_ops.messages import Message
 from lean_ops.readings import STATIONS, weather_station_readings
 

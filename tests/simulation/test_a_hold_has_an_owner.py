@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from get_all_checkpoints.lease import acquire
 from lean_ops import audit, leases
 from lean_ops.holds import SILENCE_S, Hold, HoldLost, Place

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.rebuild import beside, filling
 
 from .world import TOPIC, Process, World

@@ -9,8 +9,8 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import StringType
 
 from common.checkpoints import NOTHING
-from common.errors import InvalidInput, TableMismatch
 from common.maintenance import retention
+from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops import checkpoints, lake
 from lean_ops.checkpoints import MergedLayer
 

@@ -7,7 +7,7 @@ import click
 import pytest
 import typer
 
-from common.errors import LeanOpsError
+from common.runtime.errors import LeanOpsError
 from lean_ops.cli import app
 from lean_ops.holds import Kind, Place
 

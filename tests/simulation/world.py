@@ -36,8 +36,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contracts import load_contract
-from common.errors import LeanOpsError
 from common.merge import committing
+from common.runtime.errors import LeanOpsError
 from common.tables import TableSpec
 from lean_ops import holds, leases, workers
 from lean_ops.cli import app

@@ -8,7 +8,7 @@ import threading
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from common import clients
+from common.runtime import clients
 from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE
 
 FUNCTIONS = json.loads(FUNCTION_CATALOGUE.read_text())["functions"]
@@ -25,7 +25,7 @@ def test_every_client_of_a_function_is_made_there() -> None:
         for path in LAMBDA_CODE.rglob("*.py")
         if re.search(r"boto3\.(client|resource|Session)\(|load_catalog\(", path.read_text())
     }
-    assert makers == {"common/clients.py"}
+    assert makers == {"common/runtime/clients.py"}
 
 
 def test_a_silent_service_is_asked_as_often_as_said(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.contracts import lint
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 from common.yaml_bounds import MAX_CHARACTERS, MAX_DEPTH, check_bounds
 from lean_ops.repository import contract_files
 

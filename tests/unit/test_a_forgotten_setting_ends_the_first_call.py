@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import MissingSetting
-from common.settings import OF_FUNCTION, PREFIX, MaintenanceSettings, Settings
+from common.runtime.errors import MissingSetting
+from common.runtime.settings import OF_FUNCTION, PREFIX, MaintenanceSettings, Settings
 
 KINDS = sorted(set(OF_FUNCTION.values()), key=lambda kind: kind.__name__)
 

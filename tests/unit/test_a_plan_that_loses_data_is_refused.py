@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.plan_guard import STATEFUL, losses, main
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, LongType, NestedField, StringType
 
-from common.errors import TableMismatch
+from common.runtime.errors import TableMismatch
 from lean_ops.rebuild.beside import rebuilt_schema, schema_for_live
 
 LIVE = Schema(

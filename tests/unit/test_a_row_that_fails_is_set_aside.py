@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common import casting
 from common.casting import UNPROCESSABLE, WHOLE_ROW, cast_or_set_aside
 from common.contracts import Contract, load_contract
-from common.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
+from common.runtime.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
 from common.setting_aside import by_halves, most_of
 
 from ..support.generated import cases

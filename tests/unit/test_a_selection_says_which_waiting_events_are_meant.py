@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import InvalidInput
 from common.events import RejectCode
+from common.runtime.errors import InvalidInput
 from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import RejectedEvent
 from common.events import EventParser
+from common.runtime.errors import RejectedEvent
 
 PARSER = EventParser(frozenset({"events"}))
 SENT_US = 1_780_000_000_000_000

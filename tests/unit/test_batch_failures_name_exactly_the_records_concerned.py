@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.delivery import MAX_BATCH_BYTES, RetryPolicy, batches, deliver
 from common.events import EventParser
-from common.settings import SqsProcessorSettings
+from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 
 SETTINGS = SqsProcessorSettings("lean-ops", "test", ("events", "weather"), "queue")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.messages import Kind, Message
 from lean_ops.sender import (
     MAX_BATCH_BYTES,

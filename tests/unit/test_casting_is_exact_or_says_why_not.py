@@ -20,7 +20,7 @@ from common.casting import CastResult, cast_rows
 from common.contract_limits import rules
 from common.contract_properties import Limits
 from common.contracts import Contract, load_contract
-from common.errors import MissingSetting, TableMismatch
+from common.runtime.errors import MissingSetting, TableMismatch
 from common.tables import TableSpec
 
 from ..support.generated import cases

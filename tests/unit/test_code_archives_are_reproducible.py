@@ -9,7 +9,7 @@ from lean_ops.packaging import MissingSource, code_archive
 
 
 def _code(root: Path) -> Path:
-    for name in ("common/__init__.py", "common/errors.py", "greeter/handler.py", "other/handler.py"):
+    for name in ("common/__init__.py", "common/runtime/errors.py", "greeter/handler.py", "other/handler.py"):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"# {name}\n")
@@ -29,7 +29,7 @@ def test_an_archive_holds_the_shared_package_and_the_function_alone(tmp_path: Pa
     (code / "greeter/__pycache__").mkdir()
     (code / "greeter/__pycache__/handler.cpython-311.pyc").write_bytes(b"")
     names = zipfile.ZipFile(io.BytesIO(code_archive("greeter", code))).namelist()
-    assert names == ["common/__init__.py", "common/errors.py", "greeter/handler.py"]
+    assert names == ["common/__init__.py", "common/runtime/errors.py", "greeter/handler.py"]
 
 
 def test_a_function_without_code_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import yaml
 
 from common.contract_changes import compare, review
 from common.contracts import Contract, load_contract
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 INTEGER = {"logicalType": "integer"}
 PII = {"classification": "PII", "customProperties": [{"property": "piiTreatment", "value": "hash"}]}

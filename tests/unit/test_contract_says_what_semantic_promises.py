@@ -16,7 +16,7 @@ from common.contract_properties import (
     TYPE_RULES,
 )
 from common.contracts import Contract, lint, load_contract
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 REPOSITORY = Path(__file__).parents[2]
 MOMENT = pa.timestamp("us", tz="UTC")

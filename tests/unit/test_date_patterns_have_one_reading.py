@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 from common.temporal_formats import ISO_DATE, RFC3339, compile_format
 
 

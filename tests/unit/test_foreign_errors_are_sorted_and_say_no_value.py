@@ -19,8 +19,8 @@ from pyiceberg.exceptions import (
     ValidationError,
 )
 
-from common import errors
-from common.foreign_errors import sorted_error, sorted_errors
+from common.runtime import errors
+from common.runtime.foreign_errors import sorted_error, sorted_errors
 
 CANARY = "c4n4ry"
 

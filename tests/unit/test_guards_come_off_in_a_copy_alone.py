@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import unguarded
 from lean_ops.plan_guard import STATEFUL
 from lean_ops.repository import ROOT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.alarm_catalogue import Alarm, load
 from lean_ops.local.alarm_arithmetic import Value, is_up, result
 from lean_ops.local.alarms import THRESHOLDS, alarms_of

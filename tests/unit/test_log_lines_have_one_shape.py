@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from common.errors import InternalFault, TableMissing
-from common.logs import invocation_fields, logged, logger
+from common.runtime.errors import InternalFault, TableMissing
+from common.runtime.logs import invocation_fields, logged, logger
 
 CONTEXT = cast("Any", SimpleNamespace(aws_request_id="request-1"))
 

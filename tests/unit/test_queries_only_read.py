@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import lake, select_only
 
 from ..support.generated import cases

@@ -20,9 +20,9 @@ from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from common.dead_letter_archive import decode_line
 from common.dead_letters import DeadLetter
-from common.errors import PermanentError, RejectedEvent
 from common.events import EventParser
 from common.queue_pass import QueuedMessage
+from common.runtime.errors import PermanentError, RejectedEvent
 from lean_ops.local.journal import Arrival
 from lean_ops.local.rows import RowReader
 from lean_ops.local.transformation import Destination, Routed

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from common.errors import RejectedEvent
 from common.events import EventParser, RejectCode
+from common.runtime.errors import RejectedEvent
 from lean_ops.messages import Kind, Message
 from lean_ops.simulator.faults import FAULTS, Fault, render
 from lean_ops.simulator.history import History, Scenario

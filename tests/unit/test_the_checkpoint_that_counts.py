@@ -17,7 +17,7 @@ from common.checkpoints import (
     reconcile,
     since_last_merge,
 )
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 _PARTS = st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 10**12))
 CHECKPOINTS = st.builds(lambda place: SourceCheckpoint(*place), _PARTS) | st.builds(

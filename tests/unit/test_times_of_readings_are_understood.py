@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.readings.times import TimeReader
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

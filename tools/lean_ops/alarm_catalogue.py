@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.repository import ROOT, function_catalogue, render
 
 CATALOGUE: Final = ROOT / "modules/monitoring/catalogue.json"

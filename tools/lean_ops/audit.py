@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.target import Target
 
 HEARTBEAT_S: Final = 5.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 
 # ELF header: the magic number, and e_machine at offset 18 (System V ABI, "ELF Header").
 _MAGIC: Final = b"\x7fELF"

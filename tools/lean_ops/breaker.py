@@ -11,7 +11,7 @@ from typing import Any
 from circuit_breaker.breaker import Action
 from circuit_breaker.mapping import Pace, SourceMapping
 from circuit_breaker.record import Record, RecordStore
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 from lean_ops.target import Target
 
 

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops import binaries, layers
 from lean_ops.layers import GLIBC, SERVICES, download, pack, unpack
 from lean_ops.lockfile import Pin, Platform, pins

@@ -31,9 +31,9 @@ from common.checkpoints import (
     load,
     since_last_merge,
 )
-from common.errors import InvalidInput, TransientError
 from common.incremental import last_merge, lineage
 from common.progress import checkpoint_of
+from common.runtime.errors import InvalidInput, TransientError
 from common.tables import open_table
 from lean_ops.target import Target
 

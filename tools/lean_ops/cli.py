@@ -8,7 +8,7 @@ from types import FrameType
 
 import typer
 
-from common.errors import LeanOpsError
+from common.runtime.errors import LeanOpsError
 from lean_ops.commands import (
     alarms,
     breaker,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 from lean_ops import lake, observation, pipeline, sender
 from lean_ops.lake import TableState
 from lean_ops.ledger import Ledger, LedgerRun

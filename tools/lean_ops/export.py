@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.console import json_text
 from lean_ops.lake import Result
 

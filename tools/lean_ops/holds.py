@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.errors import InvalidInput, TransientError
+from common.runtime.errors import InvalidInput, TransientError
 from lean_ops import audit, workers
 from lean_ops.target import Target
 from lean_ops.workers import Worker

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit
 from lean_ops.holds import Held, Hold, Place, holds_of
 from lean_ops.repository import function_catalogue

@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.messages import UNJUDGED, Kind, Message
 from lean_ops.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
 

@@ -15,7 +15,7 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.repository import ROOT
 
 LOCK: Final = ROOT / "requirements.lock"

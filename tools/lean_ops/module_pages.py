@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.repository import ROOT
 
 BEGIN: Final = "<!-- inputs and outputs: make module-pages -->"

@@ -8,7 +8,7 @@ import io
 import zipfile
 from pathlib import Path
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.repository import LAMBDA_CODE
 
 SHARED_PACKAGE = "common"

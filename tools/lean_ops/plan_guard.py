@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 # Types whose loss loses messages, rows, checkpoints or the ability to read them.
 STATEFUL: Final = frozenset(

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.repository import ROOT
 
 

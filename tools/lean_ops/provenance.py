@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.build import BUILD, MANIFEST
 from lean_ops.lockfile import Pin, Platform, pins
 from lean_ops.repository import ROOT, FunctionEntry, function_catalogue

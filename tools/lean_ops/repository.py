@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 
 ROOT = Path(__file__).resolve().parents[2]
 LAMBDA_CODE = ROOT / "modules/compute/lambda"

@@ -34,8 +34,8 @@ from pyiceberg.table.update import (
 )
 
 from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.errors import CommitConflict, InvalidInput
 from common.incremental import lineage
+from common.runtime.errors import CommitConflict, InvalidInput
 from common.tables import open_table
 from lean_ops import checkpoints
 from lean_ops.checkpoints import MergedLayer, describe_snapshots, time_of

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.errors import TableMissing
+from common.runtime.errors import TableMissing
 from lean_ops import lake, observation
 from lean_ops.local import admin
 from lean_ops.target import Target

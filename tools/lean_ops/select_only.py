@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import duckdb
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 # Table functions that make rows of their arguments; all others read files, settings, secrets or other SQL.
 TABLE_FUNCTIONS: Final = frozenset({"generate_series", "json_each", "json_tree", "range", "repeat", "unnest"})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
-from common.errors import InvalidInput, TransientError
+from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.ledger import LedgerRun
 from lean_ops.messages import Message
 

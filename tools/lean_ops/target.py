@@ -34,8 +34,8 @@ from botocore.exceptions import (
 from pyiceberg.catalog import Catalog
 
 from common.catalog import lake_catalog
-from common.errors import PermanentError, TransientError
-from common.settings import LakeSettings
+from common.runtime.errors import PermanentError, TransientError
+from common.runtime.settings import LakeSettings
 from lean_ops.local import record
 from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops.build import build, report
 from lean_ops.planned import planned
 from lean_ops.repository import ROOT

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.repository import ROOT
 
 # Never prod: whoever means that edits the guards in a reviewed change.

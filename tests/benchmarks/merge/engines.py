@@ -19,7 +19,7 @@ from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.merge.source import conform
 from common.merge.target import Target
-from common.settings import JobSettings
+from common.runtime.settings import JobSettings
 from common.tables import TableSpec
 from curation.job import curate
 

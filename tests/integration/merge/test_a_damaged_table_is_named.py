@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pyiceberg.table import snapshots
 
-from common.errors import TableMissing
+from common.runtime.errors import TableMissing
 from lean_ops import lake as reading
 from lean_ops.lake import TableUnreadable
 

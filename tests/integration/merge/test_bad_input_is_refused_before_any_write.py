@@ -10,8 +10,8 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from common.deduplication import EVENT_RULE, SOURCE_RULE
-from common.errors import InvalidInput, TableMismatch, TableMissing
 from common.merge import merge
+from common.runtime.errors import InvalidInput, TableMismatch, TableMissing
 from common.table_properties import check_properties
 from common.tables import LAYERS, TableSpec
 

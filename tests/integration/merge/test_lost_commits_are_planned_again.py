@@ -3,8 +3,8 @@ from contextlib import suppress
 
 import pytest
 
-from common.errors import CommitConflict, CommitUnknown, ServiceRefused
 from common.merge import committing
+from common.runtime.errors import CommitConflict, CommitUnknown, ServiceRefused
 
 
 @pytest.fixture(autouse=True)

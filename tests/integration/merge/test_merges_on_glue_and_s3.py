@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from common.deduplication import EVENT_RULE
-from common.errors import CommitConflict
 from common.maintenance import CompactionPolicy, compact
 from common.merge import merge
+from common.runtime.errors import CommitConflict
 from common.tables import TableSpec
 from lean_ops.target import Target
 

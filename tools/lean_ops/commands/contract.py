@@ -8,7 +8,7 @@ import typer
 
 from common.contract_changes import review
 from common.contracts import Finding
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 from common.yaml_bounds import MAX_CHARACTERS
 from lean_ops.commands.options import JsonOption
 from lean_ops.console import say, show_json

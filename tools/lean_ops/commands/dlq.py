@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 from lean_ops.commands.options import (
     Environment,
     EnvOption,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit, leases
 from lean_ops.commands.options import (
     Environment,

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.repository import ROOT
 from lean_ops.target import Target
 

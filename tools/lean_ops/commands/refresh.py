@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,

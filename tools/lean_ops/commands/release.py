@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit, releases
 from lean_ops.commands.options import (
     Environment,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import audit
 from lean_ops.commands.dlq import ARCHIVE_DAYS, DaysOption, FromArchiveOption
 from lean_ops.commands.options import (

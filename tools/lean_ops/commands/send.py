@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops import readings, sender
 from lean_ops.arrival import Arrival, wait_for_arrival
 from lean_ops.commands.options import (

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from common.contract_store import contract_exists, read_contract
 from common.contracts import load_contract
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.repository import contract_files, function_catalogue, state_machine_definition
 from lean_ops.target import Target

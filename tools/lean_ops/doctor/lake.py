@@ -11,8 +11,8 @@ from pyiceberg.table import Table
 from common.checkpoints import NOTHING
 from common.contract_store import contract_exists, read_contract
 from common.contracts import Contract, load_contract
-from common.errors import ContractError, TableMissing
 from common.incremental import lineage
+from common.runtime.errors import ContractError, TableMissing
 from common.tables import LAYERS, TableSpec
 from lean_ops import audit, checkpoints, leases
 from lean_ops.checkpoints import LayerCheckpoint, MergedLayer, time_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from common.errors import TableMissing
+from common.runtime.errors import TableMissing
 from lean_ops import leases, observation, pipeline, run_report
 from lean_ops.arrival import in_raw
 from lean_ops.doctor.findings import Finding, Severity

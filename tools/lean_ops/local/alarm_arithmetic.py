@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.alarm_catalogue import Alarm
 
 Value = float | None

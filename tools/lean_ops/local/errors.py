@@ -1,6 +1,6 @@
 """What can go wrong with the local stack itself."""
 
-from common.errors import PermanentError
+from common.runtime.errors import PermanentError
 
 
 class LocalStackError(PermanentError):

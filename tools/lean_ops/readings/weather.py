@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 from lean_ops.messages import Message
 from lean_ops.readings.mapping import ReadingMapping, messages
 from lean_ops.readings.rows import BadRow

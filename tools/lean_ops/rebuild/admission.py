@@ -19,12 +19,12 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema
 
 from common.checkpoints import SourceCheckpoint
-from common.errors import InvalidInput
 from common.flattening import PAYLOAD, count_leaves
 from common.incremental import Bounds, new_appends, read
 from common.payload_columns import DEFAULT_LIMITS, Columns, leaf_columns
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import JobSettings
 from common.setting_aside import stream
-from common.settings import JobSettings
 from common.tables import open_table
 from lean_ops.rebuild.beside import ADMITTED, Rebuild, share_columns, without_columns
 

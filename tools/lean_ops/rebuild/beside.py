@@ -32,12 +32,12 @@ from pyiceberg.table.update import (
 from pyiceberg.types import NestedField, StringType
 
 from common.checkpoints import MERGE_SEQ, SourceCheckpoint
-from common.errors import CommitConflict, InvalidInput, TableMismatch
 from common.incremental import last_merge, lineage
 from common.maintenance import referenced_files
 from common.merge.streams import concurrency, remove_files
 from common.payload_columns import NOTE, leaf_columns
 from common.progress import checkpoint_of
+from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
 from common.tables import open_table
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.target import Target

@@ -11,7 +11,6 @@ from pyiceberg.expressions import BooleanExpression, Or
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 
-from common.arrowtypes import Column
 from common.checkpoints import SourceCheckpoint, from_lineage
 from common.contract_store import contract_exists, read_contract
 from common.contracts import Contract, load_contract
@@ -20,7 +19,8 @@ from common.incremental import lineage
 from common.merge import merge
 from common.progress import checkpoint_of
 from common.reading import read_rows
-from common.settings import PREFIX, JobSettings
+from common.runtime.arrowtypes import Column
+from common.runtime.settings import PREFIX, JobSettings
 from common.tables import open_table
 from curation.contracted import contracted_columns
 from curation.job import EVERY_ROW, curate

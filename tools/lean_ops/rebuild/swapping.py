@@ -14,7 +14,6 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
 from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.errors import InvalidInput, TableMismatch
 from common.incremental import last_merge, lineage
 from common.maintenance import CompactionPolicy, compact
 from common.merge.committing import Planned, commit_until_done
@@ -22,6 +21,7 @@ from common.merge.livefiles import live_files
 from common.merge.snapshot import Change, SnapshotCommit
 from common.merge.streams import concurrency
 from common.progress import checkpoint_of
+from common.runtime.errors import InvalidInput, TableMismatch
 from common.tables import open_table
 from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
 from lean_ops.rebuild.filling import RULES, Filled, fill

@@ -23,9 +23,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common import dead_letter_archive
 from common.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, WHY_DEAD
-from common.errors import InvalidInput
 from common.events import RejectCode
 from common.queue_pass import QueuedMessage, QueuePass
+from common.runtime.errors import InvalidInput
 from curation.setting_aside import ERROR_CODE as SET_ASIDE
 from lean_ops import audit
 from lean_ops.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code

@@ -27,9 +27,9 @@ from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
 from common.delivery import RetryPolicy, deliver
-from common.errors import PermanentError, TransientError
 from common.events import RawRecord
 from common.reading import read_rows
+from common.runtime.errors import PermanentError, TransientError
 from common.tables import open_table
 from lean_ops import audit
 from lean_ops.replay.error_objects import (

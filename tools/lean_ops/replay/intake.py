@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from common.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient

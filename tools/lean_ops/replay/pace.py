@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 
 class Pace:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from common.errors import InvalidInput, TransientError
+from common.runtime.errors import InvalidInput, TransientError
 from common.tables import open_table
 from lean_ops.replay.selection import Selection, Tally, Waiting
 from lean_ops.target import Target
@@ -95,7 +95,7 @@ def _sample(sample: dict[str, Any], topic: str) -> Waiting:
     )
 
 
-# Classes of errors that another try does not mend (common.errors).
+# Classes of errors that another try does not mend (common.runtime.errors).
 _PERMANENT = frozenset({"ContractError", "InvalidInput", "MissingSetting", "TableMismatch", "TableMissing"})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 UNKNOWN_TOPIC: Final = "?"
 _TOPIC: Final = re.compile(r"[a-z][a-z0-9_]*")

@@ -12,12 +12,12 @@ from botocore.exceptions import ClientError
 
 from alert import channels, notice
 from alert.sending import send
-from common.asking import Asker
-from common.clients import client
-from common.errors import InvalidInput, LeanOpsError
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import AlertSettings
+from common.runtime.asking import Asker
+from common.runtime.clients import client
+from common.runtime.errors import InvalidInput, LeanOpsError
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import AlertSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

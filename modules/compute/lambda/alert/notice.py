@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 # How bad it is, by the alarm topic that it came through (`topics` in modules/monitoring/catalogue.json).
 SEVERITIES: Final = {"paging": "critical", "chat": "warning", "governance": "info"}

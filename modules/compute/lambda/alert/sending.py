@@ -5,8 +5,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from alert.channels import Post
-from common.asking import PASSING, Asker, Unanswered
-from common.errors import PermanentError, TransientError
+from common.runtime.asking import PASSING, Asker, Unanswered
+from common.runtime.errors import PermanentError, TransientError
 
 # All tries together; the function ends after a minute, and Lambda invokes it again.
 _TIME_S: Final = 25.0

@@ -13,10 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from archive_dead_letters.archive import archive
-from common.clients import client
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import ArchiveSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import ArchiveSettings
 
 # Damaged lines that a log line names; all of them are counted.
 _NAMED = 20

@@ -18,11 +18,11 @@ from circuit_breaker.breaker import Action, AlarmRaised, Breaker, Order, Phase, 
 from circuit_breaker.evidence import Evidence
 from circuit_breaker.mapping import SourceMapping
 from circuit_breaker.record import RecordStore
-from common.clients import client
-from common.errors import InvalidInput
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import BreakerSettings
+from common.runtime.clients import client
+from common.runtime.errors import InvalidInput
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import BreakerSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from circuit_breaker.breaker import Phase
-from common.errors import PermanentError, TransientError
+from common.runtime.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from types_boto3_lambda.client import LambdaClient

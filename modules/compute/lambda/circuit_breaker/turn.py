@@ -8,7 +8,7 @@ from typing import Final
 from circuit_breaker.breaker import Breaker, Phase, Signal, decide
 from circuit_breaker.mapping import TRIAL, Found, MappingBusy, Pace, SourceMapping
 from circuit_breaker.record import Record, RecordStore
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 
 # Two or three may decide at once (an alarm, the schedule, an operator); each round one of them wins.
 _ROUNDS: Final = 5

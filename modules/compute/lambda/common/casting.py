@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from common.contract_limits import rules
 from common.contract_properties import LINEAGE_COLUMNS, Property
 from common.contracts import Contract
-from common.errors import MissingSetting
-from common.foreign_errors import sorted_error
+from common.runtime.errors import MissingSetting
+from common.runtime.foreign_errors import sorted_error
 from common.setting_aside import SetAside, by_halves
 from common.typed_texts import Column, arrow_type, as_texts, read_texts
 

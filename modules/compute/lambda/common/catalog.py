@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 
-from common.clients import client
+from common.runtime.clients import client
 
 
 def lake_catalog(

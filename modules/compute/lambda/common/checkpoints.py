@@ -18,7 +18,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import LongType
 
-from common.errors import InvalidInput
+from common.runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

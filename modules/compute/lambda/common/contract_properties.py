@@ -27,8 +27,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from common.errors import ContractError
 from common.json_leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
+from common.runtime.errors import ContractError
 from common.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 
 # The columns of modules/storage/tables/semantic.json, which every Semantic row carries (a test compares).

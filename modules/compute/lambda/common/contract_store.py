@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

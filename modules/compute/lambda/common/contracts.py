@@ -28,7 +28,7 @@ from pyiceberg.types import NestedField
 from common.column_comments import column_comment, fits
 from common.contract_limits import contradiction, impossible_values
 from common.contract_properties import Property, read_property, repeated
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 from common.yaml_bounds import check_bounds
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"

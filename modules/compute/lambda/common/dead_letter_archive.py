@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from botocore.exceptions import ClientError
 
-from common.errors import PermanentError
 from common.queue_pass import QueuedMessage
+from common.runtime.errors import PermanentError
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from common.errors import RejectedEvent
+from common.runtime.errors import RejectedEvent
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient

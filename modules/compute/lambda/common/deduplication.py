@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.arrowtypes import Column
+from common.runtime.arrowtypes import Column
 
 Indices = npt.NDArray[np.int64]
 

@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from common.errors import RejectedEvent
+from common.runtime.errors import RejectedEvent
 
 # "Maximum size of a record ... 1,000 KiB", Firehose quotas. Counted after the payload became a JSON string.
 MAX_RECORD_BYTES: Final = 1_000 * 1024

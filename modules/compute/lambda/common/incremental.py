@@ -25,8 +25,8 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
 from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, SourceCheckpoint, lineage
-from common.errors import TableMismatch
 from common.reading import decoded_sizes, read_files
+from common.runtime.errors import TableMismatch
 
 __all__ = ["Bounds", "Portion", "last_merge", "lineage", "new_appends", "new_merges", "read"]
 

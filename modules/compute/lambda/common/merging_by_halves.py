@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from common.errors import InternalFault, InvalidInput
 from common.merge import MergeOutcome
+from common.runtime.errors import InternalFault, InvalidInput
 from common.setting_aside import SetAside, by_halves
 
 # Rows merged at once, by number and by bytes: each part is a commit, and is held in memory.

@@ -29,9 +29,9 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
-from common.arrowtypes import Field
 from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
 from common.rescued import Rescued, Why
+from common.runtime.arrowtypes import Field
 
 NOTE: Final = "Payload path "
 DOC_KEY: Final = b"doc"  # where Iceberg's Arrow schemas keep a column's comment

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.table import Table
 
 from common.checkpoints import Entry, committed, lineage, load, reconcile, since_last_merge
-from common.settings import LakeSettings
+from common.runtime.settings import LakeSettings
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 
 import pyarrow as pa
 
-from common.errors import InternalFault, InvalidInput, LeanOpsError
-from common.foreign_errors import sorted_error
+from common.runtime.errors import InternalFault, InvalidInput, LeanOpsError
+from common.runtime.foreign_errors import sorted_error
 
 _FEW: Final = 100
 _SHARE: Final = 5

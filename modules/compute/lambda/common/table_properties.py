@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from common.checkpoints import MERGE_SEQ
-from common.errors import TableMismatch
+from common.runtime.errors import TableMismatch
 
 _WHOLE_NUMBERS: Final = frozenset(
     {

@@ -19,7 +19,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.types import NestedField
 
-from common.errors import CommitConflict, TableMissing
+from common.runtime.errors import CommitConflict, TableMissing
 
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 _FIELDS: Final = {
     "yyyy": r"(?P<year>[0-9]{4})",

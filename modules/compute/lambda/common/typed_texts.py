@@ -28,7 +28,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from common.errors import TableMismatch
+from common.runtime.errors import TableMismatch
 from common.temporal_formats import TemporalFormat
 
 # A pyarrow Array: its stubs have no signatures for arrays whose type is known at run time only.

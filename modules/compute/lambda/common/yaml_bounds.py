@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 MAX_CHARACTERS: Final = 1_000_000
 MAX_DEPTH: Final = 60

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from common.contract_store import contract_exists, read_contract
 from common.contracts import load_contract
-from common.errors import ContractError
+from common.runtime.errors import ContractError
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
-from common.clients import client
-from common.logs import logged, logger
-from common.metrics import emit
 from common.payload_columns import Columns
-from common.settings import CurationSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import CurationSettings
 from curation.contracted import contracted_columns
 from curation.job import Curated, curate
 from curation.setting_aside import send_letters

@@ -10,7 +10,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, In
 from pyiceberg.table import Table
 
-from common.arrowtypes import Array
 from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.deduplication import EVENT_RULE
 from common.flattening import flatten_rows
@@ -21,8 +20,9 @@ from common.merging_by_halves import merge_what_can_be_merged
 from common.payload_columns import DEFAULT_LIMITS, Columns, Limits
 from common.reading import read_rows
 from common.rescued import Rescued, Why
+from common.runtime.arrowtypes import Array
+from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside
-from common.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 from curation.setting_aside import curable

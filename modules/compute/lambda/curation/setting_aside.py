@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common import dead_letters
-from common.errors import RejectedEvent, ServiceFailure
 from common.merge.source import KEY_LENGTH_LIMIT
+from common.runtime.errors import RejectedEvent, ServiceFailure
 from common.setting_aside import SetAside, stream
 from common.typed_texts import FIRST_SECOND, LAST_SECOND
 

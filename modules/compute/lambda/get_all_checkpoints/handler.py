@@ -8,9 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from common.catalog import lake_catalog
-from common.clients import client
-from common.logs import logged, logger
-from common.settings import LookUpSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.settings import LookUpSettings
 from get_all_checkpoints.lease import acquire
 from get_all_checkpoints.lookup import check_topic, look_up
 

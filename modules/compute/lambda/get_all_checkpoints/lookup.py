@@ -7,10 +7,10 @@ from pyiceberg.catalog import Catalog
 
 from common.checkpoints import NOTHING
 from common.contract_store import contract_exists
-from common.errors import InvalidInput
 from common.incremental import last_merge
 from common.progress import checkpoint_of
-from common.settings import LookUpSettings
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import LookUpSettings
 from common.tables import open_table
 
 if TYPE_CHECKING:

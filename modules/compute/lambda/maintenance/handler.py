@@ -6,12 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from common.catalog import lake_catalog
-from common.clients import client
-from common.errors import LeanOpsError
-from common.logs import logged, logger
 from common.maintenance import Upkeep, UpkeepPolicy
-from common.metrics import emit
-from common.settings import MaintenanceSettings
+from common.runtime.clients import client
+from common.runtime.errors import LeanOpsError
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import MaintenanceSettings
 from common.tables import LAYERS
 from maintenance.job import Failure, maintain
 
@@ -62,7 +62,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     for upkeep in kept:
         _report(settings, upkeep)
     for failure in failures:
-        # Of errors that are not this project's only the class is logged, as ``common.logs`` says.
+        # Of errors that are not this project's only the class is logged, as ``common.runtime.logs`` says.
         detail = str(failure.error) if isinstance(failure.error, LeanOpsError) else ""
         logger("maintenance").error(
             "not kept up",

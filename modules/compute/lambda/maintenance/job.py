@@ -12,7 +12,7 @@ from common.checkpoints import SourceCheckpoint
 from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.maintenance import Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.progress import checkpoint_of
-from common.settings import LakeSettings
+from common.runtime.settings import LakeSettings
 from common.tables import open_table
 
 if TYPE_CHECKING:

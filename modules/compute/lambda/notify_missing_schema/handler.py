@@ -4,10 +4,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from common import drift
-from common.clients import client
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import NoticeSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import NoticeSettings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -28,8 +28,8 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
-from common.metrics import LATE_S
 from common.reading import read_files
+from common.runtime.metrics import LATE_S
 from observation.freshness import INGESTED
 
 if TYPE_CHECKING:

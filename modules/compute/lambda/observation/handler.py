@@ -15,13 +15,13 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.catalog import lake_catalog
-from common.clients import client
 from common.contract_store import contract_exists
-from common.errors import LeanOpsError, PermanentError
-from common.logs import logged, logger
-from common.metrics import emit
 from common.progress import checkpoint_of
-from common.settings import LookUpSettings
+from common.runtime.clients import client
+from common.runtime.errors import LeanOpsError, PermanentError
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import LookUpSettings
 from common.tables import open_table
 from observation import arrival, freshness
 from observation.arrival import Counters, Window

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
-from common.clients import client
 from common.contract_store import read_contract
 from common.contracts import Contract, load_contract
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import SemanticSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import SemanticSettings
 from semantic.job import Published, publish
 from semantic.rejudging import Appeal, judge_again
 

@@ -23,13 +23,13 @@ from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.contract_changes import widens
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
-from common.errors import CommitConflict
 from common.incremental import Bounds, new_merges, read
 from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
 from common.merging_by_halves import merge_what_can_be_merged
-from common.settings import JobSettings
+from common.runtime.errors import CommitConflict
+from common.runtime.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 

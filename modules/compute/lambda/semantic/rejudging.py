@@ -23,14 +23,14 @@ import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.arrowtypes import Column
 from common.casting import cast_or_set_aside
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
-from common.errors import InvalidInput
 from common.merge import merge
 from common.reading import read_rows
-from common.settings import JobSettings
+from common.runtime.arrowtypes import Column
+from common.runtime.errors import InvalidInput
+from common.runtime.settings import JobSettings
 from common.spool import Spool
 from common.tables import open_table
 from semantic.job import align_columns

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from common.asking import Asker
-from common.clients import client
 from common.contract_store import contract_exists
-from common.logs import logged, logger
-from common.metrics import emit
-from common.settings import SnowflakeSettings
+from common.runtime.asking import Asker
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import emit
+from common.runtime.settings import SnowflakeSettings
 from snowflake_latency.history import latencies, refreshing
 from snowflake_latency.sql_api import Access, SqlApi
 

@@ -19,8 +19,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from common.asking import PASSING, Asker, Unanswered
-from common.errors import InvalidInput, PermanentError, TransientError
+from common.runtime.asking import PASSING, Asker, Unanswered
+from common.runtime.errors import InvalidInput, PermanentError, TransientError
 
 _TOKEN_S: Final = 3_000  # Snowflake accepts an hour at most
 _TIMEOUT_S: Final = 20.0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from common import dead_letters
 from common.dead_letters import DeadLetter
 from common.delivery import RetryPolicy, deliver
-from common.errors import RejectedEvent
 from common.events import EventParser, RejectCode
-from common.logs import logger
-from common.settings import SqsProcessorSettings
+from common.runtime.errors import RejectedEvent
+from common.runtime.logs import logger
+from common.runtime.settings import SqsProcessorSettings
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.clients import client
 from common.delivery import RetryPolicy
 from common.events import EventParser
-from common.logs import logged, logger
-from common.metrics import LATE_S, emit
-from common.settings import SqsProcessorSettings
+from common.runtime.clients import client
+from common.runtime.logs import logged, logger
+from common.runtime.metrics import LATE_S, emit
+from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 
 if TYPE_CHECKING:

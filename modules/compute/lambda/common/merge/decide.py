@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.arrowtypes import Array
 from common.deduplication import MergeRule, Verdict, Winners, choose_winners, compare, equal, rank
 from common.merge.locate import StoredRows
+from common.runtime.arrowtypes import Array
 
 History = Callable[["Array", "Array"], pa.Table | None]
 """``history(keys, values)``: all events received so far of these keys whose ``order[0]`` is the value beside

@@ -14,7 +14,6 @@ from pyiceberg.table import Table
 
 from common.checkpoints import SourceCheckpoint
 from common.deduplication import MergeRule
-from common.foreign_errors import sorted_errors
 from common.merge.attempt import Attempt, Request
 from common.merge.committing import Planned, commit_until_done
 from common.merge.decide import History
@@ -23,6 +22,7 @@ from common.merge.snapshot import SnapshotCommit
 from common.merge.source import stage, unknown_columns
 from common.merge.streams import concurrency
 from common.merge.target import Target
+from common.runtime.foreign_errors import sorted_errors
 from common.table_properties import check_properties
 from common.tables import open_table
 

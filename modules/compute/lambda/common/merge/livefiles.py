@@ -14,7 +14,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntry, ManifestFile
 from pyiceberg.table import Table
 
-from common.errors import TableMismatch
+from common.runtime.errors import TableMismatch
 
 PATH_FIELD_ID = 2147483546  # reserved field ids of position-delete files, Iceberg table spec
 POSITION_FIELD_ID = 2147483545

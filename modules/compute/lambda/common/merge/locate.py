@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
 from pyiceberg.types import StringType
 
-from common.arrowtypes import Array
 from common.deduplication import MergeRule, equal
 from common.merge.livefiles import LiveFile
 from common.merge.positions import ExistingDeletes
 from common.merge.reading import StoredFile
 from common.merge.target import Target
+from common.runtime.arrowtypes import Array
 
 Numbers = npt.NDArray[np.int64]
 

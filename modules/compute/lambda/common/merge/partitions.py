@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.typedef import Record
 
-from common.arrowtypes import Array, Scalar
 from common.merge.source import conform
 from common.merge.target import Target
+from common.runtime.arrowtypes import Array, Scalar
 
 Places = npt.NDArray[np.int64]
 

@@ -12,10 +12,10 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
-from common.arrowtypes import Field
 from common.merge.livefiles import PATH_FIELD_ID, POSITION_FIELD_ID, LiveFile
 from common.merge.streams import open_input, open_output
 from common.merge.target import Target
+from common.runtime.arrowtypes import Field
 
 Positions = npt.NDArray[np.int64]
 """Row numbers inside one data file, from 0, ascending, without repeats."""

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from common.arrowtypes import Column
-from common.errors import TableMismatch
 from common.merge.streams import is_local, open_input
 from common.merge.target import Target
+from common.runtime.arrowtypes import Column
+from common.runtime.errors import TableMismatch
 
 _FIELD_ID = b"PARQUET:field_id"
 

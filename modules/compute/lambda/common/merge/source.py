@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.arrowtypes import Array, Column, Field
 from common.checkpoints import MERGE_SEQ_COLUMN
 from common.deduplication import MergeRule
-from common.errors import CommitConflict, InvalidInput
 from common.merge.staging import StagedSource
 from common.merge.target import Target
 from common.payload_columns import NOTE, notes_of
+from common.runtime.arrowtypes import Array, Column, Field
+from common.runtime.errors import CommitConflict, InvalidInput
 
 KEY_LENGTH_LIMIT = 256
 """Greatest length of a key in characters (the event contract)."""

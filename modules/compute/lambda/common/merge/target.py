@@ -17,10 +17,10 @@ from pyiceberg.transforms import BucketTransform, IdentityTransform, TimeTransfo
 from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType, NestedField, StringType
 
-from common.arrowtypes import Field
 from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
 from common.deduplication import MergeRule
-from common.errors import TableMismatch
+from common.runtime.arrowtypes import Field
+from common.runtime.errors import TableMismatch
 
 _FORMAT_VERSION = 2  # Position deletes exist from 2 on; Firehose, Athena and Snowflake read no further.
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from common.foreign_errors import sorted_error
+from common.runtime.foreign_errors import sorted_error
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -42,8 +42,8 @@ def logged(
 ]""":
     """Decorate a handler: its lines carry the invocation's fields, and an error is one line before it rises.
 
-    An error that is not of this project's tree is sorted into it first (``common.foreign_errors``): its
-    message may quote a value, and Lambda writes the message of what rises to the log.
+    An error that is not of this project's tree is sorted into it first (``common.runtime.foreign_errors``):
+    its message may quote a value, and Lambda writes the message of what rises to the log.
     """
 
     def decorate(

@@ -18,7 +18,7 @@ from typing import Any, Final
 import urllib3
 from urllib3.exceptions import DecodeError, HTTPError
 
-from common.errors import TransientError
+from common.runtime.errors import TransientError
 
 PASSING: Final = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed (RFC 9110, sections 15.5.29 and 15.6; RFC 6585)."""

@@ -15,9 +15,9 @@
         ├── CommitConflict    another writer kept winning the commit; nothing was written to the table
         └── CommitUnknown     the catalog did not say whether the commit happened; look before retrying
 
-What libraries raise is sorted into it where a job or a function ends (``common.foreign_errors``), so that
-nothing is retried for being unknown. The state machine retries by class name: what it may retry derives from
-``TransientError`` (a test holds the two together). Every message says what was expected, what was found,
+What libraries raise is sorted into it where a job or a function ends (``common.runtime.foreign_errors``), so
+that nothing is retried for being unknown. The state machine retries by class name: what it may retry derives
+from ``TransientError`` (a test holds the two together). Every message says what was expected, what was found,
 where, and what to do.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
-from common.errors import MissingSetting
+from common.runtime.errors import MissingSetting
 
 PREFIX: Final = "LEAN_OPS_"
 

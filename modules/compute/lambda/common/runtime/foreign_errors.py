@@ -14,7 +14,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.errors import (
+from common.runtime.errors import (
     CommitConflict,
     CommitUnknown,
     InternalFault,
@@ -48,7 +48,7 @@ _PASSING: Final = (
     "Throttl", "TooManyRequests", "RequestLimit", "SlowDown", "LimitExceeded", "ThroughputExceeded",
     "ExpiredToken", "ConcurrentModification",
 )  # fmt: skip
-_HERE: Final = Path(__file__).parents[1]
+_HERE: Final = Path(__file__).parents[2]
 
 
 @contextmanager
