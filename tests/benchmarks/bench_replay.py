@@ -22,7 +22,7 @@ import msgspec
 from page import write_section
 
 from common.contract_store import contract_key
-from common.events import RawRecord
+from common.intake.events import RawRecord
 from lean_ops import audit, observation, pipeline, sender
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision

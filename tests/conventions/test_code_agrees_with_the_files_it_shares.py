@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.events import RawRecord
+from common.intake.events import RawRecord
 from common.json_leaves import RESERVED_COLUMNS
 from common.runtime.settings import OF_FUNCTION, PREFIX
 from lean_ops.local.provision import placeholder_values

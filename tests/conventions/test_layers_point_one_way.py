@@ -49,7 +49,7 @@ def test_sqs_processor_stays_light() -> None:
         source = path.read_text()
         assert not imported(source) & heavy, path
         todo += [p for p in _modules_of(source) if p not in seen]
-    assert LAMBDA / "common/events.py" in seen
+    assert LAMBDA / "common/intake/events.py" in seen
 
 
 def _modules_of(source: str) -> list[Path]:

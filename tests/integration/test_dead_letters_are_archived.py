@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from archive_dead_letters.archive import archive
-from common import dead_letter_archive
-from common.dead_letter_archive import ArchivedObject, MalformedArchive, decode_line, encode_line
-from common.queue_pass import QueuedMessage
+from common.intake import archive as dead_letter_archive
+from common.intake.archive import ArchivedObject, MalformedArchive, decode_line, encode_line
+from common.intake.queue_pass import QueuedMessage
 from lean_ops.doctor import stored
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack

@@ -302,7 +302,7 @@ def lean_ops(name: str, *arguments: str) -> Result:
 # What a killed pass held is visible again after this time; the product's own is longer than a test waits.
 _SOON_VISIBLE = """
 import sys
-from common import queue_pass
+from common.intake import queue_pass
 from lean_ops import cli
 queue_pass.VISIBILITY_S = 2
 sys.argv = ["lean-ops", *sys.argv[1:]]

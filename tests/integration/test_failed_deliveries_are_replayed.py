@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
 from common.deduplication import EVENT_RULE
-from common.delivery import RetryPolicy
-from common.events import RawRecord
+from common.intake.delivery import RetryPolicy
+from common.intake.events import RawRecord
 from common.maintenance import CompactionPolicy, compact
 from common.runtime.errors import TransientError
 from lean_ops import audit

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
-from common.events import EventParser
 from common.flattening import Flattener
+from common.intake.events import EventParser
 from common.merge.datafiles import DataFileWriter
 from common.runtime.errors import InternalFault, ServiceFailure
 from common.runtime.settings import JobSettings

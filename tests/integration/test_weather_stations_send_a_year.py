@@ -7,7 +7,7 @@ from importlib.metadata import Distribution, PackageNotFoundError
 import msgspec
 import pytest
 
-from common.events import EventParser
+from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput
 from lean_ops.messages import Message
 from lean_ops.readings import STATIONS, weather_station_readings

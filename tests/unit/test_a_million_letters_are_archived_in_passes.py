@@ -9,8 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from archive_dead_letters.archive import archive
-from common import dead_letter_archive, queue_pass
-from common.queue_pass import VISIBILITY_S
+from common.intake import archive as dead_letter_archive
+from common.intake import queue_pass
+from common.intake.queue_pass import VISIBILITY_S
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SENT_MS = str(int(NOW.timestamp() * 1000))

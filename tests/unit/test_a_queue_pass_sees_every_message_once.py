@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from common import queue_pass
-from common.queue_pass import VISIBILITY_S, QueuePass
+from common.intake import queue_pass
+from common.intake.queue_pass import VISIBILITY_S, QueuePass
 
 
 class Queue:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.events import RejectCode
+from common.intake.events import RejectCode
 from common.runtime.errors import InvalidInput
 from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace

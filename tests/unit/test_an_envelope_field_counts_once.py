@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.events import EventParser
+from common.intake.events import EventParser
 from common.runtime.errors import RejectedEvent
 
 PARSER = EventParser(frozenset({"events"}))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from common.delivery import MAX_BATCH_BYTES, RetryPolicy, batches, deliver
-from common.events import EventParser
+from common.intake.delivery import MAX_BATCH_BYTES, RetryPolicy, batches, deliver
+from common.intake.events import EventParser
 from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 

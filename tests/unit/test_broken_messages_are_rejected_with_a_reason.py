@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common.events import MAX_NESTING, MAX_RECORD_BYTES, EventParser
+from common.intake.events import MAX_NESTING, MAX_RECORD_BYTES, EventParser
 from common.runtime.errors import RejectedEvent
 
 SENT_US = 1_780_000_000_000_000  # 2026-05-28T20:26:40Z

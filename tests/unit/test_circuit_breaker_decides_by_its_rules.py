@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from circuit_breaker.breaker import (
+from common.intake.breaker.evidence import ALARMS
+from common.intake.breaker.rules import (
     ALARM_MEMORY,
     COOL_DOWN,
     GOOD_BATCHES,
@@ -21,7 +22,6 @@ from circuit_breaker.breaker import (
     Tick,
     decide,
 )
-from circuit_breaker.evidence import ALARMS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

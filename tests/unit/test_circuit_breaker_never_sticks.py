@@ -10,8 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from circuit_breaker import turn
-from circuit_breaker.breaker import (
+from common.intake.breaker import turn
+from common.intake.breaker.mapping import TRIAL, SourceMapping
+from common.intake.breaker.record import RecordStore
+from common.intake.breaker.rules import (
     GOOD_BATCHES,
     LONGEST_COOL_DOWN,
     PATIENCE,
@@ -23,8 +25,6 @@ from circuit_breaker.breaker import (
     Signal,
     Tick,
 )
-from circuit_breaker.mapping import TRIAL, SourceMapping
-from circuit_breaker.record import RecordStore
 
 from ..support.generated import cases
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from common.events import RawRecord
+from common.intake.events import RawRecord
 from lean_ops.replay.error_objects import (
     NO_CODE,
     Entry,

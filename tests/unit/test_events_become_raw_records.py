@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.events import MAX_NESTING, EventParser
+from common.intake.events import MAX_NESTING, EventParser
 
 NOW_US = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp()) * 1_000_000
 PARSER = EventParser(frozenset({"events", "weather"}))

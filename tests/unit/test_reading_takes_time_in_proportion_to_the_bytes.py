@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
-from common.dead_letter_archive import decode_line
-from common.dead_letters import DeadLetter
-from common.events import EventParser
-from common.queue_pass import QueuedMessage
+from common.intake.archive import decode_line
+from common.intake.dead_letters import DeadLetter
+from common.intake.events import EventParser
+from common.intake.queue_pass import QueuedMessage
 from common.runtime.errors import PermanentError, RejectedEvent
 from lean_ops.local.journal import Arrival
 from lean_ops.local.rows import RowReader

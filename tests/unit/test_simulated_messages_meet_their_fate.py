@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from common.events import EventParser, RejectCode
+from common.intake.events import EventParser, RejectCode
 from common.runtime.errors import RejectedEvent
 from lean_ops.messages import Kind, Message
 from lean_ops.simulator.faults import FAULTS, Fault, render

@@ -8,9 +8,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from circuit_breaker.breaker import Action
-from circuit_breaker.mapping import Pace, SourceMapping
-from circuit_breaker.record import Record, RecordStore
+from common.intake.breaker.mapping import Pace, SourceMapping
+from common.intake.breaker.record import Record, RecordStore
+from common.intake.breaker.rules import Action
 from common.runtime.errors import TransientError
 from lean_ops.target import Target
 

@@ -28,7 +28,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """One SQS body and what must become of it.
 
     ``publish_us`` is in microseconds since 1970 UTC. A broken message has a ``reject_code`` (see
-    ``common.events.RejectCode``) and neither id, key nor time: they cannot be relied on. ``violation``
+    ``common.intake.events.RejectCode``) and neither id, key nor time: they cannot be relied on. ``violation``
     names the contract rule that an otherwise good message breaks (it is curated, then quarantined), or is
     UNJUDGED.
     """

@@ -6,7 +6,7 @@ What is read, and what it costs:
 - RAW by ``message_id``, which no partition and no statistics know: the envelope columns of every file whose
   days of ``publish_time`` are within the window, and nothing of the payload;
 - Curated, Semantic and Quarantine by ``idempotency_key``: one bucket in sixteen, file statistics besides;
-- the dead-letter queue on request only, since looking at it is a receive (``common.queue_pass``).
+- the dead-letter queue on request only, since looking at it is a receive (``common.intake.queue_pass``).
 
 No payload value is ever part of a trace.
 """
@@ -23,10 +23,10 @@ from pyiceberg.expressions.parser import parse as parse_filter
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 
-from common import dead_letter_archive
 from common.checkpoints import MERGE_SEQ, RUN_ID
 from common.incremental import lineage
-from common.queue_pass import QueuedMessage, QueuePass
+from common.intake import archive as dead_letter_archive
+from common.intake.queue_pass import QueuedMessage, QueuePass
 from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.deliveries import ErrorObject
 from lean_ops.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed

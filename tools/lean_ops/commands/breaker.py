@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from circuit_breaker.breaker import Action
+from common.intake.breaker.rules import Action
 from lean_ops import audit
 from lean_ops.breaker import order, status
 from lean_ops.commands.options import (

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from circuit_breaker.breaker import Phase
-from circuit_breaker.record import RecordStore
+from common.intake.breaker.record import RecordStore
+from common.intake.breaker.rules import Phase
 from lean_ops.doctor import stored
 from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.replay.deliveries import ErrorObject

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from common import dead_letter_archive
+from common.intake import archive as dead_letter_archive
 from lean_ops.doctor.findings import Finding, Severity
 from lean_ops.replay import deliveries
 from lean_ops.replay.deliveries import ErrorObject

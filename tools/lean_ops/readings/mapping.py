@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from common.events import EventParser
+from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput, RejectedEvent
 from lean_ops.messages import UNJUDGED, Kind, Message
 from lean_ops.readings.rows import BadRow, Row, json_of_cell, json_string, plain_text, read_rows

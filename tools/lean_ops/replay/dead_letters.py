@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common import dead_letter_archive
-from common.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, WHY_DEAD
-from common.events import RejectCode
-from common.queue_pass import QueuedMessage, QueuePass
+from common.intake import archive as dead_letter_archive
+from common.intake.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, WHY_DEAD
+from common.intake.events import RejectCode
+from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.runtime.errors import InvalidInput
 from curation.setting_aside import ERROR_CODE as SET_ASIDE
 from lean_ops import audit

@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
-from common.delivery import RetryPolicy, deliver
-from common.events import RawRecord
+from common.intake.delivery import RetryPolicy, deliver
+from common.intake.events import RawRecord
 from common.reading import read_rows
 from common.runtime.errors import PermanentError, TransientError
 from common.tables import open_table

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from common.events import RawRecord
+from common.intake.events import RawRecord
 from lean_ops.replay.selection import Waiting
 
 PREFIX: Final = "delivery-errors/"

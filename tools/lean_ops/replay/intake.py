@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from common.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
+from common.intake.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
 from common.runtime.errors import TransientError
 
 if TYPE_CHECKING:

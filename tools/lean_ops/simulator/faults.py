@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from common.events import RejectCode
+from common.intake.events import RejectCode
 
 Fields = Mapping[str, str]
 _NESTING: Final = 5_000  # levels, ten times what is allowed, yet only some kilobytes

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from common import dead_letter_archive
-from common.dead_letter_archive import encode_line, object_key, sent_day
-from common.queue_pass import QueuedMessage, QueuePass
+from common.intake import archive as dead_letter_archive
+from common.intake.archive import encode_line, object_key, sent_day
+from common.intake.queue_pass import QueuedMessage, QueuePass
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

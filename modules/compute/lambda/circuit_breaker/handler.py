@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from circuit_breaker import turn
-from circuit_breaker.breaker import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
-from circuit_breaker.evidence import Evidence
-from circuit_breaker.mapping import SourceMapping
-from circuit_breaker.record import RecordStore
+from common.intake.breaker import turn
+from common.intake.breaker.evidence import Evidence
+from common.intake.breaker.mapping import SourceMapping
+from common.intake.breaker.record import RecordStore
+from common.intake.breaker.rules import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
 from common.runtime.clients import client
 from common.runtime.errors import InvalidInput
 from common.runtime.logs import logged, logger

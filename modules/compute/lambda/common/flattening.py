@@ -29,7 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.events import MAX_NESTING, nested_too_deep
+from common.intake.events import MAX_NESTING, nested_too_deep
 from common.json_leaves import (
     UNPARSABLE,
     Leaf,

@@ -11,7 +11,7 @@ import re
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Final, NamedTuple, NoReturn
 
-from common.events import MAX_NESTING, nested_too_deep
+from common.intake.events import MAX_NESTING, nested_too_deep
 
 Path = tuple[str, ...]
 

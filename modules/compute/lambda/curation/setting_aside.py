@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common import dead_letters
+from common.intake import dead_letters
 from common.merge.source import KEY_LENGTH_LIMIT
 from common.runtime.errors import RejectedEvent, ServiceFailure
 from common.setting_aside import SetAside, stream

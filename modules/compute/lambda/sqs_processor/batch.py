@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import dead_letters
-from common.dead_letters import DeadLetter
-from common.delivery import RetryPolicy, deliver
-from common.events import EventParser, RejectCode
+from common.intake import dead_letters
+from common.intake.dead_letters import DeadLetter
+from common.intake.delivery import RetryPolicy, deliver
+from common.intake.events import EventParser, RejectCode
 from common.runtime.errors import RejectedEvent
 from common.runtime.logs import logger
 from common.runtime.settings import SqsProcessorSettings

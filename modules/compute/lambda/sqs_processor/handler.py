@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.delivery import RetryPolicy
-from common.events import EventParser
+from common.intake.delivery import RetryPolicy
+from common.intake.events import EventParser
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import LATE_S, emit

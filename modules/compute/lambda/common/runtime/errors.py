@@ -39,7 +39,7 @@ class TransientError(LeanOpsError):
 class RejectedEvent(PermanentError):  # noqa: N818 - the event is rejected; "error" would say less
     """One event breaks the event contract.
 
-    ``code`` is a stable identifier for metrics and replay filters (see ``common.events.RejectCode``);
+    ``code`` is a stable identifier for metrics and replay filters (see ``common.intake.events.RejectCode``);
     ``detail`` says what was expected and found without repeating payload values.
     """
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from circuit_breaker.breaker import Breaker, Phase
-from circuit_breaker.mapping import Pace
+from common.intake.breaker.mapping import Pace
+from common.intake.breaker.rules import Breaker, Phase
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from circuit_breaker.breaker import Breaker, Phase, Signal, decide
-from circuit_breaker.mapping import TRIAL, Found, MappingBusy, Pace, SourceMapping
-from circuit_breaker.record import Record, RecordStore
+from common.intake.breaker.mapping import TRIAL, Found, MappingBusy, Pace, SourceMapping
+from common.intake.breaker.record import Record, RecordStore
+from common.intake.breaker.rules import Breaker, Phase, Signal, decide
 from common.runtime.errors import TransientError
 
 # Two or three may decide at once (an alarm, the schedule, an operator); each round one of them wins.

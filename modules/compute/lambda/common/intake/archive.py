@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from botocore.exceptions import ClientError
 
-from common.queue_pass import QueuedMessage
+from common.intake.queue_pass import QueuedMessage
 from common.runtime.errors import PermanentError
 
 if TYPE_CHECKING:

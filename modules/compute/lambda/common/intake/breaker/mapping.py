@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from circuit_breaker.breaker import Phase
+from common.intake.breaker.rules import Phase
 from common.runtime.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
