@@ -21,8 +21,8 @@ import msgspec
 import pyarrow as pa
 from page import write_section
 
-from common.flattening import flatten
-from common.json_leaves import column_name, read_leaves
+from common.payload.flattening import flatten
+from common.payload.leaves import column_name, read_leaves
 
 BLOCK = 2_000
 
@@ -90,12 +90,12 @@ def msgspec_hook(texts: pa.Array) -> pa.Table:
 
 
 def leaf_by_leaf(texts: pa.Array) -> pa.Table:
-    """The rule itself, ``common.json_leaves``: what odd payloads cost."""
+    """The rule itself, ``common.payload.leaves``: what odd payloads cost."""
     return _table(texts, lambda text: {column_name(leaf.path): leaf.text for leaf in read_leaves(text, 8)})
 
 
 def by_shape(texts: pa.Array) -> pa.Table:
-    """``common.flattening``."""
+    """``common.payload.flattening``."""
     return flatten(texts)
 
 

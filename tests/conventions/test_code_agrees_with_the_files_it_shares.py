@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from common.intake.events import RawRecord
-from common.json_leaves import RESERVED_COLUMNS
+from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.settings import OF_FUNCTION, PREFIX
 from lean_ops.local.provision import placeholder_values
 from lean_ops.repository import function_catalogue, render

@@ -20,8 +20,8 @@ from pyiceberg.types import LongType, StringType
 
 from common.checkpoints import SourceCheckpoint
 from common.incremental import Bounds, new_appends
-from common.payload_columns import DEFAULT_LIMITS, Columns, Limits, path_note
-from common.rescued import Rescued, Why
+from common.payload.columns import DEFAULT_LIMITS, Columns, Limits, path_note
+from common.payload.rescued import Rescued, Why
 from common.runtime.errors import CommitConflict, InvalidInput
 from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
-from common.flattening import Flattener
 from common.intake.events import EventParser
 from common.merge.datafiles import DataFileWriter
+from common.payload.flattening import Flattener
 from common.runtime.errors import InternalFault, ServiceFailure
 from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside, stream

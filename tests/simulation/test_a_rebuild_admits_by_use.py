@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
-from common.payload_columns import DEFAULT_LIMITS, Limits, leaf_columns, path_note
+from common.payload.columns import DEFAULT_LIMITS, Limits, leaf_columns, path_note
 from common.runtime.errors import ContractError, InvalidInput
 from curation import handler
 from curation.job import curate

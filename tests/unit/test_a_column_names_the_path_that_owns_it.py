@@ -5,7 +5,7 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.payload_columns import NOTE, path_note
+from common.payload.columns import NOTE, path_note
 
 from ..support.generated import cases
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.flattening import flatten
-from common.json_leaves import column_name
-from common.json_shapes import KeyTree, Shape
+from common.payload.flattening import flatten
+from common.payload.leaves import column_name
+from common.payload.shapes import KeyTree, Shape
 
 from ..support.generated import cases
 

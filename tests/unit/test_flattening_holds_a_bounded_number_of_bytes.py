@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from common.flattening import Flattener, flatten_rows
-from common.payload_columns import Columns
+from common.payload.columns import Columns
+from common.payload.flattening import Flattener, flatten_rows
 
 MIB = 2**20
 STEP_BYTES = 8 * MIB

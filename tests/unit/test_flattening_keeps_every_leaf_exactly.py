@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.flattening import flatten
-from common.json_leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name
-from common.payload_columns import NOTE, Columns, Limits, notes_of, path_note
+from common.payload.columns import NOTE, Columns, Limits, notes_of, path_note
+from common.payload.flattening import flatten
+from common.payload.leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name
 
 from ..support.generated import cases
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from common.casting import cast_rows
 from common.contracts import load_contract
-from common.flattening import flatten
+from common.payload.flattening import flatten
 
 from ..support.generated import cases
 

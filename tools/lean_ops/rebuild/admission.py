@@ -7,7 +7,7 @@ the limit.
 A column of the live table keeps its path: no other can take its name. One that nothing uses stays while there
 is room. What is not admitted is in `_rescued`, and the swap drops its column.
 
-Counting holds no more than ``common.payload_columns`` counts, and is done again where it was interrupted: the
+Counting holds no more than ``common.payload.columns`` counts, and is done again where it was interrupted: the
 decision is one commit on the table beside, before the first row.
 """
 
@@ -19,9 +19,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema
 
 from common.checkpoints import SourceCheckpoint
-from common.flattening import PAYLOAD, count_leaves
 from common.incremental import Bounds, new_appends, read
-from common.payload_columns import DEFAULT_LIMITS, Columns, leaf_columns
+from common.payload.columns import DEFAULT_LIMITS, Columns, leaf_columns
+from common.payload.flattening import PAYLOAD, count_leaves
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
 from common.setting_aside import stream

@@ -35,7 +35,7 @@ from common.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.incremental import last_merge, lineage
 from common.maintenance import referenced_files
 from common.merge.streams import concurrency, remove_files
-from common.payload_columns import NOTE, leaf_columns
+from common.payload.columns import NOTE, leaf_columns
 from common.progress import checkpoint_of
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
 from common.tables import open_table
@@ -184,7 +184,7 @@ def share_columns(
     """Give both tables text columns with their comments, and the table beside what else the live one has.
 
     That is all of it, without columns that leaves are to be given anew (``Rebuild.admits_anew``) and the
-    contract does not name. ``notes``: the path that owns each column (``common.payload_columns``).
+    contract does not name. ``notes``: the path that owns each column (``common.payload.columns``).
     ``properties`` of the table beside are set in the same commit.
     """
     live = _add_columns(catalog, rebuild.live, notes)

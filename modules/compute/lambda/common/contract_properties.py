@@ -27,7 +27,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from common.json_leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
+from common.payload.leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.runtime.errors import ContractError
 from common.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from common.rescued import Rescued, Why
+from common.payload.rescued import Rescued, Why
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
-from common.payload_columns import Columns
+from common.payload.columns import Columns
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit

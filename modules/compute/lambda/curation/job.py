@@ -12,14 +12,14 @@ from pyiceberg.table import Table
 
 from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.deduplication import EVENT_RULE
-from common.flattening import flatten_rows
 from common.incremental import Bounds, Portion, last_merge, new_appends, read
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
 from common.merging_by_halves import merge_what_can_be_merged
-from common.payload_columns import DEFAULT_LIMITS, Columns, Limits
+from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
+from common.payload.flattening import flatten_rows
+from common.payload.rescued import Rescued, Why
 from common.reading import read_rows
-from common.rescued import Rescued, Why
 from common.runtime.arrowtypes import Array
 from common.runtime.settings import JobSettings
 from common.setting_aside import SetAside

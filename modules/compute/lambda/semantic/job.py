@@ -24,10 +24,10 @@ from common.contract_changes import widens
 from common.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.incremental import Bounds, new_merges, read
-from common.json_leaves import RESERVED_COLUMNS
 from common.merge import MergeOutcome, merge
 from common.merge.reading import TEXT_BYTES
 from common.merging_by_halves import merge_what_can_be_merged
+from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
 from common.spool import Spool

@@ -10,7 +10,7 @@ from common.checkpoints import MERGE_SEQ_COLUMN
 from common.deduplication import MergeRule
 from common.merge.staging import StagedSource
 from common.merge.target import Target
-from common.payload_columns import NOTE, notes_of
+from common.payload.columns import NOTE, notes_of
 from common.runtime.arrowtypes import Array, Column, Field
 from common.runtime.errors import CommitConflict, InvalidInput
 
@@ -80,7 +80,7 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
 
 
 def owners(source: pa.Schema, target: Target) -> dict[str, str]:
-    """Notes of the paths that own columns (``common.payload_columns``), where the table has none yet.
+    """Notes of the paths that own columns (``common.payload.columns``), where the table has none yet.
 
     Raises CommitConflict where a column belongs to another path by now: another run was first to add it.
     """

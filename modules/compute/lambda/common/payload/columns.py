@@ -29,8 +29,8 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
-from common.json_leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
-from common.rescued import Rescued, Why
+from common.payload.leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
+from common.payload.rescued import Rescued, Why
 from common.runtime.arrowtypes import Field
 
 NOTE: Final = "Payload path "

@@ -1,7 +1,7 @@
 """Payload text to columns, exact: one STRING column for every leaf of the JSON payload, plus ``_rescued``.
 
-What goes where (``common.json_leaves`` states what a leaf is and what its column is called,
-``common.payload_columns`` which path has a column):
+What goes where (``common.payload.leaves`` states what a leaf is and what its column is called,
+``common.payload.columns`` which path has a column):
 
 - a leaf's column holds the decoded text of a JSON string, and the source text, byte for byte, of anything
   else: ``1.10``, ``-0``, a 30-digit integer and ``[1, 2]`` stay as written; null is the same as absent;
@@ -30,7 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.intake.events import MAX_NESTING, nested_too_deep
-from common.json_leaves import (
+from common.payload.columns import Columns
+from common.payload.leaves import (
     UNPARSABLE,
     Leaf,
     NotAnObject,
@@ -40,9 +41,8 @@ from common.json_leaves import (
     read_leaves,
     rescued_object,
 )
-from common.json_shapes import KeyTree, LeafValues, Shape, Texts, count_in_each
-from common.payload_columns import Columns
-from common.rescued import Why
+from common.payload.rescued import Why
+from common.payload.shapes import KeyTree, LeafValues, Shape, Texts, count_in_each
 
 PAYLOAD: Final = "json_payload"
 # Shapes tried before the rest is read row by row, and rows that a shape is learned from.

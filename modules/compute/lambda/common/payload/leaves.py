@@ -2,7 +2,7 @@
 
 A leaf is whatever is neither null nor a non-empty object: a number, string, boolean, array or ``{}``. This
 module is the plain statement of what each leaf's text is and what its column is called; it sees what JSON
-libraries hide (repeated keys, the source text of numbers and arrays). ``common.json_shapes`` does the same
+libraries hide (repeated keys, the source text of numbers and arrays). ``common.payload.shapes`` does the same
 much faster for payloads that look alike, and leaves the rest to this.
 """
 

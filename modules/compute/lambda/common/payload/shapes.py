@@ -15,7 +15,7 @@ written ``\\u003a``. A payload that escapes anything outside of its values is th
 that has a colon in a key.
 
 A payload that does not pass, has a key that the shape does not know, or has an object where the shape has a
-leaf (or the reverse), is *odd* and left to the caller, who reads it by ``common.json_leaves``.
+leaf (or the reverse), is *odd* and left to the caller, who reads it by ``common.payload.leaves``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.json_leaves import Path, may_have_columns
+from common.payload.leaves import Path, may_have_columns
 
 # Payloads decoded before their values are joined. Small enough for the objects to stay in the CPU's
 # cache and below the garbage collector's first threshold: 512 rows are twice as fast as 2,000.
