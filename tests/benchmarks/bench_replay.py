@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 from page import write_section
 
-from common.contract_store import contract_key
+from common.contract.store import contract_key
 from common.intake.events import RawRecord
 from lean_ops import audit, observation, pipeline, sender
 from lean_ops.ledger import Ledger

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from pyiceberg.types import DecimalType
 
-from common.contract_properties import Property
-from common.contracts import Contract, load_contract
+from common.contract.contracts import Contract, load_contract
+from common.contract.properties import Property
 from lean_ops.messages import Kind
 from lean_ops.readings import weather_station_readings
 from lean_ops.repository import CONTRACTS

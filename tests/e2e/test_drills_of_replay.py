@@ -19,7 +19,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import StringType
 from typer.testing import CliRunner
 
-from common.contract_store import contract_key
+from common.contract.store import contract_key
 from lean_ops import audit, observation, pipeline, sender
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS

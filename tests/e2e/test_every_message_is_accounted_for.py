@@ -169,7 +169,7 @@ def test_a_topic_without_contract_stops_at_curated_is_noticed_once_and_catches_u
 
 def _register_contract(target: Target, topic: str) -> None:
     """What ``lean-ops up`` does for a new file in contracts/."""
-    from common.contracts import load_contract
+    from common.contract.contracts import load_contract
     from common.tables import TableSpec
     from lean_ops.repository import CONTRACTS, TABLE_SPECIFICATIONS
 

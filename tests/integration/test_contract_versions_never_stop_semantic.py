@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.casting import cast_rows
-from common.contract_changes import review
-from common.contracts import load_contract
+from common.contract.casting import cast_rows
+from common.contract.changes import review
+from common.contract.contracts import load_contract
 from common.deduplication import SOURCE_RULE
 from common.merge import merge
 from common.tables import TableSpec

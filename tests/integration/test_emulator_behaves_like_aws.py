@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
-from common.column_comments import column_comment
+from common.contract.column_comments import column_comment
 from lean_ops.target import Target
 
 ROLE = "arn:aws:iam::000000000000:role/local"

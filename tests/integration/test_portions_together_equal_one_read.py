@@ -26,7 +26,7 @@ from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
 from common.checkpoints import SourceCheckpoint
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
 from common.deduplication import EVENT_RULE
 from common.incremental import Bounds, new_appends, new_merges, read
 from common.maintenance import CompactionPolicy, compact

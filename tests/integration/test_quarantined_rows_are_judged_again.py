@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.checkpoints import SourceCheckpoint
-from common.contracts import Contract, load_contract
+from common.contract.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.runtime.errors import InvalidInput

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.casting import UNPROCESSABLE
 from common.checkpoints import SourceCheckpoint
-from common.contracts import Contract, load_contract
+from common.contract.casting import UNPROCESSABLE
+from common.contract.contracts import Contract, load_contract
 from common.deduplication import EVENT_RULE
 from common.merge import merge
 from common.merge.datafiles import DataFileWriter

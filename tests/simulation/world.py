@@ -35,7 +35,7 @@ from ministack.services import dynamodb
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
 from common.merge import committing
 from common.runtime.errors import LeanOpsError
 from common.tables import TableSpec

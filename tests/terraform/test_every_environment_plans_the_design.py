@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
 from common.tables import LAYERS, TableSpec
 from lean_ops import alarm_catalogue
 from lean_ops.planned import Plan

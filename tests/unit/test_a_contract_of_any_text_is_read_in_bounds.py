@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.contracts import lint
+from common.contract.contracts import lint
+from common.contract.yaml_bounds import MAX_CHARACTERS, MAX_DEPTH, check_bounds
 from common.runtime.errors import ContractError
-from common.yaml_bounds import MAX_CHARACTERS, MAX_DEPTH, check_bounds
 from lean_ops.repository import contract_files
 
 

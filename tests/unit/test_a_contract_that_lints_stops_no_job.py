@@ -14,11 +14,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.casting import cast_rows
-from common.column_comments import LONGEST_BYTES
-from common.contract_changes import review
-from common.contract_properties import ENVELOPE_MOMENTS, ENVELOPE_TEXTS, LOGICAL_TYPES, OPTIONS
-from common.contracts import lint, load_contract
+from common.contract.casting import cast_rows
+from common.contract.changes import review
+from common.contract.column_comments import LONGEST_BYTES
+from common.contract.contracts import lint, load_contract
+from common.contract.properties import ENVELOPE_MOMENTS, ENVELOPE_TEXTS, LOGICAL_TYPES, OPTIONS
 
 from ..support.generated import cases
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import casting
-from common.casting import UNPROCESSABLE, WHOLE_ROW, cast_or_set_aside
-from common.contracts import Contract, load_contract
+from common.contract import casting
+from common.contract.casting import UNPROCESSABLE, WHOLE_ROW, cast_or_set_aside
+from common.contract.contracts import Contract, load_contract
 from common.runtime.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
 from common.setting_aside import by_halves, most_of
 

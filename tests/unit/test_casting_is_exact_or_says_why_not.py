@@ -16,10 +16,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.casting import CastResult, cast_rows
-from common.contract_limits import rules
-from common.contract_properties import Limits
-from common.contracts import Contract, load_contract
+from common.contract.casting import CastResult, cast_rows
+from common.contract.contracts import Contract, load_contract
+from common.contract.limits import rules
+from common.contract.properties import Limits
 from common.runtime.errors import MissingSetting, TableMismatch
 from common.tables import TableSpec
 

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
-from common.contract_changes import compare, review
-from common.contracts import Contract, load_contract
+from common.contract.changes import compare, review
+from common.contract.contracts import Contract, load_contract
 from common.runtime.errors import ContractError
 
 INTEGER = {"logicalType": "integer"}

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from common.contract_properties import OPTIONS, TYPE_RULES
-from common.contracts import lint
+from common.contract.contracts import lint
+from common.contract.properties import OPTIONS, TYPE_RULES
 
 PAGE = (Path(__file__).parents[2] / "docs/contracts.md").read_text()
 

@@ -8,14 +8,14 @@ import pytest
 import yaml
 from pyiceberg.types import DecimalType, StringType
 
-from common.casting import cast_rows
-from common.contract_properties import (
+from common.contract.casting import cast_rows
+from common.contract.contracts import Contract, lint, load_contract
+from common.contract.properties import (
     ENVELOPE_MOMENTS,
     ENVELOPE_TEXTS,
     LINEAGE_COLUMNS,
     TYPE_RULES,
 )
-from common.contracts import Contract, lint, load_contract
 from common.runtime.errors import ContractError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from common.contract.temporal_formats import ISO_DATE, RFC3339, compile_format
 from common.runtime.errors import ContractError
-from common.temporal_formats import ISO_DATE, RFC3339, compile_format
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from common.drift import KEPT_DAYS, missing_contract, new_column, record, uncontracted_column
+from common.contract.drift import KEPT_DAYS, missing_contract, new_column, record, uncontracted_column
 
 
 class Log:
@@ -35,7 +35,7 @@ def test_an_entry_is_written_when_first_seen_and_never_again() -> None:
 
 
 def test_an_entry_expires_long_after_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.drift.time.time", lambda: 1_000.5)
+    monkeypatch.setattr("common.contract.drift.time.time", lambda: 1_000.5)
     log: Any = Log()
     record(log, "log", [missing_contract("events", "run-1")])
     (item,) = log.items.values()

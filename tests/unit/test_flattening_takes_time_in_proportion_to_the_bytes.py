@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.casting import cast_rows
-from common.contracts import load_contract
+from common.contract.casting import cast_rows
+from common.contract.contracts import load_contract
 from common.payload.flattening import flatten
 
 from ..support.generated import cases

@@ -7,7 +7,7 @@ from typing import Final
 
 import duckdb
 
-from common.casting import UNPROCESSABLE
+from common.contract.casting import UNPROCESSABLE
 from lean_ops import lake
 from lean_ops.local import admin
 from lean_ops.reconciliation import Observed, ObservedTopic

@@ -20,7 +20,7 @@ from pyiceberg.io import load_file_io
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
 
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
 
 table = pa.table({"key": ["a", "b"], "at": pa.array([0, 1], pa.timestamp("us", "UTC"))})
 file = io.BytesIO()

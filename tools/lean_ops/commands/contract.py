@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from common.contract_changes import review
-from common.contracts import Finding
+from common.contract.changes import review
+from common.contract.contracts import Finding
+from common.contract.yaml_bounds import MAX_CHARACTERS
 from common.runtime.errors import ContractError
-from common.yaml_bounds import MAX_CHARACTERS
 from lean_ops.commands.options import JsonOption
 from lean_ops.console import say, show_json
 from lean_ops.repository import contract_files

@@ -6,8 +6,8 @@ from typing import Final
 
 from botocore.exceptions import ClientError
 
-from common.contract_store import contract_exists, read_contract
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
+from common.contract.store import contract_exists, read_contract
 from common.runtime.errors import ContractError
 from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.repository import contract_files, function_catalogue, state_machine_definition

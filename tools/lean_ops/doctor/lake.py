@@ -9,8 +9,8 @@ from pyiceberg.schema import promote
 from pyiceberg.table import Table
 
 from common.checkpoints import NOTHING
-from common.contract_store import contract_exists, read_contract
-from common.contracts import Contract, load_contract
+from common.contract.contracts import Contract, load_contract
+from common.contract.store import contract_exists, read_contract
 from common.incremental import lineage
 from common.runtime.errors import ContractError, TableMissing
 from common.tables import LAYERS, TableSpec

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from common.contract_store import contract_key
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
+from common.contract.store import contract_key
 from common.maintenance import UpkeepPolicy
 from common.tables import LAYERS, TableSpec, align_properties
 from lean_ops.local import alarms

@@ -12,8 +12,9 @@ from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 
 from common.checkpoints import SourceCheckpoint, from_lineage
-from common.contract_store import contract_exists, read_contract
-from common.contracts import Contract, load_contract
+from common.contract.contracted import contracted_columns
+from common.contract.contracts import Contract, load_contract
+from common.contract.store import contract_exists, read_contract
 from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.incremental import lineage
 from common.merge import merge
@@ -22,7 +23,6 @@ from common.reading import read_rows
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
 from common.tables import open_table
-from curation.contracted import contracted_columns
 from curation.job import EVERY_ROW, curate
 from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer

@@ -4,15 +4,15 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common import drift
 from common.catalog import lake_catalog
 from common.checkpoints import SourceCheckpoint
+from common.contract import drift
+from common.contract.contracted import contracted_columns
 from common.payload.columns import Columns
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import CurationSettings
-from curation.contracted import contracted_columns
 from curation.job import Curated, curate
 from curation.setting_aside import send_letters
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.contract.typed_texts import FIRST_SECOND, LAST_SECOND
 from common.intake import dead_letters
 from common.merge.source import KEY_LENGTH_LIMIT
 from common.runtime.errors import RejectedEvent, ServiceFailure
 from common.setting_aside import SetAside, stream
-from common.typed_texts import FIRST_SECOND, LAST_SECOND
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient

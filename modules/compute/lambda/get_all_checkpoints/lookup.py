@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.catalog import Catalog
 
 from common.checkpoints import NOTHING
-from common.contract_store import contract_exists
+from common.contract.store import contract_exists
 from common.incremental import last_merge
 from common.progress import checkpoint_of
 from common.runtime.errors import InvalidInput

@@ -15,7 +15,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.catalog import lake_catalog
-from common.contract_store import contract_exists
+from common.contract.store import contract_exists
 from common.progress import checkpoint_of
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError, PermanentError

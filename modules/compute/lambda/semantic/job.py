@@ -18,10 +18,10 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
-from common.casting import cast_or_set_aside, unprocessable_row
 from common.checkpoints import NOTHING, START, SourceCheckpoint
-from common.contract_changes import widens
-from common.contracts import Contract
+from common.contract.casting import cast_or_set_aside, unprocessable_row
+from common.contract.changes import widens
+from common.contract.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.incremental import Bounds, new_merges, read
 from common.merge import MergeOutcome, merge

@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.casting import cast_or_set_aside
-from common.contracts import Contract
+from common.contract.casting import cast_or_set_aside
+from common.contract.contracts import Contract
 from common.deduplication import SOURCE_RULE
 from common.merge import merge
 from common.reading import read_rows

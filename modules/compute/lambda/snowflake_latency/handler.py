@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from common.contract_store import contract_exists
+from common.contract.store import contract_exists
 from common.runtime.asking import Asker
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger

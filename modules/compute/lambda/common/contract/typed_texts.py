@@ -28,8 +28,8 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from common.contract.temporal_formats import TemporalFormat
 from common.runtime.errors import TableMismatch
-from common.temporal_formats import TemporalFormat
 
 # A pyarrow Array: its stubs have no signatures for arrays whose type is known at run time only.
 Column: TypeAlias = Any

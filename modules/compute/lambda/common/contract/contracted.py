@@ -3,8 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
-from common.contract_store import contract_exists, read_contract
-from common.contracts import load_contract
+from common.contract.contracts import load_contract
+from common.contract.store import contract_exists, read_contract
 from common.runtime.errors import ContractError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """One property of a data contract: its type, its limits, its treatment, and where it is read from.
 
 The type table and the list of options are data here, so that the documentation can be held to them
-(``docs/contracts.md``). Only what the pipeline enforces is accepted; see ``common.contracts``.
+(``docs/contracts.md``). Only what the pipeline enforces is accepted; see ``common.contract.contracts``.
 """
 
 import re
@@ -27,9 +27,9 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 from common.payload.leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.runtime.errors import ContractError
-from common.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 
 # The columns of modules/storage/tables/semantic.json, which every Semantic row carries (a test compares).
 LINEAGE_COLUMNS: Final = (

@@ -25,11 +25,11 @@ from open_data_contract_standard.model import OpenDataContractStandard, SchemaOb
 from pydantic import ValidationError
 from pyiceberg.types import NestedField
 
-from common.column_comments import column_comment, fits
-from common.contract_limits import contradiction, impossible_values
-from common.contract_properties import Property, read_property, repeated
+from common.contract.column_comments import column_comment, fits
+from common.contract.limits import contradiction, impossible_values
+from common.contract.properties import Property, read_property, repeated
+from common.contract.yaml_bounds import check_bounds
 from common.runtime.errors import ContractError
-from common.yaml_bounds import check_bounds
 
 _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
 _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")

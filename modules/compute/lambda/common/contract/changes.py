@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType
 
-from common.contract_properties import Limits, Property
-from common.contracts import Contract, Finding, lint, load_contract
+from common.contract.contracts import Contract, Finding, lint, load_contract
+from common.contract.properties import Limits, Property
 
 # A change and whether readers break by it.
 Change = tuple[Literal["breaks", "fits"], str, str]

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.types import DateType, DecimalType, DoubleType, IntegerType, PrimitiveType, TimestamptzType
 
-from common.contract_properties import Bound, Property
-from common.typed_texts import Column, read_texts
+from common.contract.properties import Bound, Property
+from common.contract.typed_texts import Column, read_texts
 
 # Bounds are written by people; decimals have at most 38 digits. Nothing is rounded within this many.
 _WIDE: Final = Context(prec=800)
