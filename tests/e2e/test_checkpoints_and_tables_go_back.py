@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from click.testing import Result
 
-from common.checkpoints import NOTHING
+from common.lake.checkpoints import NOTHING
 from common.runtime.errors import InvalidInput
 from lean_ops import audit, checkpoints, leases, pipeline
 from lean_ops.checkpoints import MergedLayer

@@ -170,7 +170,7 @@ def test_a_topic_without_contract_stops_at_curated_is_noticed_once_and_catches_u
 def _register_contract(target: Target, topic: str) -> None:
     """What ``lean-ops up`` does for a new file in contracts/."""
     from common.contract.contracts import load_contract
-    from common.tables import TableSpec
+    from common.lake.specifications import TableSpec
     from lean_ops.repository import CONTRACTS, TABLE_SPECIFICATIONS
 
     text = (CONTRACTS / "events.yaml").read_text().replace("- name: events", f"- name: {topic}")

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.types import LongType, StringType
 
-from common.checkpoints import SourceCheckpoint
-from common.incremental import Bounds, new_appends
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.incremental import Bounds, new_appends
+from common.lake.setting_aside import SetAside
+from common.lake.specifications import TableSpec
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits, path_note
 from common.payload.rescued import Rescued, Why
 from common.runtime.errors import CommitConflict, InvalidInput
 from common.runtime.settings import JobSettings
-from common.setting_aside import SetAside
-from common.tables import TableSpec
 from curation import job
 from curation.job import curate
 

@@ -15,17 +15,17 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact
-from common.tables import TableSpec
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
+from common.lake.upkeep import CompactionPolicy, compact
 
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
 CURATE = """
 import json, sys, tracemalloc
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from common import reading
-from common.merge import reading as files
+from common.lake import reading
+from common.lake.merge import reading as files
 from common.runtime.settings import JobSettings
 from curation.job import curate
 

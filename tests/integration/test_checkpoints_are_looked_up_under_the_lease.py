@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.checkpoints import SourceCheckpoint
-from common.deduplication import EVENT_RULE
-from common.merge import merge
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.merge import merge
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
-from common.tables import TableSpec
 from get_all_checkpoints import handler as function
 from lean_ops.target import Target
 

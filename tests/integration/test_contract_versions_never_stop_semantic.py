@@ -16,9 +16,9 @@ from pyiceberg.table import Table
 from common.contract.casting import cast_rows
 from common.contract.changes import review
 from common.contract.contracts import load_contract
-from common.deduplication import SOURCE_RULE
-from common.merge import merge
-from common.tables import TableSpec
+from common.lake.merge import merge
+from common.lake.rule import SOURCE_RULE
+from common.lake.specifications import TableSpec
 from semantic.job import align_columns
 
 from ..support.generated import cases

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.checkpoints import SourceCheckpoint
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.setting_aside import SetAside
+from common.lake.specifications import TableSpec
 from common.runtime.settings import JobSettings
-from common.setting_aside import SetAside
-from common.tables import TableSpec
 from curation.job import curate
 
 from ..support.generated import cases

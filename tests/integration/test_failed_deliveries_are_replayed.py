@@ -14,10 +14,10 @@ import pytest
 from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
-from common.deduplication import EVENT_RULE
 from common.intake.delivery import RetryPolicy
 from common.intake.events import RawRecord
-from common.maintenance import CompactionPolicy, compact
+from common.lake.rule import EVENT_RULE
+from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import TransientError
 from lean_ops import audit
 from lean_ops.doctor import intake

@@ -10,8 +10,8 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
-from common.tables import TableSpec
+from common.lake.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
+from common.lake.specifications import TableSpec
 from lean_ops.repository import TABLE_SPECIFICATIONS
 from observation.arrival import SETTLED, Window, missing, rows
 from observation.freshness import curated_lag, newest_event, raw_lag

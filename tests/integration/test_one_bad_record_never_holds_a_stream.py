@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact
-from common.tables import TableSpec
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
+from common.lake.upkeep import CompactionPolicy, compact
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 from lean_ops.local.firehose import Firehose
 

@@ -10,11 +10,11 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.deduplication import SOURCE_RULE
-from common.maintenance import CompactionPolicy, Upkeep, UpkeepPolicy
-from common.merge import merge
+from common.lake.merge import merge
+from common.lake.rule import SOURCE_RULE
+from common.lake.specifications import TableSpec
+from common.lake.upkeep import CompactionPolicy, Upkeep, UpkeepPolicy
 from common.runtime.settings import LakeSettings
-from common.tables import TableSpec
 from maintenance.job import Failure, maintain
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
+from common.lake.specifications import TableSpec
 from common.runtime.settings import LookUpSettings
-from common.tables import TableSpec
 from lean_ops.repository import TABLE_SPECIFICATIONS
 from observation import handler as observation
 from observation.handler import LayersUnseen, handler

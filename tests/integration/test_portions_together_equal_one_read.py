@@ -25,16 +25,16 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
-from common.checkpoints import SourceCheckpoint
 from common.contract.contracts import load_contract
-from common.deduplication import EVENT_RULE
-from common.incremental import Bounds, new_appends, new_merges, read
-from common.maintenance import CompactionPolicy, compact
-from common.reading import read_rows
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.incremental import Bounds, new_appends, new_merges, read
+from common.lake.reading import read_rows
+from common.lake.rule import EVENT_RULE
+from common.lake.setting_aside import SetAside
+from common.lake.specifications import LAYERS, TableSpec
+from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import TableMismatch
 from common.runtime.settings import JobSettings
-from common.setting_aside import SetAside
-from common.tables import LAYERS, TableSpec
 from curation.job import curate
 from semantic.job import publish
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.checkpoints import SourceCheckpoint
 from common.contract.contracts import Contract, load_contract
-from common.deduplication import EVENT_RULE
-from common.merge import merge
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.merge import merge
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from common.tables import LAYERS, TableSpec
 from semantic.job import publish
 from semantic.rejudging import Appeal, Verdicts, judge_again
 

@@ -14,8 +14,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
-from common.checkpoints import SourceCheckpoint
-from common.incremental import Bounds, new_appends, read
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.incremental import Bounds, new_appends, read
 
 ALL = Bounds(rows=10**9, bytes=10**12)
 SCHEMA = pa.schema([("n", pa.int64())])

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.checkpoints import SourceCheckpoint
 from common.intake.events import EventParser
-from common.merge.datafiles import DataFileWriter
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.merge.datafiles import DataFileWriter
+from common.lake.setting_aside import SetAside, stream
+from common.lake.specifications import TableSpec
 from common.payload.flattening import Flattener
 from common.runtime.errors import InternalFault, ServiceFailure
 from common.runtime.settings import JobSettings
-from common.setting_aside import SetAside, stream
-from common.tables import TableSpec
 from curation.job import Curated, curate
 from curation.setting_aside import ERROR_CODE, curable, send_letters
 

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.checkpoints import SourceCheckpoint
 from common.contract.casting import UNPROCESSABLE
 from common.contract.contracts import Contract, load_contract
-from common.deduplication import EVENT_RULE
-from common.merge import merge
-from common.merge.datafiles import DataFileWriter
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.merge import merge
+from common.lake.merge.datafiles import DataFileWriter
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.settings import JobSettings
-from common.tables import LAYERS, TableSpec
 from semantic.job import Published, publish
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import pytest
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import StringType
 
-from common.checkpoints import NOTHING
-from common.maintenance import retention
+from common.lake.checkpoints import NOTHING
+from common.lake.upkeep import retention
 from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops import checkpoints, lake
 from lean_ops.checkpoints import MergedLayer

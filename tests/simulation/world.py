@@ -36,9 +36,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import load_contract
-from common.merge import committing
+from common.lake.merge import committing
+from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
-from common.tables import TableSpec
 from lean_ops import holds, leases, workers
 from lean_ops.cli import app
 from lean_ops.local.provision import placeholder_values

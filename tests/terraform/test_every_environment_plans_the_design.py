@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.contract.contracts import load_contract
-from common.tables import LAYERS, TableSpec
+from common.lake.specifications import LAYERS, TableSpec
 from lean_ops import alarm_catalogue
 from lean_ops.planned import Plan
 from lean_ops.repository import ROOT, TABLE_SPECIFICATIONS, contract_files, function_catalogue, render

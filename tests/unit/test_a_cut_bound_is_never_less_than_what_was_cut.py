@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.bounds import correct_pyiceberg, truncated_upper_bound
+from common.lake.merge.bounds import correct_pyiceberg, truncated_upper_bound
 
 EDGES = [
     "\0",
@@ -53,7 +53,7 @@ def test_surrogates_are_left_out_and_the_last_character_goes_over(text: str, bou
 
 
 def test_pyiceberg_still_needs_to_be_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once it does not, ``common.bounds`` can go."""
+    """Once it does not, ``common.lake.merge.bounds`` can go."""
     from pyiceberg.utils.truncate import truncate_upper_bound_text_string as theirs
 
     assert theirs("a" * 15 + "\ud7ff" + "b", 16) == "a" * 15 + "\ud800"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from common.contract import casting
 from common.contract.casting import UNPROCESSABLE, WHOLE_ROW, cast_or_set_aside
 from common.contract.contracts import Contract, load_contract
+from common.lake.setting_aside import by_halves, most_of
 from common.runtime.errors import CommitConflict, InternalFault, LeanOpsError, ServiceFailure, TableMismatch
-from common.setting_aside import by_halves, most_of
 
 from ..support.generated import cases
 

@@ -20,8 +20,8 @@ from common.contract.casting import CastResult, cast_rows
 from common.contract.contracts import Contract, load_contract
 from common.contract.limits import rules
 from common.contract.properties import Limits
+from common.lake.specifications import TableSpec
 from common.runtime.errors import MissingSetting, TableMismatch
-from common.tables import TableSpec
 
 from ..support.generated import cases
 

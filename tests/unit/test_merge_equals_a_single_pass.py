@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.deduplication import EVENT_RULE, SOURCE_RULE, choose_winners
-from common.merge.decide import decide
-from common.merge.locate import StoredRows
+from common.lake.merge.decide import decide
+from common.lake.merge.locate import StoredRows
+from common.lake.rule import EVENT_RULE, SOURCE_RULE, choose_winners
 
 from ..support.generated import cases
 

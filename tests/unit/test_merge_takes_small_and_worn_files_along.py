@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.merge.tiers import FILES_LEFT_ALONE, LARGEST_REWRITE_BYTES, FileState, files_to_rewrite
+from common.lake.merge.tiers import FILES_LEFT_ALONE, LARGEST_REWRITE_BYTES, FileState, files_to_rewrite
 
 
 def files(*rows: int, deleted: int = 0, size: int = 1000) -> list[FileState]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 
-from common.checkpoints import (
+from common.lake.checkpoints import (
     MERGE_SEQ,
     NOTHING,
     START,

@@ -10,7 +10,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.update import AddSchemaUpdate, SetCurrentSchemaUpdate
 from pyiceberg.types import NestedField, StringType
 
-from common.tables import LAYERS, TableSpec
+from common.lake.specifications import LAYERS, TableSpec
 
 from ..support.java_metadata import refusals
 

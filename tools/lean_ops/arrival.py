@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.tables import open_table
+from common.lake.specifications import open_table
 from lean_ops import observation
 from lean_ops.ledger import Ledger, LedgerRun
 from lean_ops.local import admin

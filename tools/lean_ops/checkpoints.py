@@ -1,9 +1,9 @@
 """The checkpoints of a topic for operators: where each layer stands, and moving one back.
 
-A checkpoint lives in two places (``common.checkpoints``): in the table's newest merge commit and in DynamoDB.
-Moving one back writes the DynamoDB item, marked as rewound, so that it counts although the commit has read
-further; the next commit of the table makes both agree again. A checkpoint never moves forward by hand: what
-lies between would be read by nobody.
+A checkpoint lives in two places (``common.lake.checkpoints``): in the table's newest merge commit and in
+DynamoDB. Moving one back writes the DynamoDB item, marked as rewound, so that it counts although the commit
+has read further; the next commit of the table makes both agree again. A checkpoint never moves forward by
+hand: what lies between would be read by nobody.
 
 What reading again does: a merge repeats nothing, so rows that are right stay as they are, and rows that are
 missing come back. To write right rows anew (under another contract or another flattening), rebuild the table.
@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from common.checkpoints import (
+from common.lake.checkpoints import (
     MERGE_SEQ,
     NOTHING,
     START,
@@ -31,10 +31,10 @@ from common.checkpoints import (
     load,
     since_last_merge,
 )
-from common.incremental import last_merge, lineage
-from common.progress import checkpoint_of
+from common.lake.incremental import last_merge, lineage
+from common.lake.progress import checkpoint_of
+from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
-from common.tables import open_table
 from lean_ops.target import Target
 
 

@@ -24,8 +24,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.table import Table
 
+from common.lake.specifications import LAYERS, open_table
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
-from common.tables import LAYERS, open_table
 from lean_ops import select_only
 from lean_ops.target import Target
 

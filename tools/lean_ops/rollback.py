@@ -1,9 +1,9 @@
 """Rolling a merged table back to an earlier snapshot, its checkpoint with it.
 
 Every snapshot of Curated and Semantic carries the checkpoint of the rows it holds, so going back to one needs
-no second truth: the table's own word counts again (``common.checkpoints``), and what was read since is read
-once more. The merge sequence does not go back (it is a property of the table), so whatever is merged again is
-new to the layer that reads it. RAW cannot be rolled back: its rows are nowhere else.
+no second truth: the table's own word counts again (``common.lake.checkpoints``), and what was read since is
+read once more. The merge sequence does not go back (it is a property of the table), so whatever is merged
+again is new to the layer that reads it. RAW cannot be rolled back: its rows are nowhere else.
 
 A run or a rebuild may have given a column another type, and with it another field id, under which the rows
 of earlier snapshots have no value. So the same commit brings back the columns that the snapshot was written
@@ -33,10 +33,10 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.incremental import lineage
+from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
+from common.lake.incremental import lineage
+from common.lake.specifications import open_table
 from common.runtime.errors import CommitConflict, InvalidInput
-from common.tables import open_table
 from lean_ops import checkpoints
 from lean_ops.checkpoints import MergedLayer, describe_snapshots, time_of
 from lean_ops.rebuild import was_swapped_in

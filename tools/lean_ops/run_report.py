@@ -1,8 +1,8 @@
 """What one run of the pipeline did, in counts and in sentences.
 
-Every merge writes what it did, and for which run, into its snapshot's summary (``common.merge``); the rules
-that refused rows broke are in Quarantine. So nothing has to be handed through the state machine, and a run of
-yesterday can be asked as well, as long as its snapshots are kept.
+Every merge writes what it did, and for which run, into its snapshot's summary (``common.lake.merge``); the
+rules that refused rows broke are in Quarantine. So nothing has to be handed through the state machine, and a
+run of yesterday can be asked as well, as long as its snapshots are kept.
 """
 
 from collections import Counter

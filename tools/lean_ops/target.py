@@ -33,7 +33,7 @@ from botocore.exceptions import (
 )
 from pyiceberg.catalog import Catalog
 
-from common.catalog import lake_catalog
+from common.lake.catalog import lake_catalog
 from common.runtime.errors import PermanentError, TransientError
 from common.runtime.settings import LakeSettings
 from lean_ops.local import record

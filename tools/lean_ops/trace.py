@@ -23,10 +23,10 @@ from pyiceberg.expressions.parser import parse as parse_filter
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 
-from common.checkpoints import MERGE_SEQ, RUN_ID
-from common.incremental import lineage
 from common.intake import archive as dead_letter_archive
 from common.intake.queue_pass import QueuedMessage, QueuePass
+from common.lake.checkpoints import MERGE_SEQ, RUN_ID
+from common.lake.incremental import lineage
 from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.deliveries import ErrorObject
 from lean_ops.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed

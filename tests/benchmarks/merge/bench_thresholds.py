@@ -2,7 +2,7 @@
 
     python tests/benchmarks/merge/bench_thresholds.py [--work DIRECTORY] [--merges 6] [--write]
 
-First the rule of which files go along (``common/merge/tiers.py``), counted over a day of 96 merges into one
+First the rule of which files go along (``common/lake/merge/tiers.py``), counted over a day of 96 merges into one
 partition. Then requests: a table of 100,000 rows in 500 files takes merges of 2,000 rows on a local disk
 whose opens and creates take 30 ms more, as requests to S3 do; each line changes one choice of the engine. The
 scan is pyiceberg's, of one column after the last merge.
@@ -23,10 +23,10 @@ from unittest import mock
 import workload
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.deduplication import EVENT_RULE
-from common.merge import merge, streams, tiers
-from common.merge.attempt import Attempt
-from common.merge.positions import write_deletes
+from common.lake.merge import merge, streams, tiers
+from common.lake.merge.attempt import Attempt
+from common.lake.merge.positions import write_deletes
+from common.lake.rule import EVENT_RULE
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

@@ -23,9 +23,9 @@ from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact
-from common.merge import merge
+from common.lake.merge import merge
+from common.lake.rule import EVENT_RULE
+from common.lake.upkeep import CompactionPolicy, compact
 
 RUNS = 96
 SCANS = 5

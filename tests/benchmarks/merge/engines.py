@@ -15,12 +15,12 @@ import workload
 from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.deduplication import EVENT_RULE
-from common.merge import merge
-from common.merge.source import conform
-from common.merge.target import Target
+from common.lake.merge import merge
+from common.lake.merge.source import conform
+from common.lake.merge.target import Target
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
 from common.runtime.settings import JobSettings
-from common.tables import TableSpec
 from curation.job import curate
 
 MEMORY_BUDGET_MB = 2048  # as modules/compute/functions.json gives it to the functions

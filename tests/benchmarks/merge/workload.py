@@ -20,14 +20,14 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.types import NestedField, StringType
 
-from common.deduplication import EVENT_RULE
-from common.merge.datafiles import DataFileWriter
-from common.merge.livefiles import live_files
-from common.merge.partitions import partition_rows
-from common.merge.snapshot import Change, SnapshotCommit
-from common.merge.source import conform
-from common.merge.target import Target
-from common.tables import TableSpec
+from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.livefiles import live_files
+from common.lake.merge.partitions import partition_rows
+from common.lake.merge.snapshot import Change, SnapshotCommit
+from common.lake.merge.source import conform
+from common.lake.merge.target import Target
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 DAYS = 30

@@ -14,9 +14,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.deduplication import EVENT_RULE
-from common.merge import MergeOutcome, merge
-from common.tables import TableSpec
+from common.lake.merge import MergeOutcome, merge
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 START = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.types import StringType
 
-from common.checkpoints import MERGE_SEQ, SOURCE_TOKEN, SourceCheckpoint, committed, lineage
-from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact, compaction
+from common.lake.checkpoints import MERGE_SEQ, SOURCE_TOKEN, SourceCheckpoint, committed, lineage
+from common.lake.rule import EVENT_RULE
+from common.lake.upkeep import CompactionPolicy, compact, compaction
 
 
 def merged(lake, number, *, checkpoint=True):

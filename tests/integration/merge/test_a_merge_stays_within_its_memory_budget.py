@@ -14,9 +14,9 @@ import json, sys, tracemalloc
 import numpy as np, pyarrow as pa
 from pathlib import Path
 from pyiceberg.catalog.sql import SqlCatalog
-from common.deduplication import EVENT_RULE
-from common.merge import merge
-from common.tables import TableSpec
+from common.lake.rule import EVENT_RULE
+from common.lake.merge import merge
+from common.lake.specifications import TableSpec
 
 root, specifications, batches, rows, budget = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")

@@ -9,11 +9,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
-from common.deduplication import EVENT_RULE, SOURCE_RULE
-from common.merge import merge
+from common.lake.merge import merge
+from common.lake.properties import check_properties
+from common.lake.rule import EVENT_RULE, SOURCE_RULE
+from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import InvalidInput, TableMismatch, TableMissing
-from common.table_properties import check_properties
-from common.tables import LAYERS, TableSpec
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 

@@ -3,7 +3,7 @@ from contextlib import suppress
 
 import pytest
 
-from common.merge import committing
+from common.lake.merge import committing
 from common.runtime.errors import CommitConflict, CommitUnknown, ServiceRefused
 
 

@@ -13,10 +13,13 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table.statistics import PartitionStatisticsFile
 from pyiceberg.table.update import SetPartitionStatisticsUpdate
 
-from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_TOKEN, SourceCheckpoint
-from common.deduplication import EVENT_RULE
-from common.incremental import Bounds, new_appends, read
-from common.maintenance import (
+from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_TOKEN, SourceCheckpoint
+from common.lake.incremental import Bounds, new_appends, read
+from common.lake.merge import committing, reading
+from common.lake.reading import read_files
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
+from common.lake.upkeep import (
     CompactionPolicy,
     UpkeepPolicy,
     compact,
@@ -28,9 +31,6 @@ from common.maintenance import (
     remove_orphans,
     shape,
 )
-from common.merge import committing, reading
-from common.reading import read_files
-from common.tables import TableSpec
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from common.deduplication import EVENT_RULE
-from common.maintenance import CompactionPolicy, compact
-from common.merge import merge
+from common.lake.merge import merge
+from common.lake.rule import EVENT_RULE
+from common.lake.specifications import TableSpec
+from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import CommitConflict
-from common.tables import TableSpec
 from lean_ops.target import Target
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"

@@ -1,6 +1,6 @@
 import pyarrow.parquet as pq
 
-from common.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_SNAPSHOT_ID, SourceCheckpoint
+from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SOURCE_SNAPSHOT_ID, SourceCheckpoint
 
 
 def test_new_rows_corrections_and_new_columns_arrive_in_one_snapshot(lake):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from common.merge.datafiles import most_values
-from common.tables import LAYERS, TableSpec, align_properties
+from common.lake.merge.datafiles import most_values
+from common.lake.specifications import LAYERS, TableSpec, align_properties
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 EVERYWHERE = {

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from common.checkpoints import NOTHING, Entry
+from common.lake.checkpoints import NOTHING, Entry
 from lean_ops import audit, leases
 from lean_ops import checkpoints as operations
 from lean_ops.checkpoints import LayerCheckpoint, MergedLayer

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from common.maintenance import Upkeep, UpkeepPolicy
-from common.tables import LAYERS, TableSpec, align_properties
+from common.lake.specifications import LAYERS, TableSpec, align_properties
+from common.lake.upkeep import Upkeep, UpkeepPolicy
 from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pyiceberg.types import NestedField
 
-from common.tables import open_table
+from common.lake.specifications import open_table
 from lean_ops import audit
 from lean_ops import rebuild as rebuilding
 from lean_ops.checkpoints import MergedLayer

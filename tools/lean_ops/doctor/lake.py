@@ -8,12 +8,12 @@ from pyiceberg.exceptions import ResolveError
 from pyiceberg.schema import promote
 from pyiceberg.table import Table
 
-from common.checkpoints import NOTHING
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
-from common.incremental import lineage
+from common.lake.checkpoints import NOTHING
+from common.lake.incremental import lineage
+from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import ContractError, TableMissing
-from common.tables import LAYERS, TableSpec
 from lean_ops import audit, checkpoints, leases
 from lean_ops.checkpoints import LayerCheckpoint, MergedLayer, time_of
 from lean_ops.doctor.findings import Finding, Severity, apply

@@ -28,7 +28,7 @@ from typing import Annotated, Any, TypeVar
 import boto3
 import msgspec
 
-from common.catalog import lake_catalog
+from common.lake.catalog import lake_catalog
 from lean_ops.local import lifeline
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 

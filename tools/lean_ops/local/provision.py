@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from common.contract.contracts import load_contract
 from common.contract.store import contract_key
-from common.maintenance import UpkeepPolicy
-from common.tables import LAYERS, TableSpec, align_properties
+from common.lake.specifications import LAYERS, TableSpec, align_properties
+from common.lake.upkeep import UpkeepPolicy
 from lean_ops.local import alarms
 from lean_ops.packaging import code_archive
 from lean_ops.repository import (

@@ -18,14 +18,14 @@ from typing import Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema
 
-from common.checkpoints import SourceCheckpoint
-from common.incremental import Bounds, new_appends, read
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.incremental import Bounds, new_appends, read
+from common.lake.setting_aside import stream
+from common.lake.specifications import open_table
 from common.payload.columns import DEFAULT_LIMITS, Columns, leaf_columns
 from common.payload.flattening import PAYLOAD, count_leaves
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from common.setting_aside import stream
-from common.tables import open_table
 from lean_ops.rebuild.beside import ADMITTED, Rebuild, share_columns, without_columns
 
 LIMITS: Final = DEFAULT_LIMITS

@@ -31,14 +31,14 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.types import NestedField, StringType
 
-from common.checkpoints import MERGE_SEQ, SourceCheckpoint
-from common.incremental import last_merge, lineage
-from common.maintenance import referenced_files
-from common.merge.streams import concurrency, remove_files
+from common.lake.checkpoints import MERGE_SEQ, SourceCheckpoint
+from common.lake.incremental import last_merge, lineage
+from common.lake.merge.streams import concurrency, remove_files
+from common.lake.progress import checkpoint_of
+from common.lake.specifications import open_table
+from common.lake.upkeep import referenced_files
 from common.payload.columns import NOTE, leaf_columns
-from common.progress import checkpoint_of
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
-from common.tables import open_table
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.target import Target
 

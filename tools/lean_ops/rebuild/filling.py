@@ -11,18 +11,18 @@ from pyiceberg.expressions import BooleanExpression, Or
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 
-from common.checkpoints import SourceCheckpoint, from_lineage
 from common.contract.contracted import contracted_columns
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
-from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.incremental import lineage
-from common.merge import merge
-from common.progress import checkpoint_of
-from common.reading import read_rows
+from common.lake.checkpoints import SourceCheckpoint, from_lineage
+from common.lake.incremental import lineage
+from common.lake.merge import merge
+from common.lake.progress import checkpoint_of
+from common.lake.reading import read_rows
+from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.lake.specifications import open_table
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
-from common.tables import open_table
 from curation.job import EVERY_ROW, curate
 from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer

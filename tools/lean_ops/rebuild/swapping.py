@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.incremental import last_merge, lineage
-from common.maintenance import CompactionPolicy, compact
-from common.merge.committing import Planned, commit_until_done
-from common.merge.livefiles import live_files
-from common.merge.snapshot import Change, SnapshotCommit
-from common.merge.streams import concurrency
-from common.progress import checkpoint_of
+from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
+from common.lake.incremental import last_merge, lineage
+from common.lake.merge.committing import Planned, commit_until_done
+from common.lake.merge.livefiles import live_files
+from common.lake.merge.snapshot import Change, SnapshotCommit
+from common.lake.merge.streams import concurrency
+from common.lake.progress import checkpoint_of
+from common.lake.specifications import open_table
+from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import InvalidInput, TableMismatch
-from common.tables import open_table
 from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
 from lean_ops.rebuild.filling import RULES, Filled, fill
 from lean_ops.target import Target

@@ -28,9 +28,9 @@ from pyiceberg.table import Table
 
 from common.intake.delivery import RetryPolicy, deliver
 from common.intake.events import RawRecord
-from common.reading import read_rows
+from common.lake.reading import read_rows
+from common.lake.specifications import open_table
 from common.runtime.errors import PermanentError, TransientError
-from common.tables import open_table
 from lean_ops import audit
 from lean_ops.replay.error_objects import (
     PREFIX,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
-from common.tables import open_table
 from lean_ops.replay.selection import Selection, Tally, Waiting
 from lean_ops.target import Target
 

@@ -4,10 +4,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.catalog import lake_catalog
-from common.checkpoints import SourceCheckpoint
 from common.contract import drift
 from common.contract.contracted import contracted_columns
+from common.lake.catalog import lake_catalog
+from common.lake.checkpoints import SourceCheckpoint
 from common.payload.columns import Columns
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger

@@ -10,21 +10,21 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, In
 from pyiceberg.table import Table
 
-from common.checkpoints import NOTHING, START, SourceCheckpoint
-from common.deduplication import EVENT_RULE
-from common.incremental import Bounds, Portion, last_merge, new_appends, read
-from common.merge import MergeOutcome, merge
-from common.merge.reading import TEXT_BYTES
-from common.merging_by_halves import merge_what_can_be_merged
+from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
+from common.lake.incremental import Bounds, Portion, last_merge, new_appends, read
+from common.lake.merge import MergeOutcome, merge
+from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merging_by_halves import merge_what_can_be_merged
+from common.lake.reading import read_rows
+from common.lake.rule import EVENT_RULE
+from common.lake.setting_aside import SetAside
+from common.lake.specifications import open_table
+from common.lake.spool import Spool
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
 from common.payload.flattening import flatten_rows
 from common.payload.rescued import Rescued, Why
-from common.reading import read_rows
 from common.runtime.arrowtypes import Array
 from common.runtime.settings import JobSettings
-from common.setting_aside import SetAside
-from common.spool import Spool
-from common.tables import open_table
 from curation.setting_aside import curable
 
 EVERY_ROW: Final = AlwaysTrue()
@@ -34,9 +34,9 @@ EVERY_ROW: Final = AlwaysTrue()
 class Curated:
     """What one run did. ``merge`` is None when RAW held nothing new.
 
-    ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW
-    was read from the start (see ``common.incremental``). ``set_aside`` counts rows that could not be curated.
-    ``columns_full``: leaves went without a column, since the table has as many as it may have.
+    ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW was
+    read from the start (see ``common.lake.incremental``). ``set_aside`` counts rows that could not be
+    curated. ``columns_full``: leaves went without a column, since the table has as many as it may have.
     """
 
     snapshot_id: str
@@ -81,7 +81,7 @@ def curate(
     ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
     twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. Raises
-    the errors of ``common.merge.merge``.
+    the errors of ``common.lake.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
@@ -160,7 +160,7 @@ def curate(
 
 
 class _History:
-    """Reads events again from RAW where a merge must decide a tie anew (``common.merge.decide.History``)."""
+    """Reads events again from RAW where a merge decides a tie anew (``common.lake.merge.decide.History``)."""
 
     def __init__(
         self, raw: Table, portion: Portion, columns: Columns, record: Callable[[Columns], None]

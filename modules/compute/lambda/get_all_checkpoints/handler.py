@@ -7,7 +7,7 @@ again, and what was looked up before would send the run past rows that the table
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.catalog import lake_catalog
+from common.lake.catalog import lake_catalog
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.settings import LookUpSettings

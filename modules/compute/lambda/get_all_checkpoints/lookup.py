@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog
 
-from common.checkpoints import NOTHING
 from common.contract.store import contract_exists
-from common.incremental import last_merge
-from common.progress import checkpoint_of
+from common.lake.checkpoints import NOTHING
+from common.lake.incremental import last_merge
+from common.lake.progress import checkpoint_of
+from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
-from common.tables import open_table
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

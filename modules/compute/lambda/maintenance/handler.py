@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from common.catalog import lake_catalog
-from common.maintenance import Upkeep, UpkeepPolicy
+from common.lake.catalog import lake_catalog
+from common.lake.specifications import LAYERS
+from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import MaintenanceSettings
-from common.tables import LAYERS
 from maintenance.job import Failure, maintain
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.checkpoints import SourceCheckpoint
-from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.maintenance import Upkeep, UpkeepPolicy, foresee, keep_up, shape
-from common.progress import checkpoint_of
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.progress import checkpoint_of
+from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.lake.specifications import open_table
+from common.lake.upkeep import Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.runtime.settings import LakeSettings
-from common.tables import open_table
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

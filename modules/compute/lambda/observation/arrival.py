@@ -28,7 +28,7 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
-from common.reading import read_files
+from common.lake.reading import read_files
 from common.runtime.metrics import LATE_S
 from observation.freshness import INGESTED
 

@@ -16,8 +16,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
-from common.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
-from common.incremental import lineage
+from common.lake.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
+from common.lake.incremental import lineage
 
 INGESTED: Final = "ingestion_ts"
 

@@ -14,15 +14,15 @@ from aws_lambda_powertools.metrics import MetricUnit
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.catalog import lake_catalog
 from common.contract.store import contract_exists
-from common.progress import checkpoint_of
+from common.lake.catalog import lake_catalog
+from common.lake.progress import checkpoint_of
+from common.lake.specifications import open_table
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError, PermanentError
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import LookUpSettings
-from common.tables import open_table
 from observation import arrival, freshness
 from observation.arrival import Counters, Window
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.catalog import lake_catalog
-from common.checkpoints import SourceCheckpoint
 from common.contract import drift
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
+from common.lake.catalog import lake_catalog
+from common.lake.checkpoints import SourceCheckpoint
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit

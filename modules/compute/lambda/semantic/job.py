@@ -18,20 +18,20 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
-from common.checkpoints import NOTHING, START, SourceCheckpoint
 from common.contract.casting import cast_or_set_aside, unprocessable_row
 from common.contract.changes import widens
 from common.contract.contracts import Contract
-from common.deduplication import SOURCE_RULE
-from common.incremental import Bounds, new_merges, read
-from common.merge import MergeOutcome, merge
-from common.merge.reading import TEXT_BYTES
-from common.merging_by_halves import merge_what_can_be_merged
+from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
+from common.lake.incremental import Bounds, new_merges, read
+from common.lake.merge import MergeOutcome, merge
+from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merging_by_halves import merge_what_can_be_merged
+from common.lake.rule import SOURCE_RULE
+from common.lake.specifications import open_table
+from common.lake.spool import Spool
 from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
-from common.spool import Spool
-from common.tables import open_table
 
 EVERY_ROW: Final = AlwaysTrue()
 
@@ -85,7 +85,7 @@ def publish(
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
-    replace (``align_columns``). Raises the errors of ``common.merge.merge``.
+    replace (``align_columns``). Raises the errors of ``common.lake.merge.merge``.
     """
     topic = contract.topic
 

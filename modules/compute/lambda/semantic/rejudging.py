@@ -25,14 +25,14 @@ from pyiceberg.table import Table
 
 from common.contract.casting import cast_or_set_aside
 from common.contract.contracts import Contract
-from common.deduplication import SOURCE_RULE
-from common.merge import merge
-from common.reading import read_rows
+from common.lake.merge import merge
+from common.lake.reading import read_rows
+from common.lake.rule import SOURCE_RULE
+from common.lake.specifications import open_table
+from common.lake.spool import Spool
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from common.spool import Spool
-from common.tables import open_table
 from semantic.job import align_columns
 
 _VERSION: Final = ("idempotency_key", "message_id", "publish_time")
@@ -134,7 +134,7 @@ def judge_again(
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
 
     ``pii_key`` and ``record_replaced`` as for ``semantic.job.publish``. Raises the errors of
-    ``common.merge.merge``; whatever it raises, doing it again is safe.
+    ``common.lake.merge.merge``; whatever it raises, doing it again is safe.
     """
     topic = contract.topic
     quarantine = open_table(catalog, settings.table("quarantine", topic))

@@ -23,9 +23,9 @@ from common.contract.contracts import Contract
 from common.contract.limits import rules
 from common.contract.properties import LINEAGE_COLUMNS, Property
 from common.contract.typed_texts import Column, arrow_type, as_texts, read_texts
+from common.lake.setting_aside import SetAside, by_halves
 from common.runtime.errors import MissingSetting
 from common.runtime.foreign_errors import sorted_error
-from common.setting_aside import SetAside, by_halves
 
 MASK: Final = "***"
 # How Quarantine names the reason of a row that could not be judged at all.

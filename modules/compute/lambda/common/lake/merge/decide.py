@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.deduplication import MergeRule, Verdict, Winners, choose_winners, compare, equal, rank
-from common.merge.locate import StoredRows
+from common.lake.merge.locate import StoredRows
+from common.lake.rule import MergeRule, Verdict, Winners, choose_winners, compare, equal, rank
 from common.runtime.arrowtypes import Array
 
 History = Callable[["Array", "Array"], pa.Table | None]

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.deduplication import MergeRule
-from common.maintenance.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
-from common.maintenance.retention import expirable, expire_snapshots, find_orphans, remove_orphans
-from common.merge.livefiles import live_files
-from common.merge.streams import concurrency
-from common.tables import open_table
+from common.lake.merge.livefiles import live_files
+from common.lake.merge.streams import concurrency
+from common.lake.rule import MergeRule
+from common.lake.specifications import open_table
+from common.lake.upkeep.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
+from common.lake.upkeep.retention import expirable, expire_snapshots, find_orphans, remove_orphans
 
 
 @dataclass(frozen=True)

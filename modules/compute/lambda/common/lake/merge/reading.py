@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from common.merge.streams import is_local, open_input
-from common.merge.target import Target
+from common.lake.merge.streams import is_local, open_input
+from common.lake.merge.target import Target
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import TableMismatch
 

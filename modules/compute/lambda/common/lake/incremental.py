@@ -24,8 +24,8 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
-from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, SourceCheckpoint, lineage
-from common.reading import decoded_sizes, read_files
+from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, SourceCheckpoint, lineage
+from common.lake.reading import decoded_sizes, read_files
 from common.runtime.errors import TableMismatch
 
 __all__ = ["Bounds", "Portion", "last_merge", "lineage", "new_appends", "new_merges", "read"]
@@ -139,7 +139,7 @@ def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | No
 
 
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
-    """Stream a portion as record batches (``common.reading``); row-level deletes are applied.
+    """Stream a portion as record batches (``common.lake.reading``); row-level deletes are applied.
 
     The reader has the table's columns also where the portion has no row.
     """

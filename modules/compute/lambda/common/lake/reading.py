@@ -24,10 +24,10 @@ from pyiceberg.io.pyarrow import expression_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 
-from common.merge.positions import NO_POSITIONS, Positions, read_deletes
-from common.merge.reading import StoredFile, decoded_size
-from common.merge.streams import concurrency
-from common.merge.target import Target
+from common.lake.merge.positions import NO_POSITIONS, Positions, read_deletes
+from common.lake.merge.reading import StoredFile, decoded_size
+from common.lake.merge.streams import concurrency
+from common.lake.merge.target import Target
 
 BATCH_BYTES: Final = 32 * 2**20
 """A batch ends with the step that reaches this much in memory."""

@@ -49,8 +49,8 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from common.merge.livefiles import LiveFiles
-from common.merge.streams import remove_files
+from common.lake.merge.livefiles import LiveFiles
+from common.lake.merge.streams import remove_files
 
 _CODEC: AvroCompressionCodec = (
     "deflate"  # what Iceberg's own writers use for manifests unless a table says otherwise

@@ -1,9 +1,9 @@
 """When a merge fails on a row that nobody foresaw: its neighbours are merged in parts, and the row is found.
 
 A merge takes all its rows or none. So one that fails for no reason of the table's is done again in parts, by
-halves (``common.setting_aside``), each part in a commit of its own that moves no checkpoint: the order in
-which rows are merged changes nothing, and a run that ends half-way is repeated whole. What no part can take
-is set aside.
+halves (``common.lake.setting_aside``), each part in a commit of its own that moves no checkpoint: the order
+in which rows are merged changes nothing, and a run that ends half-way is repeated whole. What no part can
+take is set aside.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from common.merge import MergeOutcome
+from common.lake.merge import MergeOutcome
+from common.lake.setting_aside import SetAside, by_halves
 from common.runtime.errors import InternalFault, InvalidInput
-from common.setting_aside import SetAside, by_halves
 
 # Rows merged at once, by number and by bytes: each part is a commit, and is held in memory.
 _PART_ROWS: Final = 65_536

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from common.checkpoints import MERGE_SEQ
+from common.lake.checkpoints import MERGE_SEQ
 from common.runtime.errors import TableMismatch
 
 _WHOLE_NUMBERS: Final = frozenset(

@@ -12,19 +12,19 @@ import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.checkpoints import SourceCheckpoint
-from common.deduplication import MergeRule
-from common.merge.attempt import Attempt, Request
-from common.merge.committing import Planned, commit_until_done
-from common.merge.decide import History
-from common.merge.outcome import MergeOutcome
-from common.merge.snapshot import SnapshotCommit
-from common.merge.source import stage, unknown_columns
-from common.merge.streams import concurrency
-from common.merge.target import Target
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.merge.attempt import Attempt, Request
+from common.lake.merge.committing import Planned, commit_until_done
+from common.lake.merge.decide import History
+from common.lake.merge.outcome import MergeOutcome
+from common.lake.merge.snapshot import SnapshotCommit
+from common.lake.merge.source import stage, unknown_columns
+from common.lake.merge.streams import concurrency
+from common.lake.merge.target import Target
+from common.lake.properties import check_properties
+from common.lake.rule import MergeRule
+from common.lake.specifications import open_table
 from common.runtime.foreign_errors import sorted_errors
-from common.table_properties import check_properties
-from common.tables import open_table
 
 
 def merge(
@@ -44,7 +44,7 @@ def merge(
 
     ``source``: the table's columns (missing ones are null) plus, with ``evolve``, new text columns.
     ``checkpoint``: what of the source this commit consumes; it travels in the snapshot summary with
-    ``run_id`` and ``extra_summary``. ``history``: see ``common.merge.decide.History``; without it, ties
+    ``run_id`` and ``extra_summary``. ``history``: see ``common.lake.merge.decide.History``; without it, ties
     between messages are decided by what batch and table know. ``memory_budget_mb``: a larger source goes to
     disk.
 

@@ -21,9 +21,9 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate
 
-from common.merge.streams import concurrency, remove_files
+from common.lake.merge.streams import concurrency, remove_files
+from common.lake.specifications import open_table
 from common.runtime.errors import CommitConflict, TableMismatch
-from common.tables import open_table
 
 _ATTEMPTS: Final = 6
 

@@ -14,9 +14,9 @@ The way of a merge (docs/adr/0002-merge-on-read-engine.md):
     engine      attempts until one is committed          outcome    what was done
 """
 
-from common.deduplication import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.merge.decide import History
-from common.merge.engine import merge
-from common.merge.outcome import MergeOutcome
+from common.lake.merge.decide import History
+from common.lake.merge.engine import merge
+from common.lake.merge.outcome import MergeOutcome
+from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 
 __all__ = ["EVENT_RULE", "SOURCE_RULE", "History", "MergeOutcome", "MergeRule", "merge"]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.table import Table
 
-from common.checkpoints import Entry, committed, lineage, load, reconcile, since_last_merge
+from common.lake.checkpoints import Entry, committed, lineage, load, reconcile, since_last_merge
 from common.runtime.settings import LakeSettings
 
 if TYPE_CHECKING:

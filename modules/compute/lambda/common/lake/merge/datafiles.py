@@ -19,10 +19,10 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
-from common.bounds import correct_pyiceberg
-from common.deduplication import MergeRule
-from common.merge.streams import open_output
-from common.merge.target import Target
+from common.lake.merge.bounds import correct_pyiceberg
+from common.lake.merge.streams import open_output
+from common.lake.merge.target import Target
+from common.lake.rule import MergeRule
 
 _BLOOM_ENABLED = "write.parquet.bloom-filter-enabled.column."
 _BLOOM_FPP = "write.parquet.bloom-filter-fpp.column."

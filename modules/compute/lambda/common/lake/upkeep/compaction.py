@@ -22,7 +22,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
-from common.checkpoints import (
+from common.lake.checkpoints import (
     MERGE_SEQ,
     MERGE_SEQ_COLUMN,
     RUN_ID,
@@ -32,17 +32,17 @@ from common.checkpoints import (
     kept_beside,
     lineage,
 )
-from common.deduplication import MergeRule
-from common.merge.committing import Planned, commit_until_done
-from common.merge.datafiles import DataFileWriter
-from common.merge.livefiles import LiveFile, LiveFiles, live_files
-from common.merge.positions import ExistingDeletes
-from common.merge.reading import StoredFile, decoded_size
-from common.merge.snapshot import Change, SnapshotCommit
-from common.merge.source import conform
-from common.merge.streams import concurrency
-from common.merge.target import Target
-from common.tables import open_table
+from common.lake.merge.committing import Planned, commit_until_done
+from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
+from common.lake.merge.positions import ExistingDeletes
+from common.lake.merge.reading import StoredFile, decoded_size
+from common.lake.merge.snapshot import Change, SnapshotCommit
+from common.lake.merge.source import conform
+from common.lake.merge.streams import concurrency
+from common.lake.merge.target import Target
+from common.lake.rule import MergeRule
+from common.lake.specifications import open_table
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
 from pyiceberg.types import StringType
 
-from common.deduplication import MergeRule, equal
-from common.merge.livefiles import LiveFile
-from common.merge.positions import ExistingDeletes
-from common.merge.reading import StoredFile
-from common.merge.target import Target
+from common.lake.merge.livefiles import LiveFile
+from common.lake.merge.positions import ExistingDeletes
+from common.lake.merge.reading import StoredFile
+from common.lake.merge.target import Target
+from common.lake.rule import MergeRule, equal
 from common.runtime.arrowtypes import Array
 
 Numbers = npt.NDArray[np.int64]

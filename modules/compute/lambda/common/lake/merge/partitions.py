@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.typedef import Record
 
-from common.merge.source import conform
-from common.merge.target import Target
+from common.lake.merge.source import conform
+from common.lake.merge.target import Target
 from common.runtime.arrowtypes import Array, Scalar
 
 Places = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
-from common.checkpoints import (
+from common.lake.checkpoints import (
     MERGE_SEQ,
     NOTHING,
     RUN_ID,
@@ -24,21 +24,21 @@ from common.checkpoints import (
     SourceCheckpoint,
     committed,
 )
-from common.deduplication import MergeRule, choose_winners
-from common.merge.datafiles import DataFileWriter
-from common.merge.decide import Decision, History, decide
-from common.merge.livefiles import LiveFile, LiveFiles, live_files
-from common.merge.locate import StoredRows, locate
-from common.merge.outcome import MergeOutcome
-from common.merge.partitions import SourceRows, partition_rows, sorted_pieces, source_columns
-from common.merge.positions import ExistingDeletes, Positions, write_deletes
-from common.merge.reading import StoredFile
-from common.merge.snapshot import Change
-from common.merge.source import conform, owners, unknown_columns
-from common.merge.staging import StagedSource
-from common.merge.streams import MemoryGate, concurrency
-from common.merge.target import Target
-from common.merge.tiers import FileState, files_to_rewrite
+from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.decide import Decision, History, decide
+from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
+from common.lake.merge.locate import StoredRows, locate
+from common.lake.merge.outcome import MergeOutcome
+from common.lake.merge.partitions import SourceRows, partition_rows, sorted_pieces, source_columns
+from common.lake.merge.positions import ExistingDeletes, Positions, write_deletes
+from common.lake.merge.reading import StoredFile
+from common.lake.merge.snapshot import Change
+from common.lake.merge.source import conform, owners, unknown_columns
+from common.lake.merge.staging import StagedSource
+from common.lake.merge.streams import MemoryGate, concurrency
+from common.lake.merge.target import Target
+from common.lake.merge.tiers import FileState, files_to_rewrite
+from common.lake.rule import MergeRule, choose_winners
 
 # Partitions that are written in one job: as many as these, fewer where workers would have nothing to do.
 _JOB_ROWS = 4096

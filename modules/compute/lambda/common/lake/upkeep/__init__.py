@@ -4,12 +4,12 @@ Maintenance has one owner, since two undo each other (docs/adr/0013): this packa
 a snapshot is needed for, the leases, and the rebuilds in progress.
 
     compaction   small files and delete files    retention   snapshots and orphan files
-    upkeep       all of it, for one table, within a bounded time
+    keeping_up   all of it, for one table, within a bounded time
 """
 
-from common.maintenance.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
-from common.maintenance.retention import expire_snapshots, referenced_files, remove_orphans
-from common.maintenance.upkeep import Shape, Upkeep, UpkeepPolicy, foresee, keep_up, shape
+from common.lake.upkeep.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
+from common.lake.upkeep.keeping_up import Shape, Upkeep, UpkeepPolicy, foresee, keep_up, shape
+from common.lake.upkeep.retention import expire_snapshots, referenced_files, remove_orphans
 
 __all__ = [
     "CompactionOutcome",

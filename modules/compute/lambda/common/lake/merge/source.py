@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.checkpoints import MERGE_SEQ_COLUMN
-from common.deduplication import MergeRule
-from common.merge.staging import StagedSource
-from common.merge.target import Target
+from common.lake.checkpoints import MERGE_SEQ_COLUMN
+from common.lake.merge.staging import StagedSource
+from common.lake.merge.target import Target
+from common.lake.rule import MergeRule
 from common.payload.columns import NOTE, notes_of
 from common.runtime.arrowtypes import Array, Column, Field
 from common.runtime.errors import CommitConflict, InvalidInput

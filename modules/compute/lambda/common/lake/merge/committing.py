@@ -19,9 +19,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 
-from common.merge.passing import may_pass
-from common.merge.snapshot import SnapshotCommit
-from common.merge.streams import remove_files
+from common.lake.merge.passing import may_pass
+from common.lake.merge.snapshot import SnapshotCommit
+from common.lake.merge.streams import remove_files
 from common.runtime.errors import CommitConflict, CommitUnknown
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
-from common.merge.livefiles import PATH_FIELD_ID, POSITION_FIELD_ID, LiveFile
-from common.merge.streams import open_input, open_output
-from common.merge.target import Target
+from common.lake.merge.livefiles import PATH_FIELD_ID, POSITION_FIELD_ID, LiveFile
+from common.lake.merge.streams import open_input, open_output
+from common.lake.merge.target import Target
 from common.runtime.arrowtypes import Field
 
 Positions = npt.NDArray[np.int64]

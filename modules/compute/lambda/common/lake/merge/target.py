@@ -17,8 +17,8 @@ from pyiceberg.transforms import BucketTransform, IdentityTransform, TimeTransfo
 from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType, NestedField, StringType
 
-from common.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
-from common.deduplication import MergeRule
+from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
+from common.lake.rule import MergeRule
 from common.runtime.arrowtypes import Field
 from common.runtime.errors import TableMismatch
 
