@@ -22,12 +22,12 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import Bounds, new_appends
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import TableSpec
+from common.layers import curated as job
+from common.layers.curated import curate
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits, path_note
 from common.payload.rescued import Rescued, Why
 from common.runtime.errors import CommitConflict, InvalidInput
 from common.runtime.settings import JobSettings
-from curation import job
-from curation.job import curate
 
 from ..support.generated import cases
 

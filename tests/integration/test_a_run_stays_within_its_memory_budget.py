@@ -27,7 +27,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.lake import reading
 from common.lake.merge import reading as files
 from common.runtime.settings import JobSettings
-from curation.job import curate
+from common.layers.curated import curate
 
 root, budget, portion = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")

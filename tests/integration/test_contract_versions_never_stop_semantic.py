@@ -19,7 +19,7 @@ from common.contract.contracts import load_contract
 from common.lake.merge import merge
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import TableSpec
-from semantic.job import align_columns
+from common.layers.semantic import align_columns
 
 from ..support.generated import cases
 

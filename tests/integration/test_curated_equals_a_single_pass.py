@@ -17,8 +17,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import TableSpec
+from common.layers.curated import curate
 from common.runtime.settings import JobSettings
-from curation.job import curate
 
 from ..support.generated import cases
 

@@ -98,8 +98,8 @@ FAULTS = [
     ),
     pytest.param(
         "scan-code",
-        append("modules/compute/lambda/curation/job.py", "\nimport os\nos.chmod('/tmp/rows', 0o777)\n"),
-        ("curation/job.py", "B103"),
+        append("modules/compute/lambda/curation/handler.py", "\nimport os\nos.chmod('/tmp/rows', 0o777)\n"),
+        ("curation/handler.py", "B103"),
         id="a file that everyone may write", marks=needs(".venv-tools/bin/bandit"),
     ),
     pytest.param(

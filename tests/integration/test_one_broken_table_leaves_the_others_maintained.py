@@ -14,8 +14,8 @@ from common.lake.merge import merge
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, Upkeep, UpkeepPolicy
+from common.layers.upkeep import Failure, maintain
 from common.runtime.settings import LakeSettings
-from maintenance.job import Failure, maintain
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = LakeSettings("p", "e", ("a", "b", "c"), "lake", "checkpoints")

@@ -33,10 +33,10 @@ from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import LAYERS, TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
+from common.layers.curated import curate
+from common.layers.semantic import publish
 from common.runtime.errors import TableMismatch
 from common.runtime.settings import JobSettings
-from curation.job import curate
-from semantic.job import publish
 
 from ..support.generated import cases
 

@@ -15,10 +15,10 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.merge import merge
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import LAYERS, TableSpec
+from common.layers.rejudging import Appeal, Verdicts, judge_again
+from common.layers.semantic import publish
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from semantic.job import publish
-from semantic.rejudging import Appeal, Verdicts, judge_again
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)

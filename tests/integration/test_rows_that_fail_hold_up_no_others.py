@@ -20,11 +20,11 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.setting_aside import SetAside, stream
 from common.lake.specifications import TableSpec
+from common.layers.curated import Curated, curate
+from common.layers.uncurable import ERROR_CODE, curable, send_letters
 from common.payload.flattening import Flattener
 from common.runtime.errors import InternalFault, ServiceFailure
 from common.runtime.settings import JobSettings
-from curation.job import Curated, curate
-from curation.setting_aside import ERROR_CODE, curable, send_letters
 
 from ..support.generated import cases
 

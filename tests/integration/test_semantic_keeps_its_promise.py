@@ -19,8 +19,8 @@ from common.lake.merge import merge
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import LAYERS, TableSpec
+from common.layers.semantic import Published, publish
 from common.runtime.settings import JobSettings
-from semantic.job import Published, publish
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)

@@ -25,14 +25,14 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.readers import history
+from common.readers.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
 from common.runtime.asking import Answer, Asker
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import SnowflakeSettings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.target import Target
 from snowflake_latency import handler as function
-from snowflake_latency import history
-from snowflake_latency.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
 
 from ..support.generated import cases
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
+from common.layers.curated import curate
 from common.payload.columns import DEFAULT_LIMITS, Limits, leaf_columns, path_note
 from common.runtime.errors import ContractError, InvalidInput
 from curation import handler
-from curation.job import curate
 from lean_ops.commands import rebuild as command
 from lean_ops.rebuild import Comparison, Rebuild, admission, columns_to_go, filling
 from lean_ops.rebuild.admission import admitted, columns_to_decide

@@ -16,7 +16,7 @@ run, for a repetition changes nothing in the tables.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from curation.setting_aside import ERROR_CODE as SET_ASIDE
+from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from typing import Any, Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from common.layers.rejudging import rules_of
 from common.runtime.errors import TableMissing
 from lean_ops import lake, observation
 from lean_ops.local import admin
 from lean_ops.target import Target
-from semantic.rejudging import rules_of
 
 _RUN: Final = "lean-ops.run-id"
 

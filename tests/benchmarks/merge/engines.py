@@ -20,8 +20,8 @@ from common.lake.merge.source import conform
 from common.lake.merge.target import Target
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
+from common.layers.curated import curate
 from common.runtime.settings import JobSettings
-from curation.job import curate
 
 MEMORY_BUDGET_MB = 2048  # as modules/compute/functions.json gives it to the functions
 

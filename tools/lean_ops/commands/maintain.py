@@ -9,6 +9,8 @@ import typer
 
 from common.lake.specifications import LAYERS, TableSpec, align_properties
 from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.layers.upkeep import Failure
+from common.layers.upkeep import maintain as keep_up_tables
 from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,
@@ -22,8 +24,6 @@ from lean_ops.commands.options import (
 from lean_ops.console import complain, human_bytes, say, show_json, show_table
 from lean_ops.repository import TABLE_SPECIFICATIONS
 from lean_ops.target import Target
-from maintenance.job import Failure
-from maintenance.job import maintain as keep_up_tables
 
 
 class Layer(StrEnum):

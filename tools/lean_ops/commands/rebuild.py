@@ -10,6 +10,7 @@ import typer
 from pyiceberg.types import NestedField
 
 from common.lake.specifications import open_table
+from common.layers.semantic import align_columns
 from lean_ops import audit
 from lean_ops import rebuild as rebuilding
 from lean_ops.checkpoints import MergedLayer
@@ -30,7 +31,6 @@ from lean_ops.holds import Held, Place
 from lean_ops.rebuild import Comparison, Filled, Rebuild, Swapped
 from lean_ops.rebuild.filling import contract_of
 from lean_ops.target import Target
-from semantic.job import align_columns
 
 
 def rebuild(

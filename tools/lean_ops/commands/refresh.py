@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 
+from common.readers.sql_api import Access, SqlApi
 from common.runtime.errors import PermanentError
 from lean_ops import audit
 from lean_ops.commands.options import (
@@ -19,7 +20,6 @@ from lean_ops.commands.options import (
 from lean_ops.console import say, show_json
 from lean_ops.repository import ROOT, render
 from lean_ops.target import Target
-from snowflake_latency.sql_api import Access, SqlApi
 
 REFRESH = ROOT / "infra/snowflake/05-refresh.sql"
 

@@ -21,10 +21,11 @@ from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
+from common.layers.curated import EVERY_ROW, curate
+from common.layers.semantic import publish
+from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
-from curation.job import EVERY_ROW, curate
-from curation.setting_aside import send_letters
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.rebuild.admission import admit, check_contract
 from lean_ops.rebuild.beside import (
@@ -37,7 +38,6 @@ from lean_ops.rebuild.beside import (
 )
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
-from semantic.job import publish
 
 RULES: dict[MergedLayer, MergeRule] = {MergedLayer.CURATED: EVENT_RULE, MergedLayer.SEMANTIC: SOURCE_RULE}
 

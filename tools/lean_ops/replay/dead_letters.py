@@ -25,8 +25,8 @@ from common.intake import archive as dead_letter_archive
 from common.intake.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, WHY_DEAD
 from common.intake.events import RejectCode
 from common.intake.queue_pass import QueuedMessage, QueuePass
+from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 from common.runtime.errors import InvalidInput
-from curation.setting_aside import ERROR_CODE as SET_ASIDE
 from lean_ops import audit
 from lean_ops.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code
 from lean_ops.replay.pace import Pace

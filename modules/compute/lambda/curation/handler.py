@@ -8,13 +8,13 @@ from common.contract import drift
 from common.contract.contracted import contracted_columns
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import SourceCheckpoint
+from common.layers.curated import Curated, curate
+from common.layers.uncurable import send_letters
 from common.payload.columns import Columns
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import CurationSettings
-from curation.job import Curated, curate
-from curation.setting_aside import send_letters
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -32,7 +32,7 @@ def _client(service: str) -> Any:
 
 @logged("curation")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Curated.as_json``."""
+    """``{topic, run_id, source_token, source_position}`` → the token of ``Curated.as_json``."""
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from common.lake.catalog import lake_catalog
 from common.lake.specifications import LAYERS
 from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.layers.upkeep import Failure, maintain
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import MaintenanceSettings
-from maintenance.job import Failure, maintain
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -10,12 +10,12 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import SourceCheckpoint
+from common.layers.rejudging import Appeal, judge_again
+from common.layers.semantic import Published, publish
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import SemanticSettings
-from semantic.job import Published, publish
-from semantic.rejudging import Appeal, judge_again
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,7 +40,7 @@ def _pii_key() -> bytes:
 
 @logged("semantic")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position}`` → the token of ``job.Published.as_json``.
+    """``{topic, run_id, source_token, source_position}`` → the token of ``Published.as_json``.
 
     ``{topic, run_id, quarantine}``: judge quarantined rows again instead (``rejudging.Appeal``); the answer
     is that of ``rejudging.Verdicts.as_json``.

@@ -12,13 +12,13 @@ from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
 from common.contract.store import contract_exists
+from common.readers.history import latencies, refreshing
+from common.readers.sql_api import Access, SqlApi
 from common.runtime.asking import Asker
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import SnowflakeSettings
-from snowflake_latency.history import latencies, refreshing
-from snowflake_latency.sql_api import Access, SqlApi
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -30,10 +30,10 @@ from common.lake.reading import read_rows
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
 from common.lake.spool import Spool
+from common.layers.semantic import align_columns
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from semantic.job import align_columns
 
 _VERSION: Final = ("idempotency_key", "message_id", "publish_time")
 _LISTED: Final = (*_VERSION, "ingestion_ts", "reasons")
@@ -133,7 +133,7 @@ def judge_again(
 ) -> Verdicts:
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
 
-    ``pii_key`` and ``record_replaced`` as for ``semantic.job.publish``. Raises the errors of
+    ``pii_key`` and ``record_replaced`` as for ``common.layers.semantic.publish``. Raises the errors of
     ``common.lake.merge.merge``; whatever it raises, doing it again is safe.
     """
     topic = contract.topic

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from snowflake_latency.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
+from common.readers.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
 
 # The most that the table function returns.
 LIMIT: Final = 10_000

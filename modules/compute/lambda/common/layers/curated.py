@@ -20,12 +20,12 @@ from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
 from common.lake.spool import Spool
+from common.layers.uncurable import curable
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
 from common.payload.flattening import flatten_rows
 from common.payload.rescued import Rescued, Why
 from common.runtime.arrowtypes import Array
 from common.runtime.settings import JobSettings
-from curation.setting_aside import curable
 
 EVERY_ROW: Final = AlwaysTrue()
 
