@@ -25,7 +25,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
-from common.lake.merge.bounds import correct_pyiceberg
+from common.lake.merge import correct_pyiceberg
 from lean_ops.local.error_objects import Undelivered, object_key, object_lines
 from lean_ops.local.journal import Arrival, Journal, Segment
 from lean_ops.local.rows import INVALID_RECORD, Refused, RowReader

@@ -33,7 +33,7 @@ from pyiceberg.types import NestedField, StringType
 
 from common.lake.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.lake.incremental import last_merge, lineage
-from common.lake.merge.streams import concurrency, remove_files
+from common.lake.merge import concurrency, remove_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.lake.upkeep import referenced_files

@@ -15,10 +15,7 @@ from pyiceberg.table.snapshots import Operation
 
 from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
 from common.lake.incremental import last_merge, lineage
-from common.lake.merge.committing import Planned, commit_until_done
-from common.lake.merge.livefiles import live_files
-from common.lake.merge.snapshot import Change, SnapshotCommit
-from common.lake.merge.streams import concurrency
+from common.lake.merge import Change, Planned, SnapshotCommit, commit_until_done, concurrency, live_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.lake.upkeep import CompactionPolicy, compact

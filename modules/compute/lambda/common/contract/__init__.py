@@ -1,1 +1,24 @@
-"""."""
+"""A topic's data contract: what Semantic promises, and the typing of rows under it.
+
+Open to others:
+
+    contracts     a contract, read and checked
+    contracted    the columns that a topic's contract names
+    changes       what a new version may change
+    store         where contracts are kept
+    casting       Curated rows → Semantic rows and refused rows
+    typed_texts   texts as values of a type
+    drift         the log of schema drift
+    yaml_bounds   YAML, read within bounds
+"""
+
+__all__ = [
+    "casting",
+    "changes",
+    "contracted",
+    "contracts",
+    "drift",
+    "store",
+    "typed_texts",
+    "yaml_bounds",
+]

@@ -1,1 +1,32 @@
-"""."""
+"""Iceberg tables: what they are, reading what is new in them, merging into them, keeping them in shape.
+
+Open to others:
+
+    specifications      the tables' specifications, and opening a table
+    catalog             the Iceberg catalog
+    checkpoints         how far a source was read: where that is written and which record counts
+    progress            the checkpoint of a layer
+    incremental         what is new since a checkpoint, in bounded portions
+    reading             rows of a table, streamed
+    rule                which version of a key wins
+    spool               rows parked on disk until their columns are known
+    merge               one atomic merge: plan, locate, decide, write, commit
+    merging_by_halves   a merge that fails on a row: the others are merged
+    setting_aside       rows that cannot be processed, found by halves
+    upkeep              compaction, expiry, orphan files
+"""
+
+__all__ = [
+    "catalog",
+    "checkpoints",
+    "incremental",
+    "merge",
+    "merging_by_halves",
+    "progress",
+    "reading",
+    "rule",
+    "setting_aside",
+    "specifications",
+    "spool",
+    "upkeep",
+]

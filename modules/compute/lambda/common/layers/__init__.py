@@ -1,1 +1,18 @@
-"""."""
+"""The jobs of the layers, called by handlers and by the command line; each module is one job.
+
+Open to others:
+
+    curated     RAW → Curated
+    uncurable   rows of RAW that cannot be curated: dead letters
+    semantic    Curated → Semantic and Quarantine
+    rejudging   refused rows, judged again
+    upkeep      all tables of some topics kept in shape
+"""
+
+__all__ = [
+    "curated",
+    "rejudging",
+    "semantic",
+    "uncurable",
+    "upkeep",
+]

@@ -12,8 +12,7 @@ from pyiceberg.table import Table
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.incremental import Bounds, Portion, last_merge, new_appends, read
-from common.lake.merge import MergeOutcome, merge
-from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merge import TEXT_BYTES, MergeOutcome, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE

@@ -23,8 +23,7 @@ from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.incremental import Bounds, new_merges, read
-from common.lake.merge import MergeOutcome, merge
-from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merge import TEXT_BYTES, MergeOutcome, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table

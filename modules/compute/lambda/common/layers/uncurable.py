@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from common.contract.typed_texts import FIRST_SECOND, LAST_SECOND
 from common.intake import dead_letters
-from common.lake.merge.source import KEY_LENGTH_LIMIT
+from common.lake.merge import KEY_LENGTH_LIMIT
 from common.lake.setting_aside import SetAside, stream
 from common.runtime.errors import RejectedEvent, ServiceFailure
 

@@ -1,1 +1,24 @@
-"""."""
+"""What every function needs, whatever it does. Light: no Arrow and no Iceberg is loaded here.
+
+Open to others:
+
+    errors           the one tree of errors
+    foreign_errors   what libraries and services raise, sorted into it
+    settings         one typed class a function; absent is an error
+    clients          boto3 clients whose calls end before their function does
+    asking           HTTP calls, bounded in time and bytes
+    logs             one line, one shape
+    metrics          CloudWatch metrics in the log
+    arrowtypes       names for Arrow's generic types, for annotations
+"""
+
+__all__ = [
+    "arrowtypes",
+    "asking",
+    "clients",
+    "errors",
+    "foreign_errors",
+    "logs",
+    "metrics",
+    "settings",
+]

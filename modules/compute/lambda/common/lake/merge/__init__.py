@@ -14,9 +14,29 @@ The way of a merge (docs/adr/0002-merge-on-read-engine.md):
     engine      attempts until one is committed          outcome    what was done
 """
 
+from common.lake.merge.bounds import correct_pyiceberg
+from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
 from common.lake.merge.engine import merge
+from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import MergeOutcome
-from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
+from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merge.snapshot import Change, SnapshotCommit
+from common.lake.merge.source import KEY_LENGTH_LIMIT
+from common.lake.merge.streams import concurrency, remove_files
 
-__all__ = ["EVENT_RULE", "SOURCE_RULE", "History", "MergeOutcome", "MergeRule", "merge"]
+__all__ = [
+    "KEY_LENGTH_LIMIT",
+    "TEXT_BYTES",
+    "Change",
+    "History",
+    "MergeOutcome",
+    "Planned",
+    "SnapshotCommit",
+    "commit_until_done",
+    "concurrency",
+    "correct_pyiceberg",
+    "live_files",
+    "merge",
+    "remove_files",
+]
