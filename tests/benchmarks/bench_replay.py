@@ -23,16 +23,17 @@ from page import write_section
 
 from common.contract.store import contract_key
 from common.intake.events import RawRecord
-from lean_ops import audit, observation, pipeline, sender
+from lean_ops import observation, pipeline, sender
+from lean_ops.environment import audit
+from lean_ops.environment.repository import contract_files
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.replay import dead_letters, deliveries, quarantine
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import Selection
-from lean_ops.repository import contract_files
 from lean_ops.simulator.history import History, Scenario
-from lean_ops.target import Target
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -24,7 +24,7 @@ from lean_ops.build import (
     Built,
     unpacked_bytes,
 )
-from lean_ops.repository import LAMBDA_CODE, FunctionEntry, function_catalogue
+from lean_ops.environment.repository import LAMBDA_CODE, FunctionEntry, function_catalogue
 
 IMPORT = """
 import sys, time

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 
 def check_tool(name: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
-from lean_ops.repository import ROOT, render
+from lean_ops.environment.repository import ROOT, render
 
 from .policy_calls import VALUES, Call
 

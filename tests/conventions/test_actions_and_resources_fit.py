@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lean_ops.repository import ROOT, render
+from lean_ops.environment.repository import ROOT, render
 
 from .check_tools import check_tool
 from .policy_calls import VALUES

@@ -11,9 +11,9 @@ import pytest
 from common.intake.events import RawRecord
 from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.settings import OF_FUNCTION, PREFIX
+from lean_ops.environment.repository import function_catalogue, render
+from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
-from lean_ops.repository import function_catalogue, render
-from lean_ops.target import Target
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = json.loads((ROOT / "modules/compute/functions.json").read_text())

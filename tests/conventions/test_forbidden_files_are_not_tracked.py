@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 # Each pattern stands in .gitignore as it is here; the remedy is what the message says.
 FORBIDDEN = {

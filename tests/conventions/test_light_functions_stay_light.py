@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE
+from lean_ops.environment.repository import FUNCTION_CATALOGUE, LAMBDA_CODE
 
 FUNCTIONS = json.loads(FUNCTION_CATALOGUE.read_text())["functions"]
 LIGHT = [name for name, function in FUNCTIONS.items() if "lake" not in function["layers"]]

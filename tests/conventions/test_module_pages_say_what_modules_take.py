@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lean_ops.environment.repository import ROOT
 from lean_ops.module_pages import UnmarkedPage, pages, tables, with_tables
-from lean_ops.repository import ROOT
 
 
 @pytest.mark.parametrize("module", pages(), ids=lambda path: path.name)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops import repository
-from lean_ops.repository import ROOT
+from lean_ops.environment import repository
+from lean_ops.environment.repository import ROOT
 
 # What both read, and the Terraform file that does. A folder stands for its files.
 SHARED = {

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
+from lean_ops.environment.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
 
 from .check_tools import check_tool
 from .policy_calls import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy, evaluate_trust_policy
 
-from lean_ops.repository import ROOT, render
+from lean_ops.environment.repository import ROOT, render
 
 from .policy_calls import KEY, SOURCE, VALUES, arn
 

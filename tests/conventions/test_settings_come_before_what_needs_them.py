@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 STORAGE = {path.name: path.read_text() for path in (ROOT / "modules/storage").glob("*.tf")}
 BLOCK = re.compile(r"^(?P<head>(?:resource|output) [^{]+?) \{\n(?P<body>.*?)^\}$", re.MULTILINE | re.DOTALL)

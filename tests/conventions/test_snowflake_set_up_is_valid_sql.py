@@ -11,7 +11,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from lean_ops.repository import ROOT, render
+from lean_ops.environment.repository import ROOT, render
 
 FOLDER = ROOT / "infra/snowflake"
 FILES = sorted(FOLDER.glob("*.sql"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 QUEUE = "arn:aws:sqs:eu-west-1:000000000000:q"
 

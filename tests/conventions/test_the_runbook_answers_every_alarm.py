@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from lean_ops.alarm_catalogue import RUNBOOK, load, watched_functions
+from lean_ops.environment.alarm_catalogue import RUNBOOK, load, watched_functions
+from lean_ops.environment.repository import ROOT
+from lean_ops.environment.target import Target
 from lean_ops.local.alarms import alarms_of
-from lean_ops.repository import ROOT
-from lean_ops.target import Target
 
 PAGE = (ROOT / RUNBOOK).read_text()
 SECTION = re.split(r"^## ", PAGE.partition("\n## Alarms\n")[2], maxsplit=1, flags=re.M)[0]

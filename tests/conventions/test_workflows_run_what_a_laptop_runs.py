@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 GITHUB = ROOT / ".github"
 FILES = sorted([*GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])

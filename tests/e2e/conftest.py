@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from lean_ops import observation, sender
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.messages import Message
-from lean_ops.target import Target
 
 from ..support.java_metadata import check_stack
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 from lean_ops import arrival
+from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target, TargetUnreachable
 
 LeanOps = Callable[..., Result]
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lean_ops import observation
 from lean_ops.breaker import status
 from lean_ops.cli import app
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 from ..support.runbook import commands
 

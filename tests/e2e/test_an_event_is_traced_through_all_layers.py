@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from lean_ops import observation, pipeline
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 PUBLISHED = datetime.now(UTC).replace(microsecond=0)
 

@@ -10,10 +10,11 @@ from click.testing import Result
 
 from common.lake.checkpoints import NOTHING
 from common.runtime.errors import InvalidInput
-from lean_ops import audit, checkpoints, leases, pipeline
+from lean_ops import checkpoints, leases, pipeline
 from lean_ops.checkpoints import MergedLayer
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 from lean_ops.simulator.history import History, Scenario
-from lean_ops.target import Target
 
 LeanOps = Callable[..., Result]
 WHY = ("--reason", "a test")

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 
 from lean_ops import observation, pipeline, sender
 from lean_ops.breaker import status
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local import alarms
 from lean_ops.local.bridges import embedded_metrics
@@ -29,7 +30,6 @@ from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.messages import Message
 from lean_ops.simulator.history import History, Scenario
-from lean_ops.target import Target
 
 MINUTE = timedelta(minutes=1)
 # Devices send this much in a simulated minute; none of it is broken, so that all of it must arrive.

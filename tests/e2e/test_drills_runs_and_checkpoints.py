@@ -12,11 +12,11 @@ import pytest
 from click.testing import Result
 
 from lean_ops import observation, pipeline
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.messages import Message
 from lean_ops.readings import weather_station_readings
-from lean_ops.target import Target
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]

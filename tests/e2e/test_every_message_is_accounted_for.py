@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
-from lean_ops import lake, observation, pipeline, sender
+from lean_ops import observation, pipeline, sender
+from lean_ops.environment import lake
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
@@ -20,7 +22,6 @@ from lean_ops.pipeline import Outcome
 from lean_ops.readings import weather_station_readings
 from lean_ops.reconciliation import Reconciliation
 from lean_ops.simulator.history import History, Scenario
-from lean_ops.target import Target
 
 EVENTS = 3_000
 
@@ -171,7 +172,7 @@ def _register_contract(target: Target, topic: str) -> None:
     """What ``lean-ops up`` does for a new file in contracts/."""
     from common.contract.contracts import load_contract
     from common.lake.specifications import TableSpec
-    from lean_ops.repository import CONTRACTS, TABLE_SPECIFICATIONS
+    from lean_ops.environment.repository import CONTRACTS, TABLE_SPECIFICATIONS
 
     text = (CONTRACTS / "events.yaml").read_text().replace("- name: events", f"- name: {topic}")
     contract = load_contract(text, topic)

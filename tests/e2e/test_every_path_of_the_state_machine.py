@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from lean_ops import pipeline
+from lean_ops.environment.repository import function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.pipeline import Outcome, StateVisit
-from lean_ops.repository import function_catalogue
-from lean_ops.target import Target
 
 STUB = """
     import json, pathlib

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from lean_ops import observation
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 from ..support.runbook import commands
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from lean_ops import observation, pipeline
-from lean_ops.alarm_catalogue import Curve, Metric, curves, load
+from lean_ops.environment.alarm_catalogue import Curve, Metric, curves, load
+from lean_ops.environment.repository import ROOT, function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.local.alarms import alarms_of
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.repository import ROOT, function_catalogue
-from lean_ops.target import Target
 
 CANARY = "c4n4ry"
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from lean_ops import audit, pipeline
+from lean_ops import pipeline
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 from lean_ops.readings import weather_station_readings
-from lean_ops.target import Target
 
 LeanOps = Callable[..., Result]
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 
 from lean_ops import leases
+from lean_ops.environment.target import Target
 from lean_ops.simulator.history import History, Scenario
-from lean_ops.target import Target
 
 from ..support.runbook import commands
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.types import LongType, NestedField
 
+from lean_ops.environment.target import Target
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 from lean_ops.local.journal import Journal
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target
 
 SCHEMA = Schema(NestedField(1, "n", LongType(), required=False))
 CONFIGURATION = {

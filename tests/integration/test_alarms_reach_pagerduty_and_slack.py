@@ -18,7 +18,7 @@ from alert.sending import AlertRefused, AlertUndelivered
 from common.runtime.asking import Asker
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import AlertSettings
-from lean_ops.alarm_catalogue import load
+from lean_ops.environment.alarm_catalogue import load
 
 from ..support.generated import cases
 

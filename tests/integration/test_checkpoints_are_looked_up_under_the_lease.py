@@ -16,7 +16,7 @@ from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
 from get_all_checkpoints import handler as function
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 ROOT = Path(__file__).parents[2]
 TABLE = "look-up-test"

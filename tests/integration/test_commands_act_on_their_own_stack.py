@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local import record
 from lean_ops.local import stack as stacks
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.record import ProcessRecord, StackRecord
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target, TargetUnreachable
 
 
 @pytest.fixture

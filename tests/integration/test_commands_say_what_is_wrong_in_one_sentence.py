@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lean_ops.commands.options import STACKS
+from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target
 
 LEAN_OPS = Path(sys.executable).with_name("lean-ops")
 
@@ -133,8 +133,8 @@ def test_a_bad_contract_is_refused_with_file_and_property(
     tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from common.runtime.errors import ContractError
+    from lean_ops.environment.repository import CONTRACTS
     from lean_ops.local import provision
-    from lean_ops.repository import CONTRACTS
 
     text = (CONTRACTS / "events.yaml").read_text()
     (tmp_path / "events.yaml").write_text(text.replace("logicalType: number", "logicalType: numbr", 1))

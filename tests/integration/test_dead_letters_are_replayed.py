@@ -16,16 +16,16 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from common.runtime.errors import InvalidInput, LeanOpsError, TransientError
-from lean_ops import audit
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.replay import dead_letters
 from lean_ops.replay.intake import Persistence
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import Selection
-from lean_ops.target import Target
 
 IMPATIENT = Persistence(attempts=3, sleep=lambda _s: None)
 AWKWARD = ['{"topic_name":"events","message_id":"m-1"', "käse ☃\t\r\n 'quotes\" $(x)", "{}", "x" * 200_000]

@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
+from lean_ops.environment.target import Target
 from lean_ops.local import admin
-from lean_ops.target import Target
 
 ROLE = "arn:aws:iam::000000000000:role/local"
 BUCKET = "delivery"

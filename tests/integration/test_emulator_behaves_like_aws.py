@@ -14,7 +14,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
 from common.contract.column_comments import column_comment
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 ROLE = "arn:aws:iam::000000000000:role/local"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 TOOLS = (".venv", ".venv-tools", ".go-tools")
 WORKFLOW = ".github/workflows/deploy.yml"

@@ -10,8 +10,8 @@ import typer
 
 from lean_ops import cli
 from lean_ops.commands import options
+from lean_ops.environment.target import TargetUnreachable
 from lean_ops.local.stack import Stack
-from lean_ops.target import TargetUnreachable
 
 from ..support import edges
 from ..support.edges import Place

@@ -12,7 +12,7 @@ from pyiceberg.table import Table
 
 from common.lake.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
 from common.lake.specifications import TableSpec
-from lean_ops.repository import TABLE_SPECIFICATIONS
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from observation.arrival import SETTLED, Window, missing, rows
 from observation.freshness import curated_lag, newest_event, raw_lag
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local import record
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target, TargetUnreachable
 
 # How long a state is waited for: far beyond what a busy machine needs, since reaching it ends the wait.
 PATIENCE_S = 120

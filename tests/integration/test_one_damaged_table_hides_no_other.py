@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 
 from common.lake.specifications import TableSpec
 from common.runtime.settings import LookUpSettings
-from lean_ops.repository import TABLE_SPECIFICATIONS
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from observation import handler as observation
 from observation.handler import LayersUnseen, handler
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from lean_ops.environment.repository import LAMBDA_CODE, contract_files, function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.packaging import code_archive
-from lean_ops.repository import LAMBDA_CODE, contract_files, function_catalogue
-from lean_ops.target import Target
 
 
 @pytest.fixture(scope="module")

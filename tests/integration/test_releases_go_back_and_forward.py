@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from common.runtime.errors import InvalidInput, TransientError
 from lean_ops import releases
 from lean_ops.cli import app
+from lean_ops.environment.target import Target
 from lean_ops.releases import NoRelease, Release, Version, move, release
-from lean_ops.target import Target
 
 FUNCTION = "sqs-processor"
 

@@ -31,7 +31,7 @@ from common.runtime.asking import Answer, Asker
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import SnowflakeSettings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 from snowflake_latency import handler as function
 
 from ..support.generated import cases

@@ -12,8 +12,8 @@ import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target
 
 PATIENCE_S = 60
 BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}

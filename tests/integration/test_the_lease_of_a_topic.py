@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from get_all_checkpoints.lease import acquire
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 TABLE = "lease-test"
 WAITS = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}

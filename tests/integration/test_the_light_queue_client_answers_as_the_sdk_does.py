@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from lean_ops.environment.target import Target
 from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.sender import QueueClient
-from lean_ops.target import Target
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 
 from common.runtime.errors import InvalidInput
 from get_all_checkpoints.lease import acquire
-from lean_ops import audit, leases
+from lean_ops import leases
+from lean_ops.environment import audit
 from lean_ops.holds import SILENCE_S, Hold, HoldLost, Place
 from lean_ops.workers import Worker
 

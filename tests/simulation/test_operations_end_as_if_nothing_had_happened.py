@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops import audit
+from lean_ops.environment import audit
 from lean_ops.holds import Place
 
 from .world import TOPIC, Process, World, simulated

@@ -41,12 +41,12 @@ from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
 from lean_ops import holds, leases, workers
 from lean_ops.cli import app
+from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
+from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.rebuild import Comparison
 from lean_ops.replay import dead_letters
-from lean_ops.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
-from lean_ops.target import Target
 from lean_ops.workers import Worker
 
 from .queues import LETTERS, SOURCE, AtOnce, Queues

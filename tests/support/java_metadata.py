@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lean_ops.target import Target
+    from lean_ops.environment.target import Target
 
 
 def refusals(metadata: str | bytes) -> list[str]:

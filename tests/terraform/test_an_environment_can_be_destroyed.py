@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from lean_ops import unguarded
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 RUN = """
 mock_provider "aws" {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
+from lean_ops.environment.repository import ROOT, render
 from lean_ops.planned import Plan
-from lean_ops.repository import ROOT, render
 
 SCOPE = "eu-west-1:000000000000"
 PREFIX = "lean-ops-dev"

@@ -11,10 +11,16 @@ import pytest
 
 from common.contract.contracts import load_contract
 from common.lake.specifications import LAYERS, TableSpec
-from lean_ops import alarm_catalogue
+from lean_ops.environment import alarm_catalogue
+from lean_ops.environment.repository import (
+    ROOT,
+    TABLE_SPECIFICATIONS,
+    contract_files,
+    function_catalogue,
+    render,
+)
+from lean_ops.environment.target import Target
 from lean_ops.planned import Plan
-from lean_ops.repository import ROOT, TABLE_SPECIFICATIONS, contract_files, function_catalogue, render
-from lean_ops.target import Target
 
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"

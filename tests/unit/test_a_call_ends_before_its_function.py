@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from common.runtime import clients
-from lean_ops.repository import FUNCTION_CATALOGUE, LAMBDA_CODE
+from lean_ops.environment.repository import FUNCTION_CATALOGUE, LAMBDA_CODE
 
 FUNCTIONS = json.loads(FUNCTION_CATALOGUE.read_text())["functions"]
 

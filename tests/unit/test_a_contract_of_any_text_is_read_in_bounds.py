@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.contract.contracts import lint
 from common.contract.yaml_bounds import MAX_CHARACTERS, MAX_DEPTH, check_bounds
 from common.runtime.errors import ContractError
-from lean_ops.repository import contract_files
+from lean_ops.environment.repository import contract_files
 
 
 def laughs(levels: int, each: int) -> str:

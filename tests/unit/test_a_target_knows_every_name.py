@@ -1,7 +1,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from lean_ops.target import Target, TargetRefused, TargetUnreachable
+from lean_ops.environment.target import Target, TargetRefused, TargetUnreachable
 
 
 def test_every_name_starts_with_project_and_environment() -> None:

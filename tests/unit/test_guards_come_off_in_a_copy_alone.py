@@ -7,8 +7,8 @@ import pytest
 
 from common.runtime.errors import InvalidInput
 from lean_ops import unguarded
+from lean_ops.environment.repository import ROOT
 from lean_ops.plan_guard import STATEFUL
-from lean_ops.repository import ROOT
 
 
 def guards(root: Path) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lean_ops.environment.repository import LAMBDA_CODE
 from lean_ops.layers import SERVICES, is_kept, pack, unpack
-from lean_ops.repository import LAMBDA_CODE
 
 
 @pytest.mark.parametrize(

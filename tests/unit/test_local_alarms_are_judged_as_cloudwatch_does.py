@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from common.runtime.errors import InvalidInput
-from lean_ops.alarm_catalogue import Alarm, load
+from lean_ops.environment.alarm_catalogue import Alarm, load
+from lean_ops.environment.target import Target
 from lean_ops.local.alarm_arithmetic import Value, is_up, result
 from lean_ops.local.alarms import THRESHOLDS, alarms_of
 from lean_ops.local.bridges import embedded_metrics
-from lean_ops.target import Target
 
 ROOT = Path(__file__).parents[2]
 TARGET = Target("test", region="eu-west-1", endpoints={"": "http://127.0.0.1:1"})

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lean_ops.repository import STATE_MACHINE, UnknownPlaceholder, function_catalogue, render
+from lean_ops.environment.repository import STATE_MACHINE, UnknownPlaceholder, function_catalogue, render
 
 
 def test_only_names_in_braces_are_replaced() -> None:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
-from lean_ops import lake, select_only
+from lean_ops.environment import lake, select_only
 
 from ..support.generated import cases
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lean_ops.commands.lake import _show
-from lean_ops.lake import TableState
+from lean_ops.environment.lake import TableState
 
 
 def state(rows: int, files: int) -> TableState:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lean_ops.alarm_catalogue import CATALOGUE, CatalogueError, Metric, curves, deployed, load
+from lean_ops.environment.alarm_catalogue import CATALOGUE, CatalogueError, Metric, curves, deployed, load
 
 VALUES = {
     "project": "lean-ops",

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 OSV: Final = "https://api.osv.dev"
 PIP_AUDIT: Final = ROOT / ".venv-tools/bin/pip-audit"

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from common.lake.specifications import open_table
 from lean_ops import observation
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger, LedgerRun
 from lean_ops.local import admin
-from lean_ops.target import Target
 
 # Longer than a failed delivery is retried, and on AWS than Firehose buffers (buffering hints: 900 s at most).
 _PATIENCE_S: Final = {True: 60.0, False: 1_200.0}

@@ -12,7 +12,7 @@ from common.intake.breaker.mapping import Pace, SourceMapping
 from common.intake.breaker.record import Record, RecordStore
 from common.intake.breaker.rules import Action
 from common.runtime.errors import TransientError
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 
 class OrderFailed(TransientError):  # noqa: N818 - the order failed; "error" would say less

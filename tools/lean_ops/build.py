@@ -27,10 +27,10 @@ from typing import Final
 
 from common.runtime.errors import PermanentError
 from lean_ops import binaries, layers
+from lean_ops.environment.repository import ROOT, FunctionEntry, function_catalogue
 from lean_ops.layers import GLIBC, SERVICES, download, pack, unpack
 from lean_ops.lockfile import Pin, Platform, pins
 from lean_ops.packaging import code_archive
-from lean_ops.repository import ROOT, FunctionEntry, function_catalogue
 
 BUILD: Final = ROOT / "modules/compute/.build"
 MANIFEST: Final = "manifest.json"

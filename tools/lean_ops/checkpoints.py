@@ -35,7 +35,7 @@ from common.lake.incremental import last_merge, lineage
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 
 class CheckpointMoved(TransientError):  # noqa: N818 - the checkpoint moved; "error" would say less

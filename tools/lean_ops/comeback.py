@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from lean_ops import observation
 from lean_ops.arrival import in_raw
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
-from lean_ops.target import Target
 
 _PATIENCE_S = 60.0
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from common.runtime.errors import InvalidInput
 from lean_ops.console import json_text
-from lean_ops.lake import Result
+from lean_ops.environment.lake import Result
 
 _SUFFIXES: Final = (".csv", ".ndjson", ".parquet")
 

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops import audit, workers
-from lean_ops.target import Target
+from lean_ops import workers
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 from lean_ops.workers import Worker
 
 if TYPE_CHECKING:

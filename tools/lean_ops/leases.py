@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from common.runtime.errors import InvalidInput
-from lean_ops import audit
+from lean_ops.environment import audit
+from lean_ops.environment.repository import function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.holds import Held, Hold, Place, holds_of
-from lean_ops.repository import function_catalogue
-from lean_ops.target import Target
 
 # States of an execution that may leave an invocation of a job behind.
 _LEAVES_FUNCTION_RUNNING: Final = frozenset({"ABORTED", "TIMED_OUT"})

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from common.runtime.errors import PermanentError
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 LOCK: Final = ROOT / "requirements.lock"
 PYPROJECT: Final = ROOT / "pyproject.toml"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 BEGIN: Final = "<!-- inputs and outputs: make module-pages -->"
 END: Final = "<!-- end -->"

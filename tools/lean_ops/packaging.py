@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from common.runtime.errors import PermanentError
-from lean_ops.repository import LAMBDA_CODE
+from lean_ops.environment.repository import LAMBDA_CODE
 
 SHARED_PACKAGE = "common"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions.client import SFNClient

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.runtime.errors import PermanentError
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 
 class PlanFailed(PermanentError):  # noqa: N818 - the plan failed; "error" would say less

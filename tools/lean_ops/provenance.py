@@ -18,8 +18,8 @@ from typing import Final
 
 from common.runtime.errors import PermanentError
 from lean_ops.build import BUILD, MANIFEST
+from lean_ops.environment.repository import ROOT, FunctionEntry, function_catalogue
 from lean_ops.lockfile import Pin, Platform, pins
-from lean_ops.repository import ROOT, FunctionEntry, function_catalogue
 
 SBOM: Final = "sbom.cdx.json"
 CYCLONEDX: Final = ROOT / ".venv-tools/bin/cyclonedx-py"

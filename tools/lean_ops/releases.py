@@ -17,8 +17,8 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops.repository import function_catalogue
-from lean_ops.target import Target
+from lean_ops.environment.repository import function_catalogue
+from lean_ops.environment.target import Target
 
 ALIAS: Final = "live"
 STATE_MACHINE: Final = "pipeline"

@@ -39,8 +39,8 @@ from common.lake.specifications import open_table
 from common.runtime.errors import CommitConflict, InvalidInput
 from lean_ops import checkpoints
 from lean_ops.checkpoints import MergedLayer, describe_snapshots, time_of
+from lean_ops.environment.target import Target
 from lean_ops.rebuild import was_swapped_in
-from lean_ops.target import Target
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Final
 
 from common.runtime.errors import PermanentError
 from lean_ops.build import build, report
+from lean_ops.environment.repository import ROOT
 from lean_ops.planned import planned
-from lean_ops.repository import ROOT
 
 _TFLINT: Final = ROOT / ".go-tools/tflint"
 _CHECKOV: Final = ROOT / ".venv-tools/bin/checkov"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import InvalidInput
-from lean_ops.repository import ROOT
+from lean_ops.environment.repository import ROOT
 
 # Never prod: whoever means that edits the guards in a reviewed change.
 ENVIRONMENTS: Final = ("dev", "staging")

@@ -9,8 +9,8 @@ import pytest
 from pyiceberg.table import snapshots
 
 from common.runtime.errors import TableMissing
-from lean_ops import lake as reading
-from lean_ops.lake import TableUnreadable
+from lean_ops.environment import lake as reading
+from lean_ops.environment.lake import TableUnreadable
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "emptied": lambda _: b"",

@@ -12,7 +12,7 @@ from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import CommitConflict
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 

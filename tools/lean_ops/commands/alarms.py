@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lean_ops.alarm_catalogue import RUNBOOK, load
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -15,8 +14,9 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json, show_table
+from lean_ops.environment.alarm_catalogue import RUNBOOK, load
+from lean_ops.environment.target import Target
 from lean_ops.local.alarms import evaluate
-from lean_ops.target import Target
 
 
 def alarms(

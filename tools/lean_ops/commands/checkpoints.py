@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from common.lake.checkpoints import NOTHING, Entry
-from lean_ops import audit, leases
 from lean_ops import checkpoints as operations
+from lean_ops import leases
 from lean_ops.checkpoints import LayerCheckpoint, MergedLayer
 from lean_ops.commands.options import (
     Environment,
@@ -23,7 +23,8 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json, show_table
-from lean_ops.target import Target
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 
 app = typer.Typer(
     help="How far every layer has read, and letting one read again.", invoke_without_command=True

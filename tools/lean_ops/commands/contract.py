@@ -12,7 +12,7 @@ from common.contract.yaml_bounds import MAX_CHARACTERS
 from common.runtime.errors import ContractError
 from lean_ops.commands.options import JsonOption
 from lean_ops.console import say, show_json
-from lean_ops.repository import contract_files
+from lean_ops.environment.repository import contract_files
 
 app = typer.Typer(help="Check data contracts.", no_args_is_help=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import audit, leases
+from lean_ops import leases
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -20,6 +20,7 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json
+from lean_ops.environment import audit
 from lean_ops.holds import Place
 
 

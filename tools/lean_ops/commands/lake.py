@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import lake
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -17,8 +16,9 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import complain, human_bytes, say, show_json, show_result, show_table
+from lean_ops.environment import lake
+from lean_ops.environment.lake import TableState, TableUnreadable
 from lean_ops.export import check_export, export
-from lean_ops.lake import TableState, TableUnreadable
 
 _SHOWN_ROWS = 100
 

@@ -11,7 +11,6 @@ from common.lake.specifications import LAYERS, TableSpec, align_properties
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure
 from common.layers.upkeep import maintain as keep_up_tables
-from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -22,8 +21,9 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import complain, human_bytes, say, show_json, show_table
-from lean_ops.repository import TABLE_SPECIFICATIONS
-from lean_ops.target import Target
+from lean_ops.environment import audit
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
+from lean_ops.environment.target import Target
 
 
 class Layer(StrEnum):

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops.repository import ROOT
-from lean_ops.target import Target
+from lean_ops.environment.repository import ROOT
+from lean_ops.environment.target import Target
 
 STACKS: Final = ROOT / ".lean-ops"
 _STACK_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")

@@ -7,7 +7,6 @@ from botocore.exceptions import ClientError
 
 from common.readers.sql_api import Access, SqlApi
 from common.runtime.errors import PermanentError
-from lean_ops import audit
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -18,8 +17,9 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json
-from lean_ops.repository import ROOT, render
-from lean_ops.target import Target
+from lean_ops.environment import audit
+from lean_ops.environment.repository import ROOT, render
+from lean_ops.environment.target import Target
 
 REFRESH = ROOT / "infra/snowflake/05-refresh.sql"
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import audit, releases
+from lean_ops import releases
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -15,7 +15,8 @@ from lean_ops.commands.options import (
     check_reason,
 )
 from lean_ops.console import say, show_json, show_table
-from lean_ops.target import Target
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 
 app = typer.Typer(
     no_args_is_help=True, help="Which versions of functions and state machine run, and the way back."

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import audit
 from lean_ops.commands.dlq import ARCHIVE_DAYS, DaysOption, FromArchiveOption
 from lean_ops.commands.options import (
     Environment,
@@ -36,6 +35,7 @@ from lean_ops.commands.waiting import (
     show_tally,
 )
 from lean_ops.console import progress, say, show_json, show_table
+from lean_ops.environment import audit
 from lean_ops.replay import dead_letters, deliveries
 from lean_ops.replay.dead_letters import REASONS
 from lean_ops.replay.pace import Pace

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import audit, leases
+from lean_ops import leases
 from lean_ops import rollback as operation
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.commands.options import (
@@ -21,7 +21,8 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json, show_table
-from lean_ops.target import Target
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 
 
 def rollback(

@@ -18,9 +18,9 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import complain, out, say, show_json
+from lean_ops.environment.target import Target
 from lean_ops.leases import Lease
 from lean_ops.pipeline import BUSY, Outcome, StateVisit
-from lean_ops.target import Target
 
 _SHOWN_CHARS = 160
 

@@ -25,13 +25,13 @@ from lean_ops.commands.options import (
     stack_folder,
 )
 from lean_ops.console import progress, say, show_json, show_table
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger, LedgerRun
 from lean_ops.messages import Message
 from lean_ops.readings import BadRow, Preview, ReadingMapping
 from lean_ops.readings.rows import Row
 from lean_ops.sender import SendPolicy, SendResult
 from lean_ops.simulator.history import MAX_DAYS, History, Scenario
-from lean_ops.target import Target
 
 _SHOWN_BAD_ROWS = 10
 

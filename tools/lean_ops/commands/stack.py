@@ -8,10 +8,10 @@ import typer
 from lean_ops import comeback
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console import say, show_json, show_table
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.target import Target
 
 
 def up(

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import audit as trail
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -14,6 +13,7 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import say, show_json, show_table
+from lean_ops.environment import audit as trail
 
 
 def audit(

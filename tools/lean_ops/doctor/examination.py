@@ -5,7 +5,7 @@ from typing import Final
 
 from lean_ops.doctor import code, intake, lake, pipeline
 from lean_ops.doctor.findings import Check, Finding, Severity
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 CHECKS: Final[dict[str, Check]] = {
     "disk": pipeline.place,

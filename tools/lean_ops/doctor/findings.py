@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 
 class Severity(StrEnum):

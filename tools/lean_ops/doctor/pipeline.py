@@ -7,10 +7,10 @@ from common.runtime.errors import TableMissing
 from lean_ops import leases, observation, pipeline, run_report
 from lean_ops.arrival import in_raw
 from lean_ops.doctor.findings import Finding, Severity
-from lean_ops.lake import TableUnreadable, open_whole
+from lean_ops.environment.lake import TableUnreadable, open_whole
+from lean_ops.environment.target import Target
 from lean_ops.ledger import Ledger
 from lean_ops.local import admin, disk
-from lean_ops.target import Target
 
 _FAILED: Final = frozenset({"FAILED", "TIMED_OUT"})
 # A share of refused rows from which on it is no longer a matter of single rows.

@@ -10,10 +10,10 @@ from typing import Final
 
 from common.intake import archive as dead_letter_archive
 from lean_ops.doctor.findings import Finding, Severity
+from lean_ops.environment.target import Target
 from lean_ops.replay import deliveries
 from lean_ops.replay.deliveries import ErrorObject
 from lean_ops.replay.error_objects import Malformed, topic_of
-from lean_ops.target import Target
 
 _OBJECTS: Final = 50
 _BYTES: Final = 16 * 2**20

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from common.runtime.errors import InvalidInput
-from lean_ops.alarm_catalogue import Alarm
+from lean_ops.environment.alarm_catalogue import Alarm
 
 Value = float | None
 

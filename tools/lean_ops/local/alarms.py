@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lean_ops.alarm_catalogue import Alarm, DeployedAlarm, Metric, deployed, load
+from lean_ops.environment.alarm_catalogue import Alarm, DeployedAlarm, Metric, deployed, load
+from lean_ops.environment.repository import function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.local.alarm_arithmetic import Value, is_up, result
-from lean_ops.repository import function_catalogue
-from lean_ops.target import Target
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.type_defs import MetricDataQueryTypeDef

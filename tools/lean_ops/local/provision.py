@@ -17,9 +17,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_key
 from common.lake.specifications import LAYERS, TableSpec, align_properties
 from common.lake.upkeep import UpkeepPolicy
-from lean_ops.local import alarms
-from lean_ops.packaging import code_archive
-from lean_ops.repository import (
+from lean_ops.environment.repository import (
     LAMBDA_CODE,
     TABLE_SPECIFICATIONS,
     FunctionEntry,
@@ -28,7 +26,9 @@ from lean_ops.repository import (
     render,
     state_machine_definition,
 )
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
+from lean_ops.local import alarms
+from lean_ops.packaging import code_archive
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

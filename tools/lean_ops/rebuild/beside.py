@@ -40,7 +40,7 @@ from common.lake.upkeep import referenced_files
 from common.payload.columns import NOTE, leaf_columns
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
 from lean_ops.checkpoints import MergedLayer
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 LONGEST: Final = timedelta(days=2)
 """An older rebuild is begun anew: to maintenance its files may look like orphans, from three days on."""

@@ -6,9 +6,9 @@ from typing import Final
 import duckdb
 from pyiceberg.table import Table
 
-from lean_ops import lake
+from lean_ops.environment import lake
+from lean_ops.environment.target import Target
 from lean_ops.rebuild.beside import Rebuild, columns_to_go
-from lean_ops.target import Target
 
 # What differs in every rebuilt row and says nothing about its content.
 _NUMBERS: Final = frozenset({"_merge_seq", "_source_merge_seq", "_contract_version"})
@@ -39,8 +39,8 @@ def compare(target: Target, rebuild: Rebuild) -> Comparison:
     """Compare the two tables of ``rebuild``; columns that one of them lacks count as null there.
 
     Only these two are read, so that damage elsewhere in the lake keeps nobody from a rebuild; of each, its
-    manifests before its rows (``lean_ops.lake``). Raises TableMissing, and TableUnreadable for the rebuilt
-    one.
+    manifests before its rows (``lean_ops.environment.lake``). Raises TableMissing, and TableUnreadable for
+    the rebuilt one.
     """
     catalog = target.catalog()
     beside = lake.open_whole(catalog, rebuild.beside)

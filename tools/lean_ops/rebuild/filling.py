@@ -27,6 +27,8 @@ from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
 from lean_ops.checkpoints import MergedLayer
+from lean_ops.environment.repository import function_catalogue
+from lean_ops.environment.target import Target
 from lean_ops.rebuild.admission import admit, check_contract
 from lean_ops.rebuild.beside import (
     ADMITTED,
@@ -36,8 +38,6 @@ from lean_ops.rebuild.beside import (
     replaced_columns,
     share_columns,
 )
-from lean_ops.repository import function_catalogue
-from lean_ops.target import Target
 
 RULES: dict[MergedLayer, MergeRule] = {MergedLayer.CURATED: EVENT_RULE, MergedLayer.SEMANTIC: SOURCE_RULE}
 

@@ -20,9 +20,9 @@ from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import InvalidInput, TableMismatch
+from lean_ops.environment.target import Target
 from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
 from lean_ops.rebuild.filling import RULES, Filled, fill
-from lean_ops.target import Target
 
 _TIDY = CompactionPolicy(files=1)
 

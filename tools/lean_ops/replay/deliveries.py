@@ -31,7 +31,8 @@ from common.intake.events import RawRecord
 from common.lake.reading import read_rows
 from common.lake.specifications import open_table
 from common.runtime.errors import PermanentError, TransientError
-from lean_ops import audit
+from lean_ops.environment import audit
+from lean_ops.environment.target import Target
 from lean_ops.replay.error_objects import (
     PREFIX,
     REPLAYED_PREFIX,
@@ -44,7 +45,6 @@ from lean_ops.replay.error_objects import (
 )
 from lean_ops.replay.pace import Pace
 from lean_ops.replay.selection import Selection, Tally, Waiting
-from lean_ops.target import Target
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from common.runtime.errors import PermanentError
-from lean_ops.repository import ROOT, function_catalogue, render
+from lean_ops.environment.repository import ROOT, function_catalogue, render
 
 CATALOGUE: Final = ROOT / "modules/monitoring/catalogue.json"
 RUNBOOK: Final = "docs/runbook.md"

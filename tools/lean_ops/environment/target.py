@@ -36,10 +36,10 @@ from pyiceberg.catalog import Catalog
 from common.lake.catalog import lake_catalog
 from common.runtime.errors import PermanentError, TransientError
 from common.runtime.settings import LakeSettings
+from lean_ops.environment.repository import known_topics
 from lean_ops.local import record
 from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
-from lean_ops.repository import known_topics
 from lean_ops.sender import QueueClient
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Target:
 
     @property
     def audit_table(self) -> str:
-        """DynamoDB table of operations (``lean_ops.audit``)."""
+        """DynamoDB table of operations (``lean_ops.environment.audit``)."""
         return f"{self.name_prefix}-audit"
 
     @property

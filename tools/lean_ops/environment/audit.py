@@ -27,7 +27,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from common.runtime.errors import InvalidInput
-from lean_ops.target import Target
+from lean_ops.environment.target import Target
 
 HEARTBEAT_S: Final = 5.0
 # The name of an operation whose record cannot be read.

@@ -26,8 +26,8 @@ from pyiceberg.table import Table
 
 from common.lake.specifications import LAYERS, open_table
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
-from lean_ops import select_only
-from lean_ops.target import Target
+from lean_ops.environment import select_only
+from lean_ops.environment.target import Target
 
 # In order of dependence. They come as packages, so that nothing is fetched at run time.
 _EXTENSIONS: Final = ("httpfs", "avro", "iceberg")
@@ -109,8 +109,8 @@ def query(target: Target, sql: str) -> Iterator[Result]:
     """The rows of a SELECT that a person typed, read with no more rights than that takes.
 
     Only the tables that it names are opened, so that a damaged one stands in nobody else's way. Raises
-    InvalidInput for anything but one SELECT over the tables (``lean_ops.select_only``), TableMissing and
-    TableUnreadable.
+    InvalidInput for anything but one SELECT over the tables (``lean_ops.environment.select_only``),
+    TableMissing and TableUnreadable.
     """
     catalog = target.catalog()
     names = table_names(target, catalog)
