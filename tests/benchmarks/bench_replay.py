@@ -23,11 +23,12 @@ from page import write_section
 
 from common.contract.store import contract_key
 from common.intake.events import RawRecord
-from lean_ops import observation, pipeline, sender
+from lean_ops import pipeline, sender
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment import audit
 from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.replay import dead_letters, deliveries, quarantine

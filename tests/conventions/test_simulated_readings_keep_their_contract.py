@@ -11,8 +11,8 @@ from pyiceberg.types import DecimalType
 
 from common.contract.contracts import Contract, load_contract
 from common.contract.properties import Property
+from lean_ops.accounts.messages import Kind
 from lean_ops.environment.repository import CONTRACTS
-from lean_ops.messages import Kind
 from lean_ops.readings import weather_station_readings
 from lean_ops.simulator.devices import DEVICE_TYPES, OUTSIDE_ENUM
 from lean_ops.simulator.history import History, Scenario

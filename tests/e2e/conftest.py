@@ -8,14 +8,15 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lean_ops import observation, sender
+from lean_ops import sender
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.accounts.messages import Message
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.messages import Message
 
 from ..support.java_metadata import check_stack
 

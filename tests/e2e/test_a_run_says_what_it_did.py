@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lean_ops import arrival
+from lean_ops.accounts import arrival
 from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local.stack import Stack
 

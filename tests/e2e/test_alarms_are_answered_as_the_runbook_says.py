@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lean_ops import observation
+from lean_ops.accounts import observation
 from lean_ops.breaker import status
 from lean_ops.cli import app
 from lean_ops.environment.target import Target

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from lean_ops import observation, pipeline
+from lean_ops import pipeline
+from lean_ops.accounts import observation
 from lean_ops.environment.target import Target
 
 PUBLISHED = datetime.now(UTC).replace(microsecond=0)

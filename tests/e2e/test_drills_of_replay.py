@@ -20,16 +20,17 @@ from pyiceberg.types import StringType
 from typer.testing import CliRunner
 
 from common.contract.store import contract_key
-from lean_ops import observation, pipeline, sender
+from lean_ops import pipeline, sender
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS
 from lean_ops.environment import audit
 from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.messages import Kind, Message
 from lean_ops.simulator.history import History, Scenario
 
 SCENARIO = Scenario(

@@ -11,16 +11,17 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
-from lean_ops import observation, pipeline, sender
+from lean_ops import pipeline, sender
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.accounts.messages import Kind, Message
+from lean_ops.accounts.reconciliation import Reconciliation
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.messages import Kind, Message
 from lean_ops.pipeline import Outcome
 from lean_ops.readings import weather_station_readings
-from lean_ops.reconciliation import Reconciliation
 from lean_ops.simulator.history import History, Scenario
 
 EVENTS = 3_000

@@ -16,11 +16,11 @@ from pyiceberg.types import DecimalType, StringType
 
 from common.runtime.errors import InvalidInput
 from lean_ops import pipeline, rebuild
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import audit
 from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
-from lean_ops.messages import Kind, Message
 from lean_ops.readings import weather_station_readings
 from lean_ops.rebuild import Rebuild, filling, swapping
 

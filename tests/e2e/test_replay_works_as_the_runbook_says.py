@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lean_ops import observation
+from lean_ops.accounts import observation
 from lean_ops.environment.target import Target
 
 from ..support.runbook import commands

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lean_ops import observation, pipeline
+from lean_ops import pipeline
+from lean_ops.accounts import observation
 from lean_ops.environment.alarm_catalogue import Curve, Metric, curves, load
 from lean_ops.environment.repository import ROOT, function_catalogue
 from lean_ops.environment.target import Target

@@ -10,8 +10,8 @@ from click.testing import Result
 from pyiceberg.types import StringType
 
 from lean_ops import pipeline
+from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
-from lean_ops.messages import Message
 from lean_ops.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

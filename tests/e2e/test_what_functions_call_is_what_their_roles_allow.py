@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from lean_ops import observation, pipeline
+from lean_ops import pipeline
+from lean_ops.accounts import observation
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision

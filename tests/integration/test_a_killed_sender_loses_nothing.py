@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops.ledger import Ledger
+from lean_ops.accounts.ledger import Ledger
 from lean_ops.simulator.history import History, Scenario
 
 SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC))
@@ -18,7 +18,7 @@ SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC))
 SENDING = """
 import json, os, sys
 from pathlib import Path
-from lean_ops.ledger import Ledger
+from lean_ops.accounts.ledger import Ledger
 from lean_ops.sender import SendPolicy, send
 from lean_ops.simulator.history import History, Scenario
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
-from lean_ops.ledger import Ledger
-from lean_ops.messages import Message
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.accounts.messages import Message
 from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview, rows
 
 from ..support.generated import cases

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from common.runtime.errors import InvalidInput, TransientError
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
-from lean_ops.messages import Kind, Message
 from lean_ops.sender import Progress, SendPolicy, send
 from lean_ops.simulator.faults import FAULTS
 from lean_ops.simulator.history import History, Scenario

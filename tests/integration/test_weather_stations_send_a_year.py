@@ -9,7 +9,7 @@ import pytest
 
 from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput
-from lean_ops.messages import Message
+from lean_ops.accounts.messages import Message
 from lean_ops.readings import STATIONS, weather_station_readings
 
 NOW_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000

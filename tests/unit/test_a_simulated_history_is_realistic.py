@@ -7,7 +7,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from lean_ops.messages import Kind, Message
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.simulator.devices import DEVICE_TYPES
 from lean_ops.simulator.history import History, Scenario
 

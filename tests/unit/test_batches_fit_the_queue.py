@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
-from lean_ops.messages import Kind, Message
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.sender import (
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,

@@ -9,7 +9,7 @@ import pytest
 
 from common.intake.events import EventParser, RejectCode
 from common.runtime.errors import RejectedEvent
-from lean_ops.messages import Kind, Message
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.simulator.faults import FAULTS, Fault, render
 from lean_ops.simulator.history import History, Scenario
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lean_ops.reconciliation import Observed, ObservedTopic, Sent, SentTopic, reconcile
+from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Sent, SentTopic, reconcile
 
 TOPIC = SentTopic(
     messages=1_000,

@@ -14,15 +14,16 @@ from itertools import islice
 from typing import Final
 
 from common.runtime.errors import TransientError
-from lean_ops import observation, pipeline, sender
+from lean_ops import pipeline, sender
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger, LedgerRun
+from lean_ops.accounts.messages import Message
+from lean_ops.accounts.reconciliation import Reconciliation, Sent
 from lean_ops.environment import lake
 from lean_ops.environment.lake import TableState
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger, LedgerRun
-from lean_ops.messages import Message
 from lean_ops.pipeline import Outcome, StateVisit
 from lean_ops.readings import weather_station_readings
-from lean_ops.reconciliation import Reconciliation, Sent
 from lean_ops.simulator.history import History, Scenario
 
 SETTLE_TIMEOUT_S: Final = 120.0

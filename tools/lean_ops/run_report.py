@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 
 from common.layers.rejudging import rules_of
 from common.runtime.errors import TableMissing
-from lean_ops import observation
+from lean_ops.accounts import observation
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 from lean_ops.local import admin

@@ -17,8 +17,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops.ledger import LedgerRun
-from lean_ops.messages import Message
+from lean_ops.accounts.ledger import LedgerRun
+from lean_ops.accounts.messages import Message
 
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef, SendMessageBatchResultTypeDef

@@ -11,7 +11,9 @@ import typer
 
 from common.runtime.errors import InvalidInput
 from lean_ops import readings, sender
-from lean_ops.arrival import Arrival, wait_for_arrival
+from lean_ops.accounts.arrival import Arrival, wait_for_arrival
+from lean_ops.accounts.ledger import Ledger, LedgerRun
+from lean_ops.accounts.messages import Message
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -26,8 +28,6 @@ from lean_ops.commands.options import (
 )
 from lean_ops.console import progress, say, show_json, show_table
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger, LedgerRun
-from lean_ops.messages import Message
 from lean_ops.readings import BadRow, Preview, ReadingMapping
 from lean_ops.readings.rows import Row
 from lean_ops.sender import SendPolicy, SendResult

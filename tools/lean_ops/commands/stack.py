@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import comeback
+from lean_ops.accounts import comeback
+from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console import say, show_json, show_table
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from lean_ops.messages import Message
+from lean_ops.accounts.messages import Message
 from lean_ops.readings.mapping import ReadingMapping, RowMapper, current_us
 from lean_ops.readings.rows import BadRow, Row, plain_text, read_rows
 from lean_ops.readings.times import TimeReader

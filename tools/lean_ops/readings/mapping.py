@@ -16,7 +16,7 @@ import msgspec
 
 from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput, RejectedEvent
-from lean_ops.messages import UNJUDGED, Kind, Message
+from lean_ops.accounts.messages import UNJUDGED, Kind, Message
 from lean_ops.readings.rows import BadRow, Row, json_of_cell, json_string, plain_text, read_rows
 from lean_ops.readings.times import TimeReader
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import InvalidInput
-from lean_ops.messages import Message
+from lean_ops.accounts.messages import Message
 from lean_ops.readings.mapping import ReadingMapping, messages
 from lean_ops.readings.rows import BadRow
 

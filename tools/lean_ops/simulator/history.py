@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from common.runtime.errors import InvalidInput
-from lean_ops.messages import Kind, Message
+from lean_ops.accounts.messages import Kind, Message
 from lean_ops.simulator.devices import NEW_FIELDS, VIOLATIONS, Device, fleet
 from lean_ops.simulator.faults import FAULT_WHEEL
 

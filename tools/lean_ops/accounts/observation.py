@@ -8,10 +8,10 @@ from typing import Final
 import duckdb
 
 from common.contract.casting import UNPROCESSABLE
+from lean_ops.accounts.reconciliation import Observed, ObservedTopic
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 from lean_ops.local import admin
-from lean_ops.reconciliation import Observed, ObservedTopic
 
 # The reason of a dead letter that SQS itself moved, after too many tries.
 REDRIVEN: Final = "REDRIVEN"

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.lake.specifications import open_table
-from lean_ops import observation
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger, LedgerRun
 from lean_ops.local import admin
 
 # Longer than a failed delivery is retried, and on AWS than Firehose buffers (buffering hints: 900 s at most).

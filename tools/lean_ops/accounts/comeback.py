@@ -8,10 +8,10 @@ sends it again.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lean_ops import observation
-from lean_ops.arrival import in_raw
+from lean_ops.accounts import observation
+from lean_ops.accounts.arrival import in_raw
+from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment.target import Target
-from lean_ops.ledger import Ledger
 
 _PATIENCE_S = 60.0
 

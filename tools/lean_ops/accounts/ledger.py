@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.runtime.errors import InvalidInput
-from lean_ops.messages import UNJUDGED, Kind, Message
-from lean_ops.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
+from lean_ops.accounts.messages import UNJUDGED, Kind, Message
+from lean_ops.accounts.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
 
 _NAME: Final[pa.DataType] = pa.dictionary(pa.int8(), pa.string())
 _SCHEMA: Final = pa.schema(
