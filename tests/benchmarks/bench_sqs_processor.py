@@ -22,7 +22,7 @@ from page import write_section
 from common.intake.delivery import RetryPolicy
 from common.intake.events import EventParser
 from common.runtime.settings import SqsProcessorSettings
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 from sqs_processor.batch import process
 
 BATCH = 10_000

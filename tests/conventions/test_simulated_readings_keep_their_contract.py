@@ -13,9 +13,9 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.properties import Property
 from lean_ops.accounts.messages import Kind
 from lean_ops.environment.repository import CONTRACTS
-from lean_ops.readings import weather_station_readings
-from lean_ops.simulator.devices import DEVICE_TYPES, OUTSIDE_ENUM
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.devices import DEVICE_TYPES, OUTSIDE_ENUM
+from lean_ops.simulate.history import History, Scenario
+from lean_ops.simulate.readings import weather_station_readings
 
 
 def contract(topic: str) -> Contract:

@@ -8,7 +8,6 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lean_ops import sender
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
@@ -17,6 +16,7 @@ from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.simulate import sender
 
 from ..support.java_metadata import check_stack
 

@@ -14,7 +14,7 @@ from lean_ops import checkpoints, leases, pipeline
 from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 
 LeanOps = Callable[..., Result]
 WHY = ("--reason", "a test")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from lean_ops import pipeline, sender
+from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
@@ -30,7 +30,8 @@ from lean_ops.local import alarms
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate import sender
+from lean_ops.simulate.history import History, Scenario
 
 MINUTE = timedelta(minutes=1)
 # Devices send this much in a simulated minute; none of it is broken, so that all of it must arrive.

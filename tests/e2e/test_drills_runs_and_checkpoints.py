@@ -17,7 +17,7 @@ from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
-from lean_ops.readings import weather_station_readings
+from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]

@@ -21,8 +21,8 @@ from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import audit
 from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
-from lean_ops.readings import weather_station_readings
 from lean_ops.rebuild import Rebuild, filling, swapping
+from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]

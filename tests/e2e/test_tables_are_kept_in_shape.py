@@ -10,7 +10,7 @@ from click.testing import Result
 from lean_ops import pipeline
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.readings import weather_station_readings
+from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]
 

@@ -11,7 +11,7 @@ from click.testing import Result
 
 from lean_ops import leases
 from lean_ops.environment.target import Target
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 
 from ..support.runbook import commands
 

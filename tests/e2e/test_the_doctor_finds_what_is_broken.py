@@ -19,8 +19,8 @@ from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.holds import Place
 from lean_ops.local.provision import Tuning, provision
-from lean_ops.readings import weather_station_readings
 from lean_ops.rebuild import Rebuild, discard
+from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]
 TUNING = Tuning(visibility_timeout_s=2, buffer_interval_s=1)

@@ -12,7 +12,7 @@ from pyiceberg.types import StringType
 from lean_ops import pipeline
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
-from lean_ops.readings import weather_station_readings
+from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lean_ops.accounts.ledger import Ledger
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 
 SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC))
 # The queue is a file: what a killed process has handed over stays there.
@@ -19,8 +19,8 @@ SENDING = """
 import json, os, sys
 from pathlib import Path
 from lean_ops.accounts.ledger import Ledger
-from lean_ops.sender import SendPolicy, send
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.sender import SendPolicy, send
+from lean_ops.simulate.history import History, Scenario
 
 class FileQueue:
     def __init__(self, path):

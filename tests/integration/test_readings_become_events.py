@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
-from lean_ops.readings import BadRow, Guess, ReadingMapping, messages, preview, rows
+from lean_ops.simulate.readings import BadRow, Guess, ReadingMapping, messages, preview, rows
 
 from ..support.generated import cases
 

@@ -13,9 +13,9 @@ from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Kind, Message
 from lean_ops.environment.target import Target
-from lean_ops.sender import Progress, SendPolicy, send
-from lean_ops.simulator.faults import FAULTS
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.faults import FAULTS
+from lean_ops.simulate.history import History, Scenario
+from lean_ops.simulate.sender import Progress, SendPolicy, send
 
 SOURCE = {"scenario": 1}
 SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC))

@@ -14,7 +14,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.accounts.ledger import Ledger, WrongRow
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
 from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Sent
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 
 SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC), violation_rate=0.02)
 SOURCE = {"scenario": 1}

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lean_ops.environment.target import Target
 from lean_ops.local.queue_client import LocalQueueClient
-from lean_ops.sender import QueueClient
+from lean_ops.simulate.sender import QueueClient
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Message
-from lean_ops.readings import STATIONS, weather_station_readings
+from lean_ops.simulate.readings import STATIONS, weather_station_readings
 
 NOW_US = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
@@ -59,6 +59,6 @@ def test_without_the_package_the_way_to_install_it_is_said(monkeypatch: pytest.M
     def missing(name: str) -> Distribution:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("lean_ops.readings.weather.distribution", missing)
+    monkeypatch.setattr("lean_ops.simulate.readings.weather.distribution", missing)
     with pytest.raises(InvalidInput, match="install the extra `tools`"):
         list(weather_station_readings())

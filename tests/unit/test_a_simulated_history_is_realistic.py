@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from lean_ops.accounts.messages import Kind, Message
-from lean_ops.simulator.devices import DEVICE_TYPES
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.devices import DEVICE_TYPES
+from lean_ops.simulate.history import History, Scenario
 
 DAY_US = 86_400_000_000
 END = datetime(2026, 3, 10, tzinfo=UTC)

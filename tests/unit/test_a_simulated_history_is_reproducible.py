@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from common.runtime.errors import InvalidInput
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.history import History, Scenario
 
 SCENARIO = Scenario(events=5_000, end=datetime(2026, 3, 1, tzinfo=UTC))
 

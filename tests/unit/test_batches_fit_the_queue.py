@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Kind, Message
-from lean_ops.sender import (
+from lean_ops.simulate.sender import (
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,
     SEGMENT_BYTES,

@@ -10,8 +10,8 @@ import pytest
 from common.intake.events import EventParser, RejectCode
 from common.runtime.errors import RejectedEvent
 from lean_ops.accounts.messages import Kind, Message
-from lean_ops.simulator.faults import FAULTS, Fault, render
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate.faults import FAULTS, Fault, render
+from lean_ops.simulate.history import History, Scenario
 
 END = datetime(2026, 3, 1, tzinfo=UTC)
 END_US = int(END.timestamp()) * 1_000_000

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
-from lean_ops.readings.times import TimeReader
+from lean_ops.simulate.readings.times import TimeReader
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 

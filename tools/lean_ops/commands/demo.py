@@ -10,12 +10,12 @@ from rich.progress import Progress, TaskID
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console import human_bytes, out, progress, say, show_json, show_table
-from lean_ops.demo import Report, Run, Watcher, perform
 from lean_ops.environment.target import Target
 from lean_ops.local.processes import PeakMemory
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
 from lean_ops.pipeline import StateVisit
+from lean_ops.simulate.demo import Report, Run, Watcher, perform
 
 
 def demo(

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import readings, sender
 from lean_ops.accounts.arrival import Arrival, wait_for_arrival
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
@@ -28,10 +27,11 @@ from lean_ops.commands.options import (
 )
 from lean_ops.console import progress, say, show_json, show_table
 from lean_ops.environment.target import Target
-from lean_ops.readings import BadRow, Preview, ReadingMapping
-from lean_ops.readings.rows import Row
-from lean_ops.sender import SendPolicy, SendResult
-from lean_ops.simulator.history import MAX_DAYS, History, Scenario
+from lean_ops.simulate import readings, sender
+from lean_ops.simulate.history import MAX_DAYS, History, Scenario
+from lean_ops.simulate.readings import BadRow, Preview, ReadingMapping
+from lean_ops.simulate.readings.rows import Row
+from lean_ops.simulate.sender import SendPolicy, SendResult
 
 _SHOWN_BAD_ROWS = 10
 

@@ -40,7 +40,7 @@ from lean_ops.environment.repository import known_topics
 from lean_ops.local import record
 from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
-from lean_ops.sender import QueueClient
+from lean_ops.simulate.sender import QueueClient
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient

@@ -14,8 +14,8 @@ from typing import Final
 
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Message
-from lean_ops.readings.mapping import ReadingMapping, messages
-from lean_ops.readings.rows import BadRow
+from lean_ops.simulate.readings.mapping import ReadingMapping, messages
+from lean_ops.simulate.readings.rows import BadRow
 
 TOPIC: Final = "weather"
 _DAY_US: Final = 86_400_000_000

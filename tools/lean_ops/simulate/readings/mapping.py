@@ -17,8 +17,8 @@ import msgspec
 from common.intake.events import EventParser
 from common.runtime.errors import InvalidInput, RejectedEvent
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
-from lean_ops.readings.rows import BadRow, Row, json_of_cell, json_string, plain_text, read_rows
-from lean_ops.readings.times import TimeReader
+from lean_ops.simulate.readings.rows import BadRow, Row, json_of_cell, json_string, plain_text, read_rows
+from lean_ops.simulate.readings.times import TimeReader
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _Tree = dict[str, "str | _Tree"]

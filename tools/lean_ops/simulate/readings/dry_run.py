@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from lean_ops.accounts.messages import Message
-from lean_ops.readings.mapping import ReadingMapping, RowMapper, current_us
-from lean_ops.readings.rows import BadRow, Row, plain_text, read_rows
-from lean_ops.readings.times import TimeReader
+from lean_ops.simulate.readings.mapping import ReadingMapping, RowMapper, current_us
+from lean_ops.simulate.readings.rows import BadRow, Row, plain_text, read_rows
+from lean_ops.simulate.readings.times import TimeReader
 
 SAMPLE_ROWS: Final = 1_000
 

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from common.runtime.errors import TransientError
-from lean_ops import pipeline, sender
+from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
@@ -23,8 +23,9 @@ from lean_ops.environment import lake
 from lean_ops.environment.lake import TableState
 from lean_ops.environment.target import Target
 from lean_ops.pipeline import Outcome, StateVisit
-from lean_ops.readings import weather_station_readings
-from lean_ops.simulator.history import History, Scenario
+from lean_ops.simulate import sender
+from lean_ops.simulate.history import History, Scenario
+from lean_ops.simulate.readings import weather_station_readings
 
 SETTLE_TIMEOUT_S: Final = 120.0
 # 500 devices that report every fifteen minutes send 100,000 events in two days.

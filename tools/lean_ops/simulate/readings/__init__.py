@@ -4,10 +4,10 @@
 turns rows into messages, ``dry_run`` shows what would be sent, ``weather`` is a real series to try it with.
 """
 
-from lean_ops.readings.dry_run import ColumnPreview, Guess, Preview, preview
-from lean_ops.readings.mapping import ReadingMapping, messages
-from lean_ops.readings.rows import BadRow
-from lean_ops.readings.weather import STATIONS, Station, weather_station_readings
+from lean_ops.simulate.readings.dry_run import ColumnPreview, Guess, Preview, preview
+from lean_ops.simulate.readings.mapping import ReadingMapping, messages
+from lean_ops.simulate.readings.rows import BadRow
+from lean_ops.simulate.readings.weather import STATIONS, Station, weather_station_readings
 
 __all__ = [
     "STATIONS",

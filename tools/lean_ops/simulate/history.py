@@ -25,8 +25,8 @@ import msgspec
 
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Kind, Message
-from lean_ops.simulator.devices import NEW_FIELDS, VIOLATIONS, Device, fleet
-from lean_ops.simulator.faults import FAULT_WHEEL
+from lean_ops.simulate.devices import NEW_FIELDS, VIOLATIONS, Device, fleet
+from lean_ops.simulate.faults import FAULT_WHEEL
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_WITHOUT_OFFSET: Final = _EPOCH.replace(tzinfo=None)  # for times whose offset is written apart
