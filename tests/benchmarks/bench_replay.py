@@ -23,7 +23,6 @@ from page import write_section
 
 from common.contract.store import contract_key
 from common.intake.events import RawRecord
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment import audit
@@ -31,9 +30,10 @@ from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.replay import dead_letters, deliveries, quarantine
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import Selection
+from lean_ops.operate import pipeline
+from lean_ops.operate.replay import dead_letters, deliveries, quarantine
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import Selection
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 

@@ -11,9 +11,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from lean_ops.accounts import observation
-from lean_ops.breaker import status
 from lean_ops.cli import app
 from lean_ops.environment.target import Target
+from lean_ops.operate.breaker import status
 
 from ..support.runbook import commands
 

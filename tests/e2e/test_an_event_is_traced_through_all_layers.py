@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.environment.target import Target
+from lean_ops.operate import pipeline
 
 PUBLISHED = datetime.now(UTC).replace(microsecond=0)
 

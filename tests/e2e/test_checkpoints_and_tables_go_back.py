@@ -10,10 +10,10 @@ from click.testing import Result
 
 from common.lake.checkpoints import NOTHING
 from common.runtime.errors import InvalidInput
-from lean_ops import checkpoints, leases, pipeline
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
+from lean_ops.operate import checkpoints, leases, pipeline
+from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.simulate.history import History, Scenario
 
 LeanOps = Callable[..., Result]

@@ -20,16 +20,16 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
-from lean_ops.breaker import status
 from lean_ops.environment.target import Target
 from lean_ops.local import alarms
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate import pipeline
+from lean_ops.operate.breaker import status
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 

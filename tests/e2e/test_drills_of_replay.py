@@ -20,7 +20,6 @@ from pyiceberg.types import StringType
 from typer.testing import CliRunner
 
 from common.contract.store import contract_key
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Kind, Message
@@ -31,6 +30,7 @@ from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate import pipeline
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 

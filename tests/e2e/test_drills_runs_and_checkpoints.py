@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import Result
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
+from lean_ops.operate import pipeline
 from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

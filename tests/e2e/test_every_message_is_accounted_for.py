@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Kind, Message
@@ -20,7 +19,8 @@ from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.pipeline import Outcome
+from lean_ops.operate import pipeline
+from lean_ops.operate.pipeline import Outcome
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 from lean_ops.simulate.readings import weather_station_readings

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from lean_ops import pipeline
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.pipeline import Outcome, StateVisit
+from lean_ops.operate import pipeline
+from lean_ops.operate.pipeline import Outcome, StateVisit
 
 STUB = """
     import json, pathlib

@@ -15,13 +15,13 @@ from click.testing import Result
 from pyiceberg.types import DecimalType, StringType
 
 from common.runtime.errors import InvalidInput
-from lean_ops import pipeline, rebuild
 from lean_ops.accounts.messages import Kind, Message
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import audit
 from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
-from lean_ops.rebuild import Rebuild, filling, swapping
+from lean_ops.operate import pipeline, rebuild
+from lean_ops.operate.checkpoints import MergedLayer
+from lean_ops.operate.rebuild import Rebuild, filling, swapping
 from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

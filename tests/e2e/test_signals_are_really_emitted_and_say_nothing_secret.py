@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.environment.alarm_catalogue import Curve, Metric, curves, load
 from lean_ops.environment.repository import ROOT, function_catalogue
@@ -21,6 +20,7 @@ from lean_ops.local.alarms import alarms_of
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate import pipeline
 
 CANARY = "c4n4ry"
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from lean_ops import pipeline
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
+from lean_ops.operate import pipeline
 from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

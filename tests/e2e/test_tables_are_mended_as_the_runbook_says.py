@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lean_ops import leases
 from lean_ops.environment.target import Target
+from lean_ops.operate import leases
 from lean_ops.simulate.history import History, Scenario
 
 from ..support.runbook import commands

@@ -12,14 +12,14 @@ from botocore.exceptions import ClientError
 from click.testing import Result
 from pyiceberg.types import StringType
 
-from lean_ops import leases, pipeline
-from lean_ops.checkpoints import MergedLayer
-from lean_ops.doctor import Severity, examine, lake
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.holds import Place
 from lean_ops.local.provision import Tuning, provision
-from lean_ops.rebuild import Rebuild, discard
+from lean_ops.operate import leases, pipeline
+from lean_ops.operate.checkpoints import MergedLayer
+from lean_ops.operate.doctor import Severity, examine, lake
+from lean_ops.operate.holds import Place
+from lean_ops.operate.rebuild import Rebuild, discard
 from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

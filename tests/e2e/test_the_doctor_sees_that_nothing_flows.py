@@ -9,9 +9,9 @@ import pytest
 from click.testing import Result
 from pyiceberg.types import StringType
 
-from lean_ops import pipeline
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
+from lean_ops.operate import pipeline
 from lean_ops.simulate.readings import weather_station_readings
 
 LeanOps = Callable[..., Result]

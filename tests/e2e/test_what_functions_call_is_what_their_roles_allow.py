@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate import pipeline
 
 from ..conventions.policy_calls import MADE_BY_LAMBDA, VALUES, Call
 from ..conventions.policy_engine import decision, listed, policy

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from lean_ops.doctor import pipeline
 from lean_ops.environment.target import Target
 from lean_ops.local import disk
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.stack import Stack
+from lean_ops.operate.doctor import pipeline
 
 BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
 SIZE = 2 * disk.RESERVE_BYTES

@@ -12,10 +12,10 @@ from archive_dead_letters.archive import archive
 from common.intake import archive as dead_letter_archive
 from common.intake.archive import ArchivedObject, MalformedArchive, decode_line, encode_line
 from common.intake.queue_pass import QueuedMessage
-from lean_ops.doctor import stored
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate.doctor import stored
 
 BODIES = ['{"topic_name": "events"', "käse ☃ 𝄞\t\r\n", "x" * 300_000, "\"quoted\" 'text' \\u0000"]
 

@@ -22,10 +22,10 @@ from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.replay import dead_letters
-from lean_ops.replay.intake import Persistence
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import Selection
+from lean_ops.operate.replay import dead_letters
+from lean_ops.operate.replay.intake import Persistence
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import Selection
 
 IMPATIENT = Persistence(attempts=3, sleep=lambda _s: None)
 AWKWARD = ['{"topic_name":"events","message_id":"m-1"', "käse ☃\t\r\n 'quotes\" $(x)", "{}", "x" * 200_000]

@@ -103,13 +103,13 @@ FAULTS = [
         id="a file that everyone may write", marks=needs(".venv-tools/bin/bandit"),
     ),
     pytest.param(
-        "lint-python", append("tools/lean_ops/pipeline.py", "import colorsys\n"),
-        ("tools/lean_ops/pipeline.py", "F401"),
+        "lint-python", append("tools/lean_ops/operate/pipeline.py", "import colorsys\n"),
+        ("tools/lean_ops/operate/pipeline.py", "F401"),
         id="an import that nothing needs",
     ),
     pytest.param(
-        "format-check", append("tools/lean_ops/pipeline.py", "x=1\n"), ("tools/lean_ops/pipeline.py",),
-        id="a file that is not formatted",
+        "format-check", append("tools/lean_ops/operate/pipeline.py", "x=1\n"),
+        ("tools/lean_ops/operate/pipeline.py",), id="a file that is not formatted",
     ),
     pytest.param(
         "scan-infrastructure",

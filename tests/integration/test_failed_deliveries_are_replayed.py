@@ -19,17 +19,17 @@ from common.intake.events import RawRecord
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import TransientError
-from lean_ops.doctor import intake
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local import admin
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.replay import deliveries
-from lean_ops.replay.deliveries import FailedDeliveries
-from lean_ops.replay.error_objects import REPLAYED_PREFIX
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import Selection
+from lean_ops.operate.doctor import intake
+from lean_ops.operate.replay import deliveries
+from lean_ops.operate.replay.deliveries import FailedDeliveries
+from lean_ops.operate.replay.error_objects import REPLAYED_PREFIX
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import Selection
 
 NOON_US = int(datetime(2026, 2, 28, 12, tzinfo=UTC).timestamp()) * 1_000_000
 KEY = "delivery-errors/events/iceberg-failed/2026/02/28/12/stream-000001"

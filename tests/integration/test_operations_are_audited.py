@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.runtime.errors import InvalidInput
-from lean_ops.doctor import lake
+from lean_ops.operate.doctor import lake
 from lean_ops.environment import audit
 from lean_ops.environment.audit import Outcome
 from lean_ops.environment.target import Target

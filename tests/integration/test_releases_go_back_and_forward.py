@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops import releases
 from lean_ops.cli import app
 from lean_ops.environment.target import Target
-from lean_ops.releases import NoRelease, Release, Version, move, release
+from lean_ops.operate import releases
+from lean_ops.operate.releases import NoRelease, Release, Version, move, release
 
 FUNCTION = "sqs-processor"
 

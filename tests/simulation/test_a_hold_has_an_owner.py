@@ -7,10 +7,10 @@ import pytest
 
 from common.runtime.errors import InvalidInput
 from get_all_checkpoints.lease import acquire
-from lean_ops import leases
 from lean_ops.environment import audit
-from lean_ops.holds import SILENCE_S, Hold, HoldLost, Place
-from lean_ops.workers import Worker
+from lean_ops.operate import leases
+from lean_ops.operate.holds import SILENCE_S, Hold, HoldLost, Place
+from lean_ops.operate.workers import Worker
 
 from .world import PERSON, TOPIC, Process, World
 
@@ -139,7 +139,7 @@ def test_the_hold_of_an_operation_at_work_is_lifted_by_nobody(world: World) -> N
         assert beat._put(again, "attribute_exists(#hold)")
 
     world.sleep = works  # type: ignore[method-assign] # the others work while one waits
-    import lean_ops.holds as module
+    import lean_ops.operate.holds as module
 
     module.time.sleep = works  # type: ignore[attr-defined] # the stand-in of the world
     assert "found it at work" in refusal(world.command("resume", "--operation", "their-operation"))

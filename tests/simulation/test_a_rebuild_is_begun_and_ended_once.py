@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from common.runtime.errors import InvalidInput
-from lean_ops.rebuild import beside, filling
+from lean_ops.operate.rebuild import beside, filling
 
 from .world import TOPIC, Process, World
 

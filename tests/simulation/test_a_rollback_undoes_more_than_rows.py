@@ -11,9 +11,9 @@ from pyiceberg.types import StringType
 from common.lake.checkpoints import NOTHING
 from common.lake.upkeep import retention
 from common.runtime.errors import InvalidInput, TableMismatch
-from lean_ops import checkpoints
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment import lake
+from lean_ops.operate import checkpoints
+from lean_ops.operate.checkpoints import MergedLayer
 
 from .world import TOPIC, Process, World
 

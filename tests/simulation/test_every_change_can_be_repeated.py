@@ -9,7 +9,7 @@ import typer
 
 from common.runtime.errors import LeanOpsError
 from lean_ops.cli import app
-from lean_ops.holds import Kind, Place
+from lean_ops.operate.holds import Kind, Place
 
 from .world import TOPIC, Process, World
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lean_ops.environment import audit
-from lean_ops.holds import Place
+from lean_ops.operate.holds import Place
 
 from .world import TOPIC, Process, World, simulated
 

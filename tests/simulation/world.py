@@ -39,15 +39,15 @@ from common.contract.contracts import load_contract
 from common.lake.merge import committing
 from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
-from lean_ops import holds, leases, workers
 from lean_ops.cli import app
 from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
-from lean_ops.rebuild import Comparison
-from lean_ops.replay import dead_letters
-from lean_ops.workers import Worker
+from lean_ops.operate import holds, leases, workers
+from lean_ops.operate.rebuild import Comparison
+from lean_ops.operate.replay import dead_letters
+from lean_ops.operate.workers import Worker
 
 from .queues import LETTERS, SOURCE, AtOnce, Queues
 
@@ -599,7 +599,7 @@ def simulated(folder: Path, seed: int) -> Iterator[World]:
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
-        compare = patch("lean_ops.rebuild.compare", lambda *_: Comparison(0, 0))
+        compare = patch("lean_ops.operate.rebuild.compare", lambda *_: Comparison(0, 0))
         patches.enter_context(compare)
         try:
             yield world

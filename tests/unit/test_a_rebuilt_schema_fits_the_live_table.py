@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, LongType, NestedField, StringType
 
 from common.runtime.errors import TableMismatch
-from lean_ops.rebuild.beside import rebuilt_schema, schema_for_live
+from lean_ops.operate.rebuild.beside import rebuilt_schema, schema_for_live
 
 LIVE = Schema(
     NestedField(1, "key", StringType(), required=False),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lean_ops.leases import Lease
+from lean_ops.operate.leases import Lease
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LIFETIME = timedelta(minutes=15)

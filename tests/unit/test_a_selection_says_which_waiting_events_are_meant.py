@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from common.intake.events import RejectCode
 from common.runtime.errors import InvalidInput
-from lean_ops.replay.dead_letters import REASONS
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
+from lean_ops.operate.replay.dead_letters import REASONS
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
 
 NOW = datetime(2026, 2, 28, 12, tzinfo=UTC)
 KNOWN = frozenset({"NOT_JSON", "MISSING_FIELD"})

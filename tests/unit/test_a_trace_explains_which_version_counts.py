@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lean_ops.trace import Version, explain
+from lean_ops.operate.trace import Version, explain
 
 NOON = datetime(2026, 2, 28, 12, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from common.intake.events import RawRecord
-from lean_ops.replay.error_objects import (
+from lean_ops.operate.replay.error_objects import (
     NO_CODE,
     Entry,
     FailedRecord,

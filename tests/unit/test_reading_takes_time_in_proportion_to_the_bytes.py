@@ -26,9 +26,9 @@ from common.runtime.errors import PermanentError, RejectedEvent
 from lean_ops.local.journal import Arrival
 from lean_ops.local.rows import RowReader
 from lean_ops.local.transformation import Destination, Routed
-from lean_ops.replay import error_objects
-from lean_ops.replay.dead_letters import describe
-from lean_ops.replay.selection import Tally, Waiting
+from lean_ops.operate.replay import error_objects
+from lean_ops.operate.replay.dead_letters import describe
+from lean_ops.operate.replay.selection import Tally, Waiting
 
 from ..support.generated import cases
 

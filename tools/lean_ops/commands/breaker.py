@@ -5,7 +5,6 @@ from typing import Any
 import typer
 
 from common.intake.breaker.rules import Action
-from lean_ops.breaker import order, status
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -18,6 +17,7 @@ from lean_ops.commands.options import (
 )
 from lean_ops.console import say, show_json
 from lean_ops.environment import audit
+from lean_ops.operate.breaker import order, status
 
 app = typer.Typer(help="The circuit breaker between the queue and its function.", no_args_is_help=True)
 

@@ -6,9 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from common.lake.checkpoints import NOTHING, Entry
-from lean_ops import checkpoints as operations
-from lean_ops import leases
-from lean_ops.checkpoints import LayerCheckpoint, MergedLayer
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -25,6 +22,9 @@ from lean_ops.commands.options import (
 from lean_ops.console import say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
+from lean_ops.operate import checkpoints as operations
+from lean_ops.operate import leases
+from lean_ops.operate.checkpoints import LayerCheckpoint, MergedLayer
 
 app = typer.Typer(
     help="How far every layer has read, and letting one read again.", invoke_without_command=True

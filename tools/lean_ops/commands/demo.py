@@ -14,7 +14,7 @@ from lean_ops.environment.target import Target
 from lean_ops.local.processes import PeakMemory
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
-from lean_ops.pipeline import StateVisit
+from lean_ops.operate.pipeline import StateVisit
 from lean_ops.simulate.demo import Report, Run, Watcher, perform
 
 

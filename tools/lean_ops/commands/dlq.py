@@ -28,8 +28,8 @@ from lean_ops.commands.waiting import (
     show_tally,
 )
 from lean_ops.console import progress, say, show_json
-from lean_ops.replay import dead_letters
-from lean_ops.replay.dead_letters import HIDING_RECEIVES, REASONS
+from lean_ops.operate.replay import dead_letters
+from lean_ops.operate.replay.dead_letters import HIDING_RECEIVES, REASONS
 
 app = typer.Typer(name="dlq", help="The dead-letter queue: what waits there, and why.", no_args_is_help=True)
 

@@ -14,7 +14,7 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import harmless, out, say, show_json
-from lean_ops.doctor import Checked, Severity, examine
+from lean_ops.operate.doctor import Checked, Severity, examine
 
 
 def doctor(

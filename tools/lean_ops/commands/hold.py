@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import leases
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -21,7 +20,8 @@ from lean_ops.commands.options import (
 )
 from lean_ops.console import say, show_json
 from lean_ops.environment import audit
-from lean_ops.holds import Place
+from lean_ops.operate import leases
+from lean_ops.operate.holds import Place
 
 
 def pause(

@@ -18,7 +18,7 @@ from lean_ops.commands.options import (
 from lean_ops.console import complain, human_bytes, say, show_json, show_result, show_table
 from lean_ops.environment import lake
 from lean_ops.environment.lake import TableState, TableUnreadable
-from lean_ops.export import check_export, export
+from lean_ops.operate.export import check_export, export
 
 _SHOWN_ROWS = 100
 

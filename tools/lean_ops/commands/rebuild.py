@@ -11,8 +11,6 @@ from pyiceberg.types import NestedField
 
 from common.lake.specifications import open_table
 from common.layers.semantic import align_columns
-from lean_ops import rebuild as rebuilding
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -28,9 +26,11 @@ from lean_ops.commands.options import (
 from lean_ops.console import err, harmless, say, show_json
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.holds import Held, Place
-from lean_ops.rebuild import Comparison, Filled, Rebuild, Swapped
-from lean_ops.rebuild.filling import contract_of
+from lean_ops.operate import rebuild as rebuilding
+from lean_ops.operate.checkpoints import MergedLayer
+from lean_ops.operate.holds import Held, Place
+from lean_ops.operate.rebuild import Comparison, Filled, Rebuild, Swapped
+from lean_ops.operate.rebuild.filling import contract_of
 
 
 def rebuild(

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
-from lean_ops import releases
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -17,6 +16,7 @@ from lean_ops.commands.options import (
 from lean_ops.console import say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
+from lean_ops.operate import releases
 
 app = typer.Typer(
     no_args_is_help=True, help="Which versions of functions and state machine run, and the way back."

@@ -36,11 +36,11 @@ from lean_ops.commands.waiting import (
 )
 from lean_ops.console import progress, say, show_json, show_table
 from lean_ops.environment import audit
-from lean_ops.replay import dead_letters, deliveries
-from lean_ops.replay.dead_letters import REASONS
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.quarantine import Judged, judge, periods
-from lean_ops.replay.selection import Tally
+from lean_ops.operate.replay import dead_letters, deliveries
+from lean_ops.operate.replay.dead_letters import REASONS
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.quarantine import Judged, judge, periods
+from lean_ops.operate.replay.selection import Tally
 
 app = typer.Typer(
     name="replay",

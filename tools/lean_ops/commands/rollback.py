@@ -5,9 +5,6 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import leases
-from lean_ops import rollback as operation
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -23,6 +20,9 @@ from lean_ops.commands.options import (
 from lean_ops.console import say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
+from lean_ops.operate import leases
+from lean_ops.operate import rollback as operation
+from lean_ops.operate.checkpoints import MergedLayer
 
 
 def rollback(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from lean_ops import leases, pipeline, run_report
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -19,8 +18,9 @@ from lean_ops.commands.options import (
 )
 from lean_ops.console import complain, out, say, show_json
 from lean_ops.environment.target import Target
-from lean_ops.leases import Lease
-from lean_ops.pipeline import BUSY, Outcome, StateVisit
+from lean_ops.operate import leases, pipeline, run_report
+from lean_ops.operate.leases import Lease
+from lean_ops.operate.pipeline import BUSY, Outcome, StateVisit
 
 _SHOWN_CHARS = 160
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from lean_ops import trace as tracing
 from lean_ops.commands.options import (
     Environment,
     EnvOption,
@@ -18,7 +17,8 @@ from lean_ops.commands.options import (
     resolve,
 )
 from lean_ops.console import human_bytes, say, show_json, show_table
-from lean_ops.replay.selection import Selection
+from lean_ops.operate import trace as tracing
+from lean_ops.operate.replay.selection import Selection
 
 _DEFAULT_WINDOW = "7d"
 # A device's clock may be a day ahead (docs/architecture.md, "The event").

@@ -8,7 +8,7 @@ import typer
 
 from lean_ops.commands.options import a_number
 from lean_ops.console import say, show_table
-from lean_ops.replay.selection import Selection, Tally
+from lean_ops.operate.replay.selection import Selection, Tally
 
 FilterReasonOption = Annotated[
     list[str] | None, typer.Option("--reason", help="Only events that wait for this reason; repeatable.")

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Final
 
 from common.runtime.errors import TransientError
-from lean_ops import pipeline
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
@@ -22,7 +21,8 @@ from lean_ops.accounts.reconciliation import Reconciliation, Sent
 from lean_ops.environment import lake
 from lean_ops.environment.lake import TableState
 from lean_ops.environment.target import Target
-from lean_ops.pipeline import Outcome, StateVisit
+from lean_ops.operate import pipeline
+from lean_ops.operate.pipeline import Outcome, StateVisit
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 from lean_ops.simulate.readings import weather_station_readings

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from lean_ops.doctor import code, intake, lake, pipeline
-from lean_ops.doctor.findings import Check, Finding, Severity
 from lean_ops.environment.target import Target
+from lean_ops.operate.doctor import code, intake, lake, pipeline
+from lean_ops.operate.doctor.findings import Check, Finding, Severity
 
 CHECKS: Final[dict[str, Check]] = {
     "disk": pipeline.place,

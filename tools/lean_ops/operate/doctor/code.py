@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from common.contract.contracts import load_contract
 from common.contract.store import contract_exists, read_contract
 from common.runtime.errors import ContractError
-from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.environment.repository import contract_files, function_catalogue, state_machine_definition
 from lean_ops.environment.target import Target
+from lean_ops.operate.doctor.findings import Finding, Severity, apply
 
 _UNSURE: Final = "${"  # a value with a placeholder: Terraform knows it, this machine may not
 _BROKEN: Final = frozenset({"Failed", "Inactive"})  # "Pending" passes by itself

@@ -8,7 +8,7 @@
 A check only reads. One that cannot look (a permission, a service that does not answer) is a finding itself.
 """
 
-from lean_ops.doctor.examination import Checked, Examination, examine
-from lean_ops.doctor.findings import Finding, Severity
+from lean_ops.operate.doctor.examination import Checked, Examination, examine
+from lean_ops.operate.doctor.findings import Finding, Severity
 
 __all__ = ["Checked", "Examination", "Finding", "Severity", "examine"]

@@ -33,7 +33,7 @@ from common.lake.specifications import open_table
 from common.runtime.errors import PermanentError, TransientError
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.replay.error_objects import (
+from lean_ops.operate.replay.error_objects import (
     PREFIX,
     REPLAYED_PREFIX,
     Entry,
@@ -43,8 +43,8 @@ from lean_ops.replay.error_objects import (
     parse,
     topic_of,
 )
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import Selection, Tally, Waiting
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import Selection, Tally, Waiting
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
-from lean_ops.rebuild.beside import Rebuild, columns_to_go
+from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go
 
 # What differs in every rebuilt row and says nothing about its content.
 _NUMBERS: Final = frozenset({"_merge_seq", "_source_merge_seq", "_contract_version"})

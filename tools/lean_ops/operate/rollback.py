@@ -37,10 +37,10 @@ from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, fr
 from common.lake.incremental import lineage
 from common.lake.specifications import open_table
 from common.runtime.errors import CommitConflict, InvalidInput
-from lean_ops import checkpoints
-from lean_ops.checkpoints import MergedLayer, describe_snapshots, time_of
 from lean_ops.environment.target import Target
-from lean_ops.rebuild import was_swapped_in
+from lean_ops.operate import checkpoints
+from lean_ops.operate.checkpoints import MergedLayer, describe_snapshots, time_of
+from lean_ops.operate.rebuild import was_swapped_in
 
 
 @dataclass(frozen=True)

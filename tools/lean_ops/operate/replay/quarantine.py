@@ -14,7 +14,7 @@ from typing import Any
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.environment.target import Target
-from lean_ops.replay.selection import Selection, Tally, Waiting
+from lean_ops.operate.replay.selection import Selection, Tally, Waiting
 
 
 @dataclass

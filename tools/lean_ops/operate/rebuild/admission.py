@@ -26,7 +26,7 @@ from common.payload.columns import DEFAULT_LIMITS, Columns, leaf_columns
 from common.payload.flattening import PAYLOAD, count_leaves
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
-from lean_ops.rebuild.beside import ADMITTED, Rebuild, share_columns, without_columns
+from lean_ops.operate.rebuild.beside import ADMITTED, Rebuild, share_columns, without_columns
 
 LIMITS: Final = DEFAULT_LIMITS
 

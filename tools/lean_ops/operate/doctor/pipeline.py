@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from common.runtime.errors import TableMissing
-from lean_ops import leases, pipeline, run_report
 from lean_ops.accounts import observation
 from lean_ops.accounts.arrival import in_raw
 from lean_ops.accounts.ledger import Ledger
-from lean_ops.doctor.findings import Finding, Severity
 from lean_ops.environment.lake import TableUnreadable, open_whole
 from lean_ops.environment.target import Target
 from lean_ops.local import admin, disk
+from lean_ops.operate import leases, pipeline, run_report
+from lean_ops.operate.doctor.findings import Finding, Severity
 
 _FAILED: Final = frozenset({"FAILED", "TIMED_OUT"})
 # A share of refused rows from which on it is no longer a matter of single rows.

@@ -14,13 +14,13 @@ from common.lake.checkpoints import NOTHING
 from common.lake.incremental import lineage
 from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import ContractError, TableMissing
-from lean_ops import checkpoints, leases
-from lean_ops.checkpoints import LayerCheckpoint, MergedLayer, time_of
-from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.environment import audit
 from lean_ops.environment.lake import TableUnreadable, open_whole
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS, contract_files
 from lean_ops.environment.target import Target
+from lean_ops.operate import checkpoints, leases
+from lean_ops.operate.checkpoints import LayerCheckpoint, MergedLayer, time_of
+from lean_ops.operate.doctor.findings import Finding, Severity, apply
 
 _LAG: Final = timedelta(minutes=45)  # three times the schedule
 _LONG_RUN: Final = timedelta(hours=2)

@@ -10,10 +10,10 @@ The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the liv
 command goes on where it ended, as the table beside carries its own checkpoint.
 """
 
-from lean_ops.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
-from lean_ops.rebuild.comparison import Comparison, compare
-from lean_ops.rebuild.filling import Filled, fill
-from lean_ops.rebuild.swapping import Swapped, earlier_swap, swap
+from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
+from lean_ops.operate.rebuild.comparison import Comparison, compare
+from lean_ops.operate.rebuild.filling import Filled, fill
+from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 __all__ = [
     "Comparison",

@@ -29,10 +29,10 @@ from common.lake.checkpoints import MERGE_SEQ, RUN_ID
 from common.lake.incremental import lineage
 from common.layers.rejudging import rules_of
 from lean_ops.environment.target import Target
-from lean_ops.replay import dead_letters, deliveries
-from lean_ops.replay.deliveries import ErrorObject
-from lean_ops.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed
-from lean_ops.replay.selection import Selection
+from lean_ops.operate.replay import dead_letters, deliveries
+from lean_ops.operate.replay.deliveries import ErrorObject
+from lean_ops.operate.replay.error_objects import PREFIX, REPLAYED_PREFIX, Malformed
+from lean_ops.operate.replay.selection import Selection
 
 _ENVELOPE: Final = ("message_id", "idempotency_key", "period_reference", "publish_time", "ingestion_ts")
 _OF_LAYER: Final = {

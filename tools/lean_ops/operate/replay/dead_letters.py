@@ -29,9 +29,9 @@ from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code
-from lean_ops.replay.pace import Pace
-from lean_ops.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
+from lean_ops.operate.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code
+from lean_ops.operate.replay.pace import Pace
+from lean_ops.operate.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient

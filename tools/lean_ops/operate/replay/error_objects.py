@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from common.intake.events import RawRecord
-from lean_ops.replay.selection import Waiting
+from lean_ops.operate.replay.selection import Waiting
 
 PREFIX: Final = "delivery-errors/"
 # Topics begin with a letter, so that this is none.

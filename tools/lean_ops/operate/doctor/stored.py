@@ -9,11 +9,11 @@ from itertools import islice
 from typing import Final
 
 from common.intake import archive as dead_letter_archive
-from lean_ops.doctor.findings import Finding, Severity
 from lean_ops.environment.target import Target
-from lean_ops.replay import deliveries
-from lean_ops.replay.deliveries import ErrorObject
-from lean_ops.replay.error_objects import Malformed, topic_of
+from lean_ops.operate.doctor.findings import Finding, Severity
+from lean_ops.operate.replay import deliveries
+from lean_ops.operate.replay.deliveries import ErrorObject
+from lean_ops.operate.replay.error_objects import Malformed, topic_of
 
 _OBJECTS: Final = 50
 _BYTES: Final = 16 * 2**20

@@ -3,9 +3,9 @@
 Its data files are written where the live table's lie, so that the swap only has to list them; its metadata
 lies in a place of its own. Field ids are given out by the live table alone: a column that the rebuild finds
 is added there first (empty, which no reader minds). Where all of RAW is read, leaves are given columns anew
-(``lean_ops.rebuild.admission``), and the swap drops those that none was given. Its merge sequence begins far
-above the live one, so that every rebuilt row is new to the layer that reads it, and no number is ever used
-twice.
+(``lean_ops.operate.rebuild.admission``), and the swap drops those that none was given. Its merge sequence
+begins far above the live one, so that every rebuilt row is new to the layer that reads it, and no number is
+ever used twice.
 """
 
 import uuid
@@ -39,8 +39,8 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import referenced_files
 from common.payload.columns import NOTE, leaf_columns
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment.target import Target
+from lean_ops.operate.checkpoints import MergedLayer
 
 LONGEST: Final = timedelta(days=2)
 """An older rebuild is begun anew: to maintenance its files may look like orphans, from three days on."""

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.runtime.errors import InvalidInput, TransientError
-from lean_ops import workers
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.workers import Worker
+from lean_ops.operate import workers
+from lean_ops.operate.workers import Worker
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient

@@ -6,11 +6,11 @@ from typing import Final
 
 from common.intake.breaker.record import RecordStore
 from common.intake.breaker.rules import Phase
-from lean_ops.doctor import stored
-from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
-from lean_ops.replay.deliveries import ErrorObject
+from lean_ops.operate.doctor import stored
+from lean_ops.operate.doctor.findings import Finding, Severity, apply
+from lean_ops.operate.replay.deliveries import ErrorObject
 
 _DAY_S: Final = 86_400
 _DEAD_LETTER_RETENTION_S: Final = 14 * _DAY_S

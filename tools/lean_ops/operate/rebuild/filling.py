@@ -26,11 +26,11 @@ from common.layers.semantic import publish
 from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
-from lean_ops.checkpoints import MergedLayer
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
-from lean_ops.rebuild.admission import admit, check_contract
-from lean_ops.rebuild.beside import (
+from lean_ops.operate.checkpoints import MergedLayer
+from lean_ops.operate.rebuild.admission import admit, check_contract
+from lean_ops.operate.rebuild.beside import (
     ADMITTED,
     Rebuild,
     emptied_columns,

@@ -21,8 +21,8 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops.environment.target import Target
-from lean_ops.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
-from lean_ops.rebuild.filling import RULES, Filled, fill
+from lean_ops.operate.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
+from lean_ops.operate.rebuild.filling import RULES, Filled, fill
 
 _TIDY = CompactionPolicy(files=1)
 

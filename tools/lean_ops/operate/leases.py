@@ -4,9 +4,9 @@
         ...                                # no run of the topic is in progress, and none begins
         held.check()                       # and the hold is still this operation's
 
-While somebody holds the topic (``lean_ops.holds``), every run ends in ``AnotherRunActive``. An execution that
-was aborted or timed out may have left its function running; such a function could still commit, so it counts
-as in progress until no function can be alive any more.
+While somebody holds the topic (``lean_ops.operate.holds``), every run ends in ``AnotherRunActive``. An
+execution that was aborted or timed out may have left its function running; such a function could still
+commit, so it counts as in progress until no function can be alive any more.
 """
 
 import time
@@ -20,7 +20,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
-from lean_ops.holds import Held, Hold, Place, holds_of
+from lean_ops.operate.holds import Held, Hold, Place, holds_of
 
 # States of an execution that may leave an invocation of a job behind.
 _LEAVES_FUNCTION_RUNNING: Final = frozenset({"ABORTED", "TIMED_OUT"})
