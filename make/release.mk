@@ -23,7 +23,7 @@ plan: terraform-init ## Plan an environment and refuse to lose what holds data (
 
 .PHONY: comment-plan
 comment-plan: install environment ## Post the plan on a pull request (ENV=, PULL_REQUEST=)
-	@$(BIN)/python -m lean_ops.plan_comment $(ENV) "$(PULL_REQUEST)" $(PLAN_FILE).txt
+	@$(BIN)/python -m lean_ops.checks.plan_comment $(ENV) "$(PULL_REQUEST)" $(PLAN_FILE).txt
 
 .PHONY: deploy
 deploy: plan ## Apply what was just planned (ENV=, STATE_BUCKET=)
@@ -35,7 +35,7 @@ UNGUARDED := .terraform/destroy
 destroy: install environment ## Destroy dev or staging with all that it stores, after two questions (ENV=, STATE_BUCKET=)
 	@test -n "$(STATE_BUCKET)" || { \
 	  echo "make: expected STATE_BUCKET=<state_bucket of infra/bootstrap>, found nothing" >&2; exit 1; }
-	@$(BIN)/python -m lean_ops.unguarded $(ENV) $(UNGUARDED)
+	@$(BIN)/python -m lean_ops.checks.unguarded $(ENV) $(UNGUARDED)
 	terraform -chdir=$(UNGUARDED) init -input=false -reconfigure -lockfile=readonly \
 	  -backend-config=environments/$(ENV).s3.tfbackend -backend-config=bucket=$(STATE_BUCKET)
 	@echo "First the services' own guards are taken off (a bucket may go with what is in it) ..."
@@ -53,8 +53,8 @@ smoke: install environment ## Check a deployed environment, and run its pipeline
 
 .PHONY: sbom
 sbom: install tools ## List the packages inside the built layers, as CycloneDX
-	@$(BIN)/python -m lean_ops.provenance sbom
+	@$(BIN)/python -m lean_ops.build.provenance sbom
 
 .PHONY: verify-build
 verify-build: install ## Compare the archives with their manifest (REPOSITORY=owner/name: and with their attestations)
-	@$(BIN)/python -m lean_ops.provenance verify $(if $(REPOSITORY),--repository "$(REPOSITORY)")
+	@$(BIN)/python -m lean_ops.build.provenance verify $(if $(REPOSITORY),--repository "$(REPOSITORY)")

@@ -8,7 +8,7 @@ build: install ## Build the functions' archives and layers into modules/compute/
 
 .PHONY: test-terraform
 test-terraform: install tools $(TFLINT) ## Check the Terraform code without an account: build, schema, tests, plans, scans
-	@infra/with-provider $(BIN)/python -m lean_ops.terraform_check
+	@infra/with-provider $(BIN)/python -m lean_ops.checks.terraform_check
 
 .PHONY: lint-terraform
 lint-terraform: $(TFLINT) ## Check the Terraform code: format, schema, tflint
@@ -24,7 +24,7 @@ terraform-validate:
 .PHONY: plan-guard
 plan-guard: install ## Fail if a plan would destroy or replace something that holds data (PLAN=plan.json)
 	@test -n "$(PLAN)" || { echo "make: expected PLAN=<output of terraform show -json>, found nothing" >&2; exit 1; }
-	@$(BIN)/python -m lean_ops.plan_guard "$(PLAN)"
+	@$(BIN)/python -m lean_ops.checks.plan_guard "$(PLAN)"
 
 # One of the tools of $(GO_TOOLS), by itself, since the others take minutes to build.
 $(TFLINT): tools/go.mod tools/go.sum
@@ -35,4 +35,4 @@ $(TFLINT): tools/go.mod tools/go.sum
 
 .PHONY: module-pages
 module-pages: install ## Write the inputs and outputs of the Terraform modules into their pages
-	@$(BIN)/python -m lean_ops.module_pages
+	@$(BIN)/python -m lean_ops.checks.module_pages

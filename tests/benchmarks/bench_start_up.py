@@ -15,7 +15,7 @@ import sys
 
 from page import write_section
 
-from lean_ops.build import (
+from lean_ops.build.building import (
     BUILD,
     LAMBDA_LIMIT_BYTES,
     MANIFEST,

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from lean_ops.checks.module_pages import UnmarkedPage, pages, tables, with_tables
 
 from lean_ops.environment.repository import ROOT
-from lean_ops.module_pages import UnmarkedPage, pages, tables, with_tables
 
 
 @pytest.mark.parametrize("module", pages(), ids=lambda path: path.name)

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from lean_ops.plan_guard import STATEFUL
+from lean_ops.checks.plan_guard import STATEFUL
 
 ROOT = Path(__file__).parents[2]
 # The bootstrap's state bucket and lock table are held to the same.

@@ -108,8 +108,8 @@ FAULTS = [
         id="an import that nothing needs",
     ),
     pytest.param(
-        "format-check", append("tools/lean_ops/operate/pipeline.py", "x=1\n"),
-        ("tools/lean_ops/operate/pipeline.py",), id="a file that is not formatted",
+        "format-check", append("tools/lean_ops/cli.py", "x=1\n"), ("tools/lean_ops/cli.py",),
+        id="a file that is not formatted",
     ),
     pytest.param(
         "scan-infrastructure",

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from common.runtime.errors import InvalidInput
-from lean_ops.operate.doctor import lake
 from lean_ops.environment import audit
 from lean_ops.environment.audit import Outcome
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
+from lean_ops.operate.doctor import lake
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,10 @@ def test_an_interrupted_operation_says_so(target: Target) -> None:
 
 def test_a_killed_operation_stays_visible_as_started(target: Target, folder: Path) -> None:
     script = (
-        "import os, pathlib, sys\nfrom lean_ops import audit\nfrom lean_ops.environment.target import
-        Target\n" "with audit.operation(Target.local(pathlib.Path(sys.argv[1])), 'test.killed'):\n" "
-        os.kill(os.getpid(), 9)\n"
+        "import os, pathlib, sys\nfrom lean_ops.environment import audit\n"
+        "from lean_ops.environment.target import Target\n"
+        "with audit.operation(Target.local(pathlib.Path(sys.argv[1])), 'test.killed'):\n"
+        "    os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder)], check=False, timeout=300)
     assert done.returncode == -9

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lean_ops.build.packaging import code_archive
 
 from lean_ops.environment.repository import LAMBDA_CODE, contract_files, function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.packaging import code_archive
 
 
 @pytest.fixture(scope="module")

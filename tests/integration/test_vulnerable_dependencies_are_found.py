@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lean_ops import advisories
-from lean_ops.advisories import Finding, judge
+from lean_ops.checks import advisories
+from lean_ops.checks.advisories import Finding, judge
 
 ADVISORY = {
     "id": "GHSA-test-0000-0001",

@@ -3,8 +3,7 @@
 import os
 
 import pytest
-
-from lean_ops.planned import Plan, planned
+from lean_ops.checks.planned import Plan, planned
 
 
 @pytest.fixture(scope="session", autouse=True)

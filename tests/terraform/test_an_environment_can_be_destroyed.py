@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lean_ops import unguarded
+from lean_ops.checks import unguarded
+
 from lean_ops.environment.repository import ROOT
 
 RUN = """

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from lean_ops.checks.planned import Plan
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
 from lean_ops.environment.repository import ROOT, render
-from lean_ops.planned import Plan
 
 SCOPE = "eu-west-1:000000000000"
 PREFIX = "lean-ops-dev"

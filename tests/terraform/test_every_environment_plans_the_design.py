@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lean_ops.checks.planned import Plan
 
 from common.contract.contracts import load_contract
 from common.lake.specifications import LAYERS, TableSpec
@@ -20,7 +21,6 @@ from lean_ops.environment.repository import (
     render,
 )
 from lean_ops.environment.target import Target
-from lean_ops.planned import Plan
 
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"

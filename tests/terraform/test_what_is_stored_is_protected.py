@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from lean_ops.checks.planned import Plan
 
 from lean_ops.environment.repository import function_catalogue
-from lean_ops.planned import Plan
 
 DAY_S = 86_400
 KEY = "arn:aws:kms:eu-west-1:000000000000:key/00000000-0000-0000-0000-000000000000"

@@ -1,6 +1,6 @@
 """The comment that shows a Terraform plan on a pull request."""
 
-from lean_ops.plan_comment import LIMIT, body
+from lean_ops.checks.plan_comment import LIMIT, body
 
 PLAN = "  # aws_sqs_queue.source will be updated\n\nPlan: 1 to add, 2 to change, 0 to destroy.\n"
 

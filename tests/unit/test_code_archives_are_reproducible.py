@@ -4,8 +4,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from lean_ops.packaging import MissingSource, code_archive
+from lean_ops.build.packaging import MissingSource, code_archive
 
 
 def _code(root: Path) -> Path:

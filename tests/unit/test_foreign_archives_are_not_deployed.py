@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from lean_ops.provenance import ForeignArchive, archives
+from lean_ops.build.provenance import ForeignArchive, archives
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from lean_ops.checks import unguarded
+from lean_ops.checks.plan_guard import STATEFUL
 
 from common.runtime.errors import InvalidInput
-from lean_ops import unguarded
 from lean_ops.environment.repository import ROOT
-from lean_ops.plan_guard import STATEFUL
 
 
 def guards(root: Path) -> int:

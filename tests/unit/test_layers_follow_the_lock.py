@@ -5,11 +5,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from lean_ops.build.layers import DownloadFailed, download
+from lean_ops.build.lockfile import Pin, Platform, UnlockedDependency, pins
 
-from lean_ops import layers
+from lean_ops.build import layers
 from lean_ops.environment.repository import function_catalogue
-from lean_ops.layers import DownloadFailed, download
-from lean_ops.lockfile import Pin, Platform, UnlockedDependency, pins
 
 GRAVITON = Platform.of_lambda("python3.13", "arm64")
 LAPTOP = Platform("x86_64", "3.11")

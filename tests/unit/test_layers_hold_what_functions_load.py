@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from lean_ops.build.layers import SERVICES, is_kept, pack, unpack
 
 from lean_ops.environment.repository import LAMBDA_CODE
-from lean_ops.layers import SERVICES, is_kept, pack, unpack
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lean_ops import build
-from lean_ops.binaries import ForeignBinary, check
-from lean_ops.build import Archive, BrokenPackage, Built, PackageTooLarge, check_sizes, import_alone
+from lean_ops.build import building as build
+from lean_ops.build.binaries import ForeignBinary, check
+from lean_ops.build.building import Archive, BrokenPackage, Built, PackageTooLarge, check_sizes, import_alone
 from lean_ops.environment.repository import FunctionEntry
 
 ENTRY = FunctionEntry("f", "d", "f.handler.handler", "python3.13", "arm64", 128, 3, {}, ("lake",))

@@ -14,7 +14,7 @@ from typing import Any
 
 from common.runtime.errors import PermanentError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAMBDA_CODE = ROOT / "modules/compute/lambda"
 FUNCTION_CATALOGUE = ROOT / "modules/compute/functions.json"
 STATE_MACHINE = ROOT / "modules/orchestration/pipeline.asl.json"

@@ -17,6 +17,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_key
 from common.lake.specifications import LAYERS, TableSpec, align_properties
 from common.lake.upkeep import UpkeepPolicy
+from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import (
     LAMBDA_CODE,
     TABLE_SPECIFICATIONS,
@@ -28,7 +29,6 @@ from lean_ops.environment.repository import (
 )
 from lean_ops.environment.target import Target
 from lean_ops.local import alarms
-from lean_ops.packaging import code_archive
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

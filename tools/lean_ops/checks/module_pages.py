@@ -1,4 +1,4 @@
-"""``python -m lean_ops.module_pages``: writes the inputs and outputs of every module into its page.
+"""``python -m lean_ops.checks.module_pages``: writes the inputs and outputs of every module into its page.
 
 The tables stand between two marks; everything else on a page is written by hand. A test fails when a table
 is not what the module says.

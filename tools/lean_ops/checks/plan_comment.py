@@ -1,6 +1,6 @@
 """A Terraform plan as the one comment of its environment on a pull request.
 
-``python -m lean_ops.plan_comment prod 12 plan.txt`` writes the comment, or writes over the one that an
+``python -m lean_ops.checks.plan_comment prod 12 plan.txt`` writes the comment, or writes over the one that an
 earlier commit left, through GitHub's command line (``gh``, with ``GH_TOKEN``), run inside the repository.
 """
 

@@ -1,8 +1,8 @@
 """Refuses a Terraform plan that would destroy or replace something that holds data.
 
-``python -m lean_ops.plan_guard plan.json`` reads what ``terraform show -json <plan>`` prints and exits with
-1, naming every such resource. ``prevent_destroy`` guards the same resources, but not against its own removal,
-and not against taking a whole module out of the configuration.
+``python -m lean_ops.checks.plan_guard plan.json`` reads what ``terraform show -json <plan>`` prints and exits
+with 1, naming every such resource. ``prevent_destroy`` guards the same resources, but not against its own
+removal, and not against taking a whole module out of the configuration.
 """
 
 import json

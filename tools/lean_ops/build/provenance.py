@@ -1,9 +1,9 @@
 """What the deployed archives hold, and that they are the ones that were built.
 
-``python -m lean_ops.provenance sbom`` writes ``sbom.cdx.json`` (CycloneDX) beside the archives: every package
-of every layer with its version and hashes, as the lock has them.
-``python -m lean_ops.provenance verify [--repository owner/name]`` compares each archive with the hash that
-the build wrote into its manifest and, given the repository, has ``gh`` verify that its workflow built it.
+``python -m lean_ops.build.provenance sbom`` writes ``sbom.cdx.json`` (CycloneDX) beside the archives: every
+package of every layer with its version and hashes, as the lock has them. ``python -m
+lean_ops.build.provenance verify [--repository owner/name]`` compares each archive with the hash that the
+build wrote into its manifest and, given the repository, has ``gh`` verify that its workflow built it.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops.build import BUILD, MANIFEST
+from lean_ops.build.building import BUILD, MANIFEST
+from lean_ops.build.lockfile import Pin, Platform, pins
 from lean_ops.environment.repository import ROOT, FunctionEntry, function_catalogue
-from lean_ops.lockfile import Pin, Platform, pins
 
 SBOM: Final = "sbom.cdx.json"
 CYCLONEDX: Final = ROOT / ".venv-tools/bin/cyclonedx-py"

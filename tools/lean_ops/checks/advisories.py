@@ -1,7 +1,8 @@
 """Whether a published advisory concerns a locked dependency.
 
-``python -m lean_ops.advisories requirements.lock requirements-tools.lock`` asks the OSV database through
-pip-audit about every pinned version and prints one line a finding: file, line, what was found, what to do.
+``python -m lean_ops.checks.advisories requirements.lock requirements-tools.lock`` asks the OSV database
+through pip-audit about every pinned version and prints one line a finding: file, line, what was found, what
+to do.
 
 An advisory that cannot be helped is accepted in ``pyproject.toml``, with its reason::
 

@@ -1,4 +1,4 @@
-"""``python -m lean_ops.terraform_check``: all that can be proved of the Terraform code without an account.
+"""All that can be proved of the Terraform code without an account: ``python -m lean_ops.checks.terraform_check``.
 
 Runs every check in order, stops at the first that fails and shows what it said; then prints the figures that
 ``docs/benchmarks.md`` keeps. Started by ``make test-terraform``, which brings tools and provider.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops.build import build, report
+from lean_ops.build.building import build, report
+from lean_ops.checks.planned import planned
 from lean_ops.environment.repository import ROOT
-from lean_ops.planned import planned
 
 _TFLINT: Final = ROOT / ".go-tools/tflint"
 _CHECKOV: Final = ROOT / ".venv-tools/bin/checkov"

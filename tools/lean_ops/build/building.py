@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops import binaries, layers
+from lean_ops.build import binaries, layers
+from lean_ops.build.layers import GLIBC, SERVICES, download, pack, unpack
+from lean_ops.build.lockfile import Pin, Platform, pins
+from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import ROOT, FunctionEntry, function_catalogue
-from lean_ops.layers import GLIBC, SERVICES, download, pack, unpack
-from lean_ops.lockfile import Pin, Platform, pins
-from lean_ops.packaging import code_archive
 
 BUILD: Final = ROOT / "modules/compute/.build"
 MANIFEST: Final = "manifest.json"
@@ -149,7 +149,7 @@ def check_sizes(catalogue: Iterable[FunctionEntry], built: Built) -> None:
             raise PackageTooLarge(
                 f"function {entry.name}: expected at most {MAX_UNPACKED_BYTES:,} bytes of code and layers, "
                 f"unpacked (Lambda refuses more than {LAMBDA_LIMIT_BYTES:,}), found {total:,}; trim more in "
-                "tools/lean_ops/layers.py, or take a layer away"
+                "tools/lean_ops/build/layers.py, or take a layer away"
             )
 
 
@@ -193,7 +193,7 @@ def import_alone(handler: str, path: Sequence[Path], trials: Sequence[Path] = ()
     if done.returncode:
         raise BrokenPackage(
             f"handler {handler}: expected it to import from its archive and layers alone, found: "
-            f"{done.stderr.strip().splitlines()[-1]}; see what tools/lean_ops/layers.py leaves out"
+            f"{done.stderr.strip().splitlines()[-1]}; see what tools/lean_ops/build/layers.py leaves out"
         )
 
 
@@ -225,7 +225,3 @@ def main() -> int:
     tried = "every handler imports alone" if TRIES_HANDLERS else "no handler was tried: that takes Linux"
     print(f"every shared object is for the functions' CPU and C library; {tried}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """A copy of the Terraform configuration whose guards are off, for ``make destroy`` alone.
 
-``python -m lean_ops.unguarded dev <folder>`` copies what Terraform reads into ``<folder>`` and lays an
+``python -m lean_ops.checks.unguarded dev <folder>`` copies what Terraform reads into ``<folder>`` and lays an
 override file into each module: what holds data may be destroyed there, a bucket with what is in it, a secret
 at once, so that its name is free again. The tree keeps its guards, also when the command is killed half-way.
 Terraform merges the arguments of a ``lifecycle`` block one by one ("Override Files").

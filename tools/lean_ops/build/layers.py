@@ -17,7 +17,7 @@ from typing import Final
 from packaging.utils import parse_wheel_filename
 
 from common.runtime.errors import PermanentError
-from lean_ops.lockfile import Pin, Platform
+from lean_ops.build.lockfile import Pin, Platform
 
 # The functions' image is Amazon Linux 2023 with glibc 2.34; the image of Python 3.11 has 2.26, with which
 # Arrow's wheels do not load.
