@@ -30,6 +30,7 @@ from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 from lean_ops.operate.replay import dead_letters, deliveries, quarantine
 from lean_ops.operate.replay.pace import Pace
@@ -150,7 +151,7 @@ def main() -> None:
             folder = Path(name)
             stack = Stack(folder / "stack", tied_to_parent=True)
             stack.up()
-            target = replace(Target.local(stack.folder), topics=("events",))
+            target = replace(LocalTarget.running(stack.folder), topics=("events",))
             provision(target, Tuning(buffer_interval_s=1))
             found = rows(target, options.rows, folder)
             client = target.client("lambda")

@@ -5,8 +5,9 @@ infra/with-provider .venv/bin/python tests/benchmarks/bench_terraform.py [--writ
 
 import sys
 
-from lean_ops.checks.terraform_check import check
 from page import write_section
+
+from lean_ops.checks.terraform_check import check
 
 if __name__ == "__main__":
     figures = check()

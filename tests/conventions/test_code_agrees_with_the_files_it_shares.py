@@ -12,8 +12,8 @@ from common.intake.events import RawRecord
 from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.settings import OF_FUNCTION, PREFIX
 from lean_ops.environment.repository import function_catalogue, render
-from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
+from lean_ops.local.target import LocalTarget
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = json.loads((ROOT / "modules/compute/functions.json").read_text())
@@ -74,7 +74,9 @@ def test_every_function_reads_the_settings_of_its_own() -> None:
 
 
 def test_what_the_catalogue_renders_to_is_all_that_a_function_reads() -> None:
-    target = Target(env="dev", region="eu-west-1", topics=("events",), endpoints={"": "http://localhost"})
+    target = LocalTarget(
+        env="dev", region="eu-west-1", topics=("events",), endpoints={"": "http://localhost"}
+    )
     urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}
     values = placeholder_values(target, urls)
     for entry in function_catalogue():
@@ -87,6 +89,6 @@ def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:
     names: set[str] = set()
     for block in re.findall(r"(?:policy_values = |merge\(local\.policy_values, )\{\n(.*?)\n  \}", text, re.S):
         names |= set(re.findall(r"^ {4}(\w+) +=", block, re.M))
-    target = Target(env="dev", region="eu-west-1", endpoints={"": "http://localhost"})
+    target = LocalTarget(env="dev", region="eu-west-1", endpoints={"": "http://localhost"})
     urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}
     assert placeholder_values(target, urls).keys() == names

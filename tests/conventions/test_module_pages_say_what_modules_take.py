@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from lean_ops.checks.module_pages import UnmarkedPage, pages, tables, with_tables
 
+from lean_ops.checks.module_pages import UnmarkedPage, pages, tables, with_tables
 from lean_ops.environment.repository import ROOT
 
 

@@ -18,7 +18,7 @@ LAMBDA = ROOT / "modules/compute/lambda"
 TOOLS = ROOT / "tools"
 FUNCTIONS = {path.parent.name for path in LAMBDA.glob("*/handler.py")}
 
-COMMON = {
+COMMON: dict[str, set[str]] = {
     "runtime": set(),
     "intake": {"runtime"},
     "payload": {"runtime", "intake"},
@@ -27,7 +27,18 @@ COMMON = {
     "layers": {"runtime", "intake", "payload", "lake", "contract"},
     "readers": {"runtime"},
 }
-ROOMS = {"common": COMMON}
+COMMAND_LINE: dict[str, set[str]] = {
+    "console": set(),
+    "environment": set(),
+    "build": {"environment"},
+    "local": {"environment", "build"},
+    "accounts": {"environment"},
+    "operate": {"console", "environment", "accounts"},
+    "simulate": {"environment", "accounts", "operate"},
+    "checks": {"environment", "build"},
+    "commands": {"console", "environment", "local", "accounts", "operate", "simulate"},
+}
+ROOMS: dict[str, dict[str, set[str]]] = {"common": COMMON, "lean_ops": COMMAND_LINE}
 
 
 class Import(NamedTuple):
@@ -119,7 +130,7 @@ def open_in(init: Path) -> set[str]:
 
 def closed_doors(found: Import) -> Iterator[str]:
     """Doors on the way to what is imported that are not open to the file that imports it."""
-    here = module_of(found.file)
+    here = module_of(found.file).replace("lean_ops.cli", "lean_ops.commands.cli")  # it lists the commands
     base = LAMBDA if found.module.split(".")[0] == "common" else TOOLS
     parts = full_name(found).split(".")
     for depth in range(2, len(parts)):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from lean_ops.checks.plan_guard import STATEFUL
 
 ROOT = Path(__file__).parents[2]

@@ -6,13 +6,13 @@ import pytest
 
 from lean_ops.environment.alarm_catalogue import RUNBOOK, load, watched_functions
 from lean_ops.environment.repository import ROOT
-from lean_ops.environment.target import Target
 from lean_ops.local.alarms import alarms_of
+from lean_ops.local.target import LocalTarget
 
 PAGE = (ROOT / RUNBOOK).read_text()
 SECTION = re.split(r"^## ", PAGE.partition("\n## Alarms\n")[2], maxsplit=1, flags=re.M)[0]
 ENTRIES = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in SECTION.split("\n### ")[1:]}
-TARGET = Target("test", region="eu-west-1", endpoints={"": "http://127.0.0.1:1"})
+TARGET = LocalTarget("test", region="eu-west-1", endpoints={"": "http://127.0.0.1:1"})
 QUERIES = {path.stem for path in (ROOT / "modules/monitoring/queries").iterdir()}
 
 

@@ -16,6 +16,7 @@ from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.simulate import sender
 
 from ..support.java_metadata import check_stack
@@ -29,10 +30,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Emulator and Firehose stand-in, everything provisioned, quick to retry and to deliver."""
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True, wait_scale=0.01)
     stack.up()
-    provision(Target.local(stack.folder), Tuning(visibility_timeout_s=2, buffer_interval_s=1))
+    provision(LocalTarget.running(stack.folder), Tuning(visibility_timeout_s=2, buffer_interval_s=1))
     yield stack
     try:
-        check_stack(Target.local(stack.folder))
+        check_stack(LocalTarget.running(stack.folder))
     finally:
         stack.down(wipe=True)
 
@@ -40,7 +41,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def target(stack: Stack) -> Target:
     """The stack as commands see it."""
-    return Target.local(stack.folder)
+    return LocalTarget.running(stack.folder)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from click.testing import Result
 from lean_ops.accounts import arrival
 from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 LeanOps = Callable[..., Result]
 
@@ -151,7 +152,7 @@ def test_what_a_killed_emulator_took_back_is_said_by_the_ledger_and_sent_again(
     assert "The emulator had not been stopped in order" in came_back.output
     assert "different good messages are neither in RAW nor in the queue" in came_back.output
     assert "lean-ops send --resume    (simulated devices)" in came_back.output
-    switch_queue(Target.local(stack.folder), on=True)
+    switch_queue(LocalTarget.running(stack.folder), on=True)
     again = lean_ops("send", "--resume", "--wait")
     assert again.exit_code == 0, again.output
     assert "different good messages are in RAW" in again.output

@@ -28,6 +28,7 @@ from lean_ops.local import alarms
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 from lean_ops.operate.breaker import status
 from lean_ops.simulate import sender
@@ -171,7 +172,7 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
     folder = tmp_path_factory.mktemp("drill")
     stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.01)
     stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     gateway = Gateway(target.endpoints["firehose"])
     provision(target, Tuning(visibility_timeout_s=VISIBILITY_S, buffer_interval_s=1, batching_window_s=0))
     _go_through(gateway, target)

@@ -30,6 +30,7 @@ from lean_ops.environment.repository import contract_files
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
@@ -56,7 +57,7 @@ class Environment:
 
     @property
     def target(self) -> Target:
-        return Target.local(self.folder)
+        return LocalTarget.running(self.folder)
 
     def send(self, messages: Iterator[Message]) -> None:
         with closing(self.target.queue_client()) as client:
@@ -95,7 +96,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     folder = tmp_path_factory.mktemp("drills")
     stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.05)
     stack.up()
-    provision(Target.local(stack.folder), Tuning(visibility_timeout_s=5, buffer_interval_s=1))
+    provision(LocalTarget.running(stack.folder), Tuning(visibility_timeout_s=5, buffer_interval_s=1))
     link = STACKS / f"test-drills-{os.getpid()}"
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(stack.folder)

@@ -19,6 +19,7 @@ from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 from lean_ops.operate.pipeline import Outcome
 from lean_ops.simulate import sender
@@ -70,7 +71,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     folder = tmp_path_factory.mktemp("pipeline")
     stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.05)
     stack.up()
-    target = replace(Target.local(stack.folder), topics=("bare", "events", "weather"))
+    target = replace(LocalTarget.running(stack.folder), topics=("bare", "events", "weather"))
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1))
     scenario = Scenario(events=EVENTS, days=1.0, broken_rate=0.02, violation_rate=0.02, end=datetime.now(UTC))
     pipe = Pipeline(target, Ledger(folder / "ledger"), scenario)

@@ -17,6 +17,7 @@ from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 from lean_ops.operate.pipeline import Outcome, StateVisit
 
@@ -62,7 +63,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, 
         (code / entry.name / "handler.py").write_text(stub)
     stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.0)
     stack.up()
-    target = replace(Target.local(stack.folder), topics=("events",))
+    target = replace(LocalTarget.running(stack.folder), topics=("events",))
     provision(target, Tuning(), code_root=code)
     yield target, Script(script)
     stack.down(wipe=True)

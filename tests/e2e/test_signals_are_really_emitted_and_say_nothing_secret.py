@@ -20,6 +20,7 @@ from lean_ops.local.alarms import alarms_of
 from lean_ops.local.bridges import embedded_metrics
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 
 CANARY = "c4n4ry"
@@ -94,7 +95,7 @@ def bodies() -> list[str]:
 def stack_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     stack = Stack(tmp_path_factory.mktemp("signals") / "stack", tied_to_parent=True, wait_scale=0.01)
     stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1, batching_window_s=0))
     url = target.queue_url(target.source_queue)
     for body in bodies():

@@ -19,6 +19,7 @@ from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 
 from ..conventions.policy_calls import MADE_BY_LAMBDA, VALUES, Call
@@ -80,7 +81,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[R
         patch.setenv("PYTHONPATH", str(RECORDER))
         patch.setenv("RECORDED_CALLS", str(folder))
         stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     try:
         _go_all_the_way(target)
         found: defaultdict[str, list[Recorded]] = defaultdict(list)

@@ -6,6 +6,7 @@ import pytest
 
 from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 
 @pytest.fixture(scope="session")
@@ -20,4 +21,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def target(stack: Stack) -> Target:
     """The stack as commands see it."""
-    return Target.local(stack.folder)
+    return LocalTarget.running(stack.folder)

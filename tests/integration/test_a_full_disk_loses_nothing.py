@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from lean_ops.environment.target import Target
 from lean_ops.local import disk
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import pipeline
 
 BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
@@ -55,7 +55,7 @@ def test_what_was_confirmed_is_there_and_what_cannot_be_kept_is_refused(small_di
     stack = Stack(small_disk / "stack", tied_to_parent=True)
     stack.up()
     try:
-        target = Target.local(stack.folder)
+        target = LocalTarget.running(stack.folder)
         target.client("s3").create_bucket(**BUCKET)
         catalog = target.catalog()
         catalog.create_namespace("lake")
@@ -89,14 +89,14 @@ def test_what_was_confirmed_is_there_and_what_cannot_be_kept_is_refused(small_di
         ballast.unlink()
         stack.up()
         assert stack.crashed
-        target = Target.local(stack.folder)
+        target = LocalTarget.running(stack.folder)
         table = target.catalog().load_table("lake.raw")
         assert table.scan().to_arrow()["n"].to_pylist() == [1]
         table.append(pa.table({"n": pa.array([3], pa.int64())}))
         stack.down()
         stack.up()
         assert not stack.crashed
-        table = Target.local(stack.folder).catalog().load_table("lake.raw")
+        table = LocalTarget.running(stack.folder).catalog().load_table("lake.raw")
         assert sorted(table.scan().to_arrow()["n"].to_pylist()) == [1, 3]
     finally:
         stack.down(wipe=True)

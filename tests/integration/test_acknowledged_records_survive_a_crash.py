@@ -18,10 +18,10 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.types import LongType, NestedField
 
-from lean_ops.environment.target import Target
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 from lean_ops.local.journal import Journal
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 SCHEMA = Schema(NestedField(1, "n", LongType(), required=False))
 CONFIGURATION = {
@@ -208,7 +208,7 @@ def test_a_disk_that_does_not_synchronise_acknowledges_nothing(
 def test_records_acknowledged_before_kill_9_are_in_the_table_once(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "stack", tied_to_parent=True)
     record = stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     target.client("s3").create_bucket(
         Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
@@ -237,7 +237,7 @@ def test_records_acknowledged_before_kill_9_are_in_the_table_once(tmp_path: Path
     stack.up()
     stack.down()  # delivers everything
     stack.up()
-    found = _numbers(Target.local(stack.folder).catalog())
+    found = _numbers(LocalTarget.running(stack.folder).catalog())
     stack.down(wipe=True)
     assert acknowledged
     assert set(acknowledged) <= set(found)

@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lean_ops.environment.target import Target, TargetUnreachable
+from lean_ops.environment.target import TargetUnreachable
 from lean_ops.local import record
 from lean_ops.local import stack as stacks
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.record import ProcessRecord, StackRecord
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_wiping_a_copied_folder_leaves_the_original_running(stack: Stack, copied
 def test_a_copied_folder_has_no_stack_until_it_is_started(stack: Stack, copied: Path) -> None:
     assert Stack(copied).status().record is None
     with pytest.raises(TargetUnreachable, match=r"copied, found none; start it with `lean-ops up`"):
-        Target.local(copied)
+        LocalTarget.running(copied)
     own = Stack(copied, tied_to_parent=True)
     try:
         started, original = own.up(), stack.status().record
@@ -44,8 +45,8 @@ def test_a_copied_folder_has_no_stack_until_it_is_started(stack: Stack, copied: 
             original.emulator.port,
             original.firehose.port,
         }
-        Target.local(copied).client("sqs").create_queue(QueueName="in-the-copy")
-        assert "in-the-copy" not in str(Target.local(stack.folder).client("sqs").list_queues())
+        LocalTarget.running(copied).client("sqs").create_queue(QueueName="in-the-copy")
+        assert "in-the-copy" not in str(LocalTarget.running(stack.folder).client("sqs").list_queues())
     finally:
         own.down(wipe=True)
     assert stack.status().up
@@ -65,7 +66,7 @@ def test_a_process_of_another_folder_on_the_recorded_port_is_not_talked_to(
     }
     StackRecord(theirs.region, emulator=mine["emulator"], firehose=mine["firehose"]).save(folder)
     with pytest.raises(TargetUnreachable, match=rf"expected .*{name}.* of {folder} to run, found it ended"):
-        Target.local(folder)
+        LocalTarget.running(folder)
     Stack(folder).down()
     assert stack.status().up
 

@@ -15,6 +15,7 @@ from common.intake.queue_pass import QueuedMessage
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import stored
 
 BODIES = ['{"topic_name": "events"', "käse ☃ 𝄞\t\r\n", "x" * 300_000, "\"quoted\" 'text' \\u0000"]
@@ -24,14 +25,14 @@ BODIES = ['{"topic_name": "events"', "käse ☃ 𝄞\t\r\n", "x" * 300_000, "\"q
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
     stack.up()
-    provision(Target.local(stack.folder), Tuning(visibility_timeout_s=2))
+    provision(LocalTarget.running(stack.folder), Tuning(visibility_timeout_s=2))
     yield stack.folder
     stack.down(wipe=True)
 
 
 @pytest.fixture
 def target(folder: Path) -> Iterator[Target]:
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     yield target
     sqs, url = target.client("sqs"), target.queue_url(target.dead_letter_queue)
     sqs.purge_queue(QueueUrl=url)

@@ -22,6 +22,7 @@ from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.replay.intake import Persistence
 from lean_ops.operate.replay.pace import Pace
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stack whose source queue nobody reads, so that what is sent there can be looked at."""
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
     stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     provision(target, Tuning(visibility_timeout_s=2))
     client = target.client("lambda")
     for mapping in client.list_event_source_mappings()["EventSourceMappings"]:
@@ -56,7 +57,7 @@ def name(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def target(folder: Path) -> Iterator[Target]:
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     yield target
     for queue in (target.source_queue, target.dead_letter_queue):
         target.client("sqs").purge_queue(QueueUrl=target.queue_url(queue))

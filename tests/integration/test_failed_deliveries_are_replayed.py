@@ -24,6 +24,7 @@ from lean_ops.environment.target import Target
 from lean_ops.local import admin
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import intake
 from lean_ops.operate.replay import deliveries
 from lean_ops.operate.replay.deliveries import FailedDeliveries
@@ -39,14 +40,14 @@ KEY = "delivery-errors/events/iceberg-failed/2026/02/28/12/stream-000001"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
     stack.up()
-    provision(Target.local(stack.folder), Tuning(buffer_interval_s=60))
+    provision(LocalTarget.running(stack.folder), Tuning(buffer_interval_s=60))
     yield stack.folder
     stack.down(wipe=True)
 
 
 @pytest.fixture
 def target(folder: Path) -> Iterator[Target]:
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     yield target
     for key in keys(target):
         target.client("s3").delete_object(Bucket=target.lake_bucket, Key=key)

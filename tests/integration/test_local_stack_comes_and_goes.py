@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lean_ops.environment.target import Target, TargetUnreachable
+from lean_ops.environment.target import TargetUnreachable
 from lean_ops.local import record
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 # How long a state is waited for: far beyond what a busy machine needs, since reaching it ends the wait.
 PATIENCE_S = 120
@@ -51,7 +52,7 @@ def _await_no_children(folder: Path) -> None:
 def test_state_outlives_down_and_up(folder: Path) -> None:
     stack = Stack(folder, tied_to_parent=True)
     stack.up()
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     target.client("sqs").create_queue(QueueName="kept")
     target.client("s3").create_bucket(
         Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -61,7 +62,7 @@ def test_state_outlives_down_and_up(folder: Path) -> None:
     assert not stack.status().up
 
     stack.up()
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     assert target.queue_url("kept").endswith("/kept")
     assert target.client("s3").get_object(Bucket="kept", Key="k")["Body"].read() == b"v"
 
@@ -86,7 +87,7 @@ def test_two_stacks_do_not_see_each_other(folder: Path, tmp_path: Path) -> None:
     stacks = [Stack(folder, tied_to_parent=True), Stack(tmp_path / "other", tied_to_parent=True)]
     for stack in stacks:
         stack.up()
-    mine, theirs = (Target.local(stack.folder) for stack in stacks)
+    mine, theirs = (LocalTarget.running(stack.folder) for stack in stacks)
     mine.client("sqs").create_queue(QueueName="mine")
     assert not theirs.client("sqs").list_queues().get("QueueUrls")
     stacks[1].down(wipe=True)
@@ -192,7 +193,7 @@ def test_down_ends_a_function_in_the_middle_of_an_invocation(folder: Path) -> No
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("index.py", "import time\ndef handler(event, context): time.sleep(60)\n")
-    client = Target.local(folder).client("lambda")
+    client = LocalTarget.running(folder).client("lambda")
     client.create_function(
         FunctionName="sleeping",
         Role="arn:aws:iam::000000000000:role/local",
@@ -259,15 +260,15 @@ def test_a_killed_process_is_noticed_and_replaced(folder: Path) -> None:
 
 def test_a_target_without_a_stack_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(TargetUnreachable, match=r"expected one in .*nothing-here, found none; .*lean-ops up"):
-        Target.local(tmp_path / "nothing-here")
+        LocalTarget.running(tmp_path / "nothing-here")
 
 
 def test_a_target_whose_stack_is_down_says_what_it_tried(folder: Path) -> None:
     stack = Stack(folder, tied_to_parent=True)
     endpoint = stack.up().emulator.endpoint
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     stack.down()
     with pytest.raises(TargetUnreachable, match=endpoint), target.reached():
         target.client("s3").list_buckets()
     with pytest.raises(TargetUnreachable, match=r"to run, found it ended; start it again with `lean-ops up`"):
-        Target.local(folder)
+        LocalTarget.running(folder)

@@ -14,6 +14,7 @@ from lean_ops.environment.audit import Outcome
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import lake
 
 
@@ -21,14 +22,14 @@ from lean_ops.operate.doctor import lake
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
     stack.up()
-    provision(Target.local(stack.folder))
+    provision(LocalTarget.running(stack.folder))
     yield stack.folder
     stack.down(wipe=True)
 
 
 @pytest.fixture
 def target(folder: Path) -> Target:
-    return Target.local(folder)
+    return LocalTarget.running(folder)
 
 
 def newest(target: Target, name: str) -> audit.Entry:
@@ -85,7 +86,7 @@ def test_a_killed_operation_stays_visible_as_started(target: Target, folder: Pat
     script = (
         "import os, pathlib, sys\nfrom lean_ops.environment import audit\n"
         "from lean_ops.environment.target import Target\n"
-        "with audit.operation(Target.local(pathlib.Path(sys.argv[1])), 'test.killed'):\n"
+        "with audit.operation(LocalTarget.running(pathlib.Path(sys.argv[1])), 'test.killed'):\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder)], check=False, timeout=300)

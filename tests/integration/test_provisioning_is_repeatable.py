@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lean_ops.build.packaging import code_archive
 
+from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import LAMBDA_CODE, contract_files, function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A stack of its own: the names of the pipeline are taken once."""
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True)
     stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     provision(target, Tuning(visibility_timeout_s=7))
     yield target
     stack.down(wipe=True)

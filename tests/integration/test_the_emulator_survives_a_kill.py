@@ -12,8 +12,8 @@ import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 PATIENCE_S = 60
 BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
@@ -46,7 +46,7 @@ def wait_until_saved(stack: Stack, service: str, text: str) -> None:
 
 
 def test_a_confirmed_commit_is_there_after_a_kill_at_once(stack: Stack) -> None:
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     target.client("s3").create_bucket(**BUCKET)
     catalog = target.catalog()
     catalog.create_namespace("lake")
@@ -59,13 +59,13 @@ def test_a_confirmed_commit_is_there_after_a_kill_at_once(stack: Stack) -> None:
 
     stack.up()
     assert stack.crashed
-    found = Target.local(stack.folder).catalog().load_table("lake.raw")
+    found = LocalTarget.running(stack.folder).catalog().load_table("lake.raw")
     assert sorted(found.scan().to_arrow()["n"].to_pylist()) == [0, 1, 2]
     assert len(found.snapshots()) == 3
 
 
 def test_what_was_saved_of_queue_and_checkpoints_is_there(stack: Stack) -> None:
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     url = target.client("sqs").create_queue(QueueName="source")["QueueUrl"]
     target.client("sqs").send_message(QueueUrl=url, MessageBody="kept message")
     dynamodb = target.client("dynamodb")
@@ -81,14 +81,14 @@ def test_what_was_saved_of_queue_and_checkpoints_is_there(stack: Stack) -> None:
     kill(stack)
 
     stack.up()
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     (message,) = target.client("sqs").receive_message(QueueUrl=target.queue_url("source"))["Messages"]
     assert message["Body"] == "kept message"
     assert target.client("dynamodb").scan(TableName="checkpoints")["Count"] == 1
 
 
 def test_an_orderly_stop_is_no_crash_and_saves_everything(stack: Stack) -> None:
-    target = Target.local(stack.folder)
+    target = LocalTarget.running(stack.folder)
     target.client("sqs").send_message(QueueUrl=target.queue_url("source"), MessageBody="the last one")
     stack.down()
     assert "the last one" in (stack.folder / "emulator" / "sqs.json").read_text()
@@ -103,7 +103,7 @@ def test_an_orderly_stop_is_no_crash_and_saves_everything(stack: Stack) -> None:
 def test_a_state_file_is_never_half_written(stack: Stack) -> None:
     """Killed at any moment: a save replaces the file in one step."""
     for number in range(3):
-        target = Target.local(stack.folder)
+        target = LocalTarget.running(stack.folder)
         url = target.queue_url("source")
         for _ in range(20):
             target.client("sqs").send_message(QueueUrl=url, MessageBody="x" * 50_000)

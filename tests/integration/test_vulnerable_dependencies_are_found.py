@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lean_ops.checks import advisories
 from lean_ops.checks.advisories import Finding, judge
 

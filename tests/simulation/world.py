@@ -44,6 +44,7 @@ from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS,
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import holds, leases, workers
 from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.replay import dead_letters
@@ -431,7 +432,7 @@ for _name in ("load_table", "commit_table", "register_table", "drop_table", "tab
 
 
 @dataclass(frozen=True)
-class _SimulatedTarget(Target):
+class _SimulatedTarget(LocalTarget):
     """The environment as commands see it."""
 
     def __init__(self, world: World, seed: int) -> None:

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from lean_ops.checks.planned import Plan, planned
 
 

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 from lean_ops.checks import unguarded
-
 from lean_ops.environment.repository import ROOT
 
 RUN = """

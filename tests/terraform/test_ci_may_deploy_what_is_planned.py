@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lean_ops.checks.planned import Plan
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
+from lean_ops.checks.planned import Plan
 from lean_ops.environment.repository import ROOT, render
 
 SCOPE = "eu-west-1:000000000000"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lean_ops.checks.planned import Plan
 
 from common.contract.contracts import load_contract
 from common.lake.specifications import LAYERS, TableSpec
+from lean_ops.checks.planned import Plan
 from lean_ops.environment import alarm_catalogue
 from lean_ops.environment.repository import (
     ROOT,

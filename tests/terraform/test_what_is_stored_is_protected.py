@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from lean_ops.checks.planned import Plan
 
+from lean_ops.checks.planned import Plan
 from lean_ops.environment.repository import function_catalogue
 
 DAY_S = 86_400

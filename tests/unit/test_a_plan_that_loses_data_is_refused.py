@@ -3,9 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lean_ops.checks.plan_guard import STATEFUL, losses, main
 
 from common.runtime.errors import InvalidInput
+from lean_ops.checks.plan_guard import STATEFUL, losses, main
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,6 +2,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lean_ops.environment.target import Target, TargetRefused, TargetUnreachable
+from lean_ops.local.target import LocalTarget
 
 
 def test_every_name_starts_with_project_and_environment() -> None:
@@ -18,7 +19,7 @@ def test_every_name_starts_with_project_and_environment() -> None:
 def test_the_lake_bucket_carries_the_account_on_aws_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Target, "account", "000000000000")
     assert Target("dev").lake_bucket == "lean-ops-dev-lake-000000000000"
-    assert Target("local", endpoints={"": "http://127.0.0.1:1"}).lake_bucket == "lean-ops-local-lake"
+    assert LocalTarget("local", endpoints={"": "http://127.0.0.1:1"}).lake_bucket == "lean-ops-local-lake"
 
 
 def test_the_database_has_no_hyphen() -> None:
@@ -35,7 +36,7 @@ def test_a_local_client_ignores_the_persons_aws_settings(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://elsewhere.invalid")
     endpoints = {"": "http://127.0.0.1:1", "firehose": "http://127.0.0.1:2"}
-    target = Target("local", region="eu-west-1", endpoints=endpoints)
+    target = LocalTarget("local", region="eu-west-1", endpoints=endpoints)
     assert target.client("sqs").meta.endpoint_url == "http://127.0.0.1:1"
     assert target.client("firehose").meta.endpoint_url == "http://127.0.0.1:2"
     assert target.state_machine_arn == (

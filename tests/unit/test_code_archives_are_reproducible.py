@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from lean_ops.build.packaging import MissingSource, code_archive
 
 

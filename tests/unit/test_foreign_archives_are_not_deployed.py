@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lean_ops.build.provenance import ForeignArchive, archives
 
 

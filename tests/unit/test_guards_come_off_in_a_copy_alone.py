@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from lean_ops.checks import unguarded
-from lean_ops.checks.plan_guard import STATEFUL
 
 from common.runtime.errors import InvalidInput
+from lean_ops.checks import unguarded
+from lean_ops.checks.plan_guard import STATEFUL
 from lean_ops.environment.repository import ROOT
 
 

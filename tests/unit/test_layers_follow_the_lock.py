@@ -5,10 +5,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from lean_ops.build.layers import DownloadFailed, download
-from lean_ops.build.lockfile import Pin, Platform, UnlockedDependency, pins
 
 from lean_ops.build import layers
+from lean_ops.build.layers import DownloadFailed, download
+from lean_ops.build.lockfile import Pin, Platform, UnlockedDependency, pins
 from lean_ops.environment.repository import function_catalogue
 
 GRAVITON = Platform.of_lambda("python3.13", "arm64")

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from lean_ops.build.layers import SERVICES, is_kept, pack, unpack
 
+from lean_ops.build.layers import SERVICES, is_kept, pack, unpack
 from lean_ops.environment.repository import LAMBDA_CODE
 
 

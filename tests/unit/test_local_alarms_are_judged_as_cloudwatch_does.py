@@ -8,13 +8,13 @@ import pytest
 
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.alarm_catalogue import Alarm, load
-from lean_ops.environment.target import Target
 from lean_ops.local.alarm_arithmetic import Value, is_up, result
 from lean_ops.local.alarms import THRESHOLDS, alarms_of
 from lean_ops.local.bridges import embedded_metrics
+from lean_ops.local.target import LocalTarget
 
 ROOT = Path(__file__).parents[2]
-TARGET = Target("test", region="eu-west-1", endpoints={"": "http://127.0.0.1:1"})
+TARGET = LocalTarget("test", region="eu-west-1", endpoints={"": "http://127.0.0.1:1"})
 ALARMS = {alarm.entry: alarm.alarm for alarm in alarms_of(TARGET)}
 
 

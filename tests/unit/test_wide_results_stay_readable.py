@@ -2,7 +2,7 @@
 
 import pytest
 
-from lean_ops.console import show_result
+from lean_ops.console.printing import show_result
 
 
 def test_a_narrow_result_is_one_table(capsys: pytest.CaptureFixture[str]) -> None:

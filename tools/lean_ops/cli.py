@@ -31,7 +31,7 @@ from lean_ops.commands import (
     trace,
     trail,
 )
-from lean_ops.console import complain
+from lean_ops.console.printing import complain
 
 app = typer.Typer(
     name="lean-ops",

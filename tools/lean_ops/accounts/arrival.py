@@ -7,7 +7,6 @@ is read by the next one: run too early, it finds nothing, and nothing is lost.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +15,8 @@ from common.lake.specifications import open_table
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.environment.target import Target
-from lean_ops.local import admin
 
 # Longer than a failed delivery is retried, and on AWS than Firehose buffers (buffering hints: 900 s at most).
-_PATIENCE_S: Final = {True: 60.0, False: 1_200.0}
-_LOOK_S: Final = {True: 0.3, False: 15.0}
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,16 @@ def wait_for_arrival(
     seen, moved_at = (sent, -1), clock()
     while True:
         in_queue = observation.in_flight(target)
-        if target.is_local and not in_queue:
-            admin.flush(target.endpoints["firehose"])
+        if not in_queue:
+            target.deliver_now()
         waiting = {topic: ids - in_raw(target, topic, ids) for topic, ids in waiting.items()}
         arrival = Arrival(sent, sum(map(len, waiting.values())), in_queue)
         on_wait(arrival)
         if (arrival.missing, in_queue) != seen:
             seen, moved_at = (arrival.missing, in_queue), clock()
-        if not arrival.missing or clock() - moved_at > _PATIENCE_S[target.is_local]:
+        if not arrival.missing or clock() - moved_at > target.delivery_patience_s:
             return arrival
-        sleep(_LOOK_S[target.is_local])
+        sleep(target.delivery_look_s)
 
 
 def in_raw(target: Target, topic: str, ids: set[str]) -> set[str]:

@@ -11,7 +11,6 @@ from common.contract.casting import UNPROCESSABLE
 from lean_ops.accounts.reconciliation import Observed, ObservedTopic
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
-from lean_ops.local import admin
 
 # The reason of a dead letter that SQS itself moved, after too many tries.
 REDRIVEN: Final = "REDRIVEN"
@@ -85,8 +84,7 @@ def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] =
     while (left := in_flight(target)) and time.monotonic() < deadline:
         on_wait(left)
         time.sleep(0.1)
-    if target.is_local:
-        admin.flush(target.endpoints["firehose"])
+    target.deliver_now()
     return left
 
 

@@ -1,4 +1,4 @@
-"""All that can be proved of the Terraform code without an account: ``python -m lean_ops.checks.terraform_check``.
+"""``python -m lean_ops.checks.terraform_check``: what can be proved of the Terraform code without an account.
 
 Runs every check in order, stops at the first that fails and shows what it said; then prints the figures that
 ``docs/benchmarks.md`` keeps. Started by ``make test-terraform``, which brings tools and provider.

@@ -13,10 +13,9 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import say, show_json, show_table
+from lean_ops.console.printing import say, show_json, show_table
 from lean_ops.environment.alarm_catalogue import RUNBOOK, load
 from lean_ops.environment.target import Target
-from lean_ops.local.alarms import evaluate
 
 
 def alarms(
@@ -29,8 +28,7 @@ def alarms(
     """List the alarms that are up. The local stack judges its alarms now, which tells those who listen."""
     target = resolve(env, stack, region)
     with target.reached():
-        if target.is_local:
-            evaluate(target, datetime.now(UTC))
+        target.judge_alarms(datetime.now(UTC))
         found = _alarms(target)
     shown = [alarm for alarm in found if all_ or alarm["state"] == "ALARM"]
     if json:

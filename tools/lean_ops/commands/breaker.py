@@ -15,7 +15,7 @@ from lean_ops.commands.options import (
     check_reason,
     resolve,
 )
-from lean_ops.console import say, show_json
+from lean_ops.console.printing import say, show_json
 from lean_ops.environment import audit
 from lean_ops.operate.breaker import order, status
 

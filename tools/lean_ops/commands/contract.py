@@ -11,7 +11,7 @@ from common.contract.contracts import Finding
 from common.contract.yaml_bounds import MAX_CHARACTERS
 from common.runtime.errors import ContractError
 from lean_ops.commands.options import JsonOption
-from lean_ops.console import say, show_json
+from lean_ops.console.printing import say, show_json
 from lean_ops.environment.repository import contract_files
 
 app = typer.Typer(help="Check data contracts.", no_args_is_help=True)

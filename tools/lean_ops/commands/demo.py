@@ -9,11 +9,11 @@ from rich.progress import Progress, TaskID
 
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
-from lean_ops.console import human_bytes, out, progress, say, show_json, show_table
-from lean_ops.environment.target import Target
+from lean_ops.console.printing import human_bytes, out, progress, say, show_json, show_table
 from lean_ops.local.processes import PeakMemory
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate.pipeline import StateVisit
 from lean_ops.simulate.demo import Report, Run, Watcher, perform
 
@@ -37,7 +37,7 @@ def demo(
     try:
         local.up()
         ready = time.perf_counter() - started
-        target = Target.local(folder)
+        target = LocalTarget.running(folder)
         provision(target)
         with progress(quiet=json) as bar, PeakMemory(local) as memory:
             report = perform(

@@ -27,7 +27,7 @@ from lean_ops.commands.waiting import (
     select,
     show_tally,
 )
-from lean_ops.console import progress, say, show_json
+from lean_ops.console.printing import progress, say, show_json
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.replay.dead_letters import HIDING_RECEIVES, REASONS
 

@@ -13,7 +13,7 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import harmless, out, say, show_json
+from lean_ops.console.printing import harmless, out, say, show_json
 from lean_ops.operate.doctor import Checked, Severity, examine
 
 

@@ -18,7 +18,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import say, show_json
+from lean_ops.console.printing import say, show_json
 from lean_ops.environment import audit
 from lean_ops.operate import leases
 from lean_ops.operate.holds import Place

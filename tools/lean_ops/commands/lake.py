@@ -15,7 +15,7 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import complain, human_bytes, say, show_json, show_result, show_table
+from lean_ops.console.printing import complain, human_bytes, say, show_json, show_result, show_table
 from lean_ops.environment import lake
 from lean_ops.environment.lake import TableState, TableUnreadable
 from lean_ops.operate.export import check_export, export

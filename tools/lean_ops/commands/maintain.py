@@ -20,7 +20,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import complain, human_bytes, say, show_json, show_table
+from lean_ops.console.printing import complain, human_bytes, say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from lean_ops.environment.target import Target

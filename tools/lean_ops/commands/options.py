@@ -11,6 +11,7 @@ import typer
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.repository import ROOT
 from lean_ops.environment.target import Target
+from lean_ops.local.target import LocalTarget
 
 STACKS: Final = ROOT / ".lean-ops"
 _STACK_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -82,5 +83,5 @@ def check_topic(target: Target, topic: str) -> None:
 def resolve(env: Environment, stack: str, region: str | None) -> Target:
     """The target that the options name; raises TargetUnreachable for a local stack that was not started."""
     if env is Environment.LOCAL:
-        return Target.local(stack_folder(stack))
+        return LocalTarget.running(stack_folder(stack))
     return Target.aws(env.value, region=region)

@@ -23,14 +23,13 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import err, harmless, say, show_json
+from lean_ops.console.printing import err, harmless, say, show_json
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import rebuild as rebuilding
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.holds import Held, Place
-from lean_ops.operate.rebuild import Comparison, Filled, Rebuild, Swapped
-from lean_ops.operate.rebuild.filling import contract_of
+from lean_ops.operate.rebuild import Comparison, Filled, Rebuild, Swapped, contract_of
 
 
 def rebuild(

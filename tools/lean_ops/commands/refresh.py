@@ -16,7 +16,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import say, show_json
+from lean_ops.console.printing import say, show_json
 from lean_ops.environment import audit
 from lean_ops.environment.repository import ROOT, render
 from lean_ops.environment.target import Target
@@ -39,7 +39,7 @@ def refresh(
     target = resolve(env, stack, region)
     check_topic(target, topic)
     statement = refresh_statement(topic)
-    if target.is_local:
+    if not target.has_snowflake:
         outcome = (
             "Nothing to refresh: DuckDB, in Snowflake's place here, reads the latest snapshot each time."
         )
@@ -48,7 +48,7 @@ def refresh(
             SqlApi(access(target)).run(statement)
         outcome = f"Snowflake has read the newest snapshot of semantic_{topic}."
     if json:
-        show_json({"topic": topic, "refreshed": not target.is_local, "statement": statement})
+        show_json({"topic": topic, "refreshed": target.has_snowflake, "statement": statement})
     else:
         say(outcome)
 

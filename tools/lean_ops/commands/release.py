@@ -13,7 +13,7 @@ from lean_ops.commands.options import (
     RegionOption,
     check_reason,
 )
-from lean_ops.console import say, show_json, show_table
+from lean_ops.console.printing import say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import releases

@@ -34,7 +34,7 @@ from lean_ops.commands.waiting import (
     select,
     show_tally,
 )
-from lean_ops.console import progress, say, show_json, show_table
+from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.operate.replay import dead_letters, deliveries
 from lean_ops.operate.replay.dead_letters import REASONS

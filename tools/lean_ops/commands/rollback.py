@@ -17,7 +17,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import say, show_json, show_table
+from lean_ops.console.printing import say, show_json, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases

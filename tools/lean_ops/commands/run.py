@@ -16,7 +16,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import complain, out, say, show_json
+from lean_ops.console.printing import complain, out, say, show_json
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases, pipeline, run_report
 from lean_ops.operate.leases import Lease

@@ -25,12 +25,11 @@ from lean_ops.commands.options import (
     resolve,
     stack_folder,
 )
-from lean_ops.console import progress, say, show_json, show_table
+from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.target import Target
 from lean_ops.simulate import readings, sender
 from lean_ops.simulate.history import MAX_DAYS, History, Scenario
-from lean_ops.simulate.readings import BadRow, Preview, ReadingMapping
-from lean_ops.simulate.readings.rows import Row
+from lean_ops.simulate.readings import BadRow, Preview, ReadingMapping, Row
 from lean_ops.simulate.sender import SendPolicy, SendResult
 
 _SHOWN_BAD_ROWS = 10

@@ -8,10 +8,10 @@ import typer
 from lean_ops.accounts import comeback
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
-from lean_ops.console import say, show_json, show_table
-from lean_ops.environment.target import Target
+from lean_ops.console.printing import say, show_json, show_table
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 
 
 def up(
@@ -31,7 +31,7 @@ def up(
     folder = stack_folder(stack)
     own = Stack(folder, ports=(port, port + 1) if port else None)
     record = own.up()
-    target = Target.local(folder)
+    target = LocalTarget.running(folder)
     provision(target, Tuning(schedules=True))
     told = comeback.account(target, Ledger(folder / "ledger")) if own.crashed else None
     if json:
@@ -86,4 +86,6 @@ def status(stack: StackOption = "local", json: JsonOption = False) -> None:
 
 
 def _endpoints(stack: str) -> dict[str, str]:
-    return {service or "aws": url for service, url in Target.local(stack_folder(stack)).endpoints.items()}
+    return {
+        service or "aws": url for service, url in LocalTarget.running(stack_folder(stack)).endpoints.items()
+    }

@@ -16,7 +16,7 @@ from lean_ops.commands.options import (
     check_topic,
     resolve,
 )
-from lean_ops.console import human_bytes, say, show_json, show_table
+from lean_ops.console.printing import human_bytes, say, show_json, show_table
 from lean_ops.operate import trace as tracing
 from lean_ops.operate.replay.selection import Selection
 

@@ -12,7 +12,7 @@ from lean_ops.commands.options import (
     StackOption,
     resolve,
 )
-from lean_ops.console import say, show_json, show_table
+from lean_ops.console.printing import say, show_json, show_table
 from lean_ops.environment import audit as trail
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lean_ops.commands.options import a_number
-from lean_ops.console import say, show_table
+from lean_ops.console.printing import say, show_table
 from lean_ops.operate.replay.selection import Selection, Tally
 
 FilterReasonOption = Annotated[

@@ -1,1 +1,18 @@
-"""."""
+"""What a command talks to, and what this repository says about it.
+
+Open to others:
+
+    target            an environment: names, clients, catalog
+    repository        the files that Terraform and the local stack share
+    alarm_catalogue   the catalogue of alarms, read and checked
+    audit             the trail of operations
+    lake              the tables as their readers see them: DuckDB
+"""
+
+__all__ = [
+    "alarm_catalogue",
+    "audit",
+    "lake",
+    "repository",
+    "target",
+]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlparse
 
 import duckdb
 import pyarrow as pa
@@ -275,9 +274,7 @@ def _create_secret(connection: duckdb.DuckDBPyConnection, target: Target) -> Non
     }
     if frozen.token:
         options["SESSION_TOKEN"] = frozen.token
-    if target.is_local:
-        endpoint = urlparse(target.endpoints[""]).netloc
-        options |= {"ENDPOINT": endpoint, "URL_STYLE": "path", "USE_SSL": "false"}
+    options |= target.object_store()
     listed = ", ".join(f"{name} '{_quoted(value)}'" for name, value in options.items())
     connection.execute(f"CREATE SECRET lake (TYPE s3, {listed})")
 

@@ -1,21 +1,23 @@
-"""Where a command talks to: the local stack or an environment on AWS, under one set of names.
+"""Where a command talks to: an environment on AWS, or what stands in for one, under one set of names.
 
-target = Target.local()                      # the stack that `lean-ops up` started
 target = Target.aws("dev", region="eu-west-1")
+target = LocalTarget.running(folder)         # lean_ops.local: the stack that `lean-ops up` started
 with target.reached():
     target.client("sqs").get_queue_url(QueueName=target.source_queue)
+
+A command never asks which of them it has: what differs, the target answers for itself.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
 
 import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
@@ -37,10 +39,6 @@ from common.lake.catalog import lake_catalog
 from common.runtime.errors import PermanentError, TransientError
 from common.runtime.settings import LakeSettings
 from lean_ops.environment.repository import known_topics
-from lean_ops.local import record
-from lean_ops.local.queue_client import LocalQueueClient
-from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
-from lean_ops.simulate.sender import QueueClient
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient
@@ -54,10 +52,13 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager.client import SecretsManagerClient
     from types_boto3_sns.client import SNSClient
     from types_boto3_sqs.client import SQSClient
+    from types_boto3_sqs.type_defs import (
+        SendMessageBatchRequestEntryTypeDef,
+        SendMessageBatchResultTypeDef,
+    )
     from types_boto3_stepfunctions.client import SFNClient
 
 PROJECT = "lean-ops"
-LOCAL_ENV = "local"
 
 # An invocation runs up to 15 minutes, and must not be repeated because it takes long.
 _LAMBDA = Config(retries={"total_max_attempts": 1}, read_timeout=910)
@@ -83,48 +84,89 @@ class TargetRefused(PermanentError):  # noqa: N818 - the target refused; "error"
     """An AWS service refused a call; the message says which and why."""
 
 
+class QueueClient(Protocol):
+    """What sending needs of an SQS client: boto3's, or the light one of the local stack."""
+
+    def send_message_batch(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803 - the names that boto3 gives them
+        Entries: "Sequence[SendMessageBatchRequestEntryTypeDef]",  # noqa: N803
+    ) -> "SendMessageBatchResultTypeDef":
+        """Send up to ten messages; some may be refused."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What a delivery stream holds. ``failure``: what its last delivery failed of; empty when it did not."""
+
+    bytes: int
+    failure: str
+
+
 @dataclass(frozen=True)
 class Target:
-    """An environment: its names, its clients, its catalog.
+    """An environment on AWS: its names, its clients, its catalog, and how long its answers take.
 
-    ``endpoints``: base URLs that replace AWS's, by service name, ``""`` for every other service; empty on
-    AWS. ``folder``: where a local stack keeps its state. ``region`` None leaves it to the AWS configuration
-    of the person running the command.
+    ``region`` None leaves it to the AWS configuration of the person running the command.
     """
 
     env: str
     project: str = PROJECT
     region: str | None = None
     topics: tuple[str, ...] = ("events",)
-    endpoints: Mapping[str, str] = field(default_factory=dict)
-    folder: Path | None = None
 
-    @classmethod
-    def local(cls, folder: Path = DEFAULT_FOLDER) -> "Target":
-        """The local stack in ``folder``; raises TargetUnreachable when none runs there."""
-        known = record.load(folder)
-        if known is None:
-            raise TargetUnreachable(
-                f"local stack: expected one in {folder.resolve()}, found none; start it with `lean-ops up`"
-            )
-        # Whoever answers on a port may be another checkout's stack: the process is asked who it is.
-        if ended := [name for name, process in known.processes.items() if not process.running()]:
-            raise TargetUnreachable(
-                f"local stack: expected {' and '.join(ended)} of {folder.resolve()} to run, found it ended; "
-                "start it again with `lean-ops up`"
-            )
-        endpoints = {"": known.emulator.endpoint, "firehose": known.firehose.endpoint}
-        return cls(LOCAL_ENV, region=known.region, topics=known_topics(), endpoints=endpoints, folder=folder)
+    look_s: ClassVar[float] = 2.0
+    """Seconds between two looks at something that is waited for."""
+    delivery_look_s: ClassVar[float] = 15.0
+    """The same for events on their way into RAW: Firehose buffers for minutes."""
+    delivery_patience_s: ClassVar[float] = 1_200.0
+    """Seconds without any movement after which events on their way count as stuck."""
+    receive_wait_s: ClassVar[int] = 1
+    """Long poll of a receive: only in one does SQS ask all of its servers."""
+    has_production_timings: ClassVar[bool] = True
+    """Whether time-outs and retention are those of a deployment, and not shortened for a laptop."""
+    has_snowflake: ClassVar[bool] = True
+    """Whether Snowflake reads Semantic, and refreshes at intervals."""
 
     @classmethod
     def aws(cls, env: str, project: str = PROJECT, region: str | None = None) -> "Target":
         """The environment ``env`` in the AWS account whose credentials are configured."""
-        return cls(env, project, region, known_topics())
+        return Target(env, project, region, known_topics())
 
     @property
-    def is_local(self) -> bool:
-        """Whether this is a local stack."""
-        return bool(self.endpoints)
+    def deploy_advice(self) -> str:
+        """What to do where something differs from the repository."""
+        return f"run `terraform apply` for {self.env}"
+
+    @property
+    def unreachable_advice(self) -> str:
+        """What to look at where nothing answers."""
+        return "check the AWS credentials and the network"
+
+    @property
+    def ledger_folder(self) -> Path | None:
+        """Where it is written what was sent from here; None where others send as well."""
+        return None
+
+    def deliver_now(self) -> None:
+        """Have Firehose deliver what it holds, where it can be asked to; else its interval passes."""
+
+    def delivery_backlogs(self) -> Mapping[str, Backlog] | None:
+        """What each delivery stream holds; None where nobody tells (alarms judge deliveries there)."""
+        return None
+
+    def disk_shortage(self) -> str:
+        """What is wrong with the disk that events are accepted on; empty for nothing."""
+        return ""
+
+    def judge_alarms(self, now: datetime) -> None:
+        """Have alarms judged now, where nobody does so by itself; CloudWatch does."""
 
     @property
     def settings(self) -> LakeSettings:
@@ -144,7 +186,7 @@ class Target:
     @property
     def lake_bucket(self) -> str:
         """Bucket of tables, contracts and errors; with the account on AWS, where names are global."""
-        return f"{self.name_prefix}-lake" if self.is_local else f"{self.name_prefix}-lake-{self.account}"
+        return f"{self.name_prefix}-lake-{self.account}"
 
     @property
     def source_queue(self) -> str:
@@ -186,14 +228,12 @@ class Target:
         return f"{self.name_prefix}-{name.replace('_', '-')}"
 
     def live(self, name: str) -> str:
-        """How a function is addressed: by the alias that releases move; the local stack has no releases."""
-        return self.function(name) if self.is_local else f"{self.function(name)}:live"
+        """How a function is addressed: by the alias that releases move."""
+        return f"{self.function(name)}:live"
 
     @property
     def description(self) -> str:
         """What a command tries to reach, for messages."""
-        if self.is_local:
-            return f"local stack at {self.endpoints['']}"
         # Not from the session: a profile that does not exist is one of the things this has to describe.
         region = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         return (
@@ -203,16 +243,7 @@ class Target:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """The boto3 session: a fixed credential for the emulator, the person's own for AWS."""
-        if self.is_local:
-            # Whatever AWS_PROFILE says, even a profile that does not exist, has no part in this.
-            no_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-            return boto3.Session(
-                aws_access_key_id=CREDENTIAL,
-                aws_secret_access_key=CREDENTIAL,
-                region_name=self.region,
-                botocore_session=no_profile,
-            )
+        """The boto3 session of whoever runs the command."""
         return boto3.Session(region_name=self.region)
 
     @overload
@@ -240,31 +271,24 @@ class Target:
     @overload
     def client(self, service: Literal["stepfunctions"]) -> "SFNClient": ...
     def client(self, service: Any) -> Any:
-        """A boto3 client of the service, at the right endpoint."""
-        if not self.is_local:
-            return self.session.client(service, config=_LAMBDA if service == "lambda" else None)
-        # A process on this machine answers or is down: there is nothing to wait for.
-        # Jobs run up to 15 minutes, and an invocation must not be repeated because it takes long.
-        patience = Config(
-            retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=900
-        )
-        endpoint = self.endpoints.get(service, self.endpoints[""])
-        return self.session.client(service, endpoint_url=endpoint, config=patience)
+        """A boto3 client of the service."""
+        return self.session.client(service, config=_LAMBDA if service == "lambda" else None)
 
     def queue_client(self) -> QueueClient:
-        """The client to send messages with: the SDK's, or on the local stack a light one."""
-        return LocalQueueClient(self.endpoints[""]) if self.is_local else self.client("sqs")
+        """The client to send messages with."""
+        return self.client("sqs")
 
     def catalog(self) -> Catalog:
         """The Iceberg catalog."""
+        return lake_catalog(self._region_setting())
+
+    def object_store(self) -> dict[str, str]:
+        """Options of DuckDB's S3 secret beside key and region."""
+        return {}
+
+    def _region_setting(self) -> dict[str, str]:
         region = self.session.region_name
-        environ = {"AWS_REGION": region} if region else {}
-        if not self.is_local:
-            return lake_catalog(environ)
-        return lake_catalog(
-            environ | {"AWS_ENDPOINT_URL": self.endpoints[""]},
-            {"client.access-key-id": CREDENTIAL, "client.secret-access-key": CREDENTIAL},
-        )
+        return {"AWS_REGION": region} if region else {}
 
     def queue_url(self, name: str) -> str:
         """URL of a queue by its name."""
@@ -272,18 +296,18 @@ class Target:
 
     @cached_property
     def account(self) -> str:
-        """Account id: the emulator's own, or of the credentials in use."""
-        if self.is_local:
-            return ACCOUNT
-        account: str = self.session.client("sts").get_caller_identity()["Account"]
+        """Account id of the credentials in use."""
+        account: str = self._sts().get_caller_identity()["Account"]
         return account
 
     @cached_property
     def caller(self) -> str:
         """ARN of the identity whose credentials are in use: who is acting."""
-        sts = self.session.client("sts", endpoint_url=self.endpoints.get(""))
-        arn: str = sts.get_caller_identity()["Arn"]
+        arn: str = self._sts().get_caller_identity()["Arn"]
         return arn
+
+    def _sts(self) -> Any:
+        return self.session.client("sts")
 
     @property
     def state_machine_arn(self) -> str:
@@ -293,8 +317,8 @@ class Target:
 
     @property
     def runnable_arn(self) -> str:
-        """What a run is started with: the version that is live; locally there is one version."""
-        return self.state_machine_arn if self.is_local else f"{self.state_machine_arn}:live"
+        """What a run is started with: the version that is live."""
+        return f"{self.state_machine_arn}:live"
 
     @property
     def partition(self) -> str:
@@ -312,9 +336,9 @@ class Target:
         try:
             yield
         except _UNREACHABLE as error:
-            advice = "see `lean-ops status`" if self.is_local else "check the AWS credentials and the network"
             raise TargetUnreachable(
-                f"{self.description}: expected an answer, found {type(error).__name__}: {error}; {advice}"
+                f"{self.description}: expected an answer, found {type(error).__name__}: {error}; "
+                f"{self.unreachable_advice}"
             ) from error
         except ClientError as error:
             answer = error.response["Error"]

@@ -1,1 +1,16 @@
-"""The local stack: an AWS emulator and a Firehose stand-in, each a process of its own on loopback."""
+"""The local stack: an emulator of AWS and a stand-in for Firehose, provisioned from the same files as AWS.
+
+Open to others:
+
+    target      the stack as a target
+    stack       its processes: up, down, status
+    provision   its queues, tables, streams, functions and schedules
+    processes   peak memory of its processes
+"""
+
+__all__ = [
+    "processes",
+    "provision",
+    "stack",
+    "target",
+]

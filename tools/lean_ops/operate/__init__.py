@@ -1,1 +1,34 @@
-"""."""
+"""What operators do: one module an operation.
+
+Open to others:
+
+    pipeline      start and follow a run
+    run_report    what a run did, in sentences
+    checkpoints   how far each layer has read, and moving it back
+    rollback      a table back to an earlier snapshot
+    rebuild       a layer built anew beside the live one
+    replay        what did not get through, sent again
+    breaker       the circuit breaker by hand
+    releases      functions back and forward
+    holds         who keeps the pipeline away from a topic
+    leases        the run that has a topic
+    doctor        what is wrong, and what to do
+    trace         one event through all layers
+    export        a query's rows as a file
+"""
+
+__all__ = [
+    "breaker",
+    "checkpoints",
+    "doctor",
+    "export",
+    "holds",
+    "leases",
+    "pipeline",
+    "rebuild",
+    "releases",
+    "replay",
+    "rollback",
+    "run_report",
+    "trace",
+]

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from common.runtime.errors import InvalidInput
-from lean_ops.console import json_text
+from lean_ops.console.printing import json_text
 from lean_ops.environment.lake import Result
 
 _SUFFIXES: Final = (".csv", ".ndjson", ".parquet")

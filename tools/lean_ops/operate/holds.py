@@ -152,7 +152,7 @@ class Place:
                     "found it at work; wait for it, or end its process first"
                 )
             else:
-                time.sleep(_pause(self.target))
+                time.sleep(self.target.look_s)
         return held
 
     @contextmanager
@@ -194,7 +194,7 @@ class Place:
                     f"{found.way_out(self.topic)}"
                 )
             else:
-                time.sleep(_pause(self.target))
+                time.sleep(self.target.look_s)
         return mine
 
     def _operation(self) -> Hold | None:
@@ -384,10 +384,6 @@ def _changed(dynamodb: "DynamoDBClient", **update: Any) -> bool:
             raise
         return False
     return True
-
-
-def _pause(target: Target) -> float:
-    return 0.2 if target.is_local else 2.0
 
 
 def _now() -> str:

@@ -115,7 +115,7 @@ def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
                 + (f" since {lease.ended:%H:%M:%S}, whose function may still run" if lease.ended else "")
                 + "; try again when it is over, or wait for it with --wait SECONDS"
             )
-        time.sleep(0.2 if target.is_local else 2.0)
+        time.sleep(target.look_s)
 
 
 def _execution(target: Target, arn: str) -> tuple[str, datetime | None]:

@@ -60,7 +60,7 @@ def start(target: Target, topic: str, *, force: bool = False) -> str:
 def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
     """Yield every state as it is left, until the execution ends."""
     client = target.client("stepfunctions")
-    pause = 0.1 if target.is_local else 1.0
+    pause = target.look_s / 2
     entered: dict[str, HistoryEventTypeDef] = {}
     seen = 0
     while True:

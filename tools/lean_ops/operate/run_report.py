@@ -17,7 +17,6 @@ from common.runtime.errors import TableMissing
 from lean_ops.accounts import observation
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
-from lean_ops.local import admin
 
 _RUN: Final = "lean-ops.run-id"
 
@@ -115,10 +114,9 @@ def report(target: Target, topic: str, execution_arn: str) -> RunReport:
     catalog = target.catalog()
     quarantined, refused = refused_by(_table(catalog, target, "quarantine", topic), run_id)
     buffered = None
-    if target.is_local:
-        streams = admin.streams(target.endpoints["firehose"])
-        stream = streams.get(target.settings.delivery_stream(topic))
-        buffered = stream.backlog_bytes if stream else 0
+    if (backlogs := target.delivery_backlogs()) is not None:
+        backlog = backlogs.get(target.settings.delivery_stream(topic))
+        buffered = backlog.bytes if backlog else 0
     semantic = _table(catalog, target, "semantic", topic)
     return RunReport(
         topic,

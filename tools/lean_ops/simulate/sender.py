@@ -14,37 +14,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.accounts.ledger import LedgerRun
 from lean_ops.accounts.messages import Message
+from lean_ops.environment.target import QueueClient
 
 if TYPE_CHECKING:
-    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef, SendMessageBatchResultTypeDef
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_BATCH_MESSAGES: Final = 10
 MAX_BATCH_BYTES: Final = 1024 * 1024  # also the most that one message may have
 # What is on record, and in memory, before it is known to be sent: at most this much.
 SEGMENT_MESSAGES: Final = 5_000
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
-
-
-class QueueClient(Protocol):
-    """What sending needs of an SQS client: boto3's, or the light one of the local stack."""
-
-    def send_message_batch(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803 - the names that boto3 gives them
-        Entries: "Sequence[SendMessageBatchRequestEntryTypeDef]",  # noqa: N803
-    ) -> "SendMessageBatchResultTypeDef":
-        """Send up to ten messages; some may be refused."""
-        ...
-
-    def close(self) -> None:
-        """Let go of connections."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from common.contract.store import contract_exists, read_contract
 from common.runtime.errors import ContractError
 from lean_ops.environment.repository import contract_files, function_catalogue, state_machine_definition
 from lean_ops.environment.target import Target
-from lean_ops.operate.doctor.findings import Finding, Severity, apply
+from lean_ops.operate.doctor.findings import Finding, Severity
 
 _UNSURE: Final = "${"  # a value with a placeholder: Terraform knows it, this machine may not
 _BROKEN: Final = frozenset({"Failed", "Inactive"})  # "Pending" passes by itself
@@ -26,7 +26,7 @@ def functions(target: Target) -> Iterator[Finding]:
         try:
             found = client.get_function_configuration(FunctionName=name)
         except client.exceptions.ResourceNotFoundException:
-            yield Finding(name, "expected a function, found none", apply(target))
+            yield Finding(name, "expected a function, found none", target.deploy_advice)
             continue
         expected = {
             "Handler": entry.handler,
@@ -41,10 +41,12 @@ def functions(target: Target) -> Iterator[Finding]:
                 differences[key] = variables.get(key, "nothing")
         if differences:
             listed = ", ".join(f"{key} {value}" for key, value in differences.items())
-            yield Finding(name, f"expected it as in functions.json, found {listed}", apply(target))
+            yield Finding(name, f"expected it as in functions.json, found {listed}", target.deploy_advice)
         if found.get("State") in _BROKEN or found.get("LastUpdateStatus") in _BROKEN:
             why = found.get("StateReason") or found.get("LastUpdateStatusReason") or "no reason given"
-            yield Finding(name, f"expected it active, found {found.get('State')}: {why}", apply(target))
+            yield Finding(
+                name, f"expected it active, found {found.get('State')}: {why}", target.deploy_advice
+            )
         # Asks whether the caller may invoke it with what it has; nothing runs.
         client.invoke(FunctionName=name, InvocationType="DryRun")
 
@@ -55,7 +57,7 @@ def state_machine(target: Target) -> Iterator[Finding]:
     try:
         found = client.describe_state_machine(stateMachineArn=target.state_machine_arn)
     except client.exceptions.StateMachineDoesNotExist:
-        yield Finding(target.state_machine, "expected a state machine, found none", apply(target))
+        yield Finding(target.state_machine, "expected a state machine, found none", target.deploy_advice)
         return
     prefix = f"arn:{target.partition}:lambda:{target.session.region_name}:{target.account}:function:"
     values = {f"{e.name}_arn": prefix + target.function(e.name) for e in function_catalogue()}
@@ -73,9 +75,9 @@ def state_machine(target: Target) -> Iterator[Finding]:
             if expected["States"].get(name) != deployed.get("States", {}).get(name)
         )
         wrong = f"expected the definition of this checkout, found others in {', '.join(states) or 'its head'}"
-        yield Finding(target.state_machine, wrong, apply(target))
+        yield Finding(target.state_machine, wrong, target.deploy_advice)
     if found.get("status", "ACTIVE") != "ACTIVE":
-        yield Finding(target.state_machine, f"expected ACTIVE, found {found['status']}", apply(target))
+        yield Finding(target.state_machine, f"expected ACTIVE, found {found['status']}", target.deploy_advice)
 
 
 def contracts(target: Target) -> Iterator[Finding]:
@@ -85,7 +87,7 @@ def contracts(target: Target) -> Iterator[Finding]:
         if not contract_exists(s3, target.lake_bucket, topic):
             if topic in files:
                 wrong = f"expected contracts/{topic}.yaml to be deployed, found no contract"
-                yield Finding(f"contract of {topic}", wrong, apply(target))
+                yield Finding(f"contract of {topic}", wrong, target.deploy_advice)
             else:
                 yield Finding(
                     f"contract of {topic}",
@@ -98,13 +100,13 @@ def contracts(target: Target) -> Iterator[Finding]:
         try:
             load_contract(text, topic)
         except ContractError as error:
-            yield Finding(f"contract of {topic}", str(error), f"mend it, then {apply(target)}")
+            yield Finding(f"contract of {topic}", str(error), f"mend it, then {target.deploy_advice}")
             continue
         if topic in files and files[topic].read_text() != text:
             yield Finding(
                 f"contract of {topic}",
                 f"the deployed contract differs from contracts/{topic}.yaml of this checkout",
-                f"check which is meant, then {apply(target)}",
+                f"check which is meant, then {target.deploy_advice}",
                 Severity.NOTE,
             )
 

@@ -24,9 +24,4 @@ class Finding:
     severity: Severity = Severity.PROBLEM
 
 
-def apply(target: Target) -> str:
-    """The advice for whatever differs from the repository."""
-    return "run `lean-ops up`" if target.is_local else f"run `terraform apply` for {target.env}"
-
-
 Check = Callable[[Target], Iterator[Finding]]

@@ -9,7 +9,7 @@ from common.intake.breaker.rules import Phase
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.operate.doctor import stored
-from lean_ops.operate.doctor.findings import Finding, Severity, apply
+from lean_ops.operate.doctor.findings import Finding, Severity
 from lean_ops.operate.replay.deliveries import ErrorObject
 
 _DAY_S: Final = 86_400
@@ -24,7 +24,7 @@ _PROCESSOR: Final = "sqs_processor"
 def queues(target: Target) -> Iterator[Finding]:
     """The source queue redrives into the dead-letter queue, and both keep messages long enough."""
     source, dead = _attributes(target, target.source_queue), _attributes(target, target.dead_letter_queue)
-    mend = apply(target)
+    mend = target.deploy_advice
     redrive = json.loads(source.get("RedrivePolicy", "{}"))
     if redrive.get("deadLetterTargetArn") != dead["QueueArn"]:
         found = redrive.get("deadLetterTargetArn", "none")
@@ -41,7 +41,7 @@ def queues(target: Target) -> Iterator[Finding]:
             mend,
         )
     timeout = next(entry.timeout_s for entry in function_catalogue() if entry.name == _PROCESSOR)
-    if not target.is_local and int(source["VisibilityTimeout"]) < _VISIBILITY_FACTOR * timeout:
+    if target.has_production_timings and int(source["VisibilityTimeout"]) < _VISIBILITY_FACTOR * timeout:
         found = f"expected a visibility timeout of {_VISIBILITY_FACTOR * timeout} s, found "
         yield Finding(target.source_queue, found + source["VisibilityTimeout"], mend)
 
@@ -77,15 +77,17 @@ def mapping(target: Target) -> Iterator[Finding]:
     arn = _attributes(target, target.source_queue)["QueueArn"]
     found = target.client("lambda").list_event_source_mappings(EventSourceArn=arn)["EventSourceMappings"]
     if not found:
-        yield Finding(target.source_queue, "expected a mapping to its function, found none", apply(target))
+        yield Finding(
+            target.source_queue, "expected a mapping to its function, found none", target.deploy_advice
+        )
         return
     one = found[0]
     if f":function:{target.function(_PROCESSOR)}" not in one["FunctionArn"]:
         wrong = f"expected it to invoke {target.function(_PROCESSOR)}, found {one['FunctionArn']}"
-        yield Finding(target.source_queue, wrong, apply(target))
+        yield Finding(target.source_queue, wrong, target.deploy_advice)
     if "ReportBatchItemFailures" not in one.get("FunctionResponseTypes", []):
         wrong = "expected ReportBatchItemFailures, found none: one bad message repeats its whole batch"
-        yield Finding(target.source_queue, wrong, apply(target))
+        yield Finding(target.source_queue, wrong, target.deploy_advice)
     if one["State"] not in {"Enabled", "Enabling", "Updating", "Creating"}:
         yield Finding(
             target.source_queue,
@@ -127,17 +129,19 @@ def streams(target: Target) -> Iterator[Finding]:
         try:
             stream = client.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
         except client.exceptions.ResourceNotFoundException:
-            yield Finding(name, f"expected a delivery stream for topic {topic}, found none", apply(target))
+            yield Finding(
+                name, f"expected a delivery stream for topic {topic}, found none", target.deploy_advice
+            )
             continue
         if stream["DeliveryStreamStatus"] != "ACTIVE":
             wrong = f"expected ACTIVE, found {stream['DeliveryStreamStatus']}"
-            yield Finding(name, wrong, "see its error log in CloudWatch; then " + apply(target))
+            yield Finding(name, wrong, "see its error log in CloudWatch; then " + target.deploy_advice)
         destination = stream["Destinations"][0].get("IcebergDestinationDescription", {})
         listed = destination.get("DestinationTableConfigurationList", [])
         names = [(t["DestinationDatabaseName"], t["DestinationTableName"]) for t in listed]
         if names != [(target.database, f"raw_{topic}")]:
             wrong = f"expected to deliver into {target.database}.raw_{topic}, found {names or 'nowhere'}"
-            yield Finding(name, wrong, apply(target))
+            yield Finding(name, wrong, target.deploy_advice)
 
 
 def _attributes(target: Target, queue: str) -> dict[str, str]:

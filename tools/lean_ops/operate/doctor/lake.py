@@ -20,7 +20,7 @@ from lean_ops.environment.repository import TABLE_SPECIFICATIONS, contract_files
 from lean_ops.environment.target import Target
 from lean_ops.operate import checkpoints, leases
 from lean_ops.operate.checkpoints import LayerCheckpoint, MergedLayer, time_of
-from lean_ops.operate.doctor.findings import Finding, Severity, apply
+from lean_ops.operate.doctor.findings import Finding, Severity
 
 _LAG: Final = timedelta(minutes=45)  # three times the schedule
 _LONG_RUN: Final = timedelta(hours=2)
@@ -37,7 +37,7 @@ def tables(target: Target) -> Iterator[Finding]:
             try:
                 table = open_whole(catalog, identifier)
             except TableMissing:
-                yield Finding(identifier, "expected the table, found none", apply(target))
+                yield Finding(identifier, "expected the table, found none", target.deploy_advice)
                 continue
             except TableUnreadable as error:
                 yield Finding(identifier, str(error), "docs/runbook.md, A table that cannot be read")

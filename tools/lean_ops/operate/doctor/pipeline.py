@@ -9,7 +9,6 @@ from lean_ops.accounts.arrival import in_raw
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment.lake import TableUnreadable, open_whole
 from lean_ops.environment.target import Target
-from lean_ops.local import admin, disk
 from lean_ops.operate import leases, pipeline, run_report
 from lean_ops.operate.doctor.findings import Finding, Severity
 
@@ -43,7 +42,7 @@ def runs(target: Target) -> Iterator[Finding]:
 
 def place(target: Target) -> Iterator[Finding]:
     """The disk of a local stack has room for what it accepts."""
-    if target.folder is not None and (wrong := disk.shortage(target.folder)):
+    if wrong := target.disk_shortage():
         yield Finding("disk", wrong, "free some; then `lean-ops send --resume` and `lean-ops run` go on")
 
 
@@ -57,20 +56,19 @@ def delivery(target: Target) -> Iterator[Finding]:
             "look again in a minute; if it does not fall, docs/runbook.md, section queue-age",
             Severity.NOTE,
         )
-    if not target.is_local:
+    backlogs = target.delivery_backlogs()
+    if backlogs is None:
         return  # the alarms delivery-stalled and records-missing judge that there
-    streams = admin.streams(target.endpoints["firehose"])
-    for name, stream in streams.items():
-        if stream.failure:
+    for name, backlog in backlogs.items():
+        if backlog.failure:
             yield Finding(
                 name,
-                f"expected its records delivered, found {stream.backlog_bytes:,} bytes that wait: "
-                f"{stream.failure}",
+                f"expected its records delivered, found {backlog.bytes:,} bytes that wait: {backlog.failure}",
                 "mend what it says; the records are kept in its journal and tried again",
             )
-    moving = waiting or any(stream.backlog_bytes for stream in streams.values())
-    if target.folder is not None and not moving:
-        yield from _lost(target, Ledger(target.folder / "ledger"))
+    moving = waiting or any(backlog.bytes for backlog in backlogs.values())
+    if target.ledger_folder is not None and not moving:
+        yield from _lost(target, Ledger(target.ledger_folder))
 
 
 def refused(target: Target) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ command goes on where it ended, as the table beside carries its own checkpoint.
 
 from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
 from lean_ops.operate.rebuild.comparison import Comparison, compare
-from lean_ops.operate.rebuild.filling import Filled, fill
+from lean_ops.operate.rebuild.filling import Filled, contract_of, fill
 from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Swapped",
     "columns_to_go",
     "compare",
+    "contract_of",
     "discard",
     "earlier_swap",
     "fill",

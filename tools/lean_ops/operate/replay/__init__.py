@@ -13,4 +13,9 @@ What holds for all three:
 - Replaying twice changes no row. A replayed message keeps its ``message_id``, and of its copies the one that
   was ingested first counts; the merge leaves out what it has seen.
 - Every replay is in the audit trail, with its selection and its counts.
+
+Open to others: a module a place (``dead_letters``, ``deliveries``, ``quarantine``), ``selection`` (which
+events are meant) and ``pace`` (how fast).
 """
+
+__all__ = ["dead_letters", "deliveries", "pace", "quarantine", "selection"]

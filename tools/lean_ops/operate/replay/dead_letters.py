@@ -402,8 +402,7 @@ class _Mover:
 
 
 def _pass(target: Target, queue: DeadLetterQueue) -> QueuePass:
-    # The emulator is one server and knows at once; AWS asks all of its servers only in a long poll.
-    return QueuePass(target.client("sqs"), queue.url, wait_s=0 if target.is_local else 1)
+    return QueuePass(target.client("sqs"), queue.url, wait_s=target.receive_wait_s)
 
 
 def _count(found: Look, message: QueuedMessage, selection: Selection) -> None:

@@ -6,7 +6,7 @@ turns rows into messages, ``dry_run`` shows what would be sent, ``weather`` is a
 
 from lean_ops.simulate.readings.dry_run import ColumnPreview, Guess, Preview, preview
 from lean_ops.simulate.readings.mapping import ReadingMapping, messages
-from lean_ops.simulate.readings.rows import BadRow
+from lean_ops.simulate.readings.rows import BadRow, Row
 from lean_ops.simulate.readings.weather import STATIONS, Station, weather_station_readings
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Guess",
     "Preview",
     "ReadingMapping",
+    "Row",
     "Station",
     "messages",
     "preview",
