@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pyiceberg.serializers import ToOutputFile
 
 from .support.java_metadata import refusals
 
 TERRAFORM = Path(__file__).parent / "terraform"
+
+# On a busy machine making and trying a case take long: that is judged nowhere.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -19,8 +19,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from page import write_section
 
-from common.intake.delivery import RetryPolicy
 from common.intake.events import EventParser
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 from lean_ops.simulate.history import History, Scenario
 from sqs_processor.batch import process

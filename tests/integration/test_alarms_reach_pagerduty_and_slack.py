@@ -17,6 +17,7 @@ from alert import handler as function
 from alert.sending import AlertRefused, AlertUndelivered
 from common.runtime.asking import Asker
 from common.runtime.errors import InvalidInput
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import AlertSettings
 from lean_ops.environment.alarm_catalogue import load
 
@@ -106,7 +107,7 @@ def secret(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Secret:
     )
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(function, "_secrets", lambda: secret)
-    asker = Asker(base_s=0.001)
+    asker = Asker(retry=RetryPolicy(base_s=0.001))
     monkeypatch.setattr(function, "_asker", lambda: asker)
     return secret
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from common.runtime.asking import Answer, Asker, Unanswered
+from common.runtime.retrying import RetryPolicy
 
 BOMB = gzip.compress(b"\0" * 100_000_000)
 
@@ -55,7 +56,9 @@ def head(request: BaseHTTPRequestHandler, status: int = 200, **headers: str) -> 
 
 
 def ask(service: Service, seconds: float = 30.0, most_bytes: int = 1_000, tries: int = 2) -> Answer:
-    return Asker(tries=tries, base_s=0.001).ask("GET", service.url, seconds=seconds, most_bytes=most_bytes)
+    return Asker(retry=RetryPolicy(tries, base_s=0.001)).ask(
+        "GET", service.url, seconds=seconds, most_bytes=most_bytes
+    )
 
 
 def test_an_answer_is_its_status_its_body_and_its_type(service: Service) -> None:

@@ -16,6 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from common.runtime.errors import InvalidInput, LeanOpsError, TransientError
+from common.runtime.retrying import RetryPolicy
 from lean_ops.cli import app
 from lean_ops.commands.options import STACKS
 from lean_ops.environment import audit
@@ -24,11 +25,10 @@ from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate.replay import dead_letters
-from lean_ops.operate.replay.intake import Persistence
 from lean_ops.operate.replay.pace import Pace
 from lean_ops.operate.replay.selection import Selection
 
-IMPATIENT = Persistence(attempts=3, sleep=lambda _s: None)
+IMPATIENT = RetryPolicy(attempts=3, sleep=lambda _s: None)
 AWKWARD = ['{"topic_name":"events","message_id":"m-1"', "käse ☃\t\r\n 'quotes\" $(x)", "{}", "x" * 200_000]
 
 

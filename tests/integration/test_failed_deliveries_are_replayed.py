@@ -14,11 +14,11 @@ import pytest
 from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
-from common.intake.delivery import RetryPolicy
 from common.intake.events import RawRecord
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import TransientError
+from common.runtime.retrying import RetryPolicy
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local import admin

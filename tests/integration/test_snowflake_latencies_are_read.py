@@ -29,6 +29,7 @@ from common.readers import history
 from common.readers.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
 from common.runtime.asking import Answer, Asker
 from common.runtime.errors import InvalidInput
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SnowflakeSettings
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.environment.target import Target
@@ -216,7 +217,7 @@ def snowflake() -> Iterator[Snowflake]:
 @pytest.fixture
 def aws(snowflake: Snowflake, monkeypatch: pytest.MonkeyPatch) -> Aws:
     aws = Aws(secret(snowflake.url))
-    asker = Asker(base_s=0.001)
+    asker = Asker(retry=RetryPolicy(base_s=0.001))
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(function, "_client", lambda _service: aws)
     monkeypatch.setattr(function, "_asker", lambda: asker)
@@ -224,7 +225,9 @@ def aws(snowflake: Snowflake, monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 
 def api(snowflake: Snowflake) -> SqlApi:
-    return SqlApi(Access.parse(secret(snowflake.url)), Asker(base_s=0.001), sleep=lambda _s: None)
+    return SqlApi(
+        Access.parse(secret(snowflake.url)), Asker(retry=RetryPolicy(base_s=0.001)), sleep=lambda _s: None
+    )
 
 
 def at(time: datetime) -> dict[str, Any]:
@@ -392,7 +395,9 @@ def test_one_odd_answer_is_an_error_that_passes_or_an_empty_result(body: bytes) 
 def test_a_foreign_key_is_refused_with_snowflakes_words(snowflake: Snowflake) -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    foreign = SqlApi(Access.parse(secret(snowflake.url, private_key=pem)), Asker(base_s=0.001))
+    foreign = SqlApi(
+        Access.parse(secret(snowflake.url, private_key=pem)), Asker(retry=RetryPolicy(base_s=0.001))
+    )
     with pytest.raises(SnowflakeRefused, match="390144"):
         foreign.run("SELECT 1")
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from common.intake.delivery import MAX_BATCH_BYTES, RetryPolicy, batches, deliver
+from common.intake.delivery import MAX_BATCH_BYTES, batches, deliver
 from common.intake.events import EventParser
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 

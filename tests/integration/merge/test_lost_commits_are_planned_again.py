@@ -5,11 +5,12 @@ import pytest
 
 from common.lake.merge import committing
 from common.runtime.errors import CommitConflict, CommitUnknown, ServiceRefused
+from common.runtime.retrying import RetryPolicy
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(committing, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=6, base_s=0.0))
 
 
 def around_commit(catalog, monkeypatch, *, before=None, after=None):

@@ -31,6 +31,7 @@ from common.lake.upkeep import (
     remove_orphans,
     shape,
 )
+from common.runtime.retrying import RetryPolicy
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 
@@ -39,7 +40,7 @@ EVERYTHING = CompactionPolicy(files=1)
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr(committing, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=6, base_s=0.0))
 
 
 def fill(lake, merges=6, keys=160):

@@ -7,7 +7,6 @@ the ledger are sent one after the other, the calls of one segment by several thr
 standard queue is nobody's promise.
 """
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from common.runtime.errors import InvalidInput, TransientError
+from common.runtime.retrying import RetryPolicy
 from lean_ops.accounts.ledger import LedgerRun
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import QueueClient
@@ -165,7 +165,7 @@ class _Sender:
         calls = 0
         while pending:
             if calls:
-                self.policy.sleep(random.uniform(0, self.policy.base_s * 2**calls))  # noqa: S311 - jitter, no secret
+                self.policy.sleep(RetryPolicy(base_s=self.policy.base_s).pause_s(calls))
             answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=pending)
             calls += 1
             refused = {entry["Id"]: entry for entry in answer.get("Failed", [])}

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from common.intake import dead_letters
 from common.intake.dead_letters import DeadLetter
-from common.intake.delivery import RetryPolicy, deliver
+from common.intake.delivery import deliver
 from common.intake.events import EventParser, RejectCode
 from common.runtime.errors import RejectedEvent
 from common.runtime.logs import logger
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from common.intake.delivery import RetryPolicy
 from common.intake.events import EventParser
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import LATE_S, emit
+from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 

@@ -27,9 +27,10 @@ from common.intake.events import RejectCode
 from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 from common.runtime.errors import InvalidInput
+from common.runtime.retrying import RetryPolicy, code_may_pass
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.operate.replay.intake import PASSING, Outgoing, Persistence, QueueIntake, error_code
+from lean_ops.operate.replay.intake import PERSISTENCE, Outgoing, QueueIntake, error_code
 from lean_ops.operate.replay.pace import Pace
 from lean_ops.operate.replay.selection import UNKNOWN_TOPIC, Selection, Tally, Waiting
 
@@ -207,7 +208,7 @@ def replay(
     *,
     pace: Pace,
     limit: int | None = None,
-    persistence: Persistence | None = None,
+    persistence: RetryPolicy = PERSISTENCE,
     on_progress: Callable[[int], None] = lambda _n: None,
 ) -> Replayed:
     """Send the selected letters into the source queue, each removed once it was accepted.
@@ -218,7 +219,7 @@ def replay(
     refusing; nothing is lost, and the same replay can be run again.
     """
     done = Replayed()
-    mover = _Mover(target.client("sqs"), queue, done, entry, persistence or Persistence())
+    mover = _Mover(target.client("sqs"), queue, done, entry, persistence)
     seen = taken = 0
     with _pass(target, queue) as letters, ThreadPoolExecutor(_THREADS, "replay") as threads:
         moving: deque[Future[None]] = deque()
@@ -253,7 +254,7 @@ def replay_archive(
     after: str = "",
     pace: Pace,
     limit: int | None = None,
-    persistence: Persistence | None = None,
+    persistence: RetryPolicy = PERSISTENCE,
     on_progress: Callable[[int], None] = lambda _n: None,
 ) -> Replayed:
     """Send the selected letters of the archive, sent on ``first`` to ``last``, into the source queue.
@@ -353,7 +354,7 @@ class _Mover:
         queue: DeadLetterQueue,
         done: Replayed,
         entry: audit.Entry,
-        persistence: Persistence,
+        persistence: RetryPolicy,
     ) -> None:
         self._intake: Final = QueueIntake(sqs, queue.source_url, persistence)
         self._queue: Final = queue
@@ -392,7 +393,7 @@ class _Mover:
             try:
                 stayed = set(letters.remove(left))
             except ClientError as error:
-                if error_code(error) not in PASSING:
+                if not code_may_pass(error_code(error)):
                     raise
             except BotoCoreError:  # no answer: perhaps they are gone, and deleting twice does no harm
                 continue

@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
-from common.intake.delivery import RetryPolicy, deliver
+from common.intake.delivery import deliver
 from common.intake.events import RawRecord
 from common.lake.reading import read_rows
 from common.lake.specifications import open_table
 from common.runtime.errors import PermanentError, TransientError
+from common.runtime.retrying import RetryPolicy
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate.replay.error_objects import (

@@ -1,8 +1,6 @@
 """The source queue, as replay sends to it: until a message is accepted, or refused for good."""
 
-import random
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,25 +9,11 @@ from botocore.parsers import ResponseParserError
 
 from common.intake.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
 from common.runtime.errors import TransientError
+from common.runtime.retrying import RetryPolicy, code_may_pass
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
     from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
-
-# What AWS services answer when the same call may succeed later (AWS SDKs reference guide, "Retry behavior").
-PASSING: Final = frozenset(
-    {
-        "InternalError",
-        "InternalFailure",
-        "OverLimit",
-        "RequestThrottled",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "KmsThrottled",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -48,26 +32,16 @@ class Outgoing:
         )
 
 
-@dataclass(frozen=True)
-class Persistence:
-    """How often to make a call and how long to wait between: full jitter, ``base_s * 2**attempt`` at most."""
-
-    attempts: int = 6
-    base_s: float = 0.2
-    sleep: Callable[[float], None] = time.sleep
-
-    def wait(self, attempt: int) -> None:
-        """Wait before the attempt after ``attempt`` (0 is the first)."""
-        self.sleep(random.uniform(0, self.base_s * 2**attempt))  # noqa: S311 - jitter, no secret
+PERSISTENCE: Final = RetryPolicy(attempts=6, base_s=0.2)
 
 
 class QueueIntake:
     """Sends to the queue at ``queue_url``; may be used by several threads."""
 
-    def __init__(self, client: "SQSClient", queue_url: str, persistence: Persistence | None = None) -> None:
+    def __init__(self, client: "SQSClient", queue_url: str, persistence: RetryPolicy = PERSISTENCE) -> None:
         self._client: Final = client
         self._queue_url: Final = queue_url
-        self._persistence: Final = persistence or Persistence()
+        self._persistence: Final = persistence
 
     def send(self, messages: Sequence[Outgoing]) -> dict[int, str]:
         """Send ``messages``; return index and reason of those that SQS never will accept.
@@ -110,7 +84,7 @@ class QueueIntake:
             answer = self._client.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         except ClientError as error:
             code = error_code(error)
-            if code not in PASSING:
+            if not code_may_pass(code):
                 raise
             return dict.fromkeys((entry["Id"] for entry in entries), code), {}
         except (BotoCoreError, ResponseParserError) as error:

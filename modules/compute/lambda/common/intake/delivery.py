@@ -5,14 +5,14 @@ others (Firehose API reference, PutRecordBatch). What is refused is tried again 
 is not accepted is returned, so that the caller can hand exactly those messages back to the queue.
 """
 
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
+
+from common.runtime.retrying import RetryPolicy
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient
@@ -30,19 +30,6 @@ _HOPELESS: Final = frozenset(
 )
 # An answer that does not say what became of each record, whoever gave it: none counts as accepted.
 _MALFORMED: Final = "MalformedAnswer"
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often to ask again and how long to wait: full jitter, ``base_s * 2**attempt`` at most."""
-
-    attempts: int = 4
-    base_s: float = 0.1
-    sleep: Callable[[float], None] = time.sleep
-
-    def wait(self, attempt: int) -> None:
-        """Wait before the attempt after ``attempt`` (0 is the first)."""
-        self.sleep(random.uniform(0, self.base_s * 2**attempt))  # noqa: S311 - jitter, not a secret
 
 
 @dataclass

@@ -4,6 +4,7 @@ Open to others:
 
     errors           the one tree of errors
     foreign_errors   what libraries and services raise, sorted into it
+    retrying         what may pass when it is tried again, and how long to wait before
     settings         one typed class a function; absent is an error
     clients          boto3 clients whose calls end before their function does
     asking           HTTP calls, bounded in time and bytes
@@ -20,5 +21,6 @@ __all__ = [
     "foreign_errors",
     "logs",
     "metrics",
+    "retrying",
     "settings",
 ]

@@ -7,7 +7,6 @@ more bytes are kept than were asked for. What an answer says is for the caller t
 and nothing of it is part of an error here. URLs may hold keys: no error names one.
 """
 
-import random
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,10 +18,12 @@ import urllib3
 from urllib3.exceptions import DecodeError, HTTPError
 
 from common.runtime.errors import TransientError
+from common.runtime.retrying import RetryPolicy
 
 PASSING: Final = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed (RFC 9110, sections 15.5.29 and 15.6; RFC 6585)."""
 
+_RETRY: Final = RetryPolicy(base_s=0.5)
 _CHUNK_BYTES: Final = 64 * 1024
 _LONGEST_SILENCE_S: Final = 5.0
 
@@ -47,12 +48,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asker:
-    """Makes requests through ``pool``, each at most ``tries`` times with full jitter between."""
+    """Makes requests through ``pool``, each as often as ``retry`` says."""
 
     pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
-    tries: int = 4
-    base_s: float = 0.5
-    sleep: Callable[[float], None] = time.sleep
+    retry: RetryPolicy = _RETRY
     clock: Callable[[], float] = time.monotonic
 
     def ask(
@@ -73,8 +72,8 @@ class Asker:
         deadline = self.clock() + seconds
         failure = ""
         answer: Answer | None = None
-        for attempt in range(self.tries):
-            wait = random.uniform(0, self.base_s * 2**attempt)  # noqa: S311 - jitter, no secret
+        for attempt in range(self.retry.attempts):
+            wait = self.retry.pause_s(attempt)
             try:
                 request = {"json": document, "headers": headers}
                 given, later_s = self._once(method, url, request, deadline, most_bytes)
@@ -84,9 +83,9 @@ class Asker:
                 if given.status not in PASSING:
                     return given
                 answer, wait = given, max(wait, later_s)
-            if attempt + 1 == self.tries or self.clock() + wait >= deadline:
+            if attempt + 1 == self.retry.attempts or self.clock() + wait >= deadline:
                 break
-            self.sleep(wait)
+            self.retry.sleep(wait)
         if answer is not None:
             return answer
         raise Unanswered(

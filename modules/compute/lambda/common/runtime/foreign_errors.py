@@ -24,6 +24,7 @@ from common.runtime.errors import (
     TableMismatch,
     TableMissing,
 )
+from common.runtime.retrying import may_pass
 
 # By name: functions that never touch a table must not load pyiceberg.
 _OF_ICEBERG: Final[dict[str, tuple[type[LeanOpsError], str]]] = {
@@ -42,12 +43,6 @@ _OF_SYSTEM: Final[tuple[tuple[type[Exception], type[LeanOpsError], str], ...]] =
     (OSError, ServiceFailure, "reading, writing or calling may succeed later"),
     (BotoCoreError, ServiceFailure, "the call may succeed later"),
 )
-# Codes of what passes that come with a 4xx status: throttling (botocore's list of what to retry), a token
-# that is renewed, another writer.
-_PASSING: Final = (
-    "Throttl", "TooManyRequests", "RequestLimit", "SlowDown", "LimitExceeded", "ThroughputExceeded",
-    "ExpiredToken", "ConcurrentModification",
-)  # fmt: skip
 _HERE: Final = Path(__file__).parents[2]
 
 
@@ -75,11 +70,10 @@ def _sorting(error: Exception) -> tuple[type[LeanOpsError], str]:
     """The class of the tree, and what there is to do."""
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
         call = f"{error.operation_name} answered {code}"
-        if status < 500 and not any(word in code for word in _PASSING):
-            return ServiceRefused, f"{call}: a right, a name or a limit of the service"
-        return ServiceFailure, f"{call}, which may pass"
+        if may_pass(error):
+            return ServiceFailure, f"{call}, which may pass"
+        return ServiceRefused, f"{call}: a right, a name or a limit of the service"
     for kind, sort, advice in _OF_SYSTEM:
         if isinstance(error, kind):
             return sort, advice

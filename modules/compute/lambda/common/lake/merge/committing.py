@@ -9,8 +9,6 @@ What is known about a commit decides what happens next:
 """
 
 import logging
-import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,12 +21,11 @@ from common.lake.merge.passing import may_pass
 from common.lake.merge.snapshot import SnapshotCommit
 from common.lake.merge.streams import remove_files
 from common.runtime.errors import CommitConflict, CommitUnknown
+from common.runtime.retrying import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 6
-FIRST_WAIT_S = 0.2
-LONGEST_WAIT_S = 5.0
+RETRY = RetryPolicy(attempts=6, base_s=0.2, longest_s=5.0)
 
 T = TypeVar("T")
 
@@ -51,7 +48,7 @@ def commit_until_done(catalog: Catalog, table: Table, plan: Callable[[Table, int
     """
     name = ".".join(table.name())
     attempts: dict[int, T] = {}
-    for number in range(1, ATTEMPTS + 1):
+    for number in range(1, RETRY.attempts + 1):
         planned = plan(table, number)
         if planned.commit is None:
             return planned.result
@@ -66,12 +63,12 @@ def commit_until_done(catalog: Catalog, table: Table, plan: Callable[[Table, int
         if _lost_race(error):
             del attempts[planned.commit.snapshot_id]
             remove_files(table.io, [*planned.written, *planned.commit.written])
-        logger.info("commit to %s: attempt %d of %d was lost: %s", name, number, ATTEMPTS, error)
-        time.sleep(_wait(number))
+        logger.info("commit to %s: attempt %d of %d was lost: %s", name, number, RETRY.attempts, error)
+        RETRY.wait(number - 1)
     kind = CommitUnknown if attempts else CommitConflict
     raise kind(
-        f"table {name}: expected to commit within {ATTEMPTS} attempts, found other writers first or the "
-        f"catalog failing every time (last: {error}); run it again when they are done"
+        f"table {name}: expected to commit within {RETRY.attempts} attempts, found other writers first or "
+        f"the catalog failing every time (last: {error}); run it again when they are done"
     ) from error
 
 
@@ -101,9 +98,3 @@ def _reload(catalog: Catalog, table: Table, after: Exception) -> Table:
             f"table {'.'.join(table.name())}: expected to see whether the commit happened, found the catalog "
             f"failing ({error}); run it again, it repeats nothing that was committed"
         ) from after
-
-
-def _wait(number: int) -> float:
-    """Seconds before the next attempt: exponential, with full jitter so that writers drift apart."""
-    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (number - 1))
-    return random.uniform(0, longest)  # noqa: S311 - spreads load, guards nothing
