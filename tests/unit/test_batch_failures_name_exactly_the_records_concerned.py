@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from common.intake.delivery import MAX_BATCH_BYTES, batches, deliver
+from common.intake.delivery import deliver
 from common.intake.events import EventParser
+from common.runtime.batching import PUT_RECORDS, batches
 from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
@@ -28,7 +29,7 @@ class Firehose:
     def put_record_batch(self, *, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
         assert DeliveryStreamName.startswith("lean-ops-test-")
         assert len(Records) <= 500
-        assert sum(len(r["Data"]) for r in Records) <= MAX_BATCH_BYTES
+        assert sum(len(r["Data"]) for r in Records) <= PUT_RECORDS.bytes
         self.calls.append(len(Records))
         if self._errors:
             raise self._errors.pop(0)
@@ -170,9 +171,9 @@ def test_the_dead_letter_is_the_message_as_it_was_with_the_reason_beside_it() ->
 
 def test_calls_are_filled_up_to_the_limits_of_put_record_batch() -> None:
     small, large = b"x" * 1_000, b"x" * (1_000 * 1024)
-    assert list(batches([small] * 1_001)) == [(0, 500), (500, 1_000), (1_000, 1_001)]
-    assert list(batches([large] * 9)) == [(0, 4), (4, 8), (8, 9)]
-    assert list(batches([])) == []
+    assert [len(call) for call in batches([small] * 1_001, len, PUT_RECORDS)] == [500, 500, 1]
+    assert [len(call) for call in batches([large] * 9, len, PUT_RECORDS)] == [4, 4, 1]
+    assert list(batches([], len, PUT_RECORDS)) == []
     assert deliver(Firehose(), "lean-ops-test-x", [], retry=NO_WAIT, time_left_s=lambda: 60).failed == []  # type: ignore[arg-type]
 
 

@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Kind, Message
 from lean_ops.simulate.sender import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_MESSAGES,
     SEGMENT_BYTES,
     SEGMENT_MESSAGES,
-    batches,
+    calls,
     segments,
 )
 
@@ -20,29 +19,29 @@ def message(body: str) -> Message:
     return Message(body, "events", Kind.ORIGINAL, "m", "k", 1)
 
 
-@given(st.lists(st.integers(1, MAX_BATCH_BYTES), max_size=40))
+@given(st.lists(st.integers(1, SEND_MESSAGES.bytes), max_size=40))
 def test_batches_keep_order_and_limits_and_are_as_long_as_possible(sizes: list[int]) -> None:
     messages = [message("x" * size) for size in sizes]
-    cut = list(batches(messages))
+    cut = list(calls(messages))
     assert [m for batch in cut for m in batch] == messages
     for i, batch in enumerate(cut):
         size = sum(len(m.body) for m in batch)
-        assert 0 < len(batch) <= MAX_BATCH_MESSAGES
-        assert size <= MAX_BATCH_BYTES
+        assert 0 < len(batch) <= SEND_MESSAGES.entries
+        assert size <= SEND_MESSAGES.bytes
         if i + 1 < len(cut):
             follower = len(cut[i + 1][0].body)
-            assert len(batch) == MAX_BATCH_MESSAGES or size + follower > MAX_BATCH_BYTES
+            assert len(batch) == SEND_MESSAGES.entries or size + follower > SEND_MESSAGES.bytes
 
 
 def test_bytes_are_counted_not_characters() -> None:
-    half = "ü" * (MAX_BATCH_BYTES // 4 + 1)  # two bytes each
-    assert [len(batch) for batch in batches([message(half)] * 3)] == [1, 1, 1]
+    half = "ü" * (SEND_MESSAGES.bytes // 4 + 1)  # two bytes each
+    assert [len(batch) for batch in calls([message(half)] * 3)] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("body", ["", "x" * (MAX_BATCH_BYTES + 1)])
+@pytest.mark.parametrize("body", ["", "x" * (SEND_MESSAGES.bytes + 1)])
 def test_a_message_that_no_call_takes_is_refused(body: str) -> None:
     with pytest.raises(InvalidInput, match="1 to 1048576 bytes"):
-        list(batches([message("good"), message(body)]))
+        list(calls([message("good"), message(body)]))
 
 
 def test_segments_are_bounded_in_messages_and_bytes() -> None:

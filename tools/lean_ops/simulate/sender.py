@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from common.runtime.batching import SEND_MESSAGES, batches
 from common.runtime.errors import InvalidInput, TransientError
 from common.runtime.retrying import RetryPolicy
 from lean_ops.accounts.ledger import LedgerRun
@@ -24,8 +25,6 @@ from lean_ops.environment.target import QueueClient
 if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-MAX_BATCH_MESSAGES: Final = 10
-MAX_BATCH_BYTES: Final = 1024 * 1024  # also the most that one message may have
 # What is on record, and in memory, before it is known to be sent: at most this much.
 SEGMENT_MESSAGES: Final = 5_000
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
@@ -92,7 +91,7 @@ def send(
     with ThreadPoolExecutor(sender.policy.threads, "sender") as threads:
         for segment in segments(stream):
             run.plan(segment)
-            for _ in threads.map(sender.send_batch, batches(segment)):
+            for _ in threads.map(sender.send_batch, calls(segment)):
                 pass  # taking the result raises what the thread raised
             run.confirm()
     run.finish()
@@ -113,27 +112,22 @@ def segments(messages: Iterator[Message]) -> Iterator[list[Message]]:
         yield segment
 
 
-def batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
+def calls(messages: Sequence[Message]) -> Iterator[list[Message]]:
     """Cut messages into the longest runs that one SendMessageBatch call takes.
 
     Raises InvalidInput for a message that no call takes.
     """
-    batch: list[Message] = []
-    size = 0
-    for message in messages:
-        length = len(message.body.encode())
-        if not 0 < length <= MAX_BATCH_BYTES:
-            raise InvalidInput(
-                f"message {message.message_id or message.reject_code}: expected a body of 1 to "
-                f"{MAX_BATCH_BYTES} bytes (SQS), found {length}; leave it out or send it in parts"
-            )
-        if len(batch) == MAX_BATCH_MESSAGES or size + length > MAX_BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += length
-    if batch:
-        yield batch
+    return batches(messages, _size, SEND_MESSAGES)
+
+
+def _size(message: Message) -> int:
+    length = len(message.body.encode())
+    if not 0 < length <= SEND_MESSAGES.bytes:
+        raise InvalidInput(
+            f"message {message.message_id or message.reject_code}: expected a body of 1 to "
+            f"{SEND_MESSAGES.bytes} bytes (SQS), found {length}; leave it out or send it in parts"
+        )
+    return length
 
 
 class _Sender:

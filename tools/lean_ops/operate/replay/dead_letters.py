@@ -22,10 +22,11 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.intake import archive as dead_letter_archive
-from common.intake.dead_letters import MAX_ATTRIBUTES, MAX_CALL_ENTRIES, REPLAYED_BY, WHY_DEAD
+from common.intake.dead_letters import MAX_ATTRIBUTES, REPLAYED_BY, WHY_DEAD
 from common.intake.events import RejectCode
 from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.layers.uncurable import ERROR_CODE as SET_ASIDE
+from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import InvalidInput
 from common.runtime.retrying import RetryPolicy, code_may_pass
 from lean_ops.environment import audit
@@ -277,8 +278,8 @@ def replay_archive(
         if key == after_key:
             messages = _behind(messages, after_letter)
         chosen = [message for message in messages if selection.takes(describe(message))]
-        for start in range(0, len(chosen), MAX_CALL_ENTRIES):
-            part = chosen[start : start + MAX_CALL_ENTRIES][: None if limit is None else limit - taken]
+        for start in range(0, len(chosen), SEND_MESSAGES.entries):
+            part = chosen[start : start + SEND_MESSAGES.entries][: None if limit is None else limit - taken]
             if not part:
                 break
             pace.wait(len(part))

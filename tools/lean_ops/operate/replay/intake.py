@@ -1,13 +1,13 @@
 """The source queue, as replay sends to it: until a message is accepted, or refused for good."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from common.intake.dead_letters import MAX_CALL_BYTES, MAX_CALL_ENTRIES
+from common.runtime.batching import SEND_MESSAGES, batches
 from common.runtime.errors import TransientError
 from common.runtime.retrying import RetryPolicy, code_may_pass
 
@@ -50,7 +50,7 @@ class QueueIntake:
         then is not known to the caller, who sends all of them again.
         """
         refused: dict[int, str] = {}
-        for call in _calls(messages):
+        for call in batches(range(len(messages)), lambda i: messages[i].size, SEND_MESSAGES):
             pending: list[SendMessageBatchRequestEntryTypeDef] = [
                 {
                     "Id": str(i),
@@ -106,17 +106,3 @@ class QueueIntake:
 def error_code(error: ClientError) -> str:
     """The code of a service's error, without the prefix that older SQS protocols gave it."""
     return error.response["Error"]["Code"].removeprefix("AWS.SimpleQueueService.")
-
-
-def _calls(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
-    """Indices, in the longest runs that one SendMessageBatch call takes."""
-    call: list[int] = []
-    size = 0
-    for i, message in enumerate(messages):
-        if call and (len(call) == MAX_CALL_ENTRIES or size + message.size > MAX_CALL_BYTES):
-            yield call
-            call, size = [], 0
-        call.append(i)
-        size += message.size
-    if call:
-        yield call

@@ -5,7 +5,7 @@ sender's own. What the dead-letter queue does not accept stays in the source que
 brings it to the same dead-letter queue in the end.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from common.runtime.batching import SEND_MESSAGES, batches
 from common.runtime.errors import RejectedEvent
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
 
-MAX_CALL_ENTRIES: Final = 10
-MAX_CALL_BYTES: Final = 1_048_576  # SendMessageBatch: bodies and attributes of all entries together
 MAX_ATTRIBUTES: Final = 10
 MAX_DETAIL_CHARS: Final = 500
 # The attributes that a dead letter has beside its sender's.
@@ -60,7 +59,7 @@ class DeadLetter:
 def send(client: "SQSClient", queue_url: str, letters: Iterable[DeadLetter]) -> list[str]:
     """Send the letters; return the message ids (of the source queue) that were not accepted."""
     refused: list[str] = []
-    for call in _calls(letters):
+    for call in batches(letters, _size, SEND_MESSAGES):
         entries: list[Any] = [
             {"Id": str(i), "MessageBody": letter.record["body"], "MessageAttributes": letter.attributes}
             for i, letter in enumerate(call)
@@ -76,18 +75,8 @@ def send(client: "SQSClient", queue_url: str, letters: Iterable[DeadLetter]) -> 
     return refused
 
 
-def _calls(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    call: list[DeadLetter] = []
-    size = 0
-    for letter in letters:
-        weight = len(letter.record["body"].encode("utf-8", "surrogatepass")) + sum(
-            len(name) + len(value["DataType"]) + len(value["StringValue"].encode())
-            for name, value in letter.attributes.items()
-        )
-        if call and (len(call) == MAX_CALL_ENTRIES or size + weight > MAX_CALL_BYTES):
-            yield call
-            call, size = [], 0
-        call.append(letter)
-        size += weight
-    if call:
-        yield call
+def _size(letter: DeadLetter) -> int:
+    return len(letter.record["body"].encode("utf-8", "surrogatepass")) + sum(
+        len(name) + len(value["DataType"]) + len(value["StringValue"].encode())
+        for name, value in letter.attributes.items()
+    )

@@ -5,20 +5,19 @@ others (Firehose API reference, PutRecordBatch). What is refused is tried again 
 is not accepted is returned, so that the caller can hand exactly those messages back to the queue.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from common.runtime.batching import PUT_RECORDS, batches
 from common.runtime.retrying import RetryPolicy
 
 if TYPE_CHECKING:
     from types_boto3_firehose.client import FirehoseClient
 
-MAX_BATCH_RECORDS: Final = 500
-MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 # Asking again cannot help with these; they are reported at once, and loudly.
 _HOPELESS: Final = frozenset(
     {
@@ -40,18 +39,6 @@ class DeliveryOutcome:
     error_codes: set[str] = field(default_factory=set)
 
 
-def batches(records: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Cut ``records`` into the longest runs ``[start, end)`` that one PutRecordBatch call takes."""
-    start = size = 0
-    for i, record in enumerate(records):
-        if i - start == MAX_BATCH_RECORDS or size + len(record) > MAX_BATCH_BYTES:
-            yield start, i
-            start, size = i, 0
-        size += len(record)
-    if start < len(records):
-        yield start, len(records)
-
-
 def deliver(
     client: "FirehoseClient",
     stream: str,
@@ -66,8 +53,8 @@ def deliver(
     the queue delivers it again. Never raises for what the service answered.
     """
     outcome = DeliveryOutcome()
-    for start, end in batches(records):
-        pending = list(range(start, end))
+    for call in batches(range(len(records)), lambda i: len(records[i]), PUT_RECORDS):
+        pending = call
         for attempt in range(retry.attempts):
             pending, codes = _put(client, stream, records, pending)
             outcome.error_codes |= codes
@@ -77,7 +64,7 @@ def deliver(
                 retry.wait(attempt)
         outcome.failed += pending
         if time_left_s() < 10:
-            outcome.failed += range(end, len(records))
+            outcome.failed += range(call[-1] + 1, len(records))
             break
     return outcome
 

@@ -20,6 +20,7 @@ from common.contract.typed_texts import FIRST_SECOND, LAST_SECOND
 from common.intake import dead_letters
 from common.lake.merge import KEY_LENGTH_LIMIT
 from common.lake.setting_aside import SetAside, stream
+from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import RejectedEvent, ServiceFailure
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _LONGEST_PERIOD: Final = 64
 _PAYLOAD: Final = "json_payload"
 _ENVELOPE: Final = ("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id")
 # What a message may have in all, less room for attributes (SQS quotas: 1 MiB).
-_LONGEST_BODY: Final = dead_letters.MAX_CALL_BYTES - 4_096
+_LONGEST_BODY: Final = SEND_MESSAGES.bytes - 4_096
 
 
 def curable(

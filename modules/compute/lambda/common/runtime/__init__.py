@@ -5,6 +5,7 @@ Open to others:
     errors           the one tree of errors
     foreign_errors   what libraries and services raise, sorted into it
     retrying         what may pass when it is tried again, and how long to wait before
+    batching         entries cut into runs that one batch call takes
     settings         one typed class a function; absent is an error
     clients          boto3 clients whose calls end before their function does
     asking           HTTP calls, bounded in time and bytes
@@ -16,6 +17,7 @@ Open to others:
 __all__ = [
     "arrowtypes",
     "asking",
+    "batching",
     "clients",
     "errors",
     "foreign_errors",
