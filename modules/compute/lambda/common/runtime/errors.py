@@ -15,6 +15,13 @@
         ├── CommitConflict    another writer kept winning the commit; nothing was written to the table
         └── CommitUnknown     the catalog did not say whether the commit happened; look before retrying
 
+An error of one subject alone stands beside what raises it, and hangs in the same tree:
+
+    PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), AlertRefused (alert),
+                        SnowflakeRefused (readers), LayersUnseen (observation)
+    TransientError      BreakerBusy, MappingBusy (intake.breaker), Unanswered (runtime.asking),
+                        SnowflakeUnreachable (readers), AlertUndelivered (alert)
+
 What libraries raise is sorted into it where a job or a function ends (``common.runtime.foreign_errors``), so
 that nothing is retried for being unknown. The state machine retries by class name: what it may retry derives
 from ``TransientError`` (a test holds the two together). Every message says what was expected, what was found,
