@@ -40,7 +40,14 @@ locals {
     lake_bucket = local.lake_bucket
   }
 
-  keyed_policy_values = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
+  # What every module needs to know of the environment that it is part of.
+  environment = {
+    name_prefix              = local.name_prefix
+    kms_key_arn              = module.encryption.key_arn
+    permissions_boundary_arn = var.permissions_boundary_arn
+    log_retention_days       = var.log_retention_days
+    policy_values            = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
+  }
 
   # What the placeholders of functions.json stand for; the local stack gives the same names their values
   # there. What names the functions in turn (state machine, alias) is composed.

@@ -8,19 +8,16 @@ module "encryption" {
 module "state" {
   source = "./modules/state"
 
-  name_prefix = local.name_prefix
-  kms_key_arn = module.encryption.key_arn
+  environment = local.environment
 }
 
 module "storage" {
   source = "./modules/storage"
 
-  name_prefix                   = local.name_prefix
+  environment                   = local.environment
   database                      = local.database
   lake_bucket                   = local.lake_bucket
   topics                        = local.topics
-  kms_key_arn                   = module.encryption.key_arn
-  policy_values                 = local.keyed_policy_values
   delivery_error_retention_days = var.delivery_error_retention_days
   archive_retention_days        = var.archive_retention_days
 }
@@ -28,10 +25,7 @@ module "storage" {
 module "ingestion" {
   source = "./modules/ingestion"
 
-  name_prefix                = local.name_prefix
-  kms_key_arn                = module.encryption.key_arn
-  policy_values              = local.keyed_policy_values
-  permissions_boundary_arn   = var.permissions_boundary_arn
+  environment                = local.environment
   raw_tables                 = module.storage.raw_tables
   lake_bucket_arn            = module.storage.lake_bucket_arn
   database                   = module.storage.database
@@ -45,46 +39,35 @@ module "ingestion" {
   dead_letter_retention_days = var.dead_letter_retention_days
   buffer_interval_s          = var.buffer_interval_s
   buffer_mib                 = var.buffer_mib
-  log_retention_days         = var.log_retention_days
   iot_topic_filter           = var.iot_topic_filter
 }
 
 module "compute" {
   source = "./modules/compute"
 
-  name_prefix              = local.name_prefix
-  kms_key_arn              = module.encryption.key_arn
-  policy_values            = local.keyed_policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
-  build_directory          = coalesce(var.build_directory, "${path.root}/modules/compute/.build")
-  lake_bucket              = module.storage.lake_bucket
-  log_retention_days       = var.log_retention_days
-  placeholder_values       = local.placeholder_values
-  schedule_group           = module.orchestration.schedule_group
-  alarm_topic_arns         = module.monitoring.topic_arns
+  environment        = local.environment
+  build_directory    = coalesce(var.build_directory, "${path.root}/modules/compute/.build")
+  lake_bucket        = module.storage.lake_bucket
+  placeholder_values = local.placeholder_values
+  schedule_group     = module.orchestration.schedule_group
+  alarm_topic_arns   = module.monitoring.topic_arns
 }
 
 module "orchestration" {
   source = "./modules/orchestration"
 
-  name_prefix              = local.name_prefix
-  kms_key_arn              = module.encryption.key_arn
-  policy_values            = local.keyed_policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
-  checkpoints_table        = module.state.checkpoints_table
-  function_arns            = { for name, function in module.compute.functions : name => function.arn }
-  topics                   = keys(local.topics)
-  paused_topics            = var.paused_topics
-  schedule_minutes         = var.schedule_minutes
-  log_retention_days       = var.log_retention_days
+  environment       = local.environment
+  checkpoints_table = module.state.checkpoints_table
+  function_arns     = { for name, function in module.compute.functions : name => function.arn }
+  topics            = keys(local.topics)
+  paused_topics     = var.paused_topics
+  schedule_minutes  = var.schedule_minutes
 }
 
 module "monitoring" {
   source = "./modules/monitoring"
 
-  name_prefix                = local.name_prefix
-  kms_key_arn                = module.encryption.key_arn
-  policy_values              = local.keyed_policy_values
+  environment                = local.environment
   source_queue               = module.ingestion.source_queue
   dead_letter_queue          = module.ingestion.dead_letter_queue
   drift_log_table            = module.state.drift_log_table
@@ -104,8 +87,6 @@ module "monitoring" {
 module "readers" {
   source = "./modules/readers"
 
-  name_prefix              = local.name_prefix
-  policy_values            = local.keyed_policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
-  snowflake                = var.snowflake
+  environment = local.environment
+  snowflake   = var.snowflake
 }

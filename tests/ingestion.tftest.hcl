@@ -6,8 +6,6 @@ mock_provider "aws" {
 }
 
 variables {
-  name_prefix                = "lean-ops-dev"
-  kms_key_arn                = "arn:aws:kms:eu-west-1:000000000000:key/mock"
   raw_tables                 = { events = "raw_events", air_quality = "raw_air_quality" }
   lake_bucket_arn            = "arn:aws:s3:::lean-ops-dev-lake-000000000000"
   database                   = "lean_ops_dev"
@@ -21,19 +19,25 @@ variables {
   dead_letter_retention_days = 14
   buffer_interval_s          = 60
   buffer_mib                 = 64
-  log_retention_days         = 365
   iot_topic_filter           = "devices/+/events"
 
-  policy_values = {
-    partition   = "aws"
-    region      = "eu-west-1"
-    account     = "000000000000"
-    project     = "lean-ops"
-    env         = "dev"
-    name_prefix = "lean-ops-dev"
-    database    = "lean_ops_dev"
-    lake_bucket = "lean-ops-dev-lake-000000000000"
-    kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+  environment = {
+    name_prefix              = "lean-ops-dev"
+    kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    permissions_boundary_arn = null
+    log_retention_days       = 365
+
+    policy_values = {
+      partition   = "aws"
+      region      = "eu-west-1"
+      account     = "000000000000"
+      project     = "lean-ops"
+      env         = "dev"
+      name_prefix = "lean-ops-dev"
+      database    = "lean_ops_dev"
+      lake_bucket = "lean-ops-dev-lake-000000000000"
+      kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    }
   }
 }
 
@@ -143,8 +147,26 @@ run "the_longest_names_fit" {
   }
 
   variables {
-    name_prefix = "a-project-of-20-char-staging"
-    raw_tables  = { a_topic_of_exactly_thirty_char = "raw_a_topic_of_exactly_thirty_char" }
+    environment = {
+      name_prefix              = "a-project-of-20-char-staging"
+      kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+      permissions_boundary_arn = null
+      log_retention_days       = 365
+
+      policy_values = {
+        partition   = "aws"
+        region      = "eu-west-1"
+        account     = "000000000000"
+        project     = "a-project-of-20-char"
+        env         = "staging"
+        name_prefix = "a-project-of-20-char-staging"
+        database    = "a_project_of_20_char_staging"
+        lake_bucket = "a-project-of-20-char-staging-lake-000000000000"
+        kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+      }
+    }
+
+    raw_tables = { a_topic_of_exactly_thirty_char = "raw_a_topic_of_exactly_thirty_char" }
   }
 
   assert {

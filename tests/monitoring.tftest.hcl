@@ -6,8 +6,6 @@ mock_provider "aws" {
 }
 
 variables {
-  name_prefix                = "lean-ops-dev"
-  kms_key_arn                = "arn:aws:kms:eu-west-1:000000000000:key/mock"
   source_queue               = "lean-ops-dev-source"
   dead_letter_queue          = "lean-ops-dev-dlq"
   drift_log_table            = "lean-ops-dev-drift-log"
@@ -23,13 +21,20 @@ variables {
   error_rate_alarm_percent   = 5
   subscriptions              = { governance = { protocol = "email", endpoint = "owners@example.com" } }
 
-  policy_values = {
-    partition   = "aws"
-    region      = "eu-west-1"
-    account     = "000000000000"
-    project     = "lean-ops"
-    env         = "dev"
-    name_prefix = "lean-ops-dev"
+  environment = {
+    name_prefix              = "lean-ops-dev"
+    kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    permissions_boundary_arn = null
+    log_retention_days       = 365
+
+    policy_values = {
+      partition   = "aws"
+      region      = "eu-west-1"
+      account     = "000000000000"
+      project     = "lean-ops"
+      env         = "dev"
+      name_prefix = "lean-ops-dev"
+    }
   }
 }
 

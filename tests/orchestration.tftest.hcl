@@ -6,13 +6,10 @@ mock_provider "aws" {
 }
 
 variables {
-  name_prefix        = "lean-ops-dev"
-  kms_key_arn        = "arn:aws:kms:eu-west-1:000000000000:key/mock"
-  checkpoints_table  = "lean-ops-dev-checkpoints"
-  topics             = ["events", "weather"]
-  paused_topics      = ["weather"]
-  schedule_minutes   = 15
-  log_retention_days = 365
+  checkpoints_table = "lean-ops-dev-checkpoints"
+  topics            = ["events", "weather"]
+  paused_topics     = ["weather"]
+  schedule_minutes  = 15
 
   function_arns = {
     sqs_processor         = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor"
@@ -22,16 +19,23 @@ variables {
     notify_missing_schema = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-notify-missing-schema"
   }
 
-  policy_values = {
-    partition   = "aws"
-    region      = "eu-west-1"
-    account     = "000000000000"
-    project     = "lean-ops"
-    env         = "dev"
-    name_prefix = "lean-ops-dev"
-    database    = "lean_ops_dev"
-    lake_bucket = "lean-ops-dev-lake-000000000000"
-    kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+  environment = {
+    name_prefix              = "lean-ops-dev"
+    kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    permissions_boundary_arn = null
+    log_retention_days       = 365
+
+    policy_values = {
+      partition   = "aws"
+      region      = "eu-west-1"
+      account     = "000000000000"
+      project     = "lean-ops"
+      env         = "dev"
+      name_prefix = "lean-ops-dev"
+      database    = "lean_ops_dev"
+      lake_bucket = "lean-ops-dev-lake-000000000000"
+      kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    }
   }
 }
 

@@ -6,18 +6,23 @@ mock_provider "aws" {
 }
 
 variables {
-  name_prefix = "lean-ops-dev"
+  environment = {
+    name_prefix              = "lean-ops-dev"
+    kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    permissions_boundary_arn = null
+    log_retention_days       = 365
 
-  policy_values = {
-    partition   = "aws"
-    region      = "eu-west-1"
-    account     = "000000000000"
-    project     = "lean-ops"
-    env         = "dev"
-    name_prefix = "lean-ops-dev"
-    database    = "lean_ops_dev"
-    lake_bucket = "lean-ops-dev-lake-000000000000"
-    kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    policy_values = {
+      partition   = "aws"
+      region      = "eu-west-1"
+      account     = "000000000000"
+      project     = "lean-ops"
+      env         = "dev"
+      name_prefix = "lean-ops-dev"
+      database    = "lean_ops_dev"
+      lake_bucket = "lean-ops-dev-lake-000000000000"
+      kms_key_arn = "arn:aws:kms:eu-west-1:000000000000:key/mock"
+    }
   }
 }
 

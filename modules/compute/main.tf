@@ -4,7 +4,7 @@ locals {
   catalogue = jsondecode(file("${path.module}/functions.json"))
   rendered  = jsondecode(templatefile("${path.module}/functions.json", var.placeholder_values))
 
-  names = { for name in keys(local.catalogue.functions) : name => "${var.name_prefix}-${replace(name, "_", "-")}" }
+  names = { for name in keys(local.catalogue.functions) : name => "${var.environment.name_prefix}-${replace(name, "_", "-")}" }
 
   # Archives and their hashes, as `make build` wrote them.
   manifest = jsondecode(file("${var.build_directory}/manifest.json"))
@@ -19,16 +19,16 @@ module "role" {
   description              = local.catalogue.functions[each.key].description
   service                  = "lambda.amazonaws.com"
   policy                   = replace(each.key, "_", "-")
-  policy_values            = merge(var.policy_values, { function_name = each.value })
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = merge(var.environment.policy_values, { function_name = each.value })
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_cloudwatch_log_group" "function" {
   for_each = local.names
 
   name              = "/aws/lambda/${each.value}"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.kms_key_arn
+  retention_in_days = var.environment.log_retention_days
+  kms_key_id        = var.environment.kms_key_arn
 }
 
 # Layers are larger than Lambda takes directly (50 MB), so they go through the bucket.
@@ -44,7 +44,7 @@ resource "aws_s3_object" "layer" {
 resource "aws_lambda_layer_version" "this" {
   for_each = local.layers
 
-  layer_name               = "${var.name_prefix}-${each.key}"
+  layer_name               = "${var.environment.name_prefix}-${each.key}"
   description              = "Libraries of the functions, from requirements.lock"
   s3_bucket                = aws_s3_object.layer[each.key].bucket
   s3_key                   = aws_s3_object.layer[each.key].key

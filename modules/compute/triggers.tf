@@ -17,13 +17,13 @@ module "schedule_role" {
   source   = "../role"
   for_each = local.schedules
 
-  name                     = "${var.name_prefix}-schedule-${replace(each.key, "_", "-")}"
+  name                     = "${var.environment.name_prefix}-schedule-${replace(each.key, "_", "-")}"
   description              = "The scheduler invokes ${local.names[each.key]}"
   service                  = "scheduler.amazonaws.com"
-  source_arn               = "arn:${var.policy_values["partition"]}:scheduler:${var.policy_values["region"]}:${var.policy_values["account"]}:schedule-group/${var.schedule_group}"
+  source_arn               = "arn:${var.environment.policy_values["partition"]}:scheduler:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:schedule-group/${var.schedule_group}"
   policy                   = "function-schedule"
-  policy_values            = merge(var.policy_values, { function_name = local.names[each.key] })
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = merge(var.environment.policy_values, { function_name = local.names[each.key] })
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_scheduler_schedule" "function" {

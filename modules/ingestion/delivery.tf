@@ -1,6 +1,6 @@
 locals {
   # Stream names take the topic with hyphens, as every resource name does.
-  streams = { for topic in keys(var.raw_tables) : topic => "${var.name_prefix}-${replace(topic, "_", "-")}" }
+  streams = { for topic in keys(var.raw_tables) : topic => "${var.environment.name_prefix}-${replace(topic, "_", "-")}" }
 }
 
 module "delivery_role" {
@@ -8,20 +8,20 @@ module "delivery_role" {
   for_each = local.streams
 
   # Short, because the longest project, environment and topic together just fit the 64 characters of a role.
-  name                     = "${var.name_prefix}-raw-${replace(each.key, "_", "-")}"
+  name                     = "${var.environment.name_prefix}-raw-${replace(each.key, "_", "-")}"
   description              = "Firehose appends records of topic ${each.key} to its RAW table"
   service                  = "firehose.amazonaws.com"
   policy                   = "delivery"
-  policy_values            = merge(var.policy_values, { topic = each.key, stream_name = each.value })
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = merge(var.environment.policy_values, { topic = each.key, stream_name = each.value })
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_cloudwatch_log_group" "delivery" {
   for_each = local.streams
 
   name              = "/aws/kinesisfirehose/${each.value}"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.kms_key_arn
+  retention_in_days = var.environment.log_retention_days
+  kms_key_id        = var.environment.kms_key_arn
 }
 
 resource "aws_cloudwatch_log_stream" "delivery" {
@@ -40,12 +40,12 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
   server_side_encryption {
     enabled  = true
     key_type = "CUSTOMER_MANAGED_CMK"
-    key_arn  = var.kms_key_arn
+    key_arn  = var.environment.kms_key_arn
   }
 
   iceberg_configuration {
     role_arn           = module.delivery_role[each.key].arn
-    catalog_arn        = "arn:${var.policy_values["partition"]}:glue:${var.policy_values["region"]}:${var.policy_values["account"]}:catalog"
+    catalog_arn        = "arn:${var.environment.policy_values["partition"]}:glue:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:catalog"
     append_only        = true
     buffering_interval = var.buffer_interval_s
     buffering_size     = var.buffer_mib
@@ -60,7 +60,7 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
       role_arn            = module.delivery_role[each.key].arn
       bucket_arn          = var.lake_bucket_arn
       error_output_prefix = "delivery-errors/${each.key}/!{firehose:error-output-type}/"
-      kms_key_arn         = var.kms_key_arn
+      kms_key_arn         = var.environment.kms_key_arn
     }
 
     cloudwatch_logging_options {

@@ -3,21 +3,21 @@ module "iot_role" {
   source = "../role"
   count  = var.iot_topic_filter == null ? 0 : 1
 
-  name                     = "${var.name_prefix}-iot-rule"
+  name                     = "${var.environment.name_prefix}-iot-rule"
   description              = "AWS IoT puts device messages on the source queue, and what fails on the dead-letter queue"
   service                  = "iot.amazonaws.com"
-  source_arn               = "arn:${var.policy_values["partition"]}:iot:${var.policy_values["region"]}:${var.policy_values["account"]}:rule/${replace("${var.name_prefix}-source", "-", "_")}"
+  source_arn               = "arn:${var.environment.policy_values["partition"]}:iot:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:rule/${replace("${var.environment.name_prefix}-source", "-", "_")}"
   policy                   = "iot-rule"
-  policy_values            = var.policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = var.environment.policy_values
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_iot_topic_rule" "source" {
   count = var.iot_topic_filter == null ? 0 : 1
 
   # Rule names take no hyphen.
-  name        = replace("${var.name_prefix}-source", "-", "_")
-  description = "Device messages to the source queue of ${var.name_prefix}"
+  name        = replace("${var.environment.name_prefix}-source", "-", "_")
+  description = "Device messages to the source queue of ${var.environment.name_prefix}"
   enabled     = true
   sql         = "SELECT * FROM '${var.iot_topic_filter}'"
   sql_version = "2016-03-23"

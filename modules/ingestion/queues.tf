@@ -1,7 +1,7 @@
 locals {
   day_s = 86400
 
-  queue_names = { source = "${var.name_prefix}-source", dead_letter = "${var.name_prefix}-dlq" }
+  queue_names = { source = "${var.environment.name_prefix}-source", dead_letter = "${var.environment.name_prefix}-dlq" }
 }
 
 resource "aws_sqs_queue" "source" {
@@ -13,7 +13,7 @@ resource "aws_sqs_queue" "source" {
   # Six times the function's timeout, as AWS asks for, so that Lambda's own retries of a throttled invocation
   # end before the message shows again; the window is part of a batch's time.
   visibility_timeout_seconds        = 6 * var.processor_timeout_s + var.batching_window_s
-  kms_master_key_id                 = var.kms_key_arn
+  kms_master_key_id                 = var.environment.kms_key_arn
   kms_data_key_reuse_period_seconds = 3600
 
   redrive_policy = jsonencode({
@@ -31,7 +31,7 @@ resource "aws_sqs_queue" "dead_letter" {
   message_retention_seconds         = var.dead_letter_retention_days * local.day_s
   max_message_size                  = 1048576
   receive_wait_time_seconds         = 20
-  kms_master_key_id                 = var.kms_key_arn
+  kms_master_key_id                 = var.environment.kms_key_arn
   kms_data_key_reuse_period_seconds = 3600
 
   lifecycle {
@@ -52,7 +52,7 @@ resource "aws_sqs_queue_policy" "this" {
   for_each = { source = aws_sqs_queue.source.id, dead_letter = aws_sqs_queue.dead_letter.id }
 
   queue_url = each.value
-  policy    = templatefile("${path.module}/../../infra/policies/queue.json", merge(var.policy_values, { queue_name = local.queue_names[each.key] }))
+  policy    = templatefile("${path.module}/../../infra/policies/queue.json", merge(var.environment.policy_values, { queue_name = local.queue_names[each.key] }))
 }
 
 resource "aws_lambda_event_source_mapping" "source" {

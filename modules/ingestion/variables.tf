@@ -1,55 +1,17 @@
-variable "name_prefix" {
-  description = "Start of every resource name: <project>-<env>."
-  type        = string
-  nullable    = false
+variable "environment" {
+  description = "The environment that this module is part of: start of its names, its key, the boundary of its roles (null for none), days that its logs are kept, and what the placeholders of infra/policies stand for."
+  type = object({
+    name_prefix              = string
+    kms_key_arn              = string
+    permissions_boundary_arn = string
+    log_retention_days       = number
+    policy_values            = map(string)
+  })
+  nullable = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name_prefix))
-    error_message = "name_prefix: expected lower-case letters, digits and hyphens, found \"${var.name_prefix}\"."
-  }
-}
-
-variable "kms_key_arn" {
-  description = "ARN of the key that encrypts what this module stores."
-  type        = string
-  nullable    = false
-
-  validation {
-    condition     = can(regex("^arn:[a-z-]+:kms:", var.kms_key_arn))
-    error_message = "kms_key_arn: expected the ARN of a KMS key, found \"${var.kms_key_arn}\"."
-  }
-}
-
-variable "policy_values" {
-  description = "What the placeholders of infra/policies stand for."
-  type        = map(string)
-  nullable    = false
-
-  validation {
-    condition     = length(setsubtract(["partition", "region", "account", "name_prefix"], keys(var.policy_values))) == 0
-    error_message = "policy_values: expected at least partition, region, account and name_prefix, found ${join(", ", keys(var.policy_values))}."
-  }
-}
-
-variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds every role; null for none."
-  type        = string
-  default     = null
-
-  validation {
-    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::[0-9]{12}:policy/", var.permissions_boundary_arn))
-    error_message = "permissions_boundary_arn: expected the ARN of an IAM policy or null."
-  }
-}
-
-variable "log_retention_days" {
-  description = "Days that log groups keep their entries."
-  type        = number
-  nullable    = false
-
-  validation {
-    condition     = var.log_retention_days >= 1
-    error_message = "log_retention_days: expected a period that CloudWatch Logs offers, found ${var.log_retention_days}."
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.environment.name_prefix))
+    error_message = "environment.name_prefix: expected lower-case letters, digits and hyphens, found \"${var.environment.name_prefix}\"."
   }
 }
 

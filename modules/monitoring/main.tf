@@ -16,9 +16,9 @@ locals {
   ]...)
 
   values = {
-    project                    = var.policy_values["project"]
-    env                        = var.policy_values["env"]
-    name_prefix                = var.name_prefix
+    project                    = var.environment.policy_values["project"]
+    env                        = var.environment.policy_values["env"]
+    name_prefix                = var.environment.name_prefix
     source_queue               = var.source_queue
     dead_letter_queue          = var.dead_letter_queue
     drift_log_table            = var.drift_log_table
@@ -38,28 +38,28 @@ locals {
     for key, alarm in local.alarms : key => jsondecode(templatefile("${path.module}/catalogue.json", merge(local.values, {
       topic           = alarm.subject
       function        = alarm.subject
-      delivery_stream = "${var.name_prefix}-${replace(alarm.subject, "_", "-")}"
+      delivery_stream = "${var.environment.name_prefix}-${replace(alarm.subject, "_", "-")}"
     }))).alarms[alarm.entry]
   }
 
   panels = jsondecode(templatefile("${path.module}/catalogue.json", merge(local.values, { topic = "", function = "", delivery_stream = "" }))).panels
 
   queries    = { for file in fileset("${path.module}/queries", "*.logsinsights") : trimsuffix(file, ".logsinsights") => file("${path.module}/queries/${file}") }
-  log_groups = sort([for name in keys(local.functions) : "/aws/lambda/${var.name_prefix}-${replace(name, "_", "-")}"])
+  log_groups = sort([for name in keys(local.functions) : "/aws/lambda/${var.environment.name_prefix}-${replace(name, "_", "-")}"])
 }
 
 resource "aws_sns_topic" "this" {
   for_each = local.static.topics
 
-  name              = "${var.name_prefix}-${each.key}"
-  kms_master_key_id = var.kms_key_arn
+  name              = "${var.environment.name_prefix}-${each.key}"
+  kms_master_key_id = var.environment.kms_key_arn
 }
 
 resource "aws_sns_topic_policy" "this" {
   for_each = aws_sns_topic.this
 
   arn    = each.value.arn
-  policy = templatefile("${path.module}/../../infra/policies/alarm-topic.json", merge(var.policy_values, { topic_name = each.value.name }))
+  policy = templatefile("${path.module}/../../infra/policies/alarm-topic.json", merge(var.environment.policy_values, { topic_name = each.value.name }))
 }
 
 resource "aws_sns_topic_subscription" "this" {
@@ -74,7 +74,7 @@ resource "aws_sns_topic_subscription" "this" {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = local.alarms
 
-  alarm_name          = "${var.name_prefix}-${each.key}"
+  alarm_name          = "${var.environment.name_prefix}-${each.key}"
   alarm_description   = "${local.rendered[each.key].description}. Runbook: ${var.runbook_url}#${each.value.entry}"
   comparison_operator = local.rendered[each.key].comparison
   threshold           = tonumber(local.rendered[each.key].threshold)
@@ -116,13 +116,13 @@ resource "aws_cloudwatch_metric_alarm" "this" {
 resource "aws_cloudwatch_query_definition" "this" {
   for_each = local.queries
 
-  name            = "${var.name_prefix}/${each.key}"
+  name            = "${var.environment.name_prefix}/${each.key}"
   query_string    = each.value
   log_group_names = local.log_groups
 }
 
 resource "aws_cloudwatch_dashboard" "this" {
-  dashboard_name = var.name_prefix
+  dashboard_name = var.environment.name_prefix
 
   dashboard_body = jsonencode({
     widgets = concat(
@@ -136,7 +136,7 @@ resource "aws_cloudwatch_dashboard" "this" {
           properties = {
             title  = panel.title
             view   = "timeSeries"
-            region = var.policy_values["region"]
+            region = var.environment.policy_values["region"]
             period = panel.period_s
             yAxis  = { left = { label = panel.left_label, min = 0 }, right = { label = try(panel.right_label, ""), min = 0 } }
             metrics = [
@@ -169,7 +169,7 @@ resource "aws_cloudwatch_dashboard" "this" {
           properties = {
             title  = "Errors in the logs of all functions"
             view   = "table"
-            region = var.policy_values["region"]
+            region = var.environment.policy_values["region"]
             query  = "${join(" | ", [for group in local.log_groups : "SOURCE '${group}'"])} | ${local.queries["errors"]}"
           }
         }

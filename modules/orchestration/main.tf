@@ -1,24 +1,24 @@
 module "pipeline_role" {
   source = "../role"
 
-  name                     = "${var.name_prefix}-pipeline"
+  name                     = "${var.environment.name_prefix}-pipeline"
   description              = "The state machine invokes the jobs and moves checkpoints forward"
   service                  = "states.amazonaws.com"
-  source_arn               = "arn:${var.policy_values["partition"]}:states:${var.policy_values["region"]}:${var.policy_values["account"]}:stateMachine:${var.name_prefix}-pipeline*"
+  source_arn               = "arn:${var.environment.policy_values["partition"]}:states:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:stateMachine:${var.environment.name_prefix}-pipeline*"
   policy                   = "pipeline"
-  policy_values            = var.policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = var.environment.policy_values
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_cloudwatch_log_group" "pipeline" {
   # Log groups of this prefix do not count against the size limit of the account's log resource policy.
-  name              = "/aws/vendedlogs/states/${var.name_prefix}-pipeline"
-  retention_in_days = var.log_retention_days
-  kms_key_id        = var.kms_key_arn
+  name              = "/aws/vendedlogs/states/${var.environment.name_prefix}-pipeline"
+  retention_in_days = var.environment.log_retention_days
+  kms_key_id        = var.environment.kms_key_arn
 }
 
 resource "aws_sfn_state_machine" "pipeline" {
-  name     = "${var.name_prefix}-pipeline"
+  name     = "${var.environment.name_prefix}-pipeline"
   role_arn = module.pipeline_role.arn
   type     = "STANDARD"
   publish  = true
@@ -26,11 +26,11 @@ resource "aws_sfn_state_machine" "pipeline" {
   definition = templatefile("${path.module}/pipeline.asl.json", merge(
     { for name, arn in var.function_arns : "${name}_arn" => arn },
     {
-      partition         = var.policy_values["partition"]
+      partition         = var.environment.policy_values["partition"]
       checkpoints_table = var.checkpoints_table
       # A backlog is continued by the version that is live, as it was begun. Composed, since the machine cannot
       # refer to its own alias.
-      state_machine_arn = "arn:${var.policy_values["partition"]}:states:${var.policy_values["region"]}:${var.policy_values["account"]}:stateMachine:${var.name_prefix}-pipeline:live"
+      state_machine_arn = "arn:${var.environment.policy_values["partition"]}:states:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:stateMachine:${var.environment.name_prefix}-pipeline:live"
     },
   ))
 

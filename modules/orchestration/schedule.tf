@@ -1,17 +1,17 @@
 module "schedule_role" {
   source = "../role"
 
-  name                     = "${var.name_prefix}-schedule"
+  name                     = "${var.environment.name_prefix}-schedule"
   description              = "The scheduler starts a run of each topic"
   service                  = "scheduler.amazonaws.com"
-  source_arn               = "arn:${var.policy_values["partition"]}:scheduler:${var.policy_values["region"]}:${var.policy_values["account"]}:schedule-group/${var.name_prefix}"
+  source_arn               = "arn:${var.environment.policy_values["partition"]}:scheduler:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:schedule-group/${var.environment.name_prefix}"
   policy                   = "schedule"
-  policy_values            = var.policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = var.environment.policy_values
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_scheduler_schedule_group" "this" {
-  name = var.name_prefix
+  name = var.environment.name_prefix
 }
 
 resource "aws_scheduler_schedule" "topic" {
@@ -19,7 +19,7 @@ resource "aws_scheduler_schedule" "topic" {
 
   # checkov:skip=CKV_AWS_297:A schedule holds a topic's name and nothing else
   # `run-`, since the schedules of functions share the group: a topic may be called like a function.
-  name                = "${var.name_prefix}-run-${replace(each.key, "_", "-")}"
+  name                = "${var.environment.name_prefix}-run-${replace(each.key, "_", "-")}"
   description         = "A run of topic ${each.key} every ${var.schedule_minutes} minutes"
   group_name          = aws_scheduler_schedule_group.this.name
   schedule_expression = "rate(${var.schedule_minutes} minutes)"

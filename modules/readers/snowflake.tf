@@ -11,10 +11,10 @@ module "snowflake_role" {
   source   = "../role"
   for_each = local.snowflake_roles
 
-  name                     = "${var.name_prefix}-snowflake-${each.key}"
+  name                     = "${var.environment.name_prefix}-snowflake-${each.key}"
   description              = each.value
   outsider                 = var.snowflake[each.key]
   policy                   = "snowflake-${each.key}"
-  policy_values            = var.policy_values
-  permissions_boundary_arn = var.permissions_boundary_arn
+  policy_values            = var.environment.policy_values
+  permissions_boundary_arn = var.environment.permissions_boundary_arn
 }

@@ -13,7 +13,7 @@ locals {
 resource "aws_dynamodb_table" "this" {
   for_each = local.tables
 
-  name                        = "${var.name_prefix}-${each.key}"
+  name                        = "${var.environment.name_prefix}-${each.key}"
   billing_mode                = "PAY_PER_REQUEST"
   hash_key                    = each.value[0]
   range_key                   = try(each.value[1], null)
@@ -43,7 +43,7 @@ resource "aws_dynamodb_table" "this" {
 
   server_side_encryption {
     enabled     = true
-    kms_key_arn = var.kms_key_arn
+    kms_key_arn = var.environment.kms_key_arn
   }
 
   lifecycle {

@@ -25,7 +25,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "lake" {
 
     apply_server_side_encryption_by_default {
       sse_algorithm     = "aws:kms"
-      kms_master_key_id = var.kms_key_arn
+      kms_master_key_id = var.environment.kms_key_arn
     }
   }
 }
@@ -48,7 +48,7 @@ resource "aws_s3_bucket_ownership_controls" "lake" {
 
 resource "aws_s3_bucket_policy" "lake" {
   bucket = aws_s3_bucket.lake.bucket
-  policy = templatefile("${path.module}/../../infra/policies/lake-bucket.json", var.policy_values)
+  policy = templatefile("${path.module}/../../infra/policies/lake-bucket.json", var.environment.policy_values)
 
   depends_on = [aws_s3_bucket_public_access_block.lake]
 }

@@ -22,7 +22,7 @@ locals {
 
 resource "aws_glue_catalog_database" "this" {
   name         = var.database
-  description  = "Iceberg tables of ${var.name_prefix}: RAW, Curated, Semantic and Quarantine of every topic"
+  description  = "Iceberg tables of ${var.environment.name_prefix}: RAW, Curated, Semantic and Quarantine of every topic"
   location_uri = "s3://${aws_s3_bucket.lake.bucket}/"
 
   lifecycle {
