@@ -9,6 +9,7 @@ was aborted or timed out may have left its function running; such a function cou
 as in progress until no function can be alive any more.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from common.errors import InvalidInput
+from get_all_checkpoints.lease import same_machine
 from lean_ops import audit
 from lean_ops.holds import Held, Hold, Place, holds_of
 from lean_ops.repository import function_catalogue
@@ -24,6 +26,7 @@ from lean_ops.target import Target
 
 # States of an execution that may leave an invocation of a job behind.
 _LEAVES_FUNCTION_RUNNING: Final = frozenset({"ABORTED", "TIMED_OUT"})
+_DEFAULT_TOPIC: Final = "events"  # of an execution that was started without one
 _FORGOTTEN: Final = "FORGOTTEN"  # Step Functions forgets executions 90 days after they ended
 
 
@@ -32,7 +35,7 @@ class Lease:
     """Who works on a topic. ``holder``: ARN of the execution that had the lease last, empty before any.
 
     ``status``: Step Functions' word for it; ``ended``: when it ended. ``holds``: who keeps runs away from the
-    topic, the oldest first.
+    topic, the oldest first. ``damage``: one sentence about a holder that cannot be read, or empty.
     """
 
     topic: str
@@ -40,6 +43,7 @@ class Lease:
     status: str = ""
     ended: datetime | None = None
     holds: tuple[Hold, ...] = ()
+    damage: str = ""
 
     @property
     def hold(self) -> str:
@@ -60,11 +64,17 @@ class Lease:
 
 
 def read(target: Target, topic: str) -> Lease:
-    """The lease of ``topic``."""
+    """The lease of ``topic``; where its holder cannot be read, of an execution that runs for it, if any."""
     item = Place(target, topic).item()
-    holder = item.get("execution_arn", {}).get("S", "")
+    holder, damage = str(item.get("execution_arn", {}).get("S", "")), ""
+    if "execution_arn" in item and not same_machine(holder, f"{_executions(target)}:"):
+        damage = (
+            f"item {topic}#lease of {target.checkpoints_table}: expected execution_arn to name an execution "
+            f"of {target.state_machine}, found something else; the next run of the topic writes it anew"
+        )
+        holder = _running(target, topic)
     status, ended = _execution(target, holder) if holder else ("", None)
-    return Lease(topic, holder, status, ended, holds_of(item))
+    return Lease(topic, holder, status, ended, holds_of(item), damage)
 
 
 def stop(target: Target, topic: str, reason: str) -> str:
@@ -116,6 +126,23 @@ def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
                 + "; try again when it is over, or wait for it with --wait SECONDS"
             )
         time.sleep(0.2 if target.is_local else 2.0)
+
+
+def _executions(target: Target) -> str:
+    """ARN of an execution of the pipeline without the execution's name."""
+    return target.state_machine_arn.replace(":stateMachine:", ":execution:")
+
+
+def _running(target: Target, topic: str) -> str:
+    """ARN of an execution that works on ``topic`` now; empty where none does."""
+    client = target.client("stepfunctions")
+    listed = client.list_executions(stateMachineArn=target.state_machine_arn, statusFilter="RUNNING")
+    for execution in listed["executions"]:
+        arn = execution["executionArn"]
+        asked = json.loads(client.describe_execution(executionArn=arn).get("input") or "{}")
+        if asked.get("topic", _DEFAULT_TOPIC) == topic:
+            return arn
+    return ""
 
 
 def _execution(target: Target, arn: str) -> tuple[str, datetime | None]:

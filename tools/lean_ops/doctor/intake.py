@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from circuit_breaker.breaker import Phase
-from circuit_breaker.record import RecordStore
+from circuit_breaker.mapping import TRIAL, MappingMissing
+from lean_ops.breaker import status
 from lean_ops.doctor import stored
 from lean_ops.doctor.findings import Finding, Severity, apply
 from lean_ops.replay.deliveries import ErrorObject
@@ -95,9 +96,28 @@ def mapping(target: Target) -> Iterator[Finding]:
 
 
 def breaker(target: Target) -> Iterator[Finding]:
-    """The circuit breaker is closed, and nobody holds it."""
-    record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
+    """The circuit breaker is closed, nobody holds it, and the queue is read at its own pace."""
+    try:
+        found = status(target)
+    except MappingMissing:
+        return  # the check of the mapping says so
+    record = found.record
+    if found.damage:
+        yield Finding(
+            "circuit breaker",
+            found.damage,
+            "see the log of its function if this stays; `lean-ops breaker show`",
+        )
+        return
     state = record.breaker
+    if state.phase is Phase.CLOSED and found.pace == TRIAL and record.enforced:
+        yield Finding(
+            target.source_queue,
+            "its mapping takes messages at the pace of a trial while the breaker is closed: the pace of "
+            "before was lost with a damaged record, or set so",
+            f"{apply(target)}, which sets the pace that is configured",
+            Severity.NOTE,
+        )
     if state.phase is not Phase.CLOSED:
         yield Finding(
             "circuit breaker",

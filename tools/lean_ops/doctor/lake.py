@@ -128,6 +128,10 @@ def holds(target: Target) -> Iterator[Finding]:
     client = target.client("stepfunctions")
     for topic in target.topics:
         lease = leases.read(target, topic)
+        if lease.damage:
+            yield Finding(
+                f"topic {topic}", lease.damage, f"`lean-ops run --topic {topic}` does so now", Severity.NOTE
+            )
         if lease.hold:
             yield Finding(
                 f"topic {topic}",
@@ -179,6 +183,8 @@ def operations(target: Target) -> Iterator[Finding]:
 def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
     subject = f"{found.topic}: {found.layer}"
     counts = found.counts
+    if found.damage:
+        yield Finding(subject, found.damage, f"`lean-ops run --topic {found.topic}`", Severity.NOTE)
     if found.snapshots_behind is None:
         yield Finding(
             subject,

@@ -17,7 +17,7 @@ from circuit_breaker import turn
 from circuit_breaker.breaker import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
 from circuit_breaker.evidence import Evidence
 from circuit_breaker.mapping import SourceMapping
-from circuit_breaker.record import RecordStore
+from circuit_breaker.record import ITEM, RecordStore
 from common.clients import client
 from common.errors import InvalidInput
 from common.logs import logged, logger
@@ -111,8 +111,14 @@ def _report(taken: turn.Turn) -> None:
         log.warning(
             "circuit breaker changed", extra={**_described(taken), "before": taken.before.phase.value}
         )
+    if taken.damaged:
+        log.error("record of the circuit breaker was damaged, and is written anew", extra=_damage(taken))
     if not taken.enforced:
         log.warning("event source mapping is busy; it follows in a minute", extra={"phase": phase.value})
+
+
+def _damage(taken: turn.Turn) -> dict[str, Any]:
+    return {**_described(taken), "item": ITEM, "damaged": sorted(taken.damaged)}
 
 
 def _described(taken: turn.Turn) -> dict[str, Any]:
