@@ -9,7 +9,6 @@ was aborted or timed out may have left its function running; such a function cou
 as in progress until no function can be alive any more.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from common.errors import InvalidInput
 from get_all_checkpoints.lease import same_machine
 from lean_ops import audit
 from lean_ops.holds import Held, Hold, Place, holds_of
+from lean_ops.pipeline import topic_of
 from lean_ops.repository import function_catalogue
 from lean_ops.target import Target
 
 # States of an execution that may leave an invocation of a job behind.
 _LEAVES_FUNCTION_RUNNING: Final = frozenset({"ABORTED", "TIMED_OUT"})
-_DEFAULT_TOPIC: Final = "events"  # of an execution that was started without one
 _FORGOTTEN: Final = "FORGOTTEN"  # Step Functions forgets executions 90 days after they ended
 
 
@@ -139,8 +138,7 @@ def _running(target: Target, topic: str) -> str:
     listed = client.list_executions(stateMachineArn=target.state_machine_arn, statusFilter="RUNNING")
     for execution in listed["executions"]:
         arn = execution["executionArn"]
-        asked = json.loads(client.describe_execution(executionArn=arn).get("input") or "{}")
-        if asked.get("topic", _DEFAULT_TOPIC) == topic:
+        if topic_of(client.describe_execution(executionArn=arn).get("input")) == topic:
             return arn
     return ""
 

@@ -58,7 +58,8 @@ class Record:
         damaged = self.damaged | ({"since"} if self.breaker.since > now + _AHEAD else frozenset())
         if not damaged:
             return self
-        breaker = replace(self.breaker, reason=f"went on from a record with damaged {_listed(damaged)}")
+        went_on = f"{self.breaker.reason} (went on from a record with damaged {_listed(damaged)})"
+        breaker = replace(self.breaker, reason=went_on)
         if "phase" in damaged:
             breaker = replace(breaker, phase=_phase_of(found))
         if damaged & {"phase", "since"}:
@@ -164,7 +165,7 @@ def _read(item: Mapping[str, Any]) -> Record:
             damaged.add(name)
             return default
 
-    safe = Breaker(openings=1)
+    safe = Breaker(openings=1, reason="unknown")
     breaker = Breaker(
         value("phase", lambda stored: Phase(stored["S"]), safe.phase),
         value("since", _moment, safe.since),

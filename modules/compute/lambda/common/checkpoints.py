@@ -134,11 +134,11 @@ def committed(table: Table) -> Entry | None:
     Compactions of other writers carry nothing on, and when the merge before them has expired the history
     does not reach it any more (docs/adr/0013).
     """
-    found = from_lineage(lineage(table))
-    current, kept = table.current_snapshot(), kept_beside(table)
-    if found is not None or current is None or not kept:
+    found, current = from_lineage(lineage(table)), table.current_snapshot()
+    if found is not None or current is None:
         return found
-    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id))
+    kept = kept_beside(table)  # reads every manifest
+    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id)) if kept else None
 
 
 def kept_beside(table: Table) -> dict[str, str]:
