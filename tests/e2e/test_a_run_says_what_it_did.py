@@ -106,6 +106,8 @@ def test_the_same_as_json(lean_ops: LeanOps, readings: Path) -> None:
 
 
 def test_a_damaged_table_is_a_sentence_of_every_command(target: Target, lean_ops: LeanOps) -> None:
+    assert lean_ops("send", "--events", "20", "--seed", "8", "--wait").exit_code == 0
+    assert lean_ops("run").exit_code == 0
     table = target.catalog().load_table(target.settings.table("curated", "events"))
     snapshot = table.current_snapshot()
     assert snapshot is not None

@@ -90,7 +90,7 @@ def send(
     target = resolve(env, stack, region)
     check_topic(target, topic)
     ledger = Ledger(stack_folder(stack if env is Environment.LOCAL else env.value) / "ledger")
-    if resume and target.is_local and not ledger.unfinished():
+    if resume and target.is_local and ledger.runs() and not ledger.unfinished():
         with target.reached():
             comeback.account(target, ledger)  # runs of which something is gone can be resumed then
     if file is None:
