@@ -1,16 +1,21 @@
 """Whatever keeps readings from arriving, doctor is not well, says it in one sentence, and what to do."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from pyiceberg.types import StringType
 
+from lean_ops.accounts import observation
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
+from lean_ops.local import admin
 from lean_ops.operate import pipeline
 from lean_ops.simulate.readings import weather_station_readings
 
@@ -68,7 +73,7 @@ def test_runs_that_fail_over_an_emptied_manifest(
     target: Target, lean_ops: LeanOps, send: Send, readings: Iterator[Message]
 ) -> None:
     send(islice(readings, 20))
-    table = target.catalog().load_table(target.settings.table("curated", "weather"))
+    table = target.catalog().load_table(target.settings.table("raw", "weather"))
     snapshot = table.current_snapshot()
     assert snapshot is not None
     with emptied(target, snapshot.manifests(table.io)[0].manifest_path) as key:
@@ -81,6 +86,117 @@ def test_runs_that_fail_over_an_emptied_manifest(
     assert set(problems(lean_ops)) == {"runs"}
     assert ended_well(target)
     assert lean_ops("doctor").exit_code == 0
+
+
+def test_a_manifest_that_is_gone(target: Target, lean_ops: LeanOps) -> None:
+    table = target.catalog().load_table(target.settings.table("semantic", "weather"))
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    with emptied(target, snapshot.manifests(table.io)[0].manifest_path) as key:
+        target.client("s3").delete_object(Bucket=target.lake_bucket, Key=key)
+        found = problems(lean_ops)["tables"]
+        assert key in found
+        assert "restore that object from its last version" in found
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_runs_that_fail_before_they_have_the_lease(target: Target, lean_ops: LeanOps) -> None:
+    client, name = target.client("lambda"), target.function("get_all_checkpoints")
+    configured = client.get_function_configuration(FunctionName=name)["Environment"]
+    wrong = {"Variables": {**configured["Variables"], "LEAN_OPS_TOPICS": "others"}}
+    client.update_function_configuration(FunctionName=name, Environment=wrong)
+    try:
+        assert not ended_well(target)
+        found = problems(lean_ops)["runs"]
+        assert (
+            "topic weather: its last run ended FAILED before it had the lease: InvalidInput: topic" in found
+        )
+        assert "`lean-ops run --topic weather`" in found
+    finally:
+        client.update_function_configuration(FunctionName=name, Environment=configured)
+    assert set(problems(lean_ops)) == {"runs"}  # it had failed, whatever is mended since
+    assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_a_table_of_a_stream_that_is_gone(
+    target: Target, lean_ops: LeanOps, send: Send, readings: Iterator[Message]
+) -> None:
+    catalog, name = target.catalog(), target.settings.table("raw", "weather")
+    whole = catalog.load_table(name).metadata_location
+    catalog.drop_table(name)
+    send(islice(readings, 20))
+    found = problems(lean_ops)
+    assert f"{name}: expected the table, found none → run `lean-ops up`" in found["tables"]
+    assert (
+        "1 objects of failed deliveries → `lean-ops replay delivery` puts their records back"
+        in found["waiting"]
+    )
+    catalog.register_table(name, whole)
+    assert set(problems(lean_ops)) == {"waiting"}
+    assert lean_ops("replay", "delivery").exit_code == 0
+    assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_records_that_were_accepted_and_stay_where_they_are(
+    target: Target, lean_ops: LeanOps, readings: Iterator[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that buffers for long; then one that should have delivered, and tells of no failure."""
+    source = target.queue_url(target.source_queue)
+    with buffers_for_long(target, "weather") as stream:
+        target.client("sqs").send_message(QueueUrl=source, MessageBody=next(readings).body)
+        held = wait_for_backlog(target, stream)
+        said = lean_ops("doctor")
+        assert said.exit_code == 0, said.output
+        assert f"{held.backlog_bytes:,} bytes of accepted records are on their way to RAW" in said.output
+        late = msgspec.structs.replace(held, overdue_s=300.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(admin, "streams", lambda _endpoint: {stream: late})
+            found = problems(lean_ops)["delivery"]
+        assert f"found {held.backlog_bytes:,} bytes that wait 300 s longer" in found
+        assert "`lean-ops down` and `lean-ops up` start it anew, which loses nothing" in found
+        admin.flush(target.endpoints["firehose"])
+    assert ended_well(target)
+    assert lean_ops("doctor").exit_code == 0
+
+
+def test_records_that_were_accepted_and_are_gone(target: Target, lean_ops: LeanOps) -> None:
+    """What a stream had not delivered when somebody deleted it."""
+    with buffers_for_long(target, "events") as stream:
+        assert lean_ops("send", "--events", "30", "--seed", "77").exit_code == 0
+        wait_for_backlog(target, stream)
+    found = problems(lean_ops)["delivery"]
+    assert "different good messages were accepted and are not in RAW or on the way" in found
+    assert "send them again with `lean-ops send --resume`" in found
+    assert lean_ops("send", "--resume", "--wait").exit_code == 0
+    assert lean_ops("doctor").exit_code == 0
+
+
+@contextmanager
+def buffers_for_long(target: Target, topic: str) -> Iterator[str]:
+    """The topic's stream, made anew so that it delivers after a quarter of an hour; as before afterwards."""
+    client, name = target.client("firehose"), target.settings.delivery_stream(topic)
+    assert target.folder is not None
+    created = json.loads((target.folder / "firehose" / name / "definition.json").read_text())
+    usual = created["IcebergDestinationConfiguration"]
+
+    def make(destination: dict[str, Any]) -> None:
+        client.delete_delivery_stream(DeliveryStreamName=name)
+        client.create_delivery_stream(**created | {"IcebergDestinationConfiguration": destination})
+
+    make(usual | {"BufferingHints": {"SizeInMBs": 128, "IntervalInSeconds": 900}})
+    yield name
+    make(usual)
+
+
+def wait_for_backlog(target: Target, stream: str) -> admin.StreamState:
+    """The stream once it has taken everything that was in the queue."""
+    while True:
+        state = admin.streams(target.endpoints["firehose"])[stream]
+        if state.backlog_bytes and not observation.in_flight(target):
+            return state
+        time.sleep(0.05)
 
 
 def test_a_contract_that_refuses_every_row(

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,14 +12,20 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from lean_ops.accounts import observation
+from lean_ops.accounts.ledger import Ledger
+from lean_ops.commands.options import STACKS
 from lean_ops.local import disk
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import pipeline
 
+from ..support import edges
+from ..support.edges import Ended
+
 BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
-SIZE = 2 * disk.RESERVE_BYTES
+SIZE = 4 * disk.RESERVE_BYTES
 
 
 @pytest.fixture
@@ -49,6 +55,72 @@ def fill(folder: Path) -> Path:
 
 def refused(error: ClientError) -> bool:
     return error.response["Error"]["Code"] == "InsufficientStorage" and "MiB free" in str(error)
+
+
+@pytest.fixture
+def lean_ops(small_disk: Path) -> Iterator[Callable[..., Ended]]:
+    """The command line on a stack that lives there."""
+    (small_disk / "stack").mkdir()
+    link = STACKS / f"test-full-{os.getpid()}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(small_disk / "stack")
+
+    def run(*arguments: str) -> Ended:
+        ended = edges.lean_ops([*arguments, f"--stack={link.name}"])
+        assert "Traceback" not in ended.out + ended.err, ended
+        return ended
+
+    yield run
+    for ballast in small_disk.glob("ballast"):
+        ballast.unlink()
+    run("down", "--wipe")
+    link.unlink()
+
+
+def test_every_command_says_what_to_do_and_all_is_reconciled_once_there_is_room(
+    small_disk: Path, lean_ops: Callable[..., Ended]
+) -> None:
+    def is_refused(*arguments: str) -> str:
+        ended = lean_ops(*arguments)
+        assert ended.code == 1, (arguments, ended)
+        if arguments != ("doctor",):
+            assert ended.err.startswith("lean-ops: "), (arguments, ended)
+            assert "\n" not in ended.err.strip(), (arguments, ended)
+        said = ended.err + ended.out
+        assert "MiB free" in said or "free some" in said, (arguments, ended)
+        return said
+
+    def works(*arguments: str) -> str:
+        ended = lean_ops(*arguments)
+        assert ended.code == 0, (arguments, ended)
+        return ended.out
+
+    works("up")
+    works("send", "--events", "60", "--wait")
+    works("send", "--events", "60", "--seed", "2")
+    ballast = fill(small_disk)
+    is_refused("send", "--events", "60", "--seed", "3")
+    is_refused("run")
+    assert "✗ disk" in is_refused("doctor")
+    for arguments in (("pause", "--reason", "x"), ("rebuild", "--layer", "curated", "--reason", "x")):
+        is_refused(*arguments)
+    assert lean_ops("query", "SELECT count(*) FROM raw_events").code == 0
+    is_refused("down")
+    is_refused("up")
+
+    ballast.unlink()
+    told = works("up")
+    if "send --resume" in told:
+        works("send", "--resume", "--wait")
+    works("send", "--events", "60", "--seed", "3", "--wait")
+    folder = small_disk / "stack"
+    target = LocalTarget.running(folder)
+    assert observation.settle(target, timeout_s=300) == 0
+    works("run")
+    works("doctor")
+    result = Ledger(folder / "ledger").reconcile(observation.observe(target))
+    assert result.balanced, [str(check) for check in result.differences]
+    works("down")
 
 
 def test_what_was_confirmed_is_there_and_what_cannot_be_kept_is_refused(small_disk: Path) -> None:

@@ -70,6 +70,13 @@ def test_a_function_goes_back_to_the_version_before_and_forward_again(deployed: 
     assert answer(deployed) == "third"
 
 
+def test_an_alias_that_somebody_pointed_at_no_version_is_named(deployed: Target) -> None:
+    functions, name = deployed.client("lambda"), deployed.function(FUNCTION)
+    functions.update_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
+    with pytest.raises(NoRelease, match=r"expected its alias 'live' at a published version, found \$LATEST"):
+        release(deployed, FUNCTION)
+
+
 def test_the_state_machine_goes_back_to_the_version_before(deployed: Target) -> None:
     machines = deployed.client("stepfunctions")
     versions: list[str] = []

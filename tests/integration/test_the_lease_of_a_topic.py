@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from get_all_checkpoints.lease import acquire
+from common.layers.lease import acquire
 from lean_ops.environment.target import Target
 
 TABLE = "lease-test"

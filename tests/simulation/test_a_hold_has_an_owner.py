@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from common.layers.lease import acquire
 from common.runtime.errors import InvalidInput
-from get_all_checkpoints.lease import acquire
 from lean_ops.environment import audit
 from lean_ops.operate import leases
 from lean_ops.operate.holds import SILENCE_S, Hold, HoldLost, Place

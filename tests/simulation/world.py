@@ -485,6 +485,10 @@ class _StepFunctions:
     def describe_execution(self, executionArn: str) -> dict[str, Any]:
         return {"status": self._world.executions[executionArn], "stopDate": START}
 
+    def list_executions(self, stateMachineArn: str, statusFilter: str) -> dict[str, Any]:
+        found = [arn for arn, status in self._world.executions.items() if status == statusFilter]
+        return {"executions": [{"executionArn": arn} for arn in found if stateMachineArn]}
+
 
 class _Functions:
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:

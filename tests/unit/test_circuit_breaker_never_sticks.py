@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from common.intake.breaker import turn
 from common.intake.breaker.mapping import TRIAL, SourceMapping
-from common.intake.breaker.record import RecordStore
+from common.intake.breaker.record import ITEM, RecordStore
 from common.intake.breaker.rules import (
     GOOD_BATCHES,
     LONGEST_COOL_DOWN,
@@ -32,6 +32,13 @@ NORMAL = {"BatchSize": 1000, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig
 MINUTE = timedelta(minutes=1)
 # What operators and Terraform set; nothing is as in a trial, so that the test can tell whose it is.
 BATCH_SIZES, WINDOWS, LIMITS = [1, 500, 10_000], [1, 5, 300], [0, 5, 1_000]
+# What an attribute of the record may have become; None: it is gone.
+DAMAGES: list[dict[str, Any] | None] = [
+    None, {"NULL": True}, {"S": ""}, {"S": "half-"}, {"S": "2026-03-01T00:0"}, {"S": "2026-03-01T00:00:00"},
+    {"S": "9999-12-31T23:59:59+00:00"}, {"N": "-1"}, {"N": "1.5"}, {"N": "1E+40"}, {"BOOL": False},
+    {"BOOL": True}, {"L": []}, {"M": {}}, {"M": {"batch_size": {"N": "0"}}},
+]  # fmt: skip
+ATTRIBUTES = ["phase", "since", "openings", "held", "reason", "version", "enforced", "normal"]
 CALLS = ["get_item", "put_item", "update_item", "list_event_source_mappings", "update_event_source_mapping"]
 
 
@@ -76,10 +83,10 @@ class Table:
         ExpressionAttributeValues: dict[str, Any] | None = None,
     ) -> None:
         if ConditionExpression == "attribute_not_exists(version)":
-            holds = item is None
+            holds = item is None or "version" not in item
         else:
             name, _, value = ConditionExpression.partition(" = ")
-            holds = item is not None and item[name] == (ExpressionAttributeValues or {})[value]
+            holds = item is not None and item.get(name) == (ExpressionAttributeValues or {})[value]
         if not holds:
             raise client_error("ConditionalCheckFailedException")
 
@@ -136,6 +143,7 @@ class World(RuleBasedStateMachine):
         self.alarm_until = self.now
         self.pace: dict[str, Any] = dict(NORMAL)
         self.unseen = False  # the pace was changed, and no turn has been since
+        self.lost = False  # the pace from before the trial was in a record that was damaged
 
     @property
     def breaker(self) -> Breaker:
@@ -237,13 +245,37 @@ class World(RuleBasedStateMachine):
         self.mappings.mapping["State"] = "Disabled" if self.mappings.enabled else "Enabled"
         self.take()
 
+    @rule(names=st.sets(st.sampled_from(ATTRIBUTES), min_size=1), damage=st.sampled_from(DAMAGES))
+    def the_record_is_damaged(self, names: set[str], damage: dict[str, Any] | None) -> None:
+        """The next look writes it anew; what it cannot know it takes from the mapping, which it leaves."""
+        item = self.table.items.get(ITEM)
+        if item is None:
+            return
+        before, mapping = self.store.load(), dict(self.mappings.mapping)
+        for name in sorted(names & item.keys()):
+            whole = dict(item)
+            item.pop(name) if damage is None else item.update({name: damage})
+            if name not in self.store.load().mended(self.mapping.look(), self.now).damaged:
+                item.clear()
+                item.update(whole)  # a value that could be the breaker's own is none of damage
+        found = self.store.load().mended(self.mapping.look(), self.now)
+        if not found.damaged:
+            return
+        self.lost = self.lost or found.normal != before.normal
+        self.take(lambda _breaker: Tick())
+        if before.enforced and "phase" in found.damaged:
+            assert self.mappings.mapping["State"] == mapping["State"]
+        after = self.store.load()
+        assert not after.damaged
+        assert "damaged" in after.breaker.reason
+
     @rule(batch=st.sampled_from(BATCH_SIZES), window=st.sampled_from(WINDOWS), limit=st.sampled_from(LIMITS))
     def terraform_sets_the_pace(self, batch: int, window: int, limit: int) -> None:
         """All of it, whatever the breaker is doing: what was applied last counts."""
         scaling = {"MaximumConcurrency": limit} if limit else {}
         self.pace = {"BatchSize": batch, "MaximumBatchingWindowInSeconds": window, "ScalingConfig": scaling}
         self.mappings.set(**self.pace)
-        self.unseen = True
+        self.unseen, self.lost = True, self.lost and self.mappings.tries
 
     @rule(batch=st.sampled_from(BATCH_SIZES))
     def an_operator_sets_the_batch_size(self, batch: int) -> None:
@@ -257,9 +289,9 @@ class World(RuleBasedStateMachine):
         if record.enforced:
             assert self.mappings.enabled == (record.breaker.phase is not Phase.OPEN)
             if record.breaker.phase is Phase.CLOSED:
-                assert self.mappings.pace == self.pace
+                assert self.lost or self.mappings.pace == self.pace
             if record.breaker.phase is Phase.HALF_OPEN:
-                assert self.mappings.tries or self.unseen
+                assert self.mappings.tries or self.unseen or self.lost
 
     @invariant()
     def it_is_not_open_without_a_reason(self) -> None:
@@ -278,7 +310,7 @@ class World(RuleBasedStateMachine):
             self.minutes_pass(1, tick=True)
         assert self.breaker.phase is Phase.CLOSED
         assert self.mappings.enabled
-        assert self.mappings.pace == self.pace
+        assert self.lost or self.mappings.pace == self.pace
 
 
 World.TestCase.settings = settings(max_examples=cases(200), stateful_step_count=25, deadline=None)

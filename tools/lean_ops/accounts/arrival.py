@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.table import Table
 
 from common.lake.specifications import open_table
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger, LedgerRun
+from lean_ops.environment import lake
 from lean_ops.environment.target import Target
-
-# Longer than a failed delivery is retried, and on AWS than Firehose buffers (buffering hints: 900 s at most).
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ def wait_for_arrival(
 
 
 def in_raw(target: Target, topic: str, ids: set[str]) -> set[str]:
-    """Those of ``ids`` that RAW of ``topic`` has; the id column alone is read."""
+    """Those of ``ids`` that RAW of ``topic`` has; the id column alone is read. Raises TableUnreadable."""
     if not ids:
         return set()
-    table = open_table(target.catalog(), target.settings.table("raw", topic))
+    identifier = target.settings.table("raw", topic)
+    return lake.read(identifier, "its rows", lambda: _found(open_table(target.catalog(), identifier), ids))
+
+
+def _found(table: Table, ids: set[str]) -> set[str]:
     wanted: pa.Array[pa.StringScalar] = pa.array(sorted(ids), pa.string())
     found: set[str] = set()
     for batch in table.scan(selected_fields=("message_id",)).to_arrow_batch_reader():

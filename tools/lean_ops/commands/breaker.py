@@ -42,6 +42,8 @@ def show(
         f"The mapping is {mapping['state']}: batches of {mapping['batch_size']:,}, "
         f"{mapping['batching_window_s']} s window, {mapping['maximum_concurrency'] or 'unlimited'} at once."
     )
+    if found["damage"]:
+        say(f"{found['damage']}.", style="yellow")
     if not found["enforced"]:
         say("The mapping does not follow yet; the breaker's next look (within a minute) sees to it.")
 

@@ -64,6 +64,8 @@ def show(
         return
     columns = ["layer", "read up to", "position", "source is at", "snapshots behind", "rows behind", "from"]
     show_table(f"Checkpoints of {topic}", columns, [_row(layer) for layer in found])
+    for damage in filter(None, (*(layer.damage for layer in found), lease.damage)):
+        say(f"{damage}.", style="yellow")
     if lease.holder:
         say(f"lease: held last by {lease.holder} ({lease.status})")
     if lease.hold:

@@ -1,6 +1,7 @@
 """``doctor``: is everything as it should be, and if not, what to do."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -21,12 +22,15 @@ def doctor(
     env: EnvOption = Environment.LOCAL,
     stack: StackOption = "local",
     region: RegionOption = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read every manifest of every table, however many there are.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check the whole environment and say what to do about each finding; exit code 1 on a problem."""
     target = resolve(env, stack, region)
     with target.reached():
-        found = examine(target)
+        found = examine(target, thorough=thorough)
     if json:
         show_json(
             {

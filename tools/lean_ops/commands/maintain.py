@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -36,6 +36,8 @@ class Layer(StrEnum):
 
 
 _DEFAULT = UpkeepPolicy()
+# A hundred years: older than any table, and within what a date can be.
+_MOST_DAYS: Final = 36_500
 
 
 def maintain(
@@ -43,10 +45,13 @@ def maintain(
     topic: Annotated[str | None, typer.Option("--topic", help="One topic; default: all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")] = False,
     snapshot_days: Annotated[
-        int, typer.Option("--snapshot-days", help="Keep snapshots of so many days.", min=0)
+        int, typer.Option("--snapshot-days", help="Keep snapshots of so many days.", min=0, max=_MOST_DAYS)
     ] = _DEFAULT.snapshots_for.days,
     orphan_days: Annotated[
-        int, typer.Option("--orphan-days", help="Remove unreferenced files older than this.", min=1)
+        int,
+        typer.Option(
+            "--orphan-days", help="Remove unreferenced files older than this.", min=1, max=_MOST_DAYS
+        ),
     ] = _DEFAULT.orphans_for.days,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "routine",
     env: EnvOption = Environment.LOCAL,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import InvalidInput
+from lean_ops.accounts import comeback
 from lean_ops.accounts.arrival import Arrival, wait_for_arrival
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
@@ -65,7 +66,10 @@ def send(
     constant: Annotated[list[str] | None, typer.Option(help="name=value, added to every row.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events; send nothing.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that was interrupted.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run that was interrupted, or send again what has gone missing."
+        ),
     ] = False,
     rate: Annotated[
         float | None, typer.Option(help="Messages a second at most.", min=0.1, callback=a_number)
@@ -86,6 +90,9 @@ def send(
     target = resolve(env, stack, region)
     check_topic(target, topic)
     ledger = Ledger(stack_folder(stack if env is Environment.LOCAL else env.value) / "ledger")
+    if resume and target.ledger_folder is not None and ledger.runs() and not ledger.unfinished():
+        with target.reached():
+            comeback.account(target, ledger)  # runs of which something is gone can be resumed then
     if file is None:
         _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant)
         scenario = Scenario(

@@ -233,17 +233,20 @@ def _read(item: Mapping[str, Any]) -> Entry:
     def text(name: str) -> str:
         return str(item[name]["S"]) if name in item else ""
 
+    selection, counts = json.loads(text("selection")), json.loads(text("counts"))
+    if not isinstance(selection, dict) or not all(isinstance(count, int) for count in counts.values()):
+        raise ValueError("no selection, or no counts")
     return Entry(
         operation_id=text("operation_id"),
         operation=text("operation"),
         who=text("who"),
         reason=text("reason"),
-        selection=json.loads(text("selection")),
+        selection=selection,
         resumes=text("resumes") or None,
         started_at=_moment(text("started_at")),
         seen_at=_moment(text("seen_at")),
         outcome=Outcome(text("outcome")),
         error=text("error"),
-        counts=Counter(json.loads(text("counts"))),
+        counts=Counter(counts),
         place=text("place"),
     )

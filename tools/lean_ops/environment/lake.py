@@ -144,18 +144,20 @@ def tables(target: Target) -> list[Table]:
     return [_opened(catalog, target, name) for name in table_names(target, catalog)]
 
 
-def open_whole(catalog: Catalog, identifier: str) -> Table:
+def open_whole(catalog: Catalog, identifier: str, *, newest: int | None = None) -> Table:
     """The table, once everything that says what it holds was read: metadata file, manifest list, manifests.
 
-    Raises TableMissing, and TableUnreadable naming the object that is missing, damaged or out of reach.
+    ``newest``: read so many manifests at most, those that were written last; None: all. Raises TableMissing,
+    and TableUnreadable naming the object that is missing, damaged or out of reach.
     """
-    table = _read(identifier, _METADATA, lambda: open_table(catalog, identifier))
+    table = read(identifier, _METADATA, lambda: open_table(catalog, identifier))
     snapshot = table.current_snapshot()
     if snapshot is None:
         return table
-    for manifest in _read(identifier, snapshot.manifest_list, lambda: snapshot.manifests(table.io)):
+    manifests = read(identifier, snapshot.manifest_list, lambda: snapshot.manifests(table.io))
+    for manifest in sorted(manifests, key=lambda one: one.sequence_number or 0, reverse=True)[:newest]:
         path = manifest.manifest_path
-        entries = _read(
+        entries = read(
             identifier, path, partial(manifest.fetch_manifest_entry, table.io, discard_deleted=False)
         )
         counts = (manifest.added_files_count, manifest.existing_files_count, manifest.deleted_files_count)
@@ -188,10 +190,10 @@ _METADATA: Final = "the metadata file that the catalog points to"
 _Read = TypeVar("_Read")
 
 
-def _read(identifier: str, what: str, read: Callable[[], _Read]) -> _Read:
-    """What ``read`` gives; TableUnreadable for whatever a damaged file makes its reader raise."""
+def read(identifier: str, what: str, reader: Callable[[], _Read]) -> _Read:
+    """What ``reader`` gives; TableUnreadable for whatever a damaged file makes its reader raise."""
     try:
-        return read()
+        return reader()
     except (BotoCoreError, ClientError, LeanOpsError):
         raise  # the catalog did not answer, or there is no such table
     except Exception as error:  # what a damaged file makes its decoder raise: EOFError, zlib.error and others

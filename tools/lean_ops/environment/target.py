@@ -103,10 +103,15 @@ class QueueClient(Protocol):
 
 @dataclass(frozen=True)
 class Backlog:
-    """What a delivery stream holds. ``failure``: what its last delivery failed of; empty when it did not."""
+    """What a delivery stream holds.
+
+    ``failure``: what its last delivery failed of; empty when it did not. ``overdue_s``: seconds that it holds
+    records beyond its buffering interval.
+    """
 
     bytes: int
     failure: str
+    overdue_s: float = 0.0
 
 
 @dataclass(frozen=True)

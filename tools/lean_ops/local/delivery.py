@@ -152,6 +152,14 @@ class DeliveryStream:
         current = self._journal.current
         return sum(segment.size for segment in self._closed) + (current.size if current else 0)
 
+    @property
+    def overdue_s(self) -> float:
+        """How much longer the oldest record has waited than it is buffered for; 0 while none has."""
+        waiting = [*self._closed, self._journal.current]
+        arrived = [segment.records[0].arrived_ms for segment in waiting if segment and segment.records]
+        waited = time.time() - min(arrived) / 1000 if arrived else 0.0
+        return max(0.0, waited - self.definition.buffer_seconds)
+
     def accept(self, records: Sequence[bytes]) -> bool:
         """Take the records over, durably; False when the backlog is too large to take more."""
         if self.backlog_bytes > MAX_BACKLOG_BYTES:

@@ -195,6 +195,7 @@ class Firehose:
         streams = {
             name: {
                 "backlog_bytes": stream.backlog_bytes,
+                "overdue_s": stream.overdue_s,
                 "failure": self._failures.get(name, ""),
                 **asdict(stream.counts),
             }

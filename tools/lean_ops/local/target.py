@@ -145,7 +145,10 @@ class LocalTarget(Target):
     def delivery_backlogs(self) -> Mapping[str, Backlog]:
         """What each delivery stream holds."""
         streams = admin.streams(self.endpoints["firehose"])
-        return {name: Backlog(stream.backlog_bytes, stream.failure) for name, stream in streams.items()}
+        return {
+            name: Backlog(stream.backlog_bytes, stream.failure, stream.overdue_s)
+            for name, stream in streams.items()
+        }
 
     def disk_shortage(self) -> str:
         """What is wrong with the disk that events are accepted on; empty for nothing."""

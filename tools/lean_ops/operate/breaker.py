@@ -6,6 +6,7 @@ an order meets alarms and the schedule as they meet each other.
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from common.intake.breaker.mapping import Pace, SourceMapping
@@ -21,11 +22,15 @@ class OrderFailed(TransientError):  # noqa: N818 - the order failed; "error" wou
 
 @dataclass(frozen=True)
 class Status:
-    """The breaker's record, and the mapping as Lambda has it (its own word for the state)."""
+    """The breaker's record, and the mapping as Lambda has it (its own word for the state).
+
+    ``damage``: one sentence about what cannot be read of the record, empty where everything can.
+    """
 
     record: Record
     mapping_state: str
     pace: Pace
+    damage: str
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -38,6 +43,7 @@ class Status:
             "openings": breaker.openings,
             "tries_at": breaker.ends_at,
             "enforced": self.record.enforced,
+            "damage": self.damage,
             "mapping": {"state": self.mapping_state, **self.pace.as_json()},
         }
 
@@ -46,7 +52,8 @@ def status(target: Target) -> Status:
     """Read the breaker and its mapping; changes nothing."""
     found = SourceMapping(target.client("lambda"), target.live("sqs_processor")).look()
     record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
-    return Status(record, found.state, found.pace)
+    record = record.mended(found, datetime.now(UTC))
+    return Status(record, found.state, found.pace, record.damage(target.checkpoints_table))
 
 
 def order(target: Target, action: Action, reason: str, by: str) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from common.lake.checkpoints import (
     START,
     Entry,
     SourceCheckpoint,
+    damage,
+    forget_damaged,
     from_lineage,
     load,
     since_last_merge,
@@ -61,7 +63,8 @@ class LayerCheckpoint:
     ``counts``: the checkpoint that the next run starts from; ``committed`` and ``recorded`` are what table
     and DynamoDB say. ``snapshots_behind`` and ``rows_behind`` count what the source has committed after it
     (rows: as added, before de-duplication); None where its snapshot is no longer in the source's history, so
-    that the source will be read in full.
+    that the source will be read in full. ``damage``: one sentence about a record that cannot be read, or
+    empty.
     """
 
     topic: str
@@ -72,6 +75,7 @@ class LayerCheckpoint:
     source_snapshot: str
     snapshots_behind: int | None
     rows_behind: int | None
+    damage: str = ""
 
 
 def read(target: Target, topic: str, layer: MergedLayer) -> LayerCheckpoint:
@@ -90,6 +94,7 @@ def read(target: Target, topic: str, layer: MergedLayer) -> LayerCheckpoint:
         str(current.snapshot_id) if current else NOTHING,
         None if newer is None else len(newer),
         None if newer is None else sum(_added_rows(snapshot) for snapshot in newer),
+        damage(dynamodb, target.checkpoints_table, topic, layer),
     )
 
 
@@ -213,6 +218,7 @@ def _added_rows(snapshot: Snapshot) -> int:
 
 def _write(target: Target, topic: str, layer: MergedLayer, entry: Entry, seen: Entry | None) -> None:
     """Write the item, if it still is as it was seen."""
+    forget_damaged(target.client("dynamodb"), target.checkpoints_table, topic, layer)
     values: dict[str, dict[str, Any]] = {
         ":token": {"S": entry.token},
         ":position": {"S": entry.position},

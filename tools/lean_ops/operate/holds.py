@@ -14,16 +14,19 @@ no sign of life for ``SILENCE_S`` seconds, measured by the clock of the one who 
 ``lean-ops resume --operation ID`` gives the work up.
 
 A rebuild works in a place of its own, under the same rules: two at once would fill one table.
+
+What is damaged holds as well, whatever can be read of it: it is named, and lifted as any other hold is. An
+operation whose id cannot be read is ``UNREADABLE``; it is judged by its silence.
 """
 
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -42,7 +45,13 @@ SILENCE_S: Final = 30.0
 Kind = Literal["lease", "rebuild-curated", "rebuild-semantic"]
 _OPERATION: Final = "operation"
 _ATTRIBUTE: Final = "hold "  # "hold <holder>" says more about a holder
+_GATE: Final = "on_hold"
+UNREADABLE: Final = "unreadable"
 _ROUNDS: Final = 10
+# Nobody has the place of a holder: an attribute without its member in the set is what damage has left.
+_FREE: Final = "attribute_not_exists(#hold) OR attribute_not_exists(on_hold) OR NOT contains(on_hold, :name)"
+_BY_ID: Final = "#hold.operation_id = :id"
+T = TypeVar("T")
 
 
 class HoldLost(TransientError):  # noqa: N818 - the hold is lost; "error" would say less
@@ -54,7 +63,8 @@ class Hold:
     """One holder's hold. ``by``: ARN of the person, or of the person whose operation it is.
 
     The rest is empty for a person. ``work`` says what the operation does, to what; by it its repetition is
-    known. ``beat`` counts its signs of life.
+    known. ``beat`` counts its signs of life. ``damage``: what of it cannot be read. ``seen``: the attribute
+    as DynamoDB has it, None without one; what is damaged is lifted by it, as nothing else is sure.
     """
 
     by: str
@@ -64,6 +74,8 @@ class Hold:
     work: str = ""
     worker: Worker | None = None
     beat: int = 0
+    damage: str = ""
+    seen: "AttributeValueTypeDef | None" = field(default=None, repr=False, compare=False)
 
     @property
     def holder(self) -> str:
@@ -72,14 +84,15 @@ class Hold:
 
     def describe(self) -> str:
         """One phrase that says who holds and why."""
+        damaged = f" (its record is damaged: {self.damage})" if self.damage else ""
         if not self.operation_id:
-            return f"on hold since {self.since} by {self.by}: {self.reason}"
-        state = "was killed"
+            return f"on hold since {self.since} by {self.by}: {self.reason}{damaged}"
+        state = "is at work, or was killed" if self.worker is None else "was killed"
         if self.worker is not None and not self.worker.gone:
             state = f"is at work on {self.worker.machine.partition('/')[0]}"
         return (
             f"on hold since {self.since}: operation {self.operation_id} ({self.work}, by {self.by}) {state}: "
-            f"{self.reason}"
+            f"{self.reason}{damaged}"
         )
 
     def way_out(self, topic: str) -> str:
@@ -120,7 +133,7 @@ class Place:
         """Place the caller's hold; gives it, and False where it was there before (it stays as it was)."""
         mine = Hold(self.target.caller, _now(), reason)
         self._bring_up_to_date()
-        if self._put(mine, "attribute_not_exists(#hold)"):
+        if self._put(mine, _FREE):
             return mine, True
         return next((hold for hold in self.holds() if hold.holder == mine.holder), mine), False
 
@@ -131,7 +144,7 @@ class Place:
         before = self.holds()
         persons = [hold for hold in before if not hold.operation_id and (everybody or hold.by == caller)]
         for hold in persons:
-            self._remove(hold.holder)
+            self._lift(hold)
         left = self.holds()
         return tuple(hold for hold in persons if hold not in left), left
 
@@ -145,7 +158,7 @@ class Place:
         while (found := self._operation()) is not None and found.operation_id == operation_id:
             held = True
             if watch.gone(found):
-                self._remove(_OPERATION, "#hold.operation_id = :id", {":id": {"S": operation_id}})
+                self._lift(found)
             elif watch.beating(found):
                 raise InvalidInput(
                     f"{self.name}: expected operation {operation_id} ({found.work}) to have been killed, "
@@ -167,25 +180,23 @@ class Place:
             with held.beating():
                 yield held
         finally:
-            self._remove(_OPERATION, "#hold.operation_id = :id", {":id": {"S": entry.operation_id}})
+            self._remove(_OPERATION, _BY_ID, {":id": {"S": entry.operation_id}})
 
     def _claim(self, entry: audit.Entry, work: str, wait_s: float) -> Hold:
         self._bring_up_to_date()
         mine = Hold(entry.who, _now(), entry.reason, entry.operation_id, work, workers.this_process())
         deadline = time.monotonic() + wait_s
         watch = _Watch()
-        while not self._put(mine, "attribute_not_exists(#hold)"):
+        while not self._put(mine, _FREE):
             found = self._operation()
             if found is None:
+                self._bring_up_to_date()
                 continue  # it has just ended
             if found.operation_id == mine.operation_id:
                 return mine  # placed by a request whose answer was lost
             if watch.gone(found) and found.work == work:
-                seen: dict[str, AttributeValueTypeDef] = {
-                    ":id": {"S": found.operation_id},
-                    ":beat": {"N": str(found.beat)},
-                }
-                if self._put(mine, "#hold.operation_id = :id AND #hold.beat = :beat", seen):
+                # With its signs of life, so that one which was given meanwhile counts.
+                if found.seen is not None and self._put(mine, "#hold = :seen", {":seen": found.seen}):
                     audit.taken_up(self.target, found.operation_id, by=entry.operation_id)
                     return mine
             elif watch.gone(found) or time.monotonic() >= deadline:
@@ -213,15 +224,23 @@ class Place:
             ExpressionAttributeValues={
                 ":holder": {"SS": [hold.holder]},
                 ":hold": _written(hold),
+                **({":name": {"S": hold.holder}} if condition == _FREE else {}),
                 **(seen or {}),
             },
         )
 
+    def _lift(self, hold: Hold) -> bool:
+        """Lift a hold that was read, unless its holder has placed another since."""
+        if hold.operation_id and not hold.damage:
+            return self._remove(_OPERATION, _BY_ID, {":id": {"S": hold.operation_id}})
+        if hold.seen is None:
+            return self._remove(hold.holder, "attribute_not_exists(#hold)")
+        if not hold.damage:
+            return self._remove(hold.holder, "attribute_exists(#hold)")
+        return self._remove(hold.holder, "#hold = :seen", {":seen": hold.seen})
+
     def _remove(
-        self,
-        holder: str,
-        condition: str = "attribute_exists(#hold)",
-        seen: "Mapping[str, AttributeValueTypeDef] | None" = None,
+        self, holder: str, condition: str, seen: "Mapping[str, AttributeValueTypeDef] | None" = None
     ) -> bool:
         return _changed(
             self.target.client("dynamodb"),
@@ -234,10 +253,14 @@ class Place:
         )
 
     def _bring_up_to_date(self) -> None:
-        """Give the hold of an earlier release, one flag for everybody, to the person who placed it."""
+        """Make a set of holders of what is none.
+
+        That is the hold of an earlier release, one flag for everybody, which is given to the person who
+        placed it; and a damaged one, which is nobody's.
+        """
         for _ in range(_ROUNDS):
             item = self.item()
-            if "S" not in item.get("on_hold", {}):
+            if _GATE not in item or "SS" in item[_GATE]:
                 return
             (hold,) = holds_of(item)
             if _changed(
@@ -250,7 +273,7 @@ class Place:
                 ExpressionAttributeValues={
                     ":holders": {"SS": [hold.holder]},
                     ":hold": _written(hold),
-                    ":seen": {"S": hold.reason},
+                    ":seen": item[_GATE],
                 },
             ):
                 return
@@ -338,29 +361,49 @@ class _Watch:
 
 def holds_of(item: Mapping[str, Any]) -> tuple[Hold, ...]:
     """The holds that an item carries, the oldest first; also the one flag of an earlier release."""
-    gate = item.get("on_hold", {})
-    if "S" in gate:
-        by, since = (item.get(name, {}).get("S", "unknown") for name in ("held_by", "held_since"))
-        return (Hold(by, since, gate["S"]),)
-    found = [_read(holder, item.get(_ATTRIBUTE + holder, {}).get("M", {})) for holder in gate.get("SS", ())]
+    gate = item.get(_GATE)
+    if gate is None:
+        return ()
+    if "SS" not in gate:
+        by, since = (str(item.get(name, {}).get("S", "unknown")) for name in ("held_by", "held_since"))
+        damage = "" if "S" in gate else f"{_GATE} is no set of holders"
+        return (Hold(by or "unknown", since, str(gate.get("S", "unknown")), damage=damage),)
+    found = [_read(holder, item.get(_ATTRIBUTE + holder)) for holder in gate["SS"]]
     return tuple(sorted(found, key=lambda hold: hold.since))
 
 
-def _read(holder: str, written: Mapping[str, Any]) -> Hold:
-    def text(name: str) -> str:
-        return str(written.get(name, {}).get("S", ""))
+def _read(holder: str, seen: "AttributeValueTypeDef | None") -> Hold:
+    """What an attribute says of ``holder``; what cannot be read of it is named in ``damage``."""
+    written: Mapping[str, Any] = (seen or {}).get("M", {})
+    damaged = []
 
-    hold = Hold(text("by") or holder, text("since") or "unknown", text("reason"))
-    if holder != _OPERATION:
-        return hold
-    worker = json.loads(text("worker") or "null")
-    return replace(
-        hold,
-        operation_id=text("operation_id"),
-        work=text("work"),
-        worker=Worker(**worker) if worker else None,
-        beat=int(written.get("beat", {}).get("N", 0)),
-    )
+    def value(name: str, read: Callable[[Any], T], default: T) -> T:
+        try:
+            return read(written[name])
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            damaged.append(name)
+            return default
+
+    by = value("by", _text, "unknown" if holder == _OPERATION else holder)
+    if holder not in (_OPERATION, by):
+        damaged.append("by")
+        by = holder  # the member of the set is the holder
+    hold = Hold(by, value("since", _text, "unknown"), value("reason", _text, "unknown"), seen=seen)
+    if holder == _OPERATION:
+        hold = replace(
+            hold,
+            operation_id=value("operation_id", _text, UNREADABLE),
+            work=value("work", _text, UNREADABLE),
+            worker=value("worker", lambda stored: Worker.parse(stored["S"]), None),
+            beat=value("beat", lambda stored: int(stored["N"]), 0),
+        )
+    return replace(hold, damage=", ".join(damaged))
+
+
+def _text(stored: Mapping[str, Any]) -> str:
+    if not isinstance(stored["S"], str) or not stored["S"]:
+        raise ValueError("no text")
+    return stored["S"]
 
 
 def _written(hold: Hold) -> "AttributeValueTypeDef":

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from common.layers.lease import same_machine
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.operate.holds import Held, Hold, Place, holds_of
+from lean_ops.operate.pipeline import topic_of
 
 # States of an execution that may leave an invocation of a job behind.
 _LEAVES_FUNCTION_RUNNING: Final = frozenset({"ABORTED", "TIMED_OUT"})
@@ -32,7 +34,7 @@ class Lease:
     """Who works on a topic. ``holder``: ARN of the execution that had the lease last, empty before any.
 
     ``status``: Step Functions' word for it; ``ended``: when it ended. ``holds``: who keeps runs away from the
-    topic, the oldest first.
+    topic, the oldest first. ``damage``: one sentence about a holder that cannot be read, or empty.
     """
 
     topic: str
@@ -40,6 +42,7 @@ class Lease:
     status: str = ""
     ended: datetime | None = None
     holds: tuple[Hold, ...] = ()
+    damage: str = ""
 
     @property
     def hold(self) -> str:
@@ -60,11 +63,17 @@ class Lease:
 
 
 def read(target: Target, topic: str) -> Lease:
-    """The lease of ``topic``."""
+    """The lease of ``topic``; where its holder cannot be read, of an execution that runs for it, if any."""
     item = Place(target, topic).item()
-    holder = item.get("execution_arn", {}).get("S", "")
+    holder, damage = str(item.get("execution_arn", {}).get("S", "")), ""
+    if "execution_arn" in item and not same_machine(holder, f"{_executions(target)}:"):
+        damage = (
+            f"item {topic}#lease of {target.checkpoints_table}: expected execution_arn to name an execution "
+            f"of {target.state_machine}, found something else; the next run of the topic writes it anew"
+        )
+        holder = _running(target, topic)
     status, ended = _execution(target, holder) if holder else ("", None)
-    return Lease(topic, holder, status, ended, holds_of(item))
+    return Lease(topic, holder, status, ended, holds_of(item), damage)
 
 
 def stop(target: Target, topic: str, reason: str) -> str:
@@ -116,6 +125,22 @@ def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
                 + "; try again when it is over, or wait for it with --wait SECONDS"
             )
         time.sleep(target.look_s)
+
+
+def _executions(target: Target) -> str:
+    """ARN of an execution of the pipeline without the execution's name."""
+    return target.state_machine_arn.replace(":stateMachine:", ":execution:")
+
+
+def _running(target: Target, topic: str) -> str:
+    """ARN of an execution that works on ``topic`` now; empty where none does."""
+    client = target.client("stepfunctions")
+    listed = client.list_executions(stateMachineArn=target.state_machine_arn, statusFilter="RUNNING")
+    for execution in listed["executions"]:
+        arn = execution["executionArn"]
+        if topic_of(client.describe_execution(executionArn=arn).get("input")) == topic:
+            return arn
+    return ""
 
 
 def _execution(target: Target, arn: str) -> tuple[str, datetime | None]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The state in which a run ends when the topic's lease is not to be had.
 BUSY: Final = "AnotherRunActive"
+# Of an execution that was started without one.
+_DEFAULT_TOPIC: Final = "events"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Outcome:
     seconds: float
     error: str = ""
     cause: str = ""
+    topic: str = _DEFAULT_TOPIC
 
     @property
     def succeeded(self) -> bool:
@@ -87,9 +90,16 @@ def outcome(target: Target, execution_arn: str) -> Outcome:
         arn=execution_arn,
         status=answer["status"],
         seconds=(stopped - answer["startDate"]).total_seconds() if stopped else 0.0,
+        topic=topic_of(answer.get("input")),
         error=answer.get("error", ""),
         cause=_sentence(answer.get("cause", "")),
     )
+
+
+def topic_of(asked: str | None) -> str:
+    """The topic that an execution of this input works on, as the state machine's ApplyDefaults gives it."""
+    wanted = json.loads(asked or "{}")
+    return str(wanted.get("topic", _DEFAULT_TOPIC)) if isinstance(wanted, dict) else _DEFAULT_TOPIC
 
 
 def _history(client: "SFNClient", execution_arn: str, after: int) -> Iterator["HistoryEventTypeDef"]:

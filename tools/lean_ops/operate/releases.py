@@ -129,6 +129,12 @@ def _function(target: Target, name: str) -> Release:
         alias = functions.get_alias(FunctionName=target.function(name), Name=ALIAS)
     except functions.exceptions.ResourceNotFoundException as error:
         raise _undeployed(target, name) from error
+    live = alias["FunctionVersion"]
+    if not live.isdigit():  # somebody has pointed it at $LATEST
+        raise NoRelease(
+            f"{name}: expected its alias {ALIAS!r} at a published version, found {live}; deploy it again "
+            "(docs/release.md), which points it at one"
+        )
     pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=target.function(name))
     found = [
         Version(int(version["Version"]), datetime.fromisoformat(version["LastModified"]))
@@ -136,7 +142,7 @@ def _function(target: Target, name: str) -> Release:
         for version in page["Versions"]
         if version["Version"].isdigit()
     ]
-    return _release(name, int(alias["FunctionVersion"]), found, alias["RevisionId"])
+    return _release(name, int(live), found, alias["RevisionId"])
 
 
 def _state_machine(target: Target) -> Release:

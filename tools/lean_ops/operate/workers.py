@@ -1,5 +1,6 @@
 """Which process does a piece of work, and whether that process is known to be gone."""
 
+import json
 import os
 import socket
 import uuid
@@ -21,6 +22,18 @@ class Worker:
     machine: str
     pid: int
     started: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Worker":
+        """The inverse of its fields as a JSON object; raises ValueError for anything else."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != {
+            "machine": str,
+            "pid": int,
+            "started": int,
+        }:
+            raise ValueError("expected an object with machine, pid and started")
+        return cls(**fields)
 
     @property
     def gone(self) -> bool:

@@ -42,6 +42,7 @@ _RETRY_REACH: Final = 2_000  # slots: a network retry follows soon
 _EARLY_REACH: Final = 3_000  # slots: how long a correction may be sent before what it corrects
 _BLOCK: Final = 1_024  # positions within which messages overtake each other
 MAX_DAYS: Final = 3_650
+MAX_DEVICES: Final = 1_000_000  # a fleet is in memory
 # The random numbers of one slot, in the order of _Draw.
 _DRAW: Final = struct.Struct("<4I8H16s")
 _FULL: Final = 1 << 32
@@ -75,10 +76,10 @@ class Scenario:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
-        if self.events < 0 or self.devices < 1:
+        if self.events < 0 or not 1 <= self.devices <= MAX_DEVICES:
             raise InvalidInput(
-                f"scenario: expected events >= 0 and devices >= 1, found {self.events} and {self.devices}; "
-                "choose other numbers"
+                f"scenario: expected events >= 0 and 1 to {MAX_DEVICES:,} devices, found {self.events} and "
+                f"{self.devices}; choose other numbers"
             )
         if self.end.tzinfo is None:
             raise InvalidInput(f"scenario: expected an end with an offset, found {self.end}; add one")

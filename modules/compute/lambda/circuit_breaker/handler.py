@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from common.intake.breaker import turn
 from common.intake.breaker.evidence import Evidence
 from common.intake.breaker.mapping import SourceMapping
-from common.intake.breaker.record import RecordStore
+from common.intake.breaker.record import ITEM, RecordStore
 from common.intake.breaker.rules import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
 from common.runtime.clients import client
 from common.runtime.errors import InvalidInput
@@ -111,8 +111,14 @@ def _report(taken: turn.Turn) -> None:
         log.warning(
             "circuit breaker changed", extra={**_described(taken), "before": taken.before.phase.value}
         )
+    if taken.damaged:
+        log.error("record of the circuit breaker was damaged, and is written anew", extra=_damage(taken))
     if not taken.enforced:
         log.warning("event source mapping is busy; it follows in a minute", extra={"phase": phase.value})
+
+
+def _damage(taken: turn.Turn) -> dict[str, Any]:
+    return {**_described(taken), "item": ITEM, "damaged": sorted(taken.damaged)}
 
 
 def _described(taken: turn.Turn) -> dict[str, Any]:

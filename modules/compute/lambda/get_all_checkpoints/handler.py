@@ -8,10 +8,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from common.lake.catalog import lake_catalog
+from common.lake.checkpoints import forget_damaged
+from common.layers.lease import acquire
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.settings import LookUpSettings
-from get_all_checkpoints.lease import acquire
 from get_all_checkpoints.lookup import check_topic, look_up
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         execution_arn=event["execution_arn"],
         continued_from=event["continued_from"],
     )
+    for layer in ("curated", "semantic"):
+        if damaged := forget_damaged(dynamodb, settings.checkpoints_table, event["topic"], layer):
+            logger("get_all_checkpoints").error(damaged)
     checkpoints = look_up(
         event["topic"], settings=settings, catalog=lake_catalog(), dynamodb=dynamodb, s3=_client("s3")
     )

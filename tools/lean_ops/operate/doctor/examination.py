@@ -1,6 +1,7 @@
 """All checks of an environment, one after the other."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lean_ops.environment.target import Target
@@ -56,10 +57,14 @@ class Examination:
         return all(one.passed for one in self.checked)
 
 
-def examine(target: Target) -> Examination:
-    """Run every check on ``target``; raises only where not even the caller's identity can be asked for."""
+def examine(target: Target, *, thorough: bool = False) -> Examination:
+    """Run every check on ``target``; raises only where not even the caller's identity can be asked for.
+
+    ``thorough``: look at all of what is else looked at in part.
+    """
     caller = target.caller
-    return Examination(caller, tuple(Checked(name, _look(target, check)) for name, check in CHECKS.items()))
+    checks = CHECKS | ({"tables": partial(lake.tables, thorough=True)} if thorough else {})
+    return Examination(caller, tuple(Checked(name, _look(target, check)) for name, check in checks.items()))
 
 
 def _look(target: Target, check: Check) -> tuple[Finding, ...]:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from common.intake.breaker.record import RecordStore
+from common.intake.breaker.mapping import TRIAL, MappingMissing
 from common.intake.breaker.rules import Phase
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
+from lean_ops.operate.breaker import status
 from lean_ops.operate.doctor import stored
 from lean_ops.operate.doctor.findings import Finding, Severity
 from lean_ops.operate.replay.deliveries import ErrorObject
@@ -97,9 +98,28 @@ def mapping(target: Target) -> Iterator[Finding]:
 
 
 def breaker(target: Target) -> Iterator[Finding]:
-    """The circuit breaker is closed, and nobody holds it."""
-    record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
+    """The circuit breaker is closed, nobody holds it, and the queue is read at its own pace."""
+    try:
+        found = status(target)
+    except MappingMissing:
+        return  # the check of the mapping says so
+    record = found.record
+    if found.damage:
+        yield Finding(
+            "circuit breaker",
+            found.damage,
+            "see the log of its function if this stays; `lean-ops breaker show`",
+        )
+        return
     state = record.breaker
+    if state.phase is Phase.CLOSED and found.pace == TRIAL and record.enforced:
+        yield Finding(
+            target.source_queue,
+            "its mapping takes messages at the pace of a trial while the breaker is closed: the pace of "
+            "before was lost with a damaged record, or set so",
+            f"{target.deploy_advice}, which sets the pace that is configured",
+            Severity.NOTE,
+        )
     if state.phase is not Phase.CLOSED:
         yield Finding(
             "circuit breaker",

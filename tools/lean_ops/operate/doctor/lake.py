@@ -22,32 +22,51 @@ from lean_ops.operate import checkpoints, leases
 from lean_ops.operate.checkpoints import LayerCheckpoint, MergedLayer, time_of
 from lean_ops.operate.doctor.findings import Finding, Severity
 
+# Of one table: more take longer to read than a person waits for.
+MANIFESTS: Final = 50
 _LAG: Final = timedelta(minutes=45)  # three times the schedule
 _LONG_RUN: Final = timedelta(hours=2)
 _SILENT: Final = timedelta(minutes=10)  # a living operation gives a sign every few seconds
 
 
-def tables(target: Target) -> Iterator[Finding]:
-    """Every table that should be there is, with columns, partitions and properties as specified."""
+def tables(target: Target, *, thorough: bool = False) -> Iterator[Finding]:
+    """Every table that should be there is, can be read, and is as specified.
+
+    Of many manifests the newest are read, which the last commits wrote; all of them where ``thorough``.
+    """
     catalog = target.catalog()
     for topic in target.topics:
         contract = _contract(target, topic)
         for layer in LAYERS if contract else ("raw", "curated"):
             identifier = target.settings.table(layer, topic)
             try:
-                table = open_whole(catalog, identifier)
+                table = open_whole(catalog, identifier, newest=None if thorough else MANIFESTS)
             except TableMissing:
                 yield Finding(identifier, "expected the table, found none", target.deploy_advice)
                 continue
             except TableUnreadable as error:
                 yield Finding(identifier, str(error), "docs/runbook.md, A table that cannot be read")
                 continue
+            if not thorough:
+                yield from _unread(table, identifier)
             spec = TableSpec.load(
                 TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume
             )
             yield from differences(table, spec, identifier)
             if contract and layer == "semantic":
                 yield from _promises(table, contract, identifier)
+
+
+def _unread(table: Table, identifier: str) -> Iterator[Finding]:
+    snapshot = table.current_snapshot()
+    manifests = len(snapshot.manifests(table.io)) if snapshot else 0
+    if manifests > MANIFESTS:
+        yield Finding(
+            identifier,
+            f"looked at the newest {MANIFESTS} of its {manifests:,} manifests",
+            "`lean-ops doctor --thorough` reads all; `lean-ops maintain` makes fewer of them",
+            Severity.NOTE,
+        )
 
 
 def differences(table: Table, spec: TableSpec, identifier: str) -> Iterator[Finding]:
@@ -117,8 +136,8 @@ def progress(target: Target) -> Iterator[Finding]:
     for topic in target.topics:
         for layer in MergedLayer:
             try:
-                open_whole(catalog, target.settings.table(layer, topic))
-                source = open_whole(catalog, target.settings.table(layer.source, topic))
+                open_whole(catalog, target.settings.table(layer, topic), newest=MANIFESTS)
+                source = open_whole(catalog, target.settings.table(layer.source, topic), newest=MANIFESTS)
             except (TableMissing, TableUnreadable):
                 continue  # the check of tables says so
             yield from _about(checkpoints.read(target, topic, layer), source)
@@ -129,6 +148,10 @@ def holds(target: Target) -> Iterator[Finding]:
     client = target.client("stepfunctions")
     for topic in target.topics:
         lease = leases.read(target, topic)
+        if lease.damage:
+            yield Finding(
+                f"topic {topic}", lease.damage, f"`lean-ops run --topic {topic}` does so now", Severity.NOTE
+            )
         if lease.hold:
             yield Finding(
                 f"topic {topic}",
@@ -180,6 +203,8 @@ def operations(target: Target) -> Iterator[Finding]:
 def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
     subject = f"{found.topic}: {found.layer}"
     counts = found.counts
+    if found.damage:
+        yield Finding(subject, found.damage, f"`lean-ops run --topic {found.topic}`", Severity.NOTE)
     if found.snapshots_behind is None:
         yield Finding(
             subject,

@@ -11,16 +11,31 @@ from lean_ops.environment.lake import TableUnreadable, open_whole
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases, pipeline, run_report
 from lean_ops.operate.doctor.findings import Finding, Severity
+from lean_ops.operate.doctor.lake import MANIFESTS
 
+_MEND: Final = "mend it, then `lean-ops run --topic {topic}`; docs/runbook.md, section pipeline-failed"
 _FAILED: Final = frozenset({"FAILED", "TIMED_OUT"})
 # A share of refused rows from which on it is no longer a matter of single rows.
 _MOST: Final = 0.5
+# Beyond its buffering interval: longer than a delivery takes.
+_PATIENCE_S: Final = 60
+# Executions that are looked at for the last one of every topic.
+_EXECUTIONS: Final = 50
 
 
 def runs(target: Target) -> Iterator[Finding]:
-    """The last run of every topic did its work."""
+    """The last run of every topic did its work, also one that ended before it had the topic's lease."""
+    newest = _newest_ended(target)
     for topic in target.topics:
         lease = leases.read(target, topic)
+        last = newest.get(topic)
+        if last is not None and last.arn != lease.holder and last.status in _FAILED:
+            yield Finding(
+                f"topic {topic}",
+                f"its last run ended {last.status} before it had the lease: {last.error}: {last.cause}",
+                _MEND.format(topic=topic),
+            )
+            continue
         if lease.status not in {*_FAILED, "ABORTED"}:
             continue
         ended = pipeline.outcome(target, lease.holder)
@@ -36,8 +51,23 @@ def runs(target: Target) -> Iterator[Finding]:
         yield Finding(
             f"topic {topic}",
             f"its last run ended {lease.status} at {when}: {ended.error}: {ended.cause}",
-            f"mend it, then `lean-ops run --topic {topic}`; docs/runbook.md, section pipeline-failed",
+            _MEND.format(topic=topic),
         )
+
+
+def _newest_ended(target: Target) -> dict[str, pipeline.Outcome]:
+    """The execution of every topic that was begun last of those that have ended; as far as was looked at."""
+    client = target.client("stepfunctions")
+    listed = client.list_executions(stateMachineArn=target.state_machine_arn, maxResults=_EXECUTIONS)
+    newest: dict[str, pipeline.Outcome] = {}
+    for execution in sorted(listed["executions"], key=lambda one: one["startDate"], reverse=True):
+        if execution["status"] == "RUNNING":
+            continue
+        found = pipeline.outcome(target, execution["executionArn"])
+        newest.setdefault(found.topic, found)
+        if newest.keys() >= set(target.topics):
+            break
+    return newest
 
 
 def place(target: Target) -> Iterator[Finding]:
@@ -66,6 +96,21 @@ def delivery(target: Target) -> Iterator[Finding]:
                 f"expected its records delivered, found {backlog.bytes:,} bytes that wait: {backlog.failure}",
                 "mend what it says; the records are kept in its journal and tried again",
             )
+        elif backlog.overdue_s > _PATIENCE_S:
+            yield Finding(
+                name,
+                f"expected its records delivered once it had buffered them, found {backlog.bytes:,} "
+                f"bytes that wait {backlog.overdue_s:,.0f} s longer",
+                "see firehose.log in the stack's folder; `lean-ops down` and `lean-ops up` start it anew, "
+                "which loses nothing",
+            )
+        elif backlog.bytes:
+            yield Finding(
+                name,
+                f"{backlog.bytes:,} bytes of accepted records are on their way to RAW",
+                "look again in a minute, or `lean-ops send --wait` waits until they are there",
+                Severity.NOTE,
+            )
     moving = waiting or any(backlog.bytes for backlog in backlogs.values())
     if target.ledger_folder is not None and not moving:
         yield from _lost(target, Ledger(target.ledger_folder))
@@ -76,8 +121,8 @@ def refused(target: Target) -> Iterator[Finding]:
     catalog = target.catalog()
     for topic in target.topics:
         try:
-            semantic = open_whole(catalog, target.settings.table("semantic", topic))
-            quarantine = open_whole(catalog, target.settings.table("quarantine", topic))
+            semantic = open_whole(catalog, target.settings.table("semantic", topic), newest=MANIFESTS)
+            quarantine = open_whole(catalog, target.settings.table("quarantine", topic), newest=MANIFESTS)
         except (TableMissing, TableUnreadable):
             continue  # another check says so
         last = run_report.last_run(semantic, quarantine)
@@ -110,5 +155,6 @@ def _lost(target: Target, ledger: Ledger) -> Iterator[Finding]:
             "ledger",
             f"{missing:,} of {sent:,} different good messages were accepted and are not in RAW or on the way",
             "if they are no dead letters (`lean-ops dlq show`) and no failed deliveries (`lean-ops replay "
-            "delivery`), the emulator was killed and took them back: send them again",
+            "delivery`), the stack has lost them: send them again with `lean-ops send --resume` (and --file "
+            "with its options for readings of a file)",
         )

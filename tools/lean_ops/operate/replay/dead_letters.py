@@ -343,7 +343,10 @@ def _goes_on(earlier: Mapping[str, Any], selection: Selection, days: int) -> boo
     now = archive_selection(selection, days)
     begins, began = now.pop("since", ""), earlier.get("since", "")
     same = now | {"days": 0} == {k: v for k, v in earlier.items() if k != "since"} | {"days": 0}
-    return same and begins >= began and days <= int(earlier.get("days", 0))
+    before = earlier.get("days", 0)
+    if not isinstance(began, str) or not isinstance(before, int):
+        return False  # a record that somebody has changed
+    return same and begins >= began and days <= before
 
 
 class _Mover:

@@ -8,10 +8,11 @@ rebuild makes the table's own word count again.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from botocore.exceptions import ClientError
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import ManifestContent
 from pyiceberg.table import Table
@@ -22,6 +23,7 @@ from common.runtime.errors import InvalidInput
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 # Keys of the snapshot summary of every merge commit. Values are text: a snapshot id has 64 bits, and JSON
 # readers that turn numbers into doubles would round it.
@@ -132,11 +134,11 @@ def committed(table: Table) -> Entry | None:
     Compactions of other writers carry nothing on, and when the merge before them has expired the history
     does not reach it any more (docs/adr/0013).
     """
-    found = from_lineage(lineage(table))
-    current, kept = table.current_snapshot(), kept_beside(table)
-    if found is not None or current is None or not kept:
+    found, current = from_lineage(lineage(table)), table.current_snapshot()
+    if found is not None or current is None:
         return found
-    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id))
+    kept = kept_beside(table)  # reads every manifest
+    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id)) if kept else None
 
 
 def kept_beside(table: Table) -> dict[str, str]:
@@ -214,15 +216,80 @@ def reconcile(
 
 
 def load(client: "DynamoDBClient", table: str, topic: str, layer: str) -> Entry | None:
-    """Read the recorded checkpoint of a topic's layer (consistently), or None."""
-    item = client.get_item(
-        TableName=table, Key={"checkpoint_id": {"S": f"{topic}#{layer}"}}, ConsistentRead=True
-    ).get("Item")
-    if item is None:
-        return None
-    return Entry(
-        item["source_token"]["S"],
-        item["source_position"]["S"],
-        item["target_snapshot_id"]["S"],
-        item.get("rewound", {}).get("BOOL", False),
+    """Read the recorded checkpoint of a topic's layer (consistently), or None.
+
+    None, too, where the item is damaged (``damage`` says so): the table's own word counts then, and at most
+    something is read again.
+    """
+    return _parsed(_item(client, table, topic, layer))[0]
+
+
+def damage(client: "DynamoDBClient", table: str, topic: str, layer: str) -> str:
+    """One sentence about what of a recorded checkpoint cannot be read; empty where everything can."""
+    return _sentence(table, topic, layer, _parsed(_item(client, table, topic, layer))[1])
+
+
+def forget_damaged(client: "DynamoDBClient", table: str, topic: str, layer: str) -> str:
+    """Take a damaged checkpoint out of its item, which the next run writes again; gives ``damage``.
+
+    As it is, no run could write over one whose position is no position. Nothing else of the item goes, and
+    nothing that somebody has written since it was read.
+    """
+    item = _item(client, table, topic, layer)
+    damaged = _parsed(item)[1]
+    if not damaged:
+        return ""
+    seen = {name: item[name] for name in (*_TEXTS, _REWOUND) if name in item}
+    conditions = [f"{name} = :{name}" for name in seen]
+    conditions += [f"attribute_not_exists({name})" for name in (*_TEXTS, _REWOUND) if name not in item]
+    try:
+        client.update_item(
+            TableName=table,
+            Key=_key(topic, layer),
+            UpdateExpression=f"REMOVE {', '.join((*_TEXTS, _REWOUND))}",
+            ConditionExpression=" AND ".join(conditions),
+            ExpressionAttributeValues={f":{name}": value for name, value in seen.items()},
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            raise
+        return ""  # somebody has just written it
+    return _sentence(table, topic, layer, damaged)
+
+
+_TEXTS: Final = ("source_token", "source_position", "target_snapshot_id")
+_REWOUND: Final = "rewound"
+
+
+def _key(topic: str, layer: str) -> "dict[str, AttributeValueTypeDef]":
+    return {"checkpoint_id": {"S": f"{topic}#{layer}"}}
+
+
+def _item(client: "DynamoDBClient", table: str, topic: str, layer: str) -> Mapping[str, Any]:
+    return client.get_item(TableName=table, Key=_key(topic, layer), ConsistentRead=True).get("Item", {})
+
+
+def _parsed(item: Mapping[str, Any]) -> tuple[Entry | None, list[str]]:
+    """The entry of an item, and the attributes that are not what ``Entry`` takes."""
+    if not any(name in item for name in (*_TEXTS, _REWOUND)):
+        return None, []
+    token, position, target = (str(item.get(name, {}).get("S", "")) for name in _TEXTS)
+    rewound = item.get(_REWOUND, {"BOOL": False}).get("BOOL")
+    fine = {
+        "source_token": token == NOTHING or _TOKEN.fullmatch(token),
+        "source_position": _POSITION.fullmatch(position),
+        "target_snapshot_id": target == NOTHING or _TOKEN.fullmatch(target),
+        _REWOUND: isinstance(rewound, bool),
+    }
+    damaged = [name for name, is_fine in fine.items() if not is_fine]
+    return (None if damaged else Entry(token, position, target, bool(rewound))), damaged
+
+
+def _sentence(table: str, topic: str, layer: str, damaged: Sequence[str]) -> str:
+    if not damaged:
+        return ""
+    return (
+        f"item {topic}#{layer} of {table}: expected a checkpoint as runs write it, found damaged "
+        f"{', '.join(damaged)}; what the table of {layer} says of itself counts instead, and the next run "
+        "writes the item again; if `lean-ops checkpoints` had just set it back, do that again"
     )

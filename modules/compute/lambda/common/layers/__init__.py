@@ -6,11 +6,13 @@ Open to others:
     uncurable   rows of RAW that cannot be curated: dead letters
     semantic    Curated → Semantic and Quarantine
     rejudging   refused rows, judged again
+    lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
 """
 
 __all__ = [
     "curated",
+    "lease",
     "rejudging",
     "semantic",
     "uncurable",

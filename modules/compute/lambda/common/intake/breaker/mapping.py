@@ -33,6 +33,15 @@ class Pace:
         """The pace by field name."""
         return asdict(self)
 
+    @property
+    def possible(self) -> bool:
+        """Whether Lambda takes it for a queue (AWS Lambda API, CreateEventSourceMapping)."""
+        return (
+            1 <= self.batch_size <= 10_000
+            and 0 <= self.batching_window_s <= 300
+            and (self.maximum_concurrency == 0 or 2 <= self.maximum_concurrency <= 1_000)
+        )
+
     def with_changes_of(self, found: "Pace") -> "Pace":
         """This pace, slowed down for a trial since, with whatever in ``found`` is not the trial's.
 

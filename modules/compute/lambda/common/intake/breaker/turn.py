@@ -20,11 +20,15 @@ class BreakerBusy(TransientError):  # noqa: N818 - others were faster; "error" w
 
 @dataclass(frozen=True)
 class Turn:
-    """What a turn found and left. ``enforced`` false: the mapping follows with the next turn."""
+    """What a turn found and left. ``enforced`` false: the mapping follows with the next turn.
+
+    ``damaged``: attributes of the record that could not be read; it was written anew.
+    """
 
     before: Breaker
     after: Breaker
     enforced: bool
+    damaged: frozenset[str] = frozenset()
 
     @property
     def changed(self) -> bool:
@@ -46,6 +50,7 @@ def take(
     Raises BreakerBusy, and the errors of AWS.
     """
     before = None
+    damaged: frozenset[str] = frozenset()
     # A change that was overtaken may have switched the mapping, and slowed it down, after the newest record
     # was enforced.
     overtaken = False
@@ -53,24 +58,26 @@ def take(
     for _ in range(_ROUNDS):
         # Looked at first: seen before the record was read, a pace is at worst put back once more.
         found = mapping.look()
-        record = store.load()
+        record = store.load().mended(found, now)
+        if record.damaged:
+            damaged = record.damaged
         if record.normal is None:
             record = replace(record, normal=own_pace)
         before = before or record.breaker
         breaker = decide(record.breaker, listen(record.breaker), now)
         normal = _normal(record, breaker.phase, found.pace)
-        if breaker != record.breaker or normal != record.normal:
+        if breaker != record.breaker or normal != record.normal or record.damaged:
             record = record.changed(breaker, normal)
             if not store.save(record):
                 continue
         if not overtaken and record.enforced and _follows(found, record):
-            return Turn(before, record.breaker, enforced=True)
+            return Turn(before, record.breaker, enforced=True, damaged=damaged)
         try:
             mapping.enforce(record.breaker.phase, record.normal)
         except MappingBusy:
-            return Turn(before, record.breaker, enforced=False)
+            return Turn(before, record.breaker, enforced=False, damaged=damaged)
         if store.confirm(record):
-            return Turn(before, record.breaker, enforced=True)
+            return Turn(before, record.breaker, enforced=True, damaged=damaged)
         overtaken, own_pace = True, record.normal
     raise BreakerBusy(
         f"circuit breaker: expected to write its record within {_ROUNDS} tries, found others faster each "

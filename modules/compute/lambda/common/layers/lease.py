@@ -5,7 +5,8 @@ the same work twice. The lease names the execution that holds it. It needs no re
 holder that is no longer running has no claim, and Step Functions knows who is running.
 
 An operator can put a topic on hold (``lean-ops pause``): then no execution gets its lease, until the hold is
-lifted. The attribute ``on_hold`` of the lease item says since when and why.
+lifted. The attribute ``on_hold`` of the lease item says since when and why; whatever is in it, it is a hold.
+A holder that is no execution of the same state machine, by its ARN, has no claim either.
 """
 
 from typing import TYPE_CHECKING
@@ -35,12 +36,14 @@ def acquire(
     """
     key = {"checkpoint_id": {"S": f"{topic}#lease"}}
     item = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
-    holder = item.get("execution_arn", {}).get("S", "")
+    written = item.get("execution_arn")
+    holder = str((written or {}).get("S", ""))
     if "on_hold" in item:
         return False
     if holder == execution_arn:
         return True
-    if holder and holder != continued_from and _is_running(stepfunctions, holder):
+    claims = same_machine(holder, execution_arn) and holder != continued_from
+    if claims and _is_running(stepfunctions, holder):
         return False
     try:
         dynamodb.update_item(
@@ -50,13 +53,21 @@ def acquire(
             # The holder that was looked at must still be the holder: of two that find it gone, one wins.
             ConditionExpression="attribute_not_exists(on_hold)"
             " AND (attribute_not_exists(execution_arn) OR execution_arn = :seen)",
-            ExpressionAttributeValues={":me": {"S": execution_arn}, ":seen": {"S": holder or execution_arn}},
+            ExpressionAttributeValues={
+                ":me": {"S": execution_arn},
+                ":seen": written or {"S": execution_arn},
+            },
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
         return False
     return True
+
+
+def same_machine(one: str, other: str) -> bool:
+    """Whether two ARNs, ``<execution of a state machine>:<name>``, are of executions of the same one."""
+    return one.rpartition(":")[0] == other.rpartition(":")[0]
 
 
 def _is_running(stepfunctions: "SFNClient", execution_arn: str) -> bool:
