@@ -41,7 +41,7 @@ def test_a_page_without_marks_is_named() -> None:
 def test_a_refused_value_is_told_what_is_expected(module: Path) -> None:
     for path in module.glob("*.tf"):
         for message in re.findall(r'^ +error_message = "(.*)"$', path.read_text(), re.M):
-            told = re.match(r"(\w+|functions\.json): expected .+", message)
+            told = re.match(r"(\w+(\.\w+)?): expected .+", message)
             assert told or message == "The functions are not built: run make build.", f"{path}: {message}"
 
 

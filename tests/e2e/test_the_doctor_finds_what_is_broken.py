@@ -15,6 +15,7 @@ from pyiceberg.types import StringType
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import leases, pipeline
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.doctor import Severity, examine, lake
@@ -226,7 +227,7 @@ def test_a_run_that_takes_too_long(target: Target, monkeypatch: pytest.MonkeyPat
         def describe_execution(self, **_: Any) -> dict[str, datetime]:
             return {"startDate": datetime.now(UTC) - timedelta(hours=3)}
 
-    monkeypatch.setattr(Target, "client", lambda _target, _service: Machine())
+    monkeypatch.setattr(LocalTarget, "client", lambda _target, _service: Machine())
     found = [finding.found for finding in lake.holds(replace(target, topics=("weather",)))]
     assert len(found) == 1
     assert "a run is in progress since" in found[0]
@@ -245,7 +246,7 @@ def test_what_an_operator_left_half_done_is_a_note(target: Target, monkeypatch: 
 
 
 def test_a_check_that_cannot_look_is_a_finding(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = Target.client
+    client = LocalTarget.client
 
     def refused(of: Target, service: Any) -> Any:
         if service == "sqs":
@@ -254,7 +255,7 @@ def test_a_check_that_cannot_look_is_a_finding(target: Target, monkeypatch: pyte
             )
         return client(of, service)
 
-    monkeypatch.setattr(Target, "client", refused)
+    monkeypatch.setattr(LocalTarget, "client", refused)
     found = findings(target)
     assert {check for check, _, _ in found} == {"queues", "mapping", "waiting", "delivery"}
     assert {subject for _, subject, _ in found} == {"this check"}

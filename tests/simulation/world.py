@@ -17,7 +17,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from io import BytesIO
@@ -41,7 +41,6 @@ from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
 from lean_ops.cli import app
 from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
-from lean_ops.environment.target import Target
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.local.target import LocalTarget
@@ -589,9 +588,10 @@ def simulated(folder: Path, seed: int) -> Iterator[World]:
     with contextlib.ExitStack() as patches:
         patches.enter_context(patch.dict(os.environ, environment))
         patches.enter_context(patch.object(boto3, "client", client))
-        patches.enter_context(patch.object(Target, "local", lambda *_: world.target))
-        for module in (holds, leases, committing):
+        patches.enter_context(patch.object(LocalTarget, "running", lambda *_: world.target))
+        for module in (holds, leases):
             patches.enter_context(patch.object(module, "time", clock))
+        patches.enter_context(patch.object(committing, "RETRY", replace(committing.RETRY, sleep=world.sleep)))
         patches.enter_context(patch.object(holds, "BEAT_S", 3600.0))
         patches.enter_context(
             patch.object(workers, "this_process", lambda: Worker(MACHINE, _number(world), 0))
