@@ -65,6 +65,12 @@ def test_a_run_that_changed_nothing_is_seen_in_dynamodb() -> None:
     assert reconcile(entry(4, target="2"), entry(5, target="2"), ["2", "1"]) == entry(5, target="2")
 
 
+def test_a_run_that_found_its_source_compacted_is_seen_in_dynamodb() -> None:
+    """Otherwise every later run would find the compaction again, and have nothing to read."""
+    compacted = Entry("99", entry(4, target="2").position, "2")
+    assert reconcile(entry(4, target="2"), compacted, ["2"]) == compacted
+
+
 def test_a_record_about_a_snapshot_that_the_table_lost_is_void() -> None:
     """After a rollback the table is behind what DynamoDB says; believing DynamoDB would lose rows."""
     assert reconcile(entry(4, target="1"), entry(5, target="2"), ["1"]) == entry(4, target="1")

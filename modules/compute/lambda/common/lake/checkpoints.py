@@ -204,13 +204,14 @@ def reconcile(
     """The checkpoint that counts.
 
     ``committed`` comes from the table, ``recorded`` from DynamoDB; ``since_last_merge`` as the function of
-    that name gives it. The recorded one counts where it speaks of the newest merge and is further along (a
-    run found nothing to change, and so made no commit) or was rewound. Otherwise it is behind (a run ended
-    between its commit and its update) or void (the table was rolled back, rebuilt or made anew).
+    that name gives it. The recorded one counts where it speaks of the newest merge and is not behind (a run
+    found nothing to change, and so made no commit; where the source was only compacted, its token alone is
+    new) or was rewound. Otherwise it is behind (a run ended between its commit and its update) or void (the
+    table was rolled back, rebuilt or made anew).
     """
     if recorded is None or recorded.target_snapshot_id not in since_last_merge:
         return committed
-    if committed is None or recorded.rewound or recorded.position > committed.position:
+    if committed is None or recorded.rewound or recorded.position >= committed.position:
         return recorded
     return committed
 
