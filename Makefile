@@ -27,8 +27,12 @@ test: install tools ## Install what is needed and run all tests
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
 
 .PHONY: test-operations-long
-test-operations-long: install ## Draw 1,000 more sequences of operations, killed and beside each other (an hour)
+test-operations-long: install ## Draw 1,000 more sequences of operations, killed and beside each other (half an hour)
 	OPERATION_SEED=1000 OPERATION_SEQUENCES=1000 $(BIN)/pytest -n 2 tests/simulation $(PYTEST_ARGUMENTS)
+
+.PHONY: test-operations-planted
+test-operations-planted: install ## Plant faults one at a time; sequences of operations must find each
+	PLANTED_SEQUENCES=60 $(BIN)/pytest tests/simulation/test_sequences_find_planted_faults.py $(PYTEST_ARGUMENTS)
 
 TIMES ?= 20
 SEED ?= $(shell date +%s)

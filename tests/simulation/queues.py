@@ -29,6 +29,10 @@ class Queues:
         self._now = now
         self._external = external
         self._numbers = 0
+        self.sender: Callable[[], int] = lambda: 0
+        self.sent: list[tuple[int, str]] = []  # by which process, and the body
+        self.returning: set[str] = set()  # bodies that the source's reader refuses once more
+        self.returned: set[str] = set()
         self.waiting: dict[str, dict[str, _Message]] = {SOURCE: {}, LETTERS: {}}
 
     def put(self, queue: str, body: str, attributes: dict[str, Any] | None = None) -> None:
@@ -91,7 +95,12 @@ class Queues:
     def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         def call() -> dict[str, Any]:
             for entry in Entries:
-                self.put(QueueUrl, entry["MessageBody"], entry["MessageAttributes"])
+                body, attributes = entry["MessageBody"], entry["MessageAttributes"]
+                self.sent.append((self.sender(), body))
+                self.put(LETTERS if body in self.returning else QueueUrl, body, attributes)
+                if body in self.returning:
+                    self.returning.discard(body)
+                    self.returned.add(body)
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
         answer: dict[str, Any] = self._external(call)

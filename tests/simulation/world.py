@@ -10,13 +10,17 @@ killed, before its n-th call or after it (the call was made, its answer never se
 changes from one process to another, by a seeded draw.
 """
 
+import atexit
 import contextlib
 import importlib
 import json
 import os
 import random
+import shutil
+import sqlite3
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -29,11 +33,12 @@ from unittest.mock import patch
 import boto3
 import pyarrow as pa
 import typer
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
-from ministack.services import dynamodb
-from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import Catalog, sql
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.typedef import Identifier
+from sqlalchemy.event import listen
 
 from common.contract.contracts import load_contract
 from common.lake.merge import committing
@@ -49,12 +54,15 @@ from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.workers import Worker
 
+from .in_process import DynamoDB, nothing_worked_out_twice
 from .queues import LETTERS, SOURCE, AtOnce, Queues
+from .watching import Watch, watched
 
 TOPIC: Final = "events"
 START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
 PERSON: Final = "arn:aws:iam::000000000000:user/operator"
 MACHINE: Final = "simulated"
+CATALOG: Final = "simulated"
 CONTRACT: Final = """
 apiVersion: v3.0.2
 kind: DataContract
@@ -87,6 +95,7 @@ class Process:
     ended: bool = False
     killed: bool = False
     error: BaseException | None = None
+    person: str = PERSON
     turn: threading.Event = field(default_factory=threading.Event)
 
 
@@ -101,6 +110,7 @@ class World:
         self.processes: dict[int, Process] = {}
         self.executions: dict[str, str] = {}
         self.person = PERSON
+        self.watch = Watch(self)
         self.contract = ("1.0.0", "integer")
         self.idle = False
         self.clock = 0.0
@@ -108,9 +118,14 @@ class World:
         self._scheduled: list[Process] = []
         self._back = threading.Event()
         self.letters: list[Event] = []
+        self.letters_may_return = False
+        shutil.copytree(_empty_tables(), folder, dirs_exist_ok=True)
+        _move(folder, _empty_tables())
         self.catalog = _WatchedCatalog(self, folder)
-        self.target = _SimulatedTarget(self, seed)
+        self.dynamodb = DynamoDB(self.external)
+        self.target = _SimulatedTarget(self)
         self.queues = Queues(self.target.dead_letter_queue, lambda: self.clock, self.external)
+        self.queues.sender = lambda: self.process.number if self.process else 0
         self._create()
 
     # What happens at every external call -----------------------------------------------------------------
@@ -157,18 +172,27 @@ class World:
 
     # Processes -------------------------------------------------------------------------------------------
 
-    def command(self, *words: str, kill_at: int | None = None, answered: bool = False) -> Process:
+    def command(
+        self, *words: str, kill_at: int | None = None, answered: bool = False, person: str = ""
+    ) -> Process:
         """Run one command (``run`` is a run of the pipeline), alone."""
-        return self.beside([words], kill={0: (kill_at, answered)} if kill_at is not None else {})[0]
+        return self.beside([words], {0: (kill_at, answered)} if kill_at is not None else {}, [person])[0]
 
     def beside(
-        self, commands: list[tuple[str, ...]], kill: dict[int, tuple[int | None, bool]] | None = None
+        self,
+        commands: list[tuple[str, ...]],
+        kill: dict[int, tuple[int | None, bool]] | None = None,
+        persons: Sequence[str] = (),
     ) -> list[Process]:
-        """Run commands at the same time, changing between them at their external calls."""
+        """Run commands at the same time, changing between them at their external calls.
+
+        ``persons``: who gives them, where that is not ``person``.
+        """
         started = []
         for index, words in enumerate(commands):
             kill_at, answered = (kill or {}).get(index, (None, False))
-            process = Process(len(self.processes) + 1, " ".join(words), kill_at, answered)
+            person = (persons[index] if persons else "") or self.person
+            process = Process(len(self.processes) + 1, " ".join(words), kill_at, answered, person=person)
             self.processes[process.number] = process
             started.append(process)
         if len(started) == 1:
@@ -177,7 +201,8 @@ class World:
             self._schedule(list(zip(started, commands, strict=True)))
         for process in started:
             end = "killed" if process.killed else repr(process.error) if process.error else "done"
-            self.history.append(f"{'  ' if len(started) > 1 else ''}{process.what}: {end}")
+            who = "" if process.person == PERSON else f"{process.person.rpartition('/')[2]}: "
+            self.history.append(f"{'  ' if len(started) > 1 else ''}{who}{process.what}: {end}")
             if not isinstance(process.error, LeanOpsError | Killed | None):
                 raise process.error
         return started
@@ -193,9 +218,14 @@ class World:
         threads = [threading.Thread(target=body, args=one, daemon=True) for one in work]
         for thread in threads:
             thread.start()
+        # In bursts: that one works from end to end between two calls of another would else never be drawn.
+        calls, process = 0, self._scheduled[0]
         while waiting := [process for process in self._scheduled if not process.ended]:
+            if not calls or process.ended:
+                calls, process = self.random.choice((1, 1, 3, 10, 40)), self.random.choice(waiting)
+            calls -= 1
             self._back.clear()
-            self.random.choice(waiting).turn.set()
+            process.turn.set()
             self._back.wait()
         for thread in threads:
             thread.join()
@@ -287,6 +317,8 @@ class World:
         if self.random.random() < 0.4:
             self.letters.append(self._event())
             self.queues.put(LETTERS, _text(self.letters[-1]))
+            if self.letters_may_return and self.random.random() < 0.4:
+                self.queues.returning.add(_text(self.letters[-1]))
         if self.sent and self.random.random() < 0.3:
             events.append(self.random.choice(self.sent))  # a network retry
         self._deliver(events)
@@ -329,10 +361,12 @@ class World:
             "json_payload": json.dumps(payload),
         }
 
-    def rows(self, layer: str) -> list[dict[str, Any]]:
-        """All rows of a layer."""
+    def rows(self, layer: str, *, of_then: bool = False) -> list[dict[str, Any]]:
+        """All rows of a layer; ``of_then``: with the columns that its snapshot was written with."""
         table = self.catalog.load_table(self.target.settings.table(layer, TOPIC))
-        found: list[dict[str, Any]] = table.scan().to_arrow().to_pylist()
+        current = table.current_snapshot() if of_then else None
+        scan = table.scan(snapshot_id=current.snapshot_id if current else None)
+        found: list[dict[str, Any]] = scan.to_arrow().to_pylist()
         return found
 
     def snapshots(self, layer: str) -> list[str]:
@@ -375,7 +409,7 @@ class World:
             target.drift_log_table: ["topic", "entry"],
         }
         for name, attributes in keys.items():
-            _dynamodb().create_table(
+            self.dynamodb.create_table(
                 TableName=name,
                 KeySchema=[
                     {"AttributeName": a, "KeyType": kind}
@@ -384,18 +418,11 @@ class World:
                 AttributeDefinitions=[{"AttributeName": a, "AttributeType": "S"} for a in attributes],
                 BillingMode="PAY_PER_REQUEST",
             )
-        self.catalog.create_namespace(target.database)
-        columns = load_contract(self.contract_text(), TOPIC).semantic_columns()
-        for layer in ("raw", "curated", "semantic", "quarantine"):
-            spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=True)
-            if layer == "semantic":
-                spec = spec.with_columns(columns)
-            spec.create(self.catalog, target.settings.table(layer, TOPIC))
 
     def close(self) -> None:
         """Remove the tables and close the catalog."""
         for name in (self.target.checkpoints_table, self.target.audit_table, self.target.drift_log_table):
-            _dynamodb().delete_table(TableName=name)
+            self.dynamodb.delete_table(TableName=name)
         self.catalog.close()
 
 
@@ -414,11 +441,56 @@ class _WatchedCatalog(SqlCatalog):
 
     def __init__(self, world: World, folder: Path) -> None:
         self._world = world
-        super().__init__("simulated", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+        super().__init__(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+        # What a process that is killed here leaves behind is in the operating system's hands, not on a disk.
+        listen(self.engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
+
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """As SqlCatalog does, without an object for the row."""
+        *_, name = self.identifier_to_tuple(identifier)
+        with self.engine.connect() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT table_namespace, metadata_location FROM iceberg_tables WHERE table_name = ?", (name,)
+            ).one_or_none()
+        if found is None:
+            return super().load_table(identifier)  # which says so
+        place = found.metadata_location
+        metadata = sql.FromInputFile.table_metadata(self._load_file_io(location=place).new_input(place))
+        io = self._load_file_io(metadata.properties, place)
+        return Table((found.table_namespace, name), metadata, place, io, self)
+
+
+@cache
+def _empty_tables() -> Path:
+    """A folder with the environment's tables, made once: every world begins with a copy of it."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+    target = _SimulatedTarget()
+    catalog.create_namespace(target.database)
+    for layer in ("raw", "curated", "semantic", "quarantine"):
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=True)
+        if layer == "semantic":
+            contract = load_contract(CONTRACT.format(version="1.0.0", kind="integer"), TOPIC)
+            spec = spec.with_columns(contract.semantic_columns())
+        spec.create(catalog, target.settings.table(layer, TOPIC))
+    catalog.close()
+    return folder
+
+
+def _move(folder: Path, source: Path) -> None:
+    """Let a copy of tables, in which no file of rows is, know where it lies."""
+    for metadata in folder.rglob("*.metadata.json"):
+        metadata.write_text(metadata.read_text().replace(str(source), str(folder)))
+    with contextlib.closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
+        catalog.execute(
+            "UPDATE iceberg_tables SET metadata_location = replace(metadata_location, ?, ?)",
+            (str(source), str(folder)),
+        )
 
 
 def _watched(name: str) -> Any:
-    plain = getattr(SqlCatalog, name)
+    plain = getattr(_WatchedCatalog, name)
 
     def method(self: _WatchedCatalog, *arguments: Any, **options: Any) -> Any:
         return self._world.external(lambda: plain(self, *arguments, **options))
@@ -426,18 +498,29 @@ def _watched(name: str) -> Any:
     return method
 
 
-for _name in ("load_table", "commit_table", "register_table", "drop_table", "table_exists"):
+def _commit(catalog: "_WatchedCatalog", table: Table, *changes: Any) -> CommitTableResponse:
+    def call() -> CommitTableResponse:
+        before = catalog.load_table(table.name())
+        answer = SqlCatalog.commit_table(catalog, table, *changes)
+        catalog._world.watch.commits(before, answer.metadata)
+        return answer
+
+    return catalog._world.external(call)
+
+
+for _name in ("load_table", "register_table", "drop_table", "table_exists"):
     setattr(_WatchedCatalog, _name, _watched(_name))
+_WatchedCatalog.commit_table = _commit  # type: ignore[method-assign] # as the others
 
 
 @dataclass(frozen=True)
 class _SimulatedTarget(LocalTarget):
     """The environment as commands see it."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World | None = None) -> None:
         values = {
             "env": "local",
-            "project": f"sim{seed}x{id(world):x}",
+            "project": "simulated",
             "region": "eu-west-1",
             "topics": (TOPIC,),
             "endpoints": {"": "http://in.process"},
@@ -447,8 +530,13 @@ class _SimulatedTarget(LocalTarget):
         object.__setattr__(self, "world", world)
 
     @property
+    def session(self) -> boto3.Session:  # type: ignore[override] # one for all worlds
+        return _session()
+
+    @property
     def caller(self) -> str:  # type: ignore[override] # read once there
-        return self.world.person  # type: ignore[attr-defined,no-any-return] # set above
+        world: World = self.world  # type: ignore[attr-defined] # set above
+        return world.process.person if world.process is not None else world.person
 
     def client(self, service: Any) -> Any:
         return client(service)
@@ -462,7 +550,7 @@ def client(service: str, **_options: Any) -> Any:
     world = _WORLDS[-1]
     match service:
         case "dynamodb":
-            return _dynamodb()
+            return world.dynamodb
         case "sqs":
             return world.queues
         case "stepfunctions":
@@ -505,43 +593,9 @@ class _Contracts:
         return {"Body": BytesIO(self._world.contract_text().encode())}
 
 
-class _Body:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self, **_options: Any) -> Iterator[bytes]:
-        yield self._content
-
-
 @cache
-def _dynamodb() -> Any:
-    """The SDK's client; the emulator's own code answers, in this process."""
-    session = boto3.session.Session(CREDENTIAL, CREDENTIAL, region_name="eu-west-1")
-    made = session.client("dynamodb", endpoint_url="http://in.process")
-    made.meta.events.register("before-send.dynamodb.*", _answer)
-    return made
-
-
-def _answer(request: Any, **_options: Any) -> AWSResponse:
-    def call() -> AWSResponse:
-        body = request.body.encode() if isinstance(request.body, str) else request.body
-        headers = {
-            name.lower(): value.decode() if isinstance(value, bytes) else value
-            for name, value in request.headers.items()
-        }
-        work = dynamodb.handle_request("POST", "/", headers, body, {})
-        try:
-            work.send(None)
-        except StopIteration as done:
-            status, answered, content = done.value
-        else:
-            raise AssertionError("expected the emulator to answer at once")
-        content = content.encode() if isinstance(content, str) else content
-        return AWSResponse(request.url, status, answered, _Body(content))
-
-    if not _WORLDS:
-        return call()
-    return _WORLDS[-1].external(call)
+def _session() -> boto3.Session:
+    return boto3.Session(CREDENTIAL, CREDENTIAL, region_name="eu-west-1")
 
 
 @cache
@@ -572,7 +626,11 @@ def _handlers() -> list[ModuleType]:
 def simulated(folder: Path, seed: int) -> Iterator[World]:
     """A world, with everything that commands and handlers reach patched to lead into it."""
     folder.mkdir(parents=True)
-    world = World(folder, seed)
+    with nothing_worked_out_twice(), contextlib.closing(World(folder, seed)) as world:
+        yield from _simulated(world)
+
+
+def _simulated(world: World) -> Iterator[World]:
     clock = SimpleNamespace(monotonic=lambda: world.clock, sleep=world.sleep)
     environment = {
         name: value
@@ -606,11 +664,11 @@ def simulated(folder: Path, seed: int) -> Iterator[World]:
                     value.cache_clear()
         compare = patch("lean_ops.operate.rebuild.compare", lambda *_: Comparison(0, 0))
         patches.enter_context(compare)
+        patches.enter_context(watched(world))
         try:
             yield world
         finally:
             _WORLDS.pop()
-            world.close()
 
 
 def _number(world: World) -> int:

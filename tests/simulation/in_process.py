@@ -1,0 +1,128 @@
+"""What a sequence does hundreds of times, without what costs most of it and changes nothing.
+
+A sequence asks DynamoDB some eighty times and loads a table as often. The SDK's way to an answer (validation,
+signature, headers) takes four times as long as the answer, and pyiceberg works out again what cannot have
+changed: metadata files are never written twice, and a transaction's updates are the same until one is added.
+"""
+
+import functools
+import json
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+from botocore.exceptions import ClientError
+from ministack.services import dynamodb
+from pyiceberg.avro import file as avro_file
+from pyiceberg.avro.file import AvroFileHeader
+from pyiceberg.avro.reader import Reader
+from pyiceberg.catalog import sql
+from pyiceberg.io import InputFile
+from pyiceberg.schema import Schema
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import update_table_metadata
+from pyiceberg.utils.schema_conversion import AvroSchemaConversion
+
+from common.contract import contracts
+
+
+class DynamoDB:
+    """The SDK's client as far as it is used here; the emulator's own code answers, without a network."""
+
+    def __init__(self, external: Callable[[Callable[[], Any]], Any]) -> None:
+        self._external = external
+
+    def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        action = re.sub("(?:^|_)([a-z])", lambda found: found[1].upper(), method)
+        return lambda **request: self._external(lambda: _answer(action, request))
+
+    def get_paginator(self, method: str) -> SimpleNamespace:
+        """The SDK's paginator."""
+
+        def pages(**request: Any) -> Iterator[dict[str, Any]]:
+            page = getattr(self, method)(**request)
+            yield page
+            while "LastEvaluatedKey" in page:
+                page = getattr(self, method)(**request, ExclusiveStartKey=page["LastEvaluatedKey"])
+                yield page
+
+        return SimpleNamespace(paginate=pages)
+
+
+def _answer(action: str, request: dict[str, Any]) -> dict[str, Any]:
+    headers = {"x-amz-target": f"DynamoDB_20120810.{action}"}
+    body = json.dumps(request, default=lambda value: b64encode(value).decode()).encode()
+    work = dynamodb.handle_request("POST", "/", headers, body, {})
+    try:
+        work.send(None)
+    except StopIteration as done:
+        status, _, content = done.value
+    else:
+        raise AssertionError("expected the emulator to answer at once")
+    answer: dict[str, Any] = json.loads(content, object_hook=_with_bytes)
+    if status >= 400:
+        code = str(answer["__type"]).rpartition("#")[2]
+        raise ClientError({"Error": {"Code": code, "Message": answer.get("message", "")}}, action)
+    return answer
+
+
+def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
+    match value:
+        case {"B": str(text)}:
+            return {"B": b64decode(text)}
+        case {"BS": list(texts)}:
+            return {"BS": [b64decode(text) for text in texts]}
+    return value
+
+
+@contextmanager
+def nothing_worked_out_twice() -> Iterator[None]:
+    """Let pyiceberg keep what it has read or worked out, and contracts what their text says."""
+    read = FromInputFile.table_metadata
+    known: Final[dict[str, TableMetadata]] = {}
+
+    def metadata(file: InputFile) -> TableMetadata:
+        if file.location not in known or not file.exists():  # one that was removed is not there
+            known[file.location] = read(file)
+        return known[file.location]
+
+    schemas = functools.cache(lambda text: AvroSchemaConversion().avro_to_iceberg(json.loads(text)))
+
+    def schema(header: AvroFileHeader) -> Schema:
+        found: Schema = schemas(header.meta["avro.schema"])
+        return found
+
+    resolve: Final = avro_file.resolve_reader
+    readers: Final[dict[tuple[Any, ...], tuple[Any, ...]]] = {}
+
+    def reader(written: Schema, wanted: Schema, types: dict[int, Any], enums: dict[int, Any]) -> Reader:
+        key = (id(written), id(wanted), *types.items(), *enums.items())
+        if key not in readers:  # with its schemas, so that no other ones get their ids
+            readers[key] = (resolve(written, wanted, types, enums), written, wanted)
+        found: Reader = readers[key][0]
+        return found
+
+    def staged(transaction: Transaction) -> TableMetadata:
+        table, updates = transaction._table.metadata, transaction._updates
+        last = transaction.__dict__.get("_last_staged")
+        if last is None or last[0] is not table or last[1] is not updates:
+            last = (table, updates, update_table_metadata(table, updates))
+            transaction.__dict__["_last_staged"] = last
+        answer: TableMetadata = last[2]
+        return answer
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(sql, "FromInputFile", SimpleNamespace(table_metadata=metadata)))
+        patches.enter_context(patch.object(AvroFileHeader, "get_schema", schema))
+        patches.enter_context(patch.object(avro_file, "resolve_reader", reader))
+        patches.enter_context(patch.object(Transaction, "table_metadata", property(staged)))
+        patches.enter_context(patch.object(contracts, "_read", functools.cache(contracts._read)))
+        yield

@@ -1,0 +1,167 @@
+"""What must hold at every moment of a sequence, whatever it ends like: watched from beside the product.
+
+nobody works beside an operation    no run commits to a table of the topic that an operation has to itself
+one operation at a time             neither two on a topic nor two that fill one rebuild
+a killed operation keeps the topic  no run commits behind it before it is repeated or given up
+one swap a rebuild                  its rows become the live table's once
+numbers are given once              no two commits of a table carry the same merge sequence
+holds of persons                    one that was placed is there until somebody lifts it
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation
+
+from common.lake.checkpoints import MERGE_SEQ
+from lean_ops.environment.audit import Entry
+from lean_ops.environment.target import Target
+from lean_ops.operate import leases
+from lean_ops.operate.holds import Held, Place
+from lean_ops.operate.rebuild.beside import SWAPPED_IN
+
+if TYPE_CHECKING:
+    from .world import Process, World
+
+MERGED = ("curated", "semantic")
+
+
+@dataclass
+class Watch:
+    """``on_hold``: a person holds the topic, from before a step to behind it. ``faults``: what must not be.
+
+    They are told at the end of a step, not where they happen.
+
+    Raised there, it would be an error of the product, which may retry it.
+    """
+
+    world: "World"
+    faults: list[str] = field(default_factory=list)
+    on_hold: bool = False
+    alone: dict[str, tuple["Process", str]] = field(default_factory=dict)
+    swaps: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def raise_faults(self) -> None:
+        """Fail with the first thing that was seen."""
+        assert not self.faults, self.faults[0]
+
+    def enters(self, place: str, work: str) -> None:
+        """The current process has ``place`` to itself, for this work."""
+        process = self.world.process
+        if process is None:
+            return
+        if found := self.alone.get(place):
+            before, its_work = found
+            if not before.ended:
+                self.faults.append(f"{process.what} works on {place} beside {before.what}")
+            elif work != its_work:
+                self.faults.append(f"{process.what} goes over {before.what}, which was killed, on {place}")
+        self.alone[place] = (process, work)
+
+    def leaves(self, place: str) -> None:
+        """The current process has done its work, or failed; one that was killed does not come here."""
+        process = self.world.process
+        if process is not None and not process.killed and self.alone.get(place, (None,))[0] is process:
+            del self.alone[place]
+
+    def given_up(self, place: str) -> None:
+        """The work of a process that was killed is nobody's any more."""
+        if place in self.alone and self.alone[place][0].ended:
+            del self.alone[place]
+
+    def commits(self, before: Table, after: TableMetadata) -> None:
+        """A process has committed to a table."""
+        process, name = self.world.process, before.name()[-1]
+        known = {snapshot.snapshot_id for snapshot in before.metadata.snapshots}
+        new = [s for s in after.snapshots if s.snapshot_id not in known]
+        holder = self.alone.get("lease")
+        live = not name.startswith("rebuild") and name.startswith(MERGED)
+        if process is None or not live or not new:
+            return
+        if self.on_hold and process.what.startswith("run"):
+            self.faults.append(f"{process.what} committed to {name}, which a person holds")
+        if holder is not None and process.what.startswith("run"):
+            self.faults.append(f"{process.what} committed to {name} beside {holder[0].what}")
+        for snapshot in new:
+            summary = snapshot.summary.additional_properties if snapshot.summary else {}
+            if mark := summary.get(SWAPPED_IN):
+                if mark in self.swaps:
+                    self.faults.append(f"{process.what} swapped a rebuild into {name} that was swapped in")
+                self.swaps.add(mark)
+            replaces = snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
+            if MERGE_SEQ in summary and not replaces:
+                number = int(summary[MERGE_SEQ])
+                if number <= self.numbers.get(name, 0):
+                    self.faults.append(f"{process.what} gave {name} the merge sequence {number} again")
+                self.numbers[name] = max(number, self.numbers.get(name, 0))
+
+
+@dataclass
+class Persons:
+    """Which persons hold the topic for sure, by the commands that they gave."""
+
+    world: "World"
+    sure: set[str] = field(default_factory=set)
+
+    def gave(self, given: Sequence[tuple["Process", tuple[str, ...]]]) -> None:
+        """Commands were run, at the same time if there are more; hold the holds to them."""
+        for process, words in given:
+            if words[0] == "resume" and "--operation" not in words:
+                self.sure = set() if "--everybody" in words else self.sure - {process.person}
+        lifted = any(words[0] == "resume" for _, words in given)
+        for process, words in given:
+            holds = words[0] == "pause" or (words[0] == "rollback" and "--hold" in words)
+            if holds and not lifted and process.error is None:
+                self.sure.add(process.person)
+        found = {hold.by for hold in self.place.holds() if not hold.operation_id}
+        assert found >= self.sure, f"expected a hold of {self.sure - found}, which nobody lifted"
+
+    @property
+    def place(self) -> Place:
+        """What is held."""
+        return Place(self.world.target, "events")
+
+
+@contextmanager
+def watched(world: "World") -> Iterator[None]:
+    """Let ``world.watch`` see who enters and leaves, and who commits."""
+    exclusively, worked_on, give_up = leases.exclusively, Place.worked_on, Place.give_up
+
+    @contextmanager
+    def alone(
+        target: Target, topic: str, entry: Entry, work: str, *, wait_s: float, keep_hold: bool = False
+    ) -> Iterator[Held]:
+        with exclusively(target, topic, entry, work, wait_s=wait_s, keep_hold=keep_hold) as held:
+            world.watch.enters("lease", work)
+            try:
+                yield held
+            finally:
+                world.watch.leaves("lease")
+
+    @contextmanager
+    def filling(place: Place, entry: Entry, work: str, *, wait_s: float) -> Iterator[Held]:
+        with worked_on(place, entry, work, wait_s=wait_s) as held:
+            if place.kind == "lease":
+                yield held
+                return
+            world.watch.enters(place.kind, work)
+            try:
+                yield held
+            finally:
+                world.watch.leaves(place.kind)
+
+    def given_up(place: Place, operation_id: str) -> bool:
+        world.watch.given_up(place.kind)  # also where the call that does it is the last of a process
+        return give_up(place, operation_id)
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(leases, "exclusively", alone))
+        patches.enter_context(patch.object(Place, "worked_on", filling))
+        patches.enter_context(patch.object(Place, "give_up", given_up))
+        yield
