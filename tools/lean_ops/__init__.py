@@ -5,7 +5,8 @@ Their errors hang in the tree of ``common.runtime.errors``, which decides how a 
     PermanentError      TargetRefused, TableUnreadable, UnknownPlaceholder, CatalogueError (environment),
                         LocalStackError (local), SnowflakeNotConfigured (commands), CheckFailed, UnmarkedPage,
                         PlanFailed (checks), DownloadFailed, MissingSource, ForeignArchive, ForeignBinary,
-                        UnlockedDependency, PackageTooLarge, BrokenPackage (build)
+                        UnlockedDependency, PackageTooLarge, BrokenPackage (build), MissingPrice,
+                        SettingUnknown (operate)
     InvalidInput        NoRelease (operate)
     TransientError      TargetUnreachable (environment), HoldLost, OrderFailed, CheckpointMoved (operate)
 """

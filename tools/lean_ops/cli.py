@@ -14,6 +14,7 @@ from lean_ops.commands import (
     breaker,
     checkpoints,
     contract,
+    cost,
     demo,
     dlq,
     doctor,
@@ -60,6 +61,7 @@ for command in (
     trail.audit,
     alarms.alarms,
     refresh.refresh,
+    cost.cost,
 ):
     app.command()(command)
 app.add_typer(breaker.app, name="breaker")

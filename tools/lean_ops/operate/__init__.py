@@ -15,11 +15,13 @@ Open to others:
     doctor        what is wrong, and what to do
     trace         one event through all layers
     export        a query's rows as a file
+    cost          what a month costs
 """
 
 __all__ = [
     "breaker",
     "checkpoints",
+    "cost",
     "doctor",
     "export",
     "holds",

@@ -1,0 +1,375 @@
+"""What a month costs: usage x settings x prices -> lines, as pure functions.
+
+Every line is ``count`` units at ``usd_per_unit``, and nothing else: who doubts a figure multiplies. A line is
+*fixed* (an environment without topics), of *topics* (each pays it, with events or without) or of *events*.
+A month has 30 days, a GiB 2^30 bytes, and events come evenly.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from math import ceil
+from typing import Final
+
+from common.runtime.errors import InvalidInput
+from lean_ops.operate.cost.emitted import EMITTED, When
+from lean_ops.operate.cost.prices import PriceTable
+from lean_ops.operate.cost.settings import MONTH_S, Settings
+
+GIB: Final = 2**30
+_DAYS: Final = 30
+_HOURS: Final = MONTH_S / 3_600
+
+
+class Scope(StrEnum):
+    """What a line is paid for."""
+
+    FIXED = "fixed"
+    TOPICS = "topics"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What comes in: ``topics`` of the environment, ``idle_topics`` of them without events."""
+
+    events_per_day: float
+    event_bytes: float
+    topics: int
+    idle_topics: int = 0
+    messages_per_send: int | None = None
+    """Messages that a sender puts into a request; None for what the table assumes."""
+
+    def __post_init__(self) -> None:
+        if min(self.events_per_day, self.event_bytes, self.topics, self.idle_topics) < 0:
+            raise InvalidInput(f"usage: expected nothing below zero, found {self}")
+        if self.idle_topics > self.topics:
+            raise InvalidInput(f"idle topics: expected at most all {self.topics}, found {self.idle_topics}")
+        if self.events_per_day and self.idle_topics == self.topics:
+            raise InvalidInput(
+                "topics: expected one that the events belong to, found none; every one is idle"
+            )
+
+    @property
+    def events(self) -> float:
+        """Events a month."""
+        return self.events_per_day * _DAYS
+
+    @property
+    def busy(self) -> int:
+        """Topics with events."""
+        return self.topics - self.idle_topics if self.events_per_day else 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What CloudWatch counted, scaled to a month, by function: it replaces what the model takes for it.
+
+    ``executions``: runs of the state machine. ``seconds``: their billed time, all invocations together.
+    """
+
+    invocations: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    executions: float | None = None
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """So much of something that has a price. ``counted_by``: what a measurement of it would count."""
+
+    item: str
+    scope: Scope
+    price: str
+    count: float
+    counted_by: str = ""
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the bill: ``usd`` is ``count`` times ``usd_per_unit``."""
+
+    item: str
+    scope: Scope
+    count: float
+    unit: str
+    usd_per_unit: float
+    usd: float
+    price: str
+    region: str
+    source: str
+    date: str
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The lines of a month."""
+
+    lines: tuple[Line, ...]
+
+    @property
+    def usd(self) -> float:
+        """The sum."""
+        return sum(line.usd for line in self.lines)
+
+    def of(self, scope: Scope) -> float:
+        """The sum of one scope."""
+        return sum(line.usd for line in self.lines if line.scope is scope)
+
+    def dominant(self, scope: Scope | None = None) -> list[Line]:
+        """The lines, the dearest first."""
+        lines = [line for line in self.lines if scope is None or line.scope is scope]
+        return sorted(lines, key=lambda line: -line.usd)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the model takes for given: the settings, and what no setting says."""
+
+    settings: Settings
+    table: PriceTable
+
+    def assumed(self, name: str) -> float:
+        """The value of an assumption; raises MissingPrice."""
+        return self.table.assumed(name)
+
+
+def bill(usage: Usage, settings: Settings, table: PriceTable, measured: Measured | None = None) -> Bill:
+    """What a month of ``usage`` costs; raises MissingPrice."""
+    basis = Basis(settings, table)
+    quantities = [*_fixed(basis), *_topics(usage, basis), *_events(usage, basis)]
+    if measured is not None:
+        quantities = _as_measured(quantities, measured, settings)
+    return Bill(tuple(_lines(quantities, table)))
+
+
+def _lines(quantities: Iterable[Quantity], table: PriceTable) -> Iterator[Line]:
+    """Prices that fall with the count fall for all lines together, in their order."""
+    used: dict[str, float] = defaultdict(float)
+    for one in quantities:
+        price = table.price(one.price)
+        for count, usd in price.shares(used[one.price], one.count):
+            yield Line(
+                one.item, one.scope, count, price.unit, usd, count * usd,
+                one.price, price.region, price.source, price.date, one.measured,
+            )  # fmt: skip
+        used[one.price] += one.count
+
+
+def _fixed(basis: Basis) -> Iterator[Quantity]:
+    fixed = Scope.FIXED
+    yield Quantity("encryption key", fixed, "kms-key-month", basis.settings.keys)
+    yield Quantity("uses of the key", fixed, "kms-request", basis.assumed("kms-requests"))
+    yield Quantity("secrets", fixed, "secret-month", basis.settings.secrets)
+    looks = basis.settings.functions["snowflake_latency"].runs
+    yield Quantity("looks for Snowflake's secret", fixed, "secret-read", looks)
+    yield Quantity("dashboard", fixed, "dashboard-month", basis.settings.dashboards)
+    yield Quantity("alarms", fixed, "alarm-metric-month", basis.settings.alarm_metrics)
+    yield Quantity(
+        "metrics of the functions", fixed, "metric-month", _metrics(basis, When.ALWAYS, of_topics=False)
+    )
+    polls = basis.assumed("pollers") * MONTH_S / basis.assumed("poll-seconds")
+    yield Quantity("polls of the idle queue", fixed, "sqs-request", polls)
+    units = basis.settings.functions["circuit_breaker"].runs * basis.assumed("breaker-units") / 2
+    yield Quantity("record of the circuit breaker, read", fixed, "dynamodb-read", units)
+    yield Quantity("record of the circuit breaker, written", fixed, "dynamodb-write", units)
+    for name, function in basis.settings.functions.items():
+        if function.every_s:
+            yield Quantity(f"schedule of {name}", fixed, "schedule-invocation", function.runs)
+            yield from _invoked(name, fixed, function.runs, basis.assumed("seconds-scheduled"), basis)
+
+
+def _topics(usage: Usage, basis: Basis) -> Iterator[Quantity]:
+    """What every topic costs, whether events come or not."""
+    topics, scope = usage.topics, Scope.TOPICS
+    runs, looks = topics * basis.settings.runs, topics * basis.settings.functions["observation"].runs
+    kept = topics * 4 * basis.settings.functions["maintenance"].runs
+    watched = topics * basis.settings.topic_alarm_metrics
+    yield Quantity("alarms of topics", scope, "alarm-metric-month", watched)
+    metrics = topics * _metrics(basis, When.ALWAYS, of_topics=True)
+    yield Quantity("metrics of topics", scope, "metric-month", metrics)
+    read = looks * basis.assumed("metrics-read-per-observation")
+    yield Quantity("counters that observation reads", scope, "metric-read", read)
+    yield Quantity("schedules of topics", scope, "schedule-invocation", runs)
+    yield from _transitions(
+        "states of a run that finds nothing", scope, runs * basis.settings.idle_states, basis
+    )
+    yield from _invoked(
+        "get_all_checkpoints", scope, runs, basis.assumed("seconds-look-up"), basis, traced=False
+    )
+    yield Quantity("traces of runs", scope, "trace", runs)
+    yield Quantity(
+        "lease of a run, written", scope, "dynamodb-write", runs * basis.assumed("run-write-units")
+    )
+    units = runs * basis.assumed("run-read-units") + looks * basis.assumed("observation-read-units")
+    yield Quantity("leases and checkpoints, read", scope, "dynamodb-read", units)
+    yield _seconds("observation", scope, looks * basis.assumed("seconds-observed-topic"), basis)
+    yield _seconds("maintenance", scope, kept * basis.assumed("seconds-kept-table"), basis)
+    opened = 3 * runs + 3 * looks + kept
+    yield Quantity("tables opened", scope, "glue-request", opened)
+    # A run and a look ask for the contract as well.
+    gets = opened * basis.assumed("requests-a-look") + runs + looks
+    yield Quantity("metadata read", scope, "s3-get", gets)
+
+
+def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
+    """What events cost beside that: nothing where none come."""
+    if not usage.busy:
+        return
+    scope, events, busy = Scope.EVENTS, usage.events, usage.busy
+    size = events * usage.event_bytes
+    yield from _intake(usage, basis)
+
+    # A commit to RAW for every interval in which something came, or more where the buffer is full before.
+    intervals = busy * MONTH_S / max(1, basis.settings.buffer_interval_s)
+    commits = max(min(events, intervals), size / (basis.settings.buffer_mib * 2**20))
+    runs = min(busy * basis.settings.runs, commits)
+    rounds = max(runs, events / basis.settings.batch_rows)
+    yield Quantity("commits to RAW", scope, "s3-put", commits * basis.assumed("commit-puts"))
+    yield Quantity(
+        "pointer of RAW", scope, "glue-request", commits * basis.assumed("commit-catalog-requests")
+    )
+
+    merges = 2 * rounds  # Curated and Semantic
+    more_states = rounds * (basis.settings.busy_states - basis.settings.idle_states)
+    yield from _transitions("states of a run that merges", scope, more_states, basis)
+    seconds = (rounds * basis.assumed("seconds-merge") + events * basis.assumed("seconds-row")) / rounds
+    for name in ("curation", "semantic"):
+        yield from _invoked(name, scope, rounds, seconds, basis, traced=False)
+    late, fresh = basis.assumed("late-share"), basis.assumed("days-of-new-events")
+    a_day = merges * basis.settings.key_buckets
+    partitions = min(2 * events, a_day * fresh)
+    partitions += min(2 * events * late, a_day * basis.assumed("days-of-corrections"))
+    puts = partitions * basis.assumed("partition-puts") + merges * basis.assumed("commit-puts")
+    yield Quantity("files of merges", scope, "s3-put", puts)
+    gets = partitions * basis.assumed("partition-gets") + merges * basis.assumed("requests-a-look")
+    yield Quantity("reads of merges", scope, "s3-get", gets)
+    yield Quantity(
+        "pointers of merged tables", scope, "glue-request", merges * basis.assumed("commit-catalog-requests")
+    )
+    metadata = sum(_metadata_bytes(count / busy, basis) * busy for count in (commits, rounds, rounds))
+    yield Quantity("old metadata of tables", scope, "s3-gib-month", metadata / GIB)
+    kept = basis.assumed("layers-kept") * basis.assumed("stored-share") * basis.assumed("stored-versions")
+    yield Quantity("a month of events, stored for a month", scope, "s3-gib-month", size * kept / GIB)
+
+
+def _intake(usage: Usage, basis: Basis) -> Iterator[Quantity]:
+    """From the sender through queue and function to Firehose."""
+    scope, events, together = Scope.EVENTS, usage.events, basis.assumed("messages-per-receive")
+    alone = usage.messages_per_send or basis.assumed("messages-per-send")
+    yield Quantity("messages sent", scope, "sqs-request", _requests(events, alone, usage.event_bytes, basis))
+    received = _requests(events, together, usage.event_bytes, basis)
+    yield Quantity("messages received", scope, "sqs-request", received)
+    yield Quantity("messages deleted", scope, "sqs-request", events / together)
+    # Each poller fills a batch of its own, for as long as the window is open.
+    fitting = basis.assumed("invocation-bytes") / max(1, usage.event_bytes)
+    largest = min(basis.settings.batch_size, max(1, fitting))
+    windows = basis.assumed("pollers") * MONTH_S / basis.settings.batching_window_s
+    batches = min(events, max(windows, events / largest))
+    seconds = basis.assumed("seconds-batch") + events / batches * basis.assumed("seconds-event")
+    yield from _invoked("sqs_processor", scope, batches, seconds, basis)
+    yield Quantity("Firehose", scope, "firehose-gib", events * usage.event_bytes / GIB)
+    own = _metrics(basis, When.EVENTS, of_topics=False) + basis.assumed("mapping-metrics")
+    yield Quantity("metrics of events", scope, "metric-month", own)
+    of_topics = usage.busy * _metrics(basis, When.EVENTS, of_topics=True)
+    yield Quantity("metrics of topics with events", scope, "metric-month", of_topics)
+
+
+def _requests(events: float, together: float, event_bytes: float, basis: Basis) -> float:
+    """Requests that SQS bills for events in groups: one for each 64 KiB begun."""
+    return events / together * max(1, ceil(together * event_bytes / basis.assumed("request-bytes")))
+
+
+def _metrics(basis: Basis, when: When, *, of_topics: bool) -> float:
+    """Custom metrics of an environment, or of one topic; one that is sent in few hours counts for these."""
+    count = 0.0
+    for one in EMITTED:
+        if one.when is when and ("topic" in one.per) is of_topics:
+            function = basis.settings.functions[one.function]
+            hours = min(1.0, function.runs / _HOURS) if function.every_s else 1.0
+            count += len(one.names) * one.times * hours
+    return count
+
+
+def _metadata_bytes(commits: float, basis: Basis) -> float:
+    """Bytes of the old metadata files of one table with so many commits a month.
+
+    Each commit writes a file that names all snapshots kept; the one before is kept for the bucket's days.
+    """
+    a_day = commits / _DAYS
+    snapshots = max(1.0, a_day * basis.settings.snapshot_retention_days)
+    share = basis.assumed("metadata-compression") if basis.settings.metadata_compressed else 1.0
+    size = snapshots * basis.assumed("metadata-bytes-snapshot") * share
+    return a_day * basis.settings.noncurrent_days * size
+
+
+def _transitions(item: str, scope: Scope, count: float, basis: Basis) -> Iterator[Quantity]:
+    yield Quantity(item, scope, "transition", count, "executions")
+    yield from _logged(f"logs of {item}", scope, count * basis.assumed("log-bytes-transition"), basis)
+
+
+def _invoked(
+    name: str, scope: Scope, count: float, seconds: float, basis: Basis, *, traced: bool = True
+) -> Iterator[Quantity]:
+    """``count`` invocations of ``seconds`` each. Those that a run makes are part of its trace."""
+    yield Quantity(f"starts of {name}", scope, "lambda-request", count, f"invocations {name}")
+    yield _seconds(name, scope, count * seconds, basis)
+    extra = max(0, basis.settings.functions[name].ephemeral_mb - 512) / 1024
+    if extra:
+        yield Quantity(
+            f"disk of {name}", scope, "lambda-storage-gb-second", count * seconds * extra, f"seconds {name}"
+        )
+    if traced:
+        first = basis.assumed("traces-a-second") * MONTH_S
+        sampled = min(count, first + count * basis.assumed("traces-share"))
+        yield Quantity(f"traces of {name}", scope, "trace", sampled, f"invocations {name}")
+    yield from _logged(f"logs of {name}", scope, count * basis.assumed("log-bytes-invocation"), basis)
+
+
+def _seconds(name: str, scope: Scope, seconds: float, basis: Basis) -> Quantity:
+    gb_seconds = seconds * basis.settings.functions[name].memory_mb / 1024
+    return Quantity(f"time of {name}", scope, "lambda-gb-second", gb_seconds, f"seconds {name}")
+
+
+def _logged(item: str, scope: Scope, size: float, basis: Basis) -> Iterator[Quantity]:
+    yield Quantity(item, scope, "log-gib-in", size / GIB)
+    kept = size * basis.assumed("log-compression") * basis.settings.log_retention_days / _DAYS
+    yield Quantity(f"{item}, kept", scope, "log-gib-month", kept / GIB)
+
+
+def _as_measured(quantities: list[Quantity], measured: Measured, settings: Settings) -> list[Quantity]:
+    """The quantities with what was counted in place of what was taken for it, shared out as it was taken."""
+    found = {f"invocations {name}": count for name, count in measured.invocations.items()}
+    taken: dict[str, float] = defaultdict(float)
+    for name, seconds in measured.seconds.items():
+        found[f"seconds {name}"] = seconds
+    for one in quantities:
+        if one.price in {"lambda-request", "lambda-gb-second"}:
+            taken[one.counted_by] += one.count
+    memory = {f"seconds {name}": function.memory_mb / 1024 for name, function in settings.functions.items()}
+    factors = {
+        by: found[by] * memory.get(by, 1.0) / count for by, count in taken.items() if by in found and count
+    }
+    if measured.executions is not None and (idle := sum(q.count for q in quantities if _is_idle_run(q))):
+        factors["executions"] = measured.executions * settings.idle_states / idle
+    # A run that merges enters more states for each curation; the idle part is of every run.
+    merging = factors.get("invocations curation")
+    done = []
+    for one in quantities:
+        factor = factors.get(one.counted_by)
+        if one.counted_by == "executions" and not _is_idle_run(one):
+            factor = merging
+        done.append(one if factor is None else replace(one, count=one.count * factor, measured=True))
+    for by, count in found.items():  # what nobody took into account, such as a function that alarms start
+        if count and not taken.get(by):
+            kind, _, name = by.partition(" ")
+            price = "lambda-request" if kind == "invocations" else "lambda-gb-second"
+            item = f"{'starts' if kind == 'invocations' else 'time'} of {name}"
+            done.append(Quantity(item, Scope.FIXED, price, count * memory.get(by, 1.0), by, measured=True))
+    return done
+
+
+def _is_idle_run(one: Quantity) -> bool:
+    return one.counted_by == "executions" and one.scope is Scope.TOPICS

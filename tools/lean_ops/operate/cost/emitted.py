@@ -1,0 +1,81 @@
+"""Which custom metrics the functions emit: CloudWatch bills a name with each set of its dimensions.
+
+A test reads every ``emit`` of the functions and holds it against this list.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class When(StrEnum):
+    """When a metric is sent."""
+
+    ALWAYS = "always"
+    """Each time that the function's schedule starts it, events or not."""
+    EVENTS = "events"
+    """When events come."""
+    RARELY = "rarely"
+    """When something is wrong or is switched on; a few hours a month, not counted."""
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """``names`` of one function. ``per``: the dimensions beside the environment.
+
+    ``times``: sets of these dimensions, for each topic where the topic is one of them.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    per: tuple[str, ...]
+    when: When
+    times: int = 1
+
+
+EMITTED: Final = (
+    Emitted("circuit_breaker", ("BreakerOpen", "BreakerHalfOpen"), (), When.ALWAYS),
+    Emitted("observation", ("Observations", "LayersUnseen"), (), When.ALWAYS),
+    Emitted("observation", ("FreshnessSeconds",), ("topic", "layer"), When.ALWAYS, 3),
+    Emitted("observation", ("LagSeconds",), ("topic", "layer"), When.ALWAYS, 2),  # RAW lags behind nothing
+    Emitted("observation", ("RecordsMissing",), ("topic",), When.ALWAYS),
+    Emitted(
+        "maintenance",
+        ("FilesCompacted", "MostFilesInPartition", "SnapshotsExpired", "OrphansRemoved"),
+        ("topic", "layer"),
+        When.ALWAYS,
+        4,
+    ),
+    Emitted(
+        "archive_dead_letters",
+        ("DeadLettersArchived", "IncompleteArchivePasses", "DamagedArchiveLines"),
+        (),
+        When.ALWAYS,
+    ),
+    Emitted(
+        "sqs_processor",
+        ("EventsReceived", "EventsDelivered", "EventsRejected", "EventsFailed", "FailedBatches"),
+        (),
+        When.EVENTS,
+    ),
+    Emitted("sqs_processor", ("EventsAccepted",), ("topic",), When.EVENTS),
+    Emitted("sqs_processor", ("EventsAcceptedLate",), ("topic",), When.RARELY),
+    Emitted("sqs_processor", ("EventsRejectedByReason",), ("reason",), When.RARELY),
+    Emitted(
+        "curation",
+        ("RowsRead", "RowsSetAside", "RowsWritten", "BacklogRows", "FullReads"),
+        ("topic", "layer"),
+        When.EVENTS,
+    ),
+    Emitted("curation", ("ColumnLimitReached",), (), When.EVENTS),
+    Emitted(
+        "semantic",
+        ("RowsRead", "RowsWritten", "RowsQuarantined", "RowsSetAside", "ValuesNulled", "BacklogRows"),
+        ("topic", "layer"),
+        When.EVENTS,
+    ),
+    Emitted("notify_missing_schema", ("MissingContract",), ("topic",), When.RARELY),
+    Emitted("alert", ("AlertsSent", "AlertsOff"), (), When.RARELY),
+    Emitted("snowflake_latency", ("SnowflakeQueryMilliseconds",), (), When.RARELY),
+    Emitted("snowflake_latency", ("SnowflakeRefreshStalled", "SnowflakeRefreshUnknown"), (), When.RARELY),
+)
