@@ -191,9 +191,9 @@ class Faulty:
 
 
 def with_fault(monkeypatch: pytest.MonkeyPatch, operation: str, fault: Any) -> None:
-    client = Target.client
+    client = LocalTarget.client
     monkeypatch.setattr(
-        Target,
+        LocalTarget,
         "client",
         lambda self, service: (
             Faulty(client(self, service), operation, fault) if service == "sqs" else client(self, service)

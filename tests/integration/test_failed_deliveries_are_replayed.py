@@ -262,10 +262,12 @@ def test_a_stream_that_keeps_refusing_ends_the_replay_with_nothing_lost(
                 raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
             return self._client.put_record_batch(**request)
 
-    client = Target.client
+    client = LocalTarget.client
     with monkeypatch.context() as patch:
         patch.setattr(
-            Target, "client", lambda self, s: Slow(client(self, s)) if s == "firehose" else client(self, s)
+            LocalTarget,
+            "client",
+            lambda self, s: Slow(client(self, s)) if s == "firehose" else client(self, s),
         )
         with pytest.raises(TransientError, match=r"ServiceUnavailableException; they stay in"):
             replay(target, retry=RetryPolicy(attempts=2, sleep=lambda _s: None))
@@ -341,10 +343,10 @@ def test_a_stream_that_refuses_keeps_no_other_topic_from_going_on(
                 raise ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecordBatch")
             return self._client.put_record_batch(DeliveryStreamName=DeliveryStreamName, Records=Records)
 
-    client = Target.client
+    client = LocalTarget.client
     with monkeypatch.context() as patch:
         patch.setattr(
-            Target,
+            LocalTarget,
             "client",
             lambda self, s: Refusing(client(self, s)) if s == "firehose" else client(self, s),
         )

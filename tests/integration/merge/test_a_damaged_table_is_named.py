@@ -62,6 +62,7 @@ def test_a_manifest_that_lost_whole_blocks_is_named(lake: Any, monkeypatch: pyte
     manifest = lake.table.current_snapshot().manifests(lake.table.io)[0]
     shorter = SimpleNamespace(
         manifest_path=manifest.manifest_path,
+        sequence_number=manifest.sequence_number,
         added_files_count=2,
         existing_files_count=0,
         deleted_files_count=0,
