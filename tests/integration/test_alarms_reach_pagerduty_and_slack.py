@@ -272,7 +272,11 @@ def test_what_is_hardly_an_alarm_goes_out_all_the_same_and_says_what_it_lacks(
 
 
 @pytest.mark.usefixtures("secret")
-@settings(max_examples=cases(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     changes=st.dictionaries(
         st.sampled_from(

@@ -76,7 +76,11 @@ def semantic(tmp_path: Path) -> Iterator[Table]:
     catalog.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(VERSIONS, TEXTS)
 def test_every_version_that_lints_is_published_on_what_the_versions_before_left(
     semantic: Table, versions: list[dict[str, Any]], texts: list[str | None]

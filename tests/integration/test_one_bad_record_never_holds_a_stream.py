@@ -93,7 +93,11 @@ def lake_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lake
     return lambda **properties: Lake(tmp_path_factory.mktemp("lake"), **properties)
 
 
-@settings(max_examples=cases(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(6),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     keys=st.lists(
         st.builds(str.__add__, st.sampled_from(EDGES), st.sampled_from(["", "x", "\ud7ff", "\0"])),

@@ -255,7 +255,11 @@ def test_the_same_file_gives_the_same_messages_and_a_changed_row_another_id(writ
     assert changed[0].message_id != first[0].message_id
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(60))
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    deadline=None,
+    max_examples=cases(60),
+)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30).filter(lambda t: "\0" not in t))
 def test_any_text_survives(write: Write, text: str) -> None:
     cell = '"' + text.replace('"', '""') + '"'

@@ -279,7 +279,11 @@ words = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=cases(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(st.lists(words, max_size=12).map(" ".join))
 def test_whatever_words_pass_show_nothing_of_a_file(
     parser: duckdb.DuckDBPyConnection, there: Path, sql: str

@@ -12,6 +12,8 @@ from common.lake.checkpoints import MERGE_SEQ, SOURCE_TOKEN, SourceCheckpoint, c
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact, compaction
 
+from ...support.generated import cases
+
 
 def merged(lake, number, *, checkpoint=True):
     """A merge of some rows, in files beside those of others; its checkpoint has its number."""
@@ -85,7 +87,11 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(steps=STEPS, data=st.data())
 def test_whatever_happens_a_checkpoint_is_never_ahead_of_the_rows(lake_factory, steps, data):
     lake = lake_factory()

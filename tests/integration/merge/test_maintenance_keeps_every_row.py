@@ -33,6 +33,8 @@ from common.lake.upkeep import (
 )
 from common.runtime.retrying import RetryPolicy
 
+from ...support.generated import cases
+
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 
 EVERYTHING = CompactionPolicy(files=1)
@@ -362,7 +364,11 @@ def test_what_a_compaction_wrote_is_not_looked_into_again(lake, monkeypatch):
     assert looked == []
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=cases(5),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     merges=st.lists(
         st.tuples(st.integers(1, 60), st.integers(0, 3000), st.integers(0, 60)), min_size=1, max_size=5
