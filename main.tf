@@ -81,6 +81,7 @@ module "monitoring" {
   schedule_minutes           = var.schedule_minutes
   dead_letter_age_alarm_days = var.dead_letter_age_alarm_days
   error_rate_alarm_percent   = var.error_rate_alarm_percent
+  monthly_budget_usd         = var.monthly_budget_usd
   subscriptions              = var.subscriptions
 }
 

@@ -283,6 +283,17 @@ variable "subscriptions" {
   }
 }
 
+variable "monthly_budget_usd" {
+  description = "USD that a month of the environment may cost: at 80 % spent or 100 % forecast the alarm topic chat hears of it; 0 for no budget."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.monthly_budget_usd >= 0 && var.monthly_budget_usd <= 1000000
+    error_message = "monthly_budget_usd: expected 0 (no budget) to 1000000 USD, found ${var.monthly_budget_usd}."
+  }
+}
+
 variable "runbook_url" {
   description = "Where operators read docs/runbook.md; alarms link to it, the name of the alarm as anchor."
   type        = string

@@ -2,3 +2,4 @@ environment         = "dev"
 region              = "eu-west-1"
 maximum_concurrency = 5
 log_retention_days  = 365
+monthly_budget_usd  = 50

@@ -19,6 +19,7 @@ variables {
   schedule_minutes           = 15
   dead_letter_age_alarm_days = 7
   error_rate_alarm_percent   = 5
+  monthly_budget_usd         = 50
   subscriptions              = { governance = { protocol = "email", endpoint = "owners@example.com" } }
 
   environment = {
@@ -222,5 +223,51 @@ run "dashboard" {
   assert {
     condition     = nonsensitive(aws_sns_topic_subscription.this["governance"].endpoint) == "owners@example.com"
     error_message = "subscriptions: expected the endpoint at its topic."
+  }
+}
+
+run "a_budget_tells_chat_of_what_is_spent_and_what_will_be" {
+  command = plan
+
+  module {
+    source = "./modules/monitoring"
+  }
+
+  assert {
+    condition = jsonencode({
+      for one in aws_budgets_budget.month[0].notification : one.notification_type =>
+      "${one.comparison_operator} ${one.threshold} ${one.threshold_type} ${one(one.subscriber_sns_topic_arns)}"
+      }) == jsonencode({
+      ACTUAL     = "GREATER_THAN 80 PERCENTAGE arn:aws:sns:eu-west-1:000000000000:chat"
+      FORECASTED = "GREATER_THAN 100 PERCENTAGE arn:aws:sns:eu-west-1:000000000000:chat"
+    })
+    error_message = "budget: expected 80 % spent and 100 % forecast to tell chat, found ${jsonencode(aws_budgets_budget.month[0].notification)}."
+  }
+
+  assert {
+    condition     = join(" ", [for one in [aws_budgets_budget.month[0]] : "${one.name} ${one.budget_type} ${one.time_unit} ${one.limit_amount} ${one.limit_unit}"]) == "lean-ops-dev-month COST MONTHLY 50 USD"
+    error_message = "budget: expected 50 USD a month of lean-ops-dev, found ${jsonencode(aws_budgets_budget.month)}."
+  }
+
+  assert {
+    condition     = jsonencode({ for part in aws_budgets_budget.month[0].filter_expression[0].and : part.tags[0].key => part.tags[0].values }) == jsonencode({ Environment = ["dev"], Project = ["lean-ops"] })
+    error_message = "budget: expected the costs of both tags, found ${jsonencode(aws_budgets_budget.month[0].filter_expression)}."
+  }
+}
+
+run "no_money_is_no_budget" {
+  command = plan
+
+  module {
+    source = "./modules/monitoring"
+  }
+
+  variables {
+    monthly_budget_usd = 0
+  }
+
+  assert {
+    condition     = length(aws_budgets_budget.month) == 0
+    error_message = "budget: expected none, found one."
   }
 }

@@ -40,6 +40,16 @@ run "refuses_something_that_is_no_region" {
   expect_failures = [var.region]
 }
 
+run "refuses_a_budget_below_zero" {
+  command = plan
+
+  variables {
+    monthly_budget_usd = -1
+  }
+
+  expect_failures = [var.monthly_budget_usd]
+}
+
 run "refuses_topic_with_a_hyphen" {
   command = plan
 

@@ -158,6 +158,17 @@ variable "error_rate_alarm_percent" {
   }
 }
 
+variable "monthly_budget_usd" {
+  description = "USD that a month of the environment may cost; 0 for no budget."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.monthly_budget_usd >= 0 && var.monthly_budget_usd <= 1000000
+    error_message = "monthly_budget_usd: expected 0 (no budget) to 1000000 USD, found ${var.monthly_budget_usd}."
+  }
+}
+
 variable "subscriptions" {
   description = "SNS protocol and endpoint by alarm topic of the catalogue."
   type        = map(object({ protocol = string, endpoint = string }))

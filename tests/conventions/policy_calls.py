@@ -270,6 +270,7 @@ WILDCARDS = {
     ("encryption-key", "GovernByIdentityPolicies"): "in a key policy, * is the key itself",
     ("encryption-key", "EncryptLogs"): "in a key policy, * is the key itself",
     ("encryption-key", "PublishAlarms"): "in a key policy, * is the key itself",
+    ("encryption-key", "PublishBudgets"): "in a key policy, * is the key itself",
     ("boundary", "WithoutResource"): "the same actions of X-Ray and log deliveries, bounded for every role",
     ("ci-plan", "FindWithoutResource"): "lists of log groups, stored queries and key aliases, the check of a "
     "definition and the list of alarms take no resource",

@@ -12,6 +12,7 @@ from .policy_calls import KEY, SOURCE, VALUES, arn
 
 TOPIC = arn("sns", VALUES["topic_name"])
 ALARM = arn("cloudwatch", "alarm:lean-ops-dev-pipeline-failed")
+BUDGET = "arn:aws:budgets::000000000000:budget/lean-ops-dev-month"
 LOGS = arn("logs", "log-group:/aws/lambda/lean-ops-dev-curation")
 GITHUB = VALUES["oidc_host"]
 PROVIDER = f"arn:aws:iam::000000000000:oidc-provider/{GITHUB}"
@@ -43,6 +44,9 @@ ALARM_OF_PROD, LOGS_OF_PROD = ALARM.replace("-dev-", "-prod-"), LOGS.replace("-d
         ("cloudwatch", {"aws:sourceaccount": ELSEWHERE, "aws:sourcearn": ALARM}, "ImplicitDeny"),
         ("cloudwatch", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM_OF_PROD}, "ImplicitDeny"),
         ("events", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM}, "ImplicitDeny"),
+        ("budgets", {"aws:sourceaccount": HERE, "aws:sourcearn": BUDGET}, "Allow"),
+        ("budgets", {"aws:sourceaccount": ELSEWHERE, "aws:sourcearn": BUDGET}, "ImplicitDeny"),
+        ("budgets", {"aws:sourceaccount": HERE, "aws:sourcearn": ALARM}, "ImplicitDeny"),
     ],
 )
 def test_alarms_of_this_environment_reach_its_topics(
@@ -58,6 +62,8 @@ def test_alarms_of_this_environment_reach_its_topics(
     [
         ("cloudwatch", "kms:GenerateDataKey", {"aws:sourceaccount": HERE}, "Allow"),
         ("cloudwatch", "kms:GenerateDataKey", {"aws:sourceaccount": ELSEWHERE}, "ImplicitDeny"),
+        ("budgets", "kms:GenerateDataKey", {"aws:sourceaccount": HERE}, "Allow"),
+        ("budgets", "kms:GenerateDataKey", {"aws:sourceaccount": ELSEWHERE}, "ImplicitDeny"),
         ("logs.eu-west-1", "kms:Encrypt", {"kms:encryptioncontext:aws:logs:arn": LOGS}, "Allow"),
         (
             "logs.eu-west-1",

@@ -182,6 +182,22 @@ def test_chat_and_governance_read_it_in_slack(channel: Channel, topic: str, word
     assert "Runbook" not in over["blocks"][0]["text"]["text"]
 
 
+@pytest.mark.usefixtures("secret")
+def test_a_budget_says_which_and_by_how_much(channel: Channel) -> None:
+    """AWS Budgets writes a letter, no JSON."""
+    event = notification("chat", "pipeline-failed")
+    event["Records"][0]["Sns"] |= {
+        "Subject": "AWS Budgets: lean-ops-test-month has exceeded your alert threshold",
+        "Message": "Dear AWS Customer,\n\nActual Cost: $41.20, Alert Threshold: > $40.00",
+    }
+    function.handler(event, CONTEXT)
+    ((_, told),) = channel.received
+    text = told["blocks"][0]["text"]["text"]
+    assert "lean-ops-test-month has exceeded your alert threshold* WARNING" in text
+    assert "$41.20" in json.dumps(told)
+    assert "lacks" not in json.dumps(told)
+
+
 def test_governance_may_have_a_webhook_of_its_own(channel: Channel, secret: Secret) -> None:
     endpoints = json.loads(str(secret.value)) | {"governance_webhook_url": f"{channel.url}/governance"}
     secret.value = json.dumps(endpoints)

@@ -185,6 +185,11 @@ CALLS = {
         "GetDashboard",
         "PutDashboard DeleteDashboards",
     ),
+    "aws_budgets_budget": Calls(
+        f"arn:aws:budgets::000000000000:budget/{PREFIX}-month",
+        "ViewBudget ListTagsForResource",
+        "ModifyBudget TagResource",
+    ),
     "aws_cloudwatch_log_group": Calls(
         LOGS,
         "DescribeLogGroups ListTagsForResource",

@@ -115,7 +115,7 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_cloudwatch_metric_alarm": len(alarm_names(plan)), "aws_cloudwatch_dashboard": 1,
         "aws_cloudwatch_query_definition": len([*ROOT.glob("modules/monitoring/queries/*.logsinsights")]),
         "aws_sns_topic": len(monitoring.topics), "aws_sns_topic_policy": len(monitoring.topics),
-        "aws_kms_key": 1, "aws_kms_alias": 1, "aws_secretsmanager_secret": 3,
+        "aws_kms_key": 1, "aws_kms_alias": 1, "aws_budgets_budget": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
 
 

@@ -19,6 +19,8 @@ SEVERITIES: Final = {"paging": "critical", "chat": "warning", "governance": "inf
 
 # Terraform ends every description with the page of the runbook.
 _RUNBOOK: Final = " Runbook: "
+# How the subject of a notification of AWS Budgets begins; its message is a letter, in words.
+_BUDGETS: Final = "AWS Budgets"
 _UNNAMED: Final = "an alarm without a name"
 _LONGEST: Final = 2_000
 _MENTION: Final = re.compile(r"\S+")
@@ -69,13 +71,17 @@ def read(record: Mapping[str, Any], name_prefix: str) -> Notice:
             f"notification: expected it from a topic {name_prefix}-{{{', '.join(SEVERITIES)}}}, found "
             f"{topic_arn}; correct alarm_topics in modules/compute/functions.json"
         )
-    details = _Details(str(sns.get("Message", "")))
+    at = _moment(str(sns.get("Timestamp", "")))
+    subject, message = str(sns.get("Subject") or "")[:_LONGEST], str(sns.get("Message", ""))
+    if subject.startswith(_BUDGETS):
+        return _of_a_budget(topic, subject, f"{topic_arn}:{subject}", message[:_LONGEST], at)
+    details = _Details(message)
     alarm = details.text("AlarmName") or _UNNAMED
     identity = ":".join((details.text("AWSAccountId"), details.text("Region"), alarm))
     state = details.text("NewStateValue")
     description = details.text("AlarmDescription", optional=True)
     why = details.text("NewStateReason")
-    at = _moment(details.text("StateChangeTime")) or _moment(str(sns.get("Timestamp", "")))
+    at = _moment(details.text("StateChangeTime")) or at
     if details.unknown:
         why = f"{why} The notification lacks {', '.join(details.unknown)}.".lstrip()
     what, _, runbook = description.rpartition(_RUNBOOK)
@@ -92,6 +98,20 @@ def read(record: Mapping[str, Any], name_prefix: str) -> Notice:
         runbook=runbook,
         at=at or datetime.now(UTC),
         unknown=tuple(details.unknown),
+    )
+
+
+def _of_a_budget(topic: str, subject: str, identity: str, letter: str, at: datetime | None) -> Notice:
+    """Its subject says which budget and that it is exceeded, its letter by what."""
+    return Notice(
+        topic=topic,
+        alarm=subject,
+        identity=identity,
+        state=State.RAISED,
+        what="The month costs, or will cost, more than its budget allows",
+        why=letter,
+        runbook="",
+        at=at or datetime.now(UTC),
     )
 
 
