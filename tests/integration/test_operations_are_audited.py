@@ -85,7 +85,7 @@ def test_an_interrupted_operation_says_so(target: Target) -> None:
 def test_a_killed_operation_stays_visible_as_started(target: Target, folder: Path) -> None:
     script = (
         "import os, pathlib, sys\nfrom lean_ops.environment import audit\n"
-        "from lean_ops.environment.target import Target\n"
+        "from lean_ops.local.target import LocalTarget\n"
         "with audit.operation(LocalTarget.running(pathlib.Path(sys.argv[1])), 'test.killed'):\n"
         "    os.kill(os.getpid(), 9)\n"
     )
