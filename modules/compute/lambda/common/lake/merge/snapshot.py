@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pyiceberg.avro.codecs import AvroCompressionCodec
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io import OutputFile
 from pyiceberg.manifest import (
     DataFile,
@@ -139,7 +140,18 @@ class SnapshotCommit:
         )
         if self._change.properties:
             updates += (SetPropertiesUpdate(updates=dict(self._change.properties)),)
-        response = catalog.commit_table(self._table, self._requirements(), updates)
+        try:
+            response = catalog.commit_table(self._table, self._requirements(), updates)
+        except ValueError as error:
+            # Another writer committed and was rolled back: the snapshot is the planned one again, the number
+            # that this one was to have is taken. pyiceberg says so with a bare error.
+            following = catalog.load_table(self._table.name()).metadata.next_sequence_number()
+            if following <= (snapshot.sequence_number or 0):
+                raise
+            raise CommitFailedException(
+                f"expected sequence number {snapshot.sequence_number} to be free, found {following} to be "
+                "the next: another writer's commit was undone"
+            ) from error
         self._remove_old_metadata(response.metadata)
 
     def _remove_old_metadata(self, after: TableMetadata) -> None:
