@@ -214,22 +214,6 @@ def letters_are_counted_whether_or_not_they_are_sent(plant: pytest.MonkeyPatch) 
     plant.setattr(dead_letters._Mover, "choose", counting)
 
 
-def letters_are_seen_by_every_replay(plant: pytest.MonkeyPatch) -> None:
-    """Two replays at once send every letter twice."""
-    plant.setattr(dead_letters, "QueuePass", lambda sqs, url, **how: QueuePass(_Unhidden(sqs), url, **how))
-
-
-class _Unhidden:
-    def __init__(self, sqs: Any) -> None:
-        self._sqs = sqs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sqs, name)
-
-    def receive_message(self, **asked: Any) -> Any:
-        return self._sqs.receive_message(**{**asked, "VisibilityTimeout": 0})
-
-
 FAULTS: Final[Mapping[str, Plant]] = {
     name: fault
     for name, fault in vars().items()
