@@ -53,6 +53,7 @@ READING = {
     "checkpoints show",
     "contract lint",
     "dlq show",
+    "cost",
     "doctor",
     "query",
     "release show",
