@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lean_ops.accounts import arrival
 from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
@@ -66,7 +65,7 @@ def test_a_run_too_early_says_what_is_on_the_way(target: Target, lean_ops: LeanO
 def test_waiting_ends_when_nothing_moves(
     target: Target, lean_ops: LeanOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "_PATIENCE_S", {True: 1.0, False: 1.0})
+    monkeypatch.setattr(LocalTarget, "delivery_patience_s", 1.0)
     assert (
         lean_ops("send", "--events", "1", "--seed", "3", "--wait").exit_code == 0
     )  # all earlier ones are in

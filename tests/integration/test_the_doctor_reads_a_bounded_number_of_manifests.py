@@ -37,7 +37,7 @@ def target(tmp_path: Path) -> Iterator[Any]:
     yield SimpleNamespace(
         topics=("events",),
         settings=settings,
-        is_local=True,
+        deploy_advice="run `lean-ops up`",
         lake_bucket="lake",
         catalog=lambda: catalog,
         client=lambda _service: absent,
