@@ -76,6 +76,16 @@ class Lake:
         ]
         raw.append(pa.Table.from_pylist(rows, schema=raw.schema().as_arrow()))
 
+    def deliver_tied(self, message_id: str, ingested: int, payload: str, key: str = "k") -> None:
+        """One event, published when all others are, and received so many seconds later."""
+        raw = self.catalog.load_table("lake.raw_t")
+        row = {
+            "message_id": message_id, "idempotency_key": key, "topic_name": "t",
+            "period_reference": "2026-05", "correlation_id": None, "publish_time": START,
+            "ingestion_ts": START + timedelta(seconds=ingested), "json_payload": payload,
+        }  # fmt: skip
+        raw.append(pa.Table.from_pylist([row], schema=raw.schema().as_arrow()))
+
     def run(self, since: SourceCheckpoint | None = None) -> Curated:
         def set_aside(rows: Sequence[SetAside]) -> None:
             send_letters(self.queue, "url", rows)  # type: ignore[arg-type]  # a stand-in for the client
@@ -135,16 +145,7 @@ def test_the_row_is_a_letter_with_its_reason_and_its_neighbours_are_curated(lake
 @pytest.mark.usefixtures("poisoned")
 def test_a_row_that_was_set_aside_holds_up_no_tie_later(lake: Lake) -> None:
     """A copy that came earlier hands a tie on: the merge asks RAW again, where the bad row still is."""
-    raw = lake.catalog.load_table("lake.raw_t")
-
-    def deliver(message_id: str, ingested: int, payload: str) -> None:
-        row = {
-            "message_id": message_id, "idempotency_key": "k", "topic_name": "t",
-            "period_reference": "2026-05", "correlation_id": None, "publish_time": START,
-            "ingestion_ts": START + timedelta(seconds=ingested), "json_payload": payload,
-        }  # fmt: skip
-        raw.append(pa.Table.from_pylist([row], schema=raw.schema().as_arrow()))
-
+    deliver = lake.deliver_tied
     deliver("first", 10, '{"a": 1}')
     deliver("second", 7, '{"a": 2}')
     deliver("bad", 8, POISON)
@@ -310,6 +311,24 @@ def test_a_row_that_makes_the_merge_fail_is_a_letter_and_all_others_are_merged(
         # Read to the end: the next run finds nothing.
         assert lake.run(done.checkpoint).rows_read == 0
         lake.catalog.close()
+
+
+@pytest.mark.usefixtures("unmergeable")
+def test_a_copy_that_hands_a_tie_on_to_an_event_that_no_merge_takes_is_the_letter(lake: Lake) -> None:
+    """The merge asks RAW who has the tie now and gets the bad event: the run goes on, the key keeps its row."""
+    lake.deliver_tied("first", 10, '{"a": 1}')
+    lake.deliver_tied("bad", 8, POISON)
+    lake.deliver_tied("other", 9, '{"a": 3}', key="other")
+    done = lake.run()
+    assert done.set_aside == 0  # "first" was received later and has the tie, so nobody writes the bad one
+    lake.deliver_tied("first", 5, '{"a": 1}')  # it was received earlier after all
+    lake.deliver_tied("later", 11, '{"a": 4}', key="later")
+    again = lake.run(done.checkpoint)
+    assert again.set_aside == 1
+    assert lake.keys() == {"k", "other", "later"}
+    (letter,) = lake.queue.letters
+    assert json.loads(letter["MessageBody"])["message_id"] == "first"
+    assert lake.run(again.checkpoint).rows_read == 0
 
 
 @pytest.mark.usefixtures("unmergeable")

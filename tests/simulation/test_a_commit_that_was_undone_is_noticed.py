@@ -19,7 +19,7 @@ def test_a_commit_beside_a_commit_and_its_rollback_is_planned_again(
     curated = world.target.settings.table("curated", TOPIC)
 
     def overtaken(catalog: object, table: object, *changes: object) -> object:
-        if world.process is not None and table.name()[-1] == curated.rpartition(".")[2]:  # type: ignore[attr-defined]
+        if world.process is not None and table.name()[-1] == curated.rpartition(".")[2]:  # type: ignore[attr-defined] # a table
             monkeypatch.setattr(type(world.catalog), "commit_table", commit)
             live = world.catalog.load_table(curated)
             before = int(world.snapshots("curated")[0])

@@ -59,11 +59,14 @@ def _by_halves(
 
 def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
+    rows = size = 0
     for batch in batches:
         waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= _PART_ROWS or sum(b.nbytes for b in waiting) >= _PART_BYTES:
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= _PART_ROWS or size >= _PART_BYTES:
             yield pa.Table.from_batches(waiting)
-            waiting = []
+            waiting, rows, size = [], 0, 0
     if waiting:
         yield pa.Table.from_batches(waiting)
 
