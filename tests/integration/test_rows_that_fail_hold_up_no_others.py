@@ -315,7 +315,7 @@ def test_a_row_that_makes_the_merge_fail_is_a_letter_and_all_others_are_merged(
 
 @pytest.mark.usefixtures("unmergeable")
 def test_a_copy_that_hands_a_tie_on_to_an_event_that_no_merge_takes_is_the_letter(lake: Lake) -> None:
-    """The merge asks RAW who has the tie now and gets the bad event: the run goes on, the key keeps its row."""
+    """The merge asks RAW who has the tie now, and gets the bad event; the run goes on, its row stays."""
     lake.deliver_tied("first", 10, '{"a": 1}')
     lake.deliver_tied("bad", 8, POISON)
     lake.deliver_tied("other", 9, '{"a": 3}', key="other")
