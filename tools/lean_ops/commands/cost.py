@@ -29,6 +29,7 @@ from lean_ops.operate.cost import (
 )
 
 _SHOWN = 12
+_WHOLE = 100
 # Above every account that there is; where sums still are exact to the cent.
 _MOST_EVENTS = 1e12
 # The largest message of SQS.
@@ -123,7 +124,7 @@ def _show(found: Report, usage: Usage, table: PriceTable, *, counted: bool) -> N
         ["line", "of", "count", "unit", "USD a unit", "USD", "measured"],
         [
             [
-                line.item, line.scope.value, line.count, line.unit,
+                line.item, line.scope.value, _readable(line.count), line.unit,
                 f"{line.usd_per_unit:.10f}".rstrip("0"), line.usd, line.measured,
             ]
             for line in lines[:_SHOWN]
@@ -143,6 +144,11 @@ def _show(found: Report, usage: Usage, table: PriceTable, *, counted: bool) -> N
         f"{table.region} was found, that of another region. All {len(lines)} lines with price, source and "
         "date, and what was assumed and why: --json."
     )
+
+
+def _readable(count: float) -> float:
+    """A count with as much behind the point as anybody reads."""
+    return round(count) if count >= _WHOLE else count
 
 
 def _dates(lines: Sequence[Line]) -> str:
