@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lean_ops.accounts import observation
 from lean_ops.environment.target import Target, TargetUnreachable
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 
 LeanOps = Callable[..., Result]
+# Of an hour: a run opens files of few partitions.
+SEND = ("send", "--days", "0.05")
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def switch_queue(target: Target, *, on: bool) -> None:
 
 
 def test_what_was_sent_and_waited_for_is_found_by_the_next_run(lean_ops: LeanOps) -> None:
-    sent = lean_ops("send", "--events", "400", "--wait")
+    sent = lean_ops(*SEND, "--events", "400", "--wait")
     assert sent.exit_code == 0, sent.output
     assert "different good messages are in RAW. Next: `lean-ops run`." in sent.output
     ran = lean_ops("run")
@@ -52,7 +55,7 @@ def test_what_was_sent_and_waited_for_is_found_by_the_next_run(lean_ops: LeanOps
 def test_a_run_too_early_says_what_is_on_the_way(target: Target, lean_ops: LeanOps) -> None:
     switch_queue(target, on=False)
     try:
-        sent = lean_ops("send", "--events", "50", "--seed", "2")
+        sent = lean_ops(*SEND, "--events", "50", "--seed", "2")
         assert "`lean-ops send --wait` waits for that" in sent.output
         ran = lean_ops("run")
         assert ran.exit_code == 0
@@ -66,12 +69,10 @@ def test_waiting_ends_when_nothing_moves(
     target: Target, lean_ops: LeanOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalTarget, "delivery_patience_s", 1.0)
-    assert (
-        lean_ops("send", "--events", "1", "--seed", "3", "--wait").exit_code == 0
-    )  # all earlier ones are in
+    assert lean_ops(*SEND, "--events", "1", "--seed", "3", "--wait").exit_code == 0  # all earlier ones are in
     switch_queue(target, on=False)
     try:
-        sent = lean_ops("send", "--events", "60", "--seed", "4", "--wait")
+        sent = lean_ops(*SEND, "--events", "60", "--seed", "4", "--wait")
         assert sent.exit_code == 1
         assert "different messages are not in RAW, nothing moves, the queue has 60 messages." in sent.output
         assert "`lean-ops doctor` says what holds them" in sent.output
@@ -82,7 +83,7 @@ def test_waiting_ends_when_nothing_moves(
 def test_a_run_that_refuses_everything_says_so_by_rule_with_the_next_command(
     lean_ops: LeanOps, readings: Path
 ) -> None:
-    assert lean_ops("send", "--events", "1", "--seed", "5", "--wait").exit_code == 0
+    assert lean_ops(*SEND, "--events", "1", "--seed", "5", "--wait").exit_code == 0
     lean_ops("run")
     sent = lean_ops(*own(readings), "--wait")
     assert sent.exit_code == 0, sent.output
@@ -106,7 +107,7 @@ def test_the_same_as_json(lean_ops: LeanOps, readings: Path) -> None:
 
 
 def test_a_damaged_table_is_a_sentence_of_every_command(target: Target, lean_ops: LeanOps) -> None:
-    assert lean_ops("send", "--events", "20", "--seed", "8", "--wait").exit_code == 0
+    assert lean_ops(*SEND, "--events", "20", "--seed", "8", "--wait").exit_code == 0
     assert lean_ops("run").exit_code == 0
     table = target.catalog().load_table(target.settings.table("curated", "events"))
     snapshot = table.current_snapshot()
@@ -114,7 +115,7 @@ def test_a_damaged_table_is_a_sentence_of_every_command(target: Target, lean_ops
     s3, bucket = target.client("s3"), target.lake_bucket
     keys = [one.manifest_path.removeprefix(f"s3://{bucket}/") for one in snapshot.manifests(table.io)]
     whole = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
-    assert lean_ops("send", "--events", "200", "--seed", "6", "--wait").exit_code == 0
+    assert lean_ops(*SEND, "--events", "200", "--seed", "6", "--wait").exit_code == 0
     try:
         for key in keys:  # a run reads those that its rows may be in
             s3.put_object(Bucket=bucket, Key=key, Body=b"")
@@ -138,7 +139,7 @@ def test_what_a_killed_emulator_took_back_is_said_by_the_ledger_and_sent_again(
     target: Target, stack: Stack, lean_ops: LeanOps
 ) -> None:
     switch_queue(target, on=False)
-    assert lean_ops("send", "--events", "300", "--seed", "9").exit_code == 0
+    assert lean_ops(*SEND, "--events", "300", "--seed", "9").exit_code == 0
     record = stack.status().record
     assert record is not None
     os.kill(record.emulator.pid, signal.SIGKILL)
@@ -161,7 +162,8 @@ def test_what_a_killed_emulator_took_back_is_said_by_the_ledger_and_sent_again(
     assert "different good messages are in RAW" in again.output
 
 
-def test_a_kill_that_took_nothing_back_is_said_too(stack: Stack, lean_ops: LeanOps) -> None:
+def test_a_kill_that_took_nothing_back_is_said_too(target: Target, stack: Stack, lean_ops: LeanOps) -> None:
+    assert observation.settle(target, timeout_s=300) == 0
     record = stack.status().record
     assert record is not None
     os.kill(record.emulator.pid, signal.SIGKILL)

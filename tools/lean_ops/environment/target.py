@@ -10,12 +10,13 @@ A command never asks which of them it has: what differs, the target answers for 
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, overload
 
 import boto3
 from botocore.config import Config
@@ -276,16 +277,30 @@ class Target:
     @overload
     def client(self, service: Literal["stepfunctions"]) -> "SFNClient": ...
     def client(self, service: Any) -> Any:
-        """A boto3 client of the service."""
+        """A boto3 client of the service, the same for all who ask: threads share it, and none closes it."""
+        with self._making:
+            if service not in self._clients:
+                self._clients[service] = self._new_client(service)
+            return self._clients[service]
+
+    def _new_client(self, service: Any) -> Any:
         return self.session.client(service, config=_LAMBDA if service == "lambda" else None)
 
+    # Reading a service's description takes longer than most calls, and a command makes a hundred.
+    @cached_property
+    def _clients(self) -> dict[str, Any]:
+        return {}
+
+    # Of all targets: a session is for one thread at a time (boto3 guide, "Multithreading with sessions").
+    _making: ClassVar[threading.Lock] = threading.Lock()
+
     def queue_client(self) -> QueueClient:
-        """The client to send messages with."""
-        return self.client("sqs")
+        """The client to send messages with, which is its user's to close."""
+        return cast("QueueClient", self._new_client("sqs"))
 
     def catalog(self) -> Catalog:
         """The Iceberg catalog."""
-        return lake_catalog(self._region_setting())
+        return lake_catalog(self._region_setting(), glue=self.client("glue"))
 
     def object_store(self) -> dict[str, str]:
         """Options of DuckDB's S3 secret beside key and region."""

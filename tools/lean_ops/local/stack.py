@@ -121,7 +121,8 @@ class Stack:
         with self._exclusively():
             known = self._record()
             ran = known is not None and known.emulator.running()
-            self._stop(known)
+            # What is saved at an orderly end would go with the folder.
+            self._stop(known, signal.SIGKILL if wipe else signal.SIGTERM)
             if wipe:
                 shutil.rmtree(self.folder)
             elif ran and not (self.folder / _STOPPED).exists():
@@ -272,21 +273,32 @@ class Stack:
 
     def _kill_stragglers(self) -> None:
         """End what the ended processes left behind: Lambda workers in the middle of an invocation."""
-        for process in psutil.process_iter():
-            if process.pid != os.getpid() and record.serves(process, str(self.folder)):
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        # Until none serves, not until none is left: an ended one may wait a second for whoever inherited it.
+        while left := [
+            process
+            for process in psutil.process_iter()
+            if process.pid != os.getpid() and record.serves(process, str(self.folder))
+        ]:
+            for process in left:
+                if time.monotonic() > deadline:
+                    raise psutil.TimeoutExpired(_STOP_TIMEOUT_S, process.pid)
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-                    process.wait(_STOP_TIMEOUT_S)  # killed is not gone yet
+            time.sleep(0.005)
 
-    def _stop(self, known: StackRecord | None) -> None:
-        """End the stack's processes: asked first, killed when they do not listen, workers included."""
+    def _stop(self, known: StackRecord | None, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the stack's processes: asked first, killed when they do not listen, workers included.
+
+        ``how``: SIGKILL asks nobody.
+        """
         if known is None:
             return
         if known.firehose.running() and not known.emulator.running():
             # It has nobody to deliver to and would wait for the emulator; its journal keeps every record.
             _signal(known.firehose, signal.SIGKILL)
         for process in known.processes.values():
-            _signal(process, signal.SIGTERM)
+            _signal(process, how)
             _await_end(process)
         self._kill_stragglers()
         self._cut_lifeline()

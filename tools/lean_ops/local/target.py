@@ -106,8 +106,7 @@ class LocalTarget(Target):
             botocore_session=no_profile,
         )
 
-    def client(self, service: Any) -> Any:
-        """A boto3 client of the service, at the stack's endpoint."""
+    def _new_client(self, service: Any) -> Any:
         endpoint = self.endpoints.get(service, self.endpoints[""])
         return self.session.client(service, endpoint_url=endpoint, config=_PATIENCE)
 
@@ -120,6 +119,7 @@ class LocalTarget(Target):
         return lake_catalog(
             self._region_setting() | {"AWS_ENDPOINT_URL": self.endpoints[""]},
             {"client.access-key-id": CREDENTIAL, "client.secret-access-key": CREDENTIAL},
+            self.client("glue"),
         )
 
     def object_store(self) -> dict[str, str]:

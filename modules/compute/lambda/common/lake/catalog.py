@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
@@ -10,13 +11,16 @@ from common.runtime.clients import client
 
 
 def lake_catalog(
-    environ: Mapping[str, str] | None = None, extra_properties: Mapping[str, str] | None = None
+    environ: Mapping[str, str] | None = None,
+    extra_properties: Mapping[str, str] | None = None,
+    glue: Any = None,
 ) -> Catalog:
     """The Glue catalog, configured by the AWS environment variables that every SDK reads.
 
     pyarrow's S3 file system knows nothing of ``AWS_ENDPOINT_URL`` and region variables of the SDKs, so
     they are handed to it here; without an endpoint override this is the plain AWS Glue catalog.
     ``extra_properties`` are added as they are: credentials that do not come from the environment.
+    ``glue`` is the client to ask, for who has one.
     """
     env = os.environ if environ is None else environ
     properties = {"type": "glue"}
@@ -27,10 +31,5 @@ def lake_catalog(
         properties["glue.endpoint"] = endpoint
     if endpoint := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
         properties |= {"s3.endpoint": endpoint, "s3.force-virtual-addressing": "false"}
-    # With credentials of its own the catalog makes its client itself.
-    glue = (
-        None
-        if extra_properties
-        else client("glue", region_name=region, endpoint_url=properties.get("glue.endpoint"))
-    )
-    return GlueCatalog("lake", glue, **properties, **(extra_properties or {}))
+    asked = glue or client("glue", region_name=region, endpoint_url=properties.get("glue.endpoint"))
+    return GlueCatalog("lake", asked, **properties, **(extra_properties or {}))
