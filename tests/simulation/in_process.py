@@ -17,17 +17,12 @@ from unittest.mock import patch
 
 from botocore.exceptions import ClientError
 from ministack.services import dynamodb
-from pyiceberg.avro import file as avro_file
-from pyiceberg.avro.file import AvroFileHeader
-from pyiceberg.avro.reader import Reader
 from pyiceberg.catalog import sql
 from pyiceberg.io import InputFile
-from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import update_table_metadata
-from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 
 from common.contract import contracts
 
@@ -94,22 +89,6 @@ def nothing_worked_out_twice() -> Iterator[None]:
             known[file.location] = read(file)
         return known[file.location]
 
-    schemas = functools.cache(lambda text: AvroSchemaConversion().avro_to_iceberg(json.loads(text)))
-
-    def schema(header: AvroFileHeader) -> Schema:
-        found: Schema = schemas(header.meta["avro.schema"])
-        return found
-
-    resolve: Final = avro_file.resolve_reader
-    readers: Final[dict[tuple[Any, ...], tuple[Any, ...]]] = {}
-
-    def reader(written: Schema, wanted: Schema, types: dict[int, Any], enums: dict[int, Any]) -> Reader:
-        key = (id(written), id(wanted), *types.items(), *enums.items())
-        if key not in readers:  # with its schemas, so that no other ones get their ids
-            readers[key] = (resolve(written, wanted, types, enums), written, wanted)
-        found: Reader = readers[key][0]
-        return found
-
     def staged(transaction: Transaction) -> TableMetadata:
         table, updates = transaction._table.metadata, transaction._updates
         last = transaction.__dict__.get("_last_staged")
@@ -121,8 +100,6 @@ def nothing_worked_out_twice() -> Iterator[None]:
 
     with ExitStack() as patches:
         patches.enter_context(patch.object(sql, "FromInputFile", SimpleNamespace(table_metadata=metadata)))
-        patches.enter_context(patch.object(AvroFileHeader, "get_schema", schema))
-        patches.enter_context(patch.object(avro_file, "resolve_reader", reader))
         patches.enter_context(patch.object(Transaction, "table_metadata", property(staged)))
         patches.enter_context(patch.object(contracts, "_read", functools.cache(contracts._read)))
         yield

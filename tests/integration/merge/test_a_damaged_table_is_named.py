@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pyiceberg.table import snapshots
 
+from common.lake.avro import FileDamaged
 from common.runtime.errors import TableMissing
 from lean_ops.environment import lake as reading
 from lean_ops.environment.lake import TableUnreadable
@@ -56,21 +55,25 @@ def test_a_damaged_file_is_named(lake: Any, kind: str, how: str) -> None:
     assert "\n" not in sentence
 
 
-def test_a_manifest_that_lost_whole_blocks_is_named(lake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut between two blocks it is a good file of fewer entries: only the manifest list knows how many."""
+@pytest.mark.parametrize(
+    ("kind", "found"), [("manifest", "0 entries of 1"), ("manifest list", "no manifest")]
+)
+def test_a_file_that_lost_whole_blocks_is_named_by_every_reader(lake: Any, kind: str, found: str) -> None:
+    """Cut between two blocks it is a good file of fewer records: only what refers to it knows how many."""
     lake.merge([lake.event("a")])
-    manifest = lake.table.current_snapshot().manifests(lake.table.io)[0]
-    shorter = SimpleNamespace(
-        manifest_path=manifest.manifest_path,
-        sequence_number=manifest.sequence_number,
-        added_files_count=2,
-        existing_files_count=0,
-        deleted_files_count=0,
-        fetch_manifest_entry=manifest.fetch_manifest_entry,
-    )
-    monkeypatch.setattr(snapshots.Snapshot, "manifests", lambda *_: [shorter])
-    with pytest.raises(TableUnreadable, match="found 1 entries of 2"):
+    path, whole = files(lake.table)[kind], lake.table.metadata_location
+    content = path.read_bytes()
+    path.write_bytes(
+        content[: content.index(content[-16:]) + 16]
+    )  # the header ends with the marker of blocks
+    with pytest.raises(TableUnreadable, match=f"found {found}"):
         reading.open_whole(lake.connect(), lake.identifier)
+    before = lake.files()
+    with pytest.raises(FileDamaged, match=f"{path.name}, found {found}"):
+        lake.merge([lake.event("a", "m2", publish=1)])  # it would be inserted beside the row that it corrects
+    with pytest.raises(FileDamaged, match=f"{path.name}, found {found}"):
+        list(lake.table.scan().plan_files())
+    assert (lake.table.metadata_location, lake.files()) == (whole, before)
 
 
 def test_a_table_that_is_whole_is_opened(lake: Any) -> None:

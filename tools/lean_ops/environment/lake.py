@@ -3,8 +3,8 @@
 Every table of the environment is a view named as in the catalog (``raw_events``, ``curated_events``,
 ``semantic_events``, ``quarantine_events``). DuckDB's own Iceberg reader opens the metadata file that the
 catalog points to, so that what is shown was read by another engine than the one that wrote it. Every manifest
-is read by pyiceberg first: of a damaged one DuckDB shows the rows before the damage as if they were all, or
-ends the whole process (seen with 1.5.5).
+is read by this project first (``common.lake.avro``): of a damaged one DuckDB shows the rows before the damage
+as if they were all, or ends the whole process (seen with 1.5.5).
 """
 
 import importlib
@@ -23,6 +23,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.table import Table
 
+from common.lake.avro import FileDamaged
 from common.lake.specifications import LAYERS, open_table
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
 from lean_ops.environment import select_only
@@ -156,14 +157,7 @@ def open_whole(catalog: Catalog, identifier: str, *, newest: int | None = None) 
         return table
     manifests = read(identifier, snapshot.manifest_list, lambda: snapshot.manifests(table.io))
     for manifest in sorted(manifests, key=lambda one: one.sequence_number or 0, reverse=True)[:newest]:
-        path = manifest.manifest_path
-        entries = read(
-            identifier, path, partial(manifest.fetch_manifest_entry, table.io, discard_deleted=False)
-        )
-        counts = (manifest.added_files_count, manifest.existing_files_count, manifest.deleted_files_count)
-        expected = sum(count or 0 for count in counts)
-        if None not in counts and len(entries) != expected:
-            raise _unreadable(identifier, path, f"{len(entries)} entries of {expected}")
+        read(identifier, manifest.manifest_path, partial(manifest.fetch_manifest_entry, table.io))
     return table
 
 
@@ -194,6 +188,8 @@ def read(identifier: str, what: str, reader: Callable[[], _Read]) -> _Read:
     """What ``reader`` gives; TableUnreadable for whatever a damaged file makes its reader raise."""
     try:
         return reader()
+    except FileDamaged as error:
+        raise _unreadable(identifier, what, error.found) from error
     except (BotoCoreError, ClientError, LeanOpsError):
         raise  # the catalog did not answer, or there is no such table
     except Exception as error:  # what a damaged file makes its decoder raise: EOFError, zlib.error and others

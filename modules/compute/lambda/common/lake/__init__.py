@@ -3,6 +3,7 @@
 Open to others:
 
     specifications      the tables' specifications, and opening a table
+    avro                the metadata's files, read whole or not at all
     catalog             the Iceberg catalog
     checkpoints         how far a source was read: where that is written and which record counts
     progress            the checkpoint of a layer
@@ -17,6 +18,7 @@ Open to others:
 """
 
 __all__ = [
+    "avro",
     "catalog",
     "checkpoints",
     "incremental",

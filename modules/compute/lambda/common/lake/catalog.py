@@ -7,6 +7,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 
+from common.lake.avro import read_whole_files_only
 from common.runtime.clients import client
 
 
@@ -20,8 +21,10 @@ def lake_catalog(
     pyarrow's S3 file system knows nothing of ``AWS_ENDPOINT_URL`` and region variables of the SDKs, so
     they are handed to it here; without an endpoint override this is the plain AWS Glue catalog.
     ``extra_properties`` are added as they are: credentials that do not come from the environment.
-    ``glue`` is the client to ask, for who has one.
+    ``glue`` is the client to ask, for who has one. What is read through the catalog is read whole or not at
+    all (``common.lake.avro``).
     """
+    read_whole_files_only()
     env = os.environ if environ is None else environ
     properties = {"type": "glue"}
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")

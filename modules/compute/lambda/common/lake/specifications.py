@@ -19,6 +19,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.types import NestedField
 
+from common.lake.avro import read_whole_files_only
 from common.runtime.errors import CommitConflict, TableMissing
 
 LAYERS = ("raw", "curated", "semantic", "quarantine")
@@ -96,7 +97,11 @@ def align_properties(catalog: Catalog, identifier: str, spec: TableSpec) -> dict
 
 
 def open_table(catalog: Catalog, identifier: str) -> Table:
-    """Load a table; raises TableMissing with the way to create it."""
+    """Load a table; raises TableMissing with the way to create it.
+
+    What is read of it is read whole or not at all (``common.lake.avro``).
+    """
+    read_whole_files_only()
     try:
         return catalog.load_table(identifier)
     except (NoSuchTableError, NoSuchNamespaceError) as error:

@@ -17,8 +17,9 @@
 
 An error of one subject alone stands beside what raises it, and hangs in the same tree:
 
-    PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), AlertRefused (alert),
-                        SnowflakeRefused (readers), LayersUnseen (observation)
+    PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), FileDamaged, Malformed
+                        (lake.avro), AlertRefused (alert), SnowflakeRefused (readers),
+                        LayersUnseen (observation)
     TransientError      BreakerBusy, MappingBusy (intake.breaker), Unanswered (runtime.asking),
                         SnowflakeUnreachable (readers), AlertUndelivered (alert)
 
