@@ -142,7 +142,7 @@ class World(RuleBasedStateMachine):
         self.batches: list[bool] = []  # since half-open: whether each was good
         self.alarm_until = self.now
         self.pace: dict[str, Any] = dict(NORMAL)
-        self.unseen = False  # the pace was changed, and no turn has been since
+        self.unseen = False  # the pace was changed, and no turn has had its way with Lambda since
         self.lost = False  # the pace from before the trial was in a record that was damaged
 
     @property
@@ -156,8 +156,8 @@ class World(RuleBasedStateMachine):
 
     def take(self, listen: Callable[[Breaker], Signal] | None = None) -> None:
         before = self.breaker
-        turn.take(self.store, self.mapping, listen or self.look, self.now)
-        self.unseen = False
+        taken = turn.take(self.store, self.mapping, listen or self.look, self.now)
+        self.unseen = self.unseen and not taken.enforced
         if self.breaker.phase is Phase.HALF_OPEN and before.phase is not Phase.HALF_OPEN:
             self.batches = []
 
@@ -421,3 +421,55 @@ def test_a_late_request_of_a_turn_that_was_overtaken_leaves_no_trial_behind() ->
     world.disturbed("update_event_source_mapping", meanwhile)
     assert world.breaker.phase is Phase.CLOSED
     assert world.mappings.pace == NORMAL
+
+
+def test_what_a_damaged_record_becomes_at_once_was_a_guess_too_and_says_so() -> None:
+    """Without its openings an open breaker tries after the shortest cool-down: whoever looks sees why."""
+    world = World()
+    for _ in range(2):
+        world.lambda_is_still_changing_the_mapping()
+    world.the_world_changes(traffic=True, works=False)
+    world.minutes_pass(1, tick=False)
+    world.lambda_is_still_changing_the_mapping()
+    assert world.breaker.phase is Phase.OPEN
+    world.minutes_pass(5, tick=False)
+    world.the_record_is_damaged(names={"openings"}, damage=None)
+    assert world.breaker.phase is Phase.HALF_OPEN
+    assert world.breaker.reason == ("cool-down is over: trying (went on from a record with damaged openings)")
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_an_order_to_a_damaged_record_keeps_its_reason_and_says_so(action: Action) -> None:
+    world = World()
+    world.an_operator_orders(Action.OPEN)
+    del world.table.items[ITEM]["openings"]
+    world.take(lambda _breaker: Order(action, "enough", "ada"))
+    assert world.breaker.reason == "ada: enough (went on from a record with damaged openings)"
+
+
+def test_a_record_that_is_damaged_again_and_again_names_the_last_damage_only() -> None:
+    world = World()
+    world.an_operator_orders(Action.OPEN)
+    for name in ("openings", "since", "openings"):
+        del world.table.items[ITEM][name]
+        world.take()
+    assert world.breaker.reason == "ada: test (went on from a record with damaged openings)"
+
+
+def test_a_trial_whose_pace_was_changed_while_lambda_was_busy_is_slowed_down_by_the_next_look() -> None:
+    """The record knows the pace that was set (it is the one from before) and has nothing to write."""
+    world = World()
+    world.works = False
+    world.minutes_pass(2, tick=True)
+    world.the_alarm_notifies()
+    world.traffic = False
+    while world.breaker.phase is not Phase.HALF_OPEN:
+        world.minutes_pass(1, tick=True)
+    for _ in range(2):
+        world.an_operator_sets_the_batch_size(1)
+        world.lambda_is_still_changing_the_mapping()
+        world.the_mapping_is_as_the_record_says_once_that_is_confirmed()
+        assert not world.mappings.tries
+        world.minutes_pass(1, tick=True)
+        assert world.mappings.tries
+        assert world.store.load().enforced

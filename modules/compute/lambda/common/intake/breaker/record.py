@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ITEM: Final = "breaker#source"
 # Further ahead than clocks differ: a phase that began then would never end.
 _AHEAD: Final = timedelta(days=1)
+_WENT_ON: Final = " (went on from a record with damaged"
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,28 @@ class Record:
         damaged = self.damaged | ({"since"} if self.breaker.since > now + _AHEAD else frozenset())
         if not damaged:
             return self
-        went_on = f"{self.breaker.reason} (went on from a record with damaged {_listed(damaged)})"
-        breaker = replace(self.breaker, reason=went_on)
+        breaker = self.breaker
         if "phase" in damaged:
             breaker = replace(breaker, phase=_phase_of(found))
         if damaged & {"phase", "since"}:
             breaker = replace(breaker, since=now)
         if breaker.phase is Phase.OPEN and not breaker.held:
             breaker = replace(breaker, openings=max(breaker.openings, 1))
+        mended = replace(self, breaker=breaker, damaged=damaged)
         if "version" in damaged:
             # Beyond any that a breaker counts to: no turn from before the damage takes it for its own.
-            return replace(self, breaker=breaker, damaged=damaged, version=int(now.timestamp()))
-        return replace(self, breaker=breaker, damaged=damaged)
+            mended = replace(mended, version=int(now.timestamp()))
+        return replace(mended, breaker=mended.saying_so(breaker))
+
+    def saying_so(self, breaker: Breaker) -> Breaker:
+        """``breaker``, whose reason says what of this record was made up for: what it became was a guess too.
+
+        A breaker that tried too early since its openings were lost does not look as if it knew.
+        """
+        if not self.damaged:
+            return breaker
+        reason = breaker.reason.partition(_WENT_ON)[0]  # what was damaged before is history
+        return replace(breaker, reason=f"{reason}{_WENT_ON} {_listed(self.damaged)})")
 
     def damage(self, table: str) -> str:
         """One sentence about what cannot be read; empty where everything can."""

@@ -64,7 +64,7 @@ def take(
         if record.normal is None:
             record = replace(record, normal=own_pace)
         before = before or record.breaker
-        breaker = decide(record.breaker, listen(record.breaker), now)
+        breaker = record.saying_so(decide(record.breaker, listen(record.breaker), now))
         normal = _normal(record, breaker.phase, found.pace)
         if breaker != record.breaker or normal != record.normal or record.damaged:
             record = record.changed(breaker, normal)
