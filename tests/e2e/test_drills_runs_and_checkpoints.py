@@ -17,11 +17,12 @@ from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.operate import pipeline
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
-READINGS = list(weather_station_readings(every_days=45))
+READINGS = list(readings(1, 2, every_days=7))
 WEATHER = ("--topic", "weather")
 HANGS = "import time\n\ndef handler(event, context):\n    time.sleep(20)\n    raise TimeoutError\n"
 

@@ -24,7 +24,8 @@ from lean_ops.operate import pipeline
 from lean_ops.operate.pipeline import Outcome
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support.weather import readings
 
 EVENTS = 3_000
 
@@ -67,7 +68,7 @@ class Pipeline:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Two halves of a history with a run after each, and a hundred days of weather."""
+    """Two halves of a history with a run after each, and weeks of weather."""
     folder = tmp_path_factory.mktemp("pipeline")
     stack = Stack(folder / "stack", tied_to_parent=True, wait_scale=0.05)
     stack.up()
@@ -79,7 +80,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     pipe.send(islice(history, EVENTS // 2), "first half")
     pipe.run()
     pipe.send(history, "second half")
-    pipe.send(weather_station_readings(every_days=20), "weather")
+    pipe.send(readings(1, 2, 3, every_days=5), "weather")
     pipe.run()
     pipe.run("weather")
     yield pipe

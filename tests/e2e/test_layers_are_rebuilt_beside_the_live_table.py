@@ -22,11 +22,12 @@ from lean_ops.environment.target import Target
 from lean_ops.operate import pipeline, rebuild
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.rebuild import Rebuild, filling, swapping
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
-READINGS = list(weather_station_readings(every_days=30))
+READINGS = list(readings(6, 7, every_days=5))
 WHY = ("--topic", "weather", "--reason", "a test")
 
 

@@ -10,7 +10,8 @@ from click.testing import Result
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import pipeline
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support import weather
 
 LeanOps = Callable[..., Result]
 
@@ -18,7 +19,7 @@ LeanOps = Callable[..., Result]
 @pytest.fixture(scope="module", autouse=True)
 def history(target: Target, send: Callable[..., None]) -> None:
     """Six deliveries of weather, with a run after each but the last."""
-    readings = list(weather_station_readings(every_days=60))
+    readings = list(weather.readings(1, 2, every_days=10))
     for turn in range(6):
         send(iter(readings[turn::6]))
         if turn < 5:

@@ -21,7 +21,8 @@ from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.doctor import Severity, examine, lake
 from lean_ops.operate.holds import Place
 from lean_ops.operate.rebuild import Rebuild, discard
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
 TUNING = Tuning(visibility_timeout_s=2, buffer_interval_s=1)
@@ -30,7 +31,7 @@ TUNING = Tuning(visibility_timeout_s=2, buffer_interval_s=1)
 @pytest.fixture(scope="module", autouse=True)
 def history(target: Target, send: Callable[..., None]) -> None:
     """One delivery of weather that was run."""
-    send(weather_station_readings(every_days=120))
+    send(readings(1, 2, every_days=20))
     run(target)
 
 

@@ -17,7 +17,8 @@ from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
 from lean_ops.local import admin
 from lean_ops.operate import pipeline
-from lean_ops.simulate.readings import weather_station_readings
+
+from ..support import weather
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
@@ -26,7 +27,7 @@ Send = Callable[[Iterator[Message]], None]
 @pytest.fixture(scope="module")
 def readings() -> Iterator[Message]:
     """Readings of which each test sends some."""
-    return weather_station_readings(every_days=60)
+    return weather.readings(1, 2, every_days=10)
 
 
 @pytest.fixture(scope="module", autouse=True)
