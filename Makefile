@@ -24,9 +24,15 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 
 # A process that a test ended (it crashed, or hung: pyproject.toml) is not replaced: by file, xdist would give the
 # same test to each of eight more.
+BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
+
 .PHONY: test
-test: install tools ## Install what is needed and run all tests
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0 $(PYTEST_ARGUMENTS)
+test: install tools ## Install what is needed and run all tests but those that have a target of their own
+	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills $(PYTEST_ARGUMENTS)
+
+.PHONY: test-drills
+test-drills: install ## Break a running stack and heal it: an outage, a full disk, runs that hang (some minutes)
+	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
 # One test that draws for an hour does not hang.
 LONG := -o faulthandler_timeout=14400
@@ -49,7 +55,7 @@ test-generated: install ## Run the generated tests with many more cases (TIMES=2
 	  $$(grep -rl --include='test_*.py' 'support.generated import' tests)
 
 .PHONY: check
-check: lint security test-terraform test ## All that CI runs
+check: lint security test-terraform test-drills test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows

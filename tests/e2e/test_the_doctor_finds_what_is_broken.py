@@ -14,7 +14,7 @@ from pyiceberg.types import StringType
 
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.provision import provision
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate import leases, pipeline
 from lean_ops.operate.checkpoints import MergedLayer
@@ -22,10 +22,10 @@ from lean_ops.operate.doctor import Severity, examine, lake
 from lean_ops.operate.holds import Place
 from lean_ops.operate.rebuild import Rebuild, discard
 
+from ..support.pipeline import QUICK
 from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
-TUNING = Tuning(visibility_timeout_s=2, buffer_interval_s=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,7 +63,7 @@ def mended_by_provisioning(target: Target) -> Iterator[None]:
     try:
         yield
     finally:
-        provision(target, TUNING)
+        provision(target, QUICK)
 
 
 def test_a_healthy_stack_has_no_problem_and_the_command_says_so(lean_ops: LeanOps) -> None:

@@ -43,7 +43,7 @@ ELSEWHERE = {
     "release rollback": "tests/integration/test_releases_go_back_and_forward.py",
     "replay delivery": "tests/integration/test_failed_deliveries_are_replayed.py",
     "send": "tests/integration/test_a_killed_sender_loses_nothing.py",
-    "stop": "tests/e2e/test_drills_runs_and_checkpoints.py",
+    "stop": "tests/drills/test_runs_hang_die_and_lose_their_place.py",
     "up": "tests/integration/test_local_stack_comes_and_goes.py",
 }
 READING = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 
 from lean_ops.accounts.messages import Message
 from lean_ops.simulate.readings import weather_station_readings
@@ -9,6 +10,12 @@ from lean_ops.simulate.readings import weather_station_readings
 
 def readings(*months: int, every_days: int) -> Iterator[Message]:
     """The readings of both stations of these months of 2010, one UTC day in ``every_days``."""
-    for message in weather_station_readings(every_days):
-        if datetime.fromtimestamp(message.publish_us / 1_000_000, UTC).month in months:
+    for message in _year():
+        at = datetime.fromtimestamp(message.publish_us / 1_000_000, UTC)
+        if at.month in months and at.timetuple().tm_yday % every_days == 1:
             yield message
+
+
+@cache
+def _year() -> list[Message]:
+    return list(weather_station_readings())

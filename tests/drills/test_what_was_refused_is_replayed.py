@@ -48,7 +48,7 @@ FLOOD = 2_000
 GOOD = 500
 # Longer than any batch takes on a busy machine: one that comes again while its function works would be in
 # RAW, or among the dead letters, twice.
-TUNING = Tuning(visibility_timeout_s=120, buffer_interval_s=1)
+TUNING = Tuning(visibility_timeout_s=120, buffer_interval_s=1, batching_window_s=0)
 LAYERS = ("curated_events", "semantic_events", "quarantine_events")
 
 

@@ -15,9 +15,10 @@ from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
-from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.provision import provision
 from lean_ops.operate import pipeline
 
+from ..support.pipeline import QUICK
 from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
@@ -90,7 +91,7 @@ def test_a_run_that_hangs_is_seen_stopped_and_taken_over(
     assert hanging in lean_ops("stop", *WEATHER, *reason).output
     assert pipeline.outcome(target, hanging).status == "ABORTED"
     assert "No run of weather runs" in lean_ops("stop", *WEATHER, *reason).output
-    provision(target, Tuning(visibility_timeout_s=2, buffer_interval_s=1))
+    provision(target, QUICK)
     assert run(target)[-1] == "FullPipelineSuccess"
     assert_balanced(target, ledger)
 
