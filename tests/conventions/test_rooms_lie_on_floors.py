@@ -206,9 +206,9 @@ def test_the_checks_see_what_is_forbidden() -> None:
     handler = LAMBDA / "curation/handler.py"
     inside = "def f():\n    from semantic.handler import handler\n"
     assert [found.module for found in imports(handler, inside)] == ["semantic.handler"]
-    (deep,) = imports(handler, "from common.lake.merge.attempt import Attempt\n")
+    (deep,) = imports(handler, "from common.lake.merge.planning import plan\n")
     assert list(closed_doors(deep)) == [
-        "common.lake.merge has no attempt open, which curation.handler imports"
+        "common.lake.merge has no planning open, which curation.handler imports"
     ]
     (relative,) = imports(LAMBDA / "common/lake/merge/engine.py", "from ..rule import MergeRule\n")
     assert full_name(relative) == "common.lake.rule.MergeRule"

@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ from unittest import mock
 import workload
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.lake.merge import merge, streams, tiers
-from common.lake.merge.attempt import Attempt
-from common.lake.merge.positions import write_deletes
+from common.lake.merge import engine, merge, streams, tiers
+from common.lake.merge.planning import Basis, DeletePlan
+from common.lake.merge.positions import Positions
 from common.lake.rule import EVENT_RULE
 
 HERE = Path(__file__).parent
@@ -54,23 +54,19 @@ class Choice:
             if not self.delete_file_each:
                 yield
                 return
-            with mock.patch.object(Attempt, "_write_deletes", one_delete_file_a_data_file):
+            with mock.patch.object(engine, "plan_deletes", one_delete_file_a_data_file):
                 yield
 
 
-def one_delete_file_a_data_file(attempt: Attempt) -> None:
-    """In place of ``Attempt._write_deletes``: the finest grain, old delete files stay beside the new ones."""
-    target, files = attempt._target, {f.path: f for f in attempt.live.files}
-    attempt._removed |= attempt._dangling()
-    rows = {p: positions for p, positions in attempt._deleted.items() if p not in attempt._removed}
-    attempt._added += attempt._pool.map(
-        lambda path: write_deletes(
-            target,
-            attempt._new_path(target.directory(files[path].file.partition), "deletes.parquet"),
-            files[path].file.partition,
-            {path: rows[path]},
-        ),
-        rows,
+def one_delete_file_a_data_file(
+    basis: Basis, deleted: Mapping[str, Positions], rewritten: frozenset[str]
+) -> DeletePlan:
+    """In place of ``plan_deletes``: the finest grain, old delete files stay beside the new ones."""
+    files = {f.path: f for f in basis.live.files}
+    old = {d for path in rewritten for d in files[path].delete_paths}
+    return DeletePlan(
+        tuple((files[p].file.partition, {p: deleted[p]}) for p in deleted if p not in rewritten),
+        frozenset(old - basis.live.needed_deletes(rewritten)),
     )
 
 

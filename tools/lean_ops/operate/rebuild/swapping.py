@@ -80,8 +80,7 @@ def swap(
         _check_partitions(live, beside)
         with ThreadPoolExecutor(concurrency(live.location())) as pool:
             before, after = live_files(live, pool), live_files(beside, pool)
-        old = {e.data_file.file_path for entries in before.entries.values() for e in entries}
-        new = [e.data_file for entries in after.entries.values() for e in entries]
+        old, new = {f.file_path for f in before.listed}, after.listed
         # The mark tells a repetition that only the removal is left: a second swap would use numbers twice.
         mark = {MERGE_SEQ: str(merged[1]), SWAPPED_IN: str(beside.metadata.table_uuid)}
         change = Change(

@@ -10,8 +10,9 @@ The way of a merge (docs/adr/0002-merge-on-read-engine.md):
     livefiles   what the planned snapshot is made of     locate     where the stored rows of the keys are
     decide      what to write and delete                 partitions which partition a row belongs to
     datafiles   writing data files                       positions  reading and writing position deletes
-    attempt     all of these on one snapshot             snapshot   the commit on that snapshot
-    engine      attempts until one is committed          outcome    what was done
+    planning    all of these as one value a shard        writing    its files, as a value to put together
+    snapshot    the commit of what was written           engine     all of it until one commit is in
+    outcome     what was done
 """
 
 from common.lake.merge.bounds import correct_pyiceberg

@@ -85,14 +85,8 @@ class DataFileWriter:
             for first in range(0, rows.num_rows, per_file)
         ]
 
-    def write(self, path: str, partition: Record, rows: pa.Table) -> DataFile:
-        """Write ``rows``, which have the target's Arrow schema, to ``path``."""
-        return self.write_pieces(path, partition, rows)
-
-    def write_pieces(
-        self, path: str, partition: Record, rows: pa.Table, more: Iterable[pa.Table] = ()
-    ) -> DataFile:
-        """Write ``rows`` and what follows them to ``path``, of which one piece at a time is in memory."""
+    def write(self, path: str, partition: Record, rows: pa.Table, more: Iterable[pa.Table] = ()) -> DataFile:
+        """Write ``rows``, and ``more`` piece by piece, to ``path``; all have the target's Arrow schema."""
         with open_output(self._target.table.io, path) as stream:
             with pq.ParquetWriter(
                 stream,

@@ -6,21 +6,36 @@ writer was first, the whole merge is planned again on the new state.
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation
 
-from common.lake.checkpoints import SourceCheckpoint
-from common.lake.merge.attempt import Attempt, Request
+from common.lake.checkpoints import (
+    MERGE_SEQ,
+    NOTHING,
+    RUN_ID,
+    SOURCE_POSITION,
+    SOURCE_SNAPSHOT_ID,
+    SOURCE_TOKEN,
+    START,
+    SourceCheckpoint,
+    committed,
+)
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
+from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import MergeOutcome
-from common.lake.merge.snapshot import SnapshotCommit
-from common.lake.merge.source import stage, unknown_columns
+from common.lake.merge.planning import Basis, plan, plan_deletes
+from common.lake.merge.positions import ExistingDeletes
+from common.lake.merge.snapshot import Change, SnapshotCommit
+from common.lake.merge.source import stage, unknown_columns, widened
+from common.lake.merge.staging import StagedSource
 from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
+from common.lake.merge.writing import Written, write, write_deletes
 from common.lake.properties import check_properties
 from common.lake.rule import MergeRule
 from common.lake.specifications import open_table
@@ -60,15 +75,75 @@ def merge(
         stage(source, target, rule, memory_budget_mb) as staged,
         ThreadPoolExecutor(concurrency(target.table.location()), thread_name_prefix="merge") as pool,
     ):
-        request = Request(staged, rule, run_id, evolve, history, checkpoint, extra_summary or {})
 
-        def plan(table: Table, number: int) -> Planned[MergeOutcome]:
-            attempt = Attempt(Target.check(table, rule), request, pool)
-            change = attempt.run()
-            outcome = replace(attempt.outcome, attempts=number)
-            if change is None:
+        def attempt(table: Table, number: int) -> Planned[MergeOutcome]:
+            target = widened(Target.check(table, rule), staged.columns, evolve=evolve)
+            basis = Basis(
+                rule,
+                live_files(table, pool),
+                ExistingDeletes(table.io, pool),
+                pool,
+                history,
+                evolve,
+                whole=not staged.spilled,
+                limit=staged.limit,
+            )
+            target, written = _write_shards(basis, target, staged)
+            outcome = MergeOutcome(
+                committed=False,
+                snapshot_id=target.snapshot_id,
+                merge_seq=target.previous_merge_seq,
+                **asdict(written.counts),
+                attempts=number,
+            )
+            if not written.added:
                 return Planned(outcome)
-            commit = SnapshotCommit(table, attempt.live, change)
-            return Planned(replace(outcome, snapshot_id=commit.snapshot_id), commit, attempt.written)
+            deletes = write_deletes(plan_deletes(basis, written.deleted, written.removed), target, pool)
+            both = Written.together([written, deletes])
+            carried = {
+                MERGE_SEQ: str(target.merge_seq),
+                **(checkpoint.summary() if checkpoint is not None else {}),
+            }
+            change = Change(
+                operation=Operation.OVERWRITE if deletes.added or both.removed else Operation.APPEND,
+                added=both.added,
+                removed=both.removed,
+                schema=target.schema if target.evolved else None,
+                properties={**carried, **(_kept(table) if checkpoint is None else {})},
+                summary={**(extra_summary or {}), **carried, RUN_ID: run_id, **written.counts.summary()},
+            )
+            commit = SnapshotCommit(table, basis.live, change)
+            outcome = replace(
+                outcome,
+                committed=True,
+                snapshot_id=commit.snapshot_id,
+                merge_seq=target.merge_seq,
+                new_columns=target.added,
+                data_files=len(written.added),
+                delete_files=len(deletes.added),
+                rewritten_files=len(written.removed),
+                bytes_written=both.size,
+            )
+            return Planned(outcome, commit, both.paths)
 
-        return commit_until_done(catalog, target.table, plan)
+        return commit_until_done(catalog, target.table, attempt)
+
+
+def _write_shards(basis: Basis, target: Target, source: StagedSource) -> tuple[Target, Written]:
+    """Plan and write one shard after the other; gives also the target with the columns that they added."""
+    parts = []
+    for shard in source.shards():
+        shard_plan = plan(basis, target, shard)
+        parts.append(write(shard_plan, basis.pool, basis.limit))
+        target = shard_plan.target
+        del shard, shard_plan  # before the next one takes their memory
+    return target, Written.together(parts)
+
+
+def _kept(table: Table) -> dict[str, str]:
+    """The checkpoint that a merge without one leaves in the properties: that of the table's own history."""
+    entry = committed(table)
+    if entry is None:
+        return {SOURCE_SNAPSHOT_ID: NOTHING, SOURCE_TOKEN: NOTHING, SOURCE_POSITION: START}
+    checkpoint = SourceCheckpoint.parse(entry.token, entry.position)
+    return checkpoint.summary() if checkpoint is not None else {}

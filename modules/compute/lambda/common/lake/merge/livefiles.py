@@ -6,13 +6,15 @@ data file, to that file only.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestEntry, ManifestFile
 from pyiceberg.table import Table
+from pyiceberg.typedef import Record
 
 from common.runtime.errors import TableMismatch
 
@@ -37,6 +39,11 @@ class LiveFile:
         """Location of the data file, as the manifest spells it."""
         return self.entry.data_file.file_path
 
+    @property
+    def delete_paths(self) -> list[str]:
+        """Locations of the delete files."""
+        return [d.data_file.file_path for d in self.deletes]
+
 
 @dataclass(frozen=True)
 class LiveFiles:
@@ -46,11 +53,27 @@ class LiveFiles:
     entries: dict[str, tuple[ManifestEntry, ...]]
     files: tuple[LiveFile, ...]
 
+    @cached_property
+    def by_partition(self) -> dict[Record, list[LiveFile]]:
+        """The data files of each partition."""
+        found: dict[Record, list[LiveFile]] = defaultdict(list)
+        for file in self.files:
+            found[file.file.partition].append(file)
+        return dict(found)
+
+    @property
+    def listed(self) -> list[DataFile]:
+        """All live files, of data and of deletes."""
+        return [e.data_file for entries in self.entries.values() for e in entries]
+
     @property
     def delete_paths(self) -> set[str]:
         """All live delete files, also those that apply to no data file any more."""
-        found = (e.data_file for entries in self.entries.values() for e in entries)
-        return {f.file_path for f in found if f.content == DataFileContent.POSITION_DELETES}
+        return {f.file_path for f in self.listed if f.content == DataFileContent.POSITION_DELETES}
+
+    def needed_deletes(self, without: Collection[str]) -> set[str]:
+        """Paths of the delete files that apply to a data file whose path is not in ``without``."""
+        return {path for f in self.files if f.path not in without for path in f.delete_paths}
 
 
 def live_files(table: Table, pool: Executor) -> LiveFiles:

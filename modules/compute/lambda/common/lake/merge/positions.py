@@ -39,15 +39,16 @@ class ExistingDeletes:
 
     def load(self, files: Iterable[LiveFile]) -> None:
         """Read the delete files that apply to ``files``, many at once."""
-        wanted = {d.data_file.file_path for f in files for d in f.deletes}
+        wanted = {path for f in files for path in f.delete_paths}
         missing = sorted(wanted - self._read.keys())
         read = self._pool.map(lambda path: read_deletes(self._io, path), missing)
         for path, rows in zip(missing, read, strict=True):
             self._read[path] = rows
 
-    def of(self, file: LiveFile) -> Positions:
-        """Deleted rows of a data file, after ``load``; empty where it has none."""
-        found = [self._read[d.data_file.file_path].get(file.path, NO_POSITIONS) for d in file.deletes]
+    def of(self, file: LiveFile, more: Mapping[str, Positions] | None = None) -> Positions:
+        """Deleted rows of a data file, after ``load``, and those that ``more`` has of it by its path."""
+        found = [self._read[path].get(file.path, NO_POSITIONS) for path in file.delete_paths]
+        found += [more[file.path]] if more is not None and file.path in more else []
         return np.unique(np.concatenate(found)) if found else NO_POSITIONS
 
 
@@ -62,12 +63,13 @@ def read_deletes(io: FileIO, path: str) -> dict[str, Positions]:
     return {paths[group[0]]: positions[group] for group in groups if len(group)}
 
 
-def write_deletes(target: Target, path: str, partition: Record, rows: Mapping[str, Positions]) -> DataFile:
-    """Write one position-delete file at ``path`` for data files of one partition.
+def write_positions(target: Target, partition: Record, rows: Mapping[str, Positions]) -> DataFile:
+    """Write one position-delete file for data files of one partition.
 
     ``rows``: positions to delete by data file path. Rows are sorted by path, then position, as the
     specification demands. Bounds on ``file_path`` let readers see when one single file is meant.
     """
+    path = target.new_path(target.directory(partition), "deletes.parquet")
     paths = sorted(rows)
     counts = [len(rows[p]) for p in paths]
     names = pa.array(paths, pa.string()).take(np.repeat(np.arange(len(paths)), counts))

@@ -239,9 +239,9 @@ class SnapshotCommit:
         spec = self._table.spec()
         for file in self._change.added:
             collector.add_file(data_file=file, partition_spec=spec, schema=self._schema)
-        for entry in (e for entries in self._live.entries.values() for e in entries):
-            if entry.data_file.file_path in self._change.removed:
-                collector.remove_file(data_file=entry.data_file, partition_spec=spec, schema=self._schema)
+        for file in self._live.listed:
+            if file.file_path in self._change.removed:
+                collector.remove_file(data_file=file, partition_spec=spec, schema=self._schema)
         # pyiceberg computes totals for append, overwrite and delete only; a replace counts the same way.
         counted = update_snapshot_summaries(
             Summary(operation=Operation.OVERWRITE, **collector.build(), **self._change.summary),

@@ -95,6 +95,14 @@ def owners(source: pa.Schema, target: Target) -> dict[str, str]:
     return {name: note for name, note in notes.items() if not docs.get(name, "").startswith(NOTE)}
 
 
+def widened(target: Target, source: pa.Schema, *, evolve: bool) -> Target:
+    """The target with the columns that the source adds to those it has or was given, and with their notes."""
+    new = unknown_columns(source, target, evolve=evolve)
+    return target.with_columns(
+        tuple(dict.fromkeys((*target.added, *new))), {**target.notes, **owners(source, target)}
+    )
+
+
 def conform(rows: pa.Table, target: Target, merge_seq: int | None) -> pa.Table:
     """``rows`` with exactly the target's columns and types: missing ones null, ``_merge_seq`` set or kept.
 

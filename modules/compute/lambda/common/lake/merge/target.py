@@ -125,6 +125,11 @@ class Target:
         stored = [self.properties.get(MERGE_SEQ), summary.get(MERGE_SEQ) if summary is not None else None]
         return max((int(value) for value in stored if value is not None), default=0)
 
+    @property
+    def merge_seq(self) -> int:
+        """Number of the merge that is planned."""
+        return self.previous_merge_seq + 1
+
     def directory(self, partition: Record) -> str:
         """Path of a partition below the table's data location; empty for an unpartitioned table.
 

@@ -11,7 +11,7 @@ Merged tables and RAW are compacted alike; RAW has no merge sequence.
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -34,13 +34,14 @@ from common.lake.checkpoints import (
 )
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
-from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
+from common.lake.merge.livefiles import LiveFile, live_files
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.reading import StoredFile, decoded_size
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.source import conform
 from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
+from common.lake.merge.writing import Written
 from common.lake.rule import MergeRule
 from common.lake.specifications import open_table
 
@@ -72,12 +73,12 @@ class CompactionPolicy:
 class CompactionOutcome:
     """What a compaction did: commits made, data files replaced by new ones, delete files dropped."""
 
-    commits: int
-    files_replaced: int
-    files_written: int
-    delete_files_dropped: int
-    bytes_written: int
-    snapshot_id: int | None
+    commits: int = 0
+    files_replaced: int = 0
+    files_written: int = 0
+    delete_files_dropped: int = 0
+    bytes_written: int = 0
+    snapshot_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def compact(
     committed; the portions before it stay.
     """
     chosen = policy or CompactionPolicy()
-    total = CompactionOutcome(0, 0, 0, 0, 0, None)
+    total = CompactionOutcome()
     with ThreadPoolExecutor(concurrency(open_table(catalog, identifier).location())) as pool:
 
         def plan(table: Table, _number: int) -> Planned[CompactionOutcome]:
@@ -202,54 +203,51 @@ def _plan_portion(
     deletes = ExistingDeletes(target.table.io, pool)
     deletes.load(f for g in portion for f in g.files)
     writer = DataFileWriter(target, rule)
-    written: list[str] = []
 
-    def new_path(group: Group, size: int) -> str:
-        written.append(target.new_path(target.directory(group.partition), f"decoded-{size}.parquet"))
-        return written[-1]
-
-    def rewrite(group: Group) -> tuple[list[LiveFile], list[DataFile]]:
-        """The files that became one, and that one; no new one where every row of them is deleted."""
+    def rewrite(group: Group) -> Written:
         if len(group.files) == 1:
+            # The order of its rows stays, so that it goes through in pieces, whatever its size.
             (file,) = group.files
-            with StoredFile(target, file.file) as stored:
-                # The order of its rows stays, so that it goes through in pieces, whatever its size.
-                pieces = (conform(rows, target, None) for rows in stored.live_pieces(deletes.of(file)))
-                first = next(pieces, None)
-                if first is None:
-                    return [file], []
-                path = new_path(group, group.size)
-                return [file], [writer.write_pieces(path, group.partition, first, pieces)]
+            return _write_group(target, writer, group, _live_pieces(target, file, deletes))
         read, found = _read_group(target, group, deletes, _MISJUDGED * policy.group_bytes)
         if not read:
-            return [], []
+            return Written()
         rows = pa.concat_tables(found).sort_by(rule.key)
-        if not rows.num_rows:
-            return read, []
-        return read, [writer.write(new_path(group, rows.nbytes), group.partition, rows)]
+        whole = Group(group.partition, tuple(read), rows.nbytes)
+        return _write_group(target, writer, whole, iter([rows] if rows.num_rows else []))
 
-    done = [one for wave in _waves(portion, policy.held_bytes) for one in pool.map(rewrite, wave)]
-    added = [file for _, new in done for file in new]
-    replaced = {file.path for old, _ in done for file in old}
-    if not replaced:
-        return Planned(CompactionOutcome(0, 0, 0, 0, 0, target.snapshot_id))
-    dropped = _unneeded_deletes(live, replaced)
+    waves = _waves(portion, policy.held_bytes)
+    written = Written.together(one for wave in waves for one in pool.map(rewrite, wave))
+    if not written.removed:
+        return Planned(CompactionOutcome(snapshot_id=target.snapshot_id))
+    dropped = live.delete_paths - live.needed_deletes(written.removed)
     change = Change(
         operation=Operation.REPLACE,
-        added=added,
-        removed=frozenset(replaced | dropped),
+        added=written.added,
+        removed=written.removed | dropped,
         summary={**_checkpoint(target.table), RUN_ID: run_id},
     )
     commit = SnapshotCommit(target.table, live, change)
     outcome = CompactionOutcome(
-        1,
-        len(replaced),
-        len(added),
-        len(dropped),
-        sum(f.file_size_in_bytes for f in added),
-        commit.snapshot_id,
+        1, len(written.removed), len(written.added), len(dropped), written.size, commit.snapshot_id
     )
-    return Planned(outcome, commit, written)
+    return Planned(outcome, commit, written.paths)
+
+
+def _write_group(target: Target, writer: DataFileWriter, group: Group, pieces: Iterator[pa.Table]) -> Written:
+    """The files of a group become one with these rows, or none where every row of them is deleted."""
+    removed = frozenset(f.path for f in group.files)
+    first = next(pieces, None)
+    if first is None:
+        return Written(removed=removed)
+    path = target.new_path(target.directory(group.partition), f"decoded-{group.size}.parquet")
+    return Written((writer.write(path, group.partition, first, pieces),), removed)
+
+
+def _live_pieces(target: Target, file: LiveFile, deletes: ExistingDeletes) -> Iterator[pa.Table]:
+    with StoredFile(target, file.file) as stored:
+        for rows in stored.live_pieces(deletes.of(file)):
+            yield conform(rows, target, None)
 
 
 def _read_group(
@@ -264,15 +262,12 @@ def _read_group(
     held = 0
     for file in group.files:
         pieces: list[pa.Table] = []
-        with StoredFile(target, file.file) as stored:
-            for piece in stored.live_pieces(deletes.of(file)):
-                pieces.append(conform(piece, target, None))
-                held += pieces[-1].nbytes
-                if held > most:
-                    break
-        if held > most:
-            logger.warning("%s: %s takes more memory than its footer says", target.name, file.path)
-            break
+        for piece in _live_pieces(target, file, deletes):
+            pieces.append(piece)
+            held += piece.nbytes
+            if held > most:
+                logger.warning("%s: %s takes more memory than its footer says", target.name, file.path)
+                return (read, found) if len(read) > 1 else ([], [])
         read.append(file)
         found += pieces
     return (read, found) if len(read) > 1 else ([], [])
@@ -288,12 +283,6 @@ def _waves(groups: Iterable[Group], most: int) -> Iterator[list[Group]]:
         wave.append(group)
     if wave:
         yield wave
-
-
-def _unneeded_deletes(live: LiveFiles, replaced: Collection[str]) -> set[str]:
-    """Delete files that apply to no data file that stays."""
-    needed = {d.data_file.file_path for f in live.files if f.path not in replaced for d in f.deletes}
-    return live.delete_paths - needed
 
 
 def _checkpoint(table: Table) -> dict[str, str]:

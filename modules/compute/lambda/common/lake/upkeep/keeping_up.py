@@ -93,7 +93,7 @@ def keep_up(
     before every portion of work. Raises the errors of those functions; what was done before one stays done.
     """
     before = shape(open_table(catalog, identifier))
-    compaction = CompactionOutcome(0, 0, 0, 0, 0, None)
+    compaction = CompactionOutcome()
     expired: list[int] = []
     if go_on():
         compaction = compact(catalog, identifier, rule, run_id=run_id, policy=policy.compaction, go_on=go_on)
