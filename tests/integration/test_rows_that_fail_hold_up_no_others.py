@@ -16,14 +16,8 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.intake.events import EventParser
-from common.lake.checkpoints import (
-    Entry,
-    SourceCheckpoint,
-    committed,
-    lineage,
-    reconcile,
-    since_last_merge,
-)
+from common.lake.checkpoints import Entry, SourceCheckpoint, reconcile
+from common.lake.history import committed, lineage, since_last_merge
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.setting_aside import SetAside, stream
 from common.lake.specifications import TableSpec

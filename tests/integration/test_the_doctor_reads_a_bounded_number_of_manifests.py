@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import ManifestFile
 
-from common.lake.checkpoints import committed
+from common.lake.history import committed
 from common.lake.specifications import TableSpec
 from common.runtime.settings import LakeSettings
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS

@@ -13,10 +13,9 @@ from common.lake.checkpoints import (
     START,
     Entry,
     SourceCheckpoint,
-    from_lineage,
     reconcile,
-    since_last_merge,
 )
+from common.lake.history import from_lineage, since_last_merge
 from common.runtime.errors import InvalidInput
 
 _PARTS = st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 10**12))

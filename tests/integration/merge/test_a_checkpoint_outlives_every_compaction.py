@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.types import StringType
 
-from common.lake.checkpoints import MERGE_SEQ, SOURCE_TOKEN, SourceCheckpoint, committed, lineage
+from common.lake.checkpoints import MERGE_SEQ, SOURCE_TOKEN, SourceCheckpoint
+from common.lake.history import committed, lineage
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact, compaction
 
@@ -26,7 +27,7 @@ def merged(lake, number, *, checkpoint=True):
 def compacted(lake, monkeypatch=None):
     """A compaction; with ``monkeypatch`` as another writer makes it, which carries nothing on."""
     if monkeypatch is not None:
-        monkeypatch.setattr(compaction, "_checkpoint", lambda _table: {})
+        monkeypatch.setattr(compaction, "carried_on", lambda _table: {})
     compact(lake.catalog, lake.identifier, EVENT_RULE, run_id="tidy", policy=CompactionPolicy(files=1))
     if monkeypatch is not None:
         monkeypatch.undo()

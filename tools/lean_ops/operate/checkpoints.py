@@ -29,11 +29,9 @@ from common.lake.checkpoints import (
     SourceCheckpoint,
     damage,
     forget_damaged,
-    from_lineage,
     load,
-    since_last_merge,
 )
-from common.lake.incremental import last_merge, lineage
+from common.lake.history import from_lineage, last_merge, lineage, said_by, since_last_merge
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
@@ -174,12 +172,12 @@ def _checkpoint_at(source: Table, layer: MergedLayer, snapshot_id: int) -> Sourc
     """The checkpoint of a layer that has read its source up to and including ``snapshot_id``."""
     known = sorted(lineage(source), key=lambda s: s.timestamp_ms)
     if layer is MergedLayer.SEMANTIC:
-        known = [s for s in known if s.summary and MERGE_SEQ in s.summary.additional_properties]
+        known = [s for s in known if MERGE_SEQ in said_by(s)]
     for snapshot in known:
         if snapshot.snapshot_id != snapshot_id:
             continue
-        if layer is MergedLayer.SEMANTIC and snapshot.summary:
-            return SourceCheckpoint(snapshot_id, int(snapshot.summary.additional_properties[MERGE_SEQ]))
+        if layer is MergedLayer.SEMANTIC:
+            return SourceCheckpoint(snapshot_id, int(said_by(snapshot)[MERGE_SEQ]))
         return SourceCheckpoint(snapshot_id, snapshot.sequence_number or 0)
     raise InvalidInput(
         f"table {'.'.join(source.name())}: expected snapshot {snapshot_id} in its history, found none (it "
@@ -213,7 +211,7 @@ def _rewind(target: Target, found: LayerCheckpoint, checkpoint: SourceCheckpoint
 
 
 def _added_rows(snapshot: Snapshot) -> int:
-    return int(snapshot.summary.additional_properties.get("added-records", 0)) if snapshot.summary else 0
+    return int(said_by(snapshot).get("added-records", 0))
 
 
 def _write(target: Target, topic: str, layer: MergedLayer, entry: Entry, seen: Entry | None) -> None:

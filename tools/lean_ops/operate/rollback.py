@@ -33,8 +33,8 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.lake.incremental import lineage
+from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN
+from common.lake.history import from_lineage, lineage, said_by
 from common.lake.specifications import open_table
 from common.runtime.errors import CommitConflict, InvalidInput
 from lean_ops.environment.target import Target
@@ -212,7 +212,7 @@ def _differing(today: Schema, restored: Schema) -> set[str]:
 
 
 def _state(snapshot: Snapshot, current: bool) -> SnapshotState:
-    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    summary = said_by(snapshot)
     return SnapshotState(
         str(snapshot.snapshot_id),
         time_of(snapshot),

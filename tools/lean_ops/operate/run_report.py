@@ -6,12 +6,14 @@ run of yesterday can be asked as well, as long as its snapshots are kept.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from common.lake.history import said_by
 from common.layers.rejudging import rules_of
 from common.runtime.errors import TableMissing
 from lean_ops.accounts import observation
@@ -135,10 +137,10 @@ def last_run(*tables: Table) -> str:
     A run of which every row was refused commits to Quarantine alone.
     """
     merges = [
-        (snapshot.timestamp_ms, str(snapshot.summary.additional_properties[_RUN]))
+        (snapshot.timestamp_ms, said_by(snapshot)[_RUN])
         for table in tables
         for snapshot in table.snapshots()
-        if snapshot.summary and {"lean-ops.rows-read", _RUN} <= snapshot.summary.additional_properties.keys()
+        if {"lean-ops.rows-read", _RUN} <= said_by(snapshot).keys()
     ]
     return max(merges, default=(0, ""))[1]
 
@@ -164,14 +166,10 @@ def _table(catalog: Catalog, target: Target, layer: str, topic: str) -> Table | 
         return None
 
 
-def _summaries(table: Table | None, run_id: str) -> list[dict[str, str]]:
+def _summaries(table: Table | None, run_id: str) -> list[Mapping[str, str]]:
     """The summaries of the commits that the run made to a table."""
-    found = []
-    for snapshot in table.snapshots() if table else []:
-        summary: dict[str, str] = snapshot.summary.additional_properties if snapshot.summary else {}
-        if summary.get(_RUN) == run_id:
-            found.append(summary)
-    return found
+    summaries = (said_by(snapshot) for snapshot in (table.snapshots() if table else []))
+    return [summary for summary in summaries if summary.get(_RUN) == run_id]
 
 
 def merged_by(table: Table | None, run_id: str) -> Merged:

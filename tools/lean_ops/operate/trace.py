@@ -26,7 +26,7 @@ from pyiceberg.table import FileScanTask, Table
 from common.intake import archive as dead_letter_archive
 from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.lake.checkpoints import MERGE_SEQ, RUN_ID
-from common.lake.incremental import lineage
+from common.lake.history import lineage, said_by
 from common.layers.rejudging import rules_of
 from lean_ops.environment.target import Target
 from lean_ops.operate.replay import dead_letters, deliveries
@@ -318,9 +318,8 @@ def _commit_times(table: Table, paths: set[str]) -> dict[str, datetime]:
 def _merge_time(table: Table, sequence: int) -> tuple[datetime | None, str]:
     """When the merge with this number was committed, and by which run; (None, "") after its expiry."""
     for snapshot in lineage(table):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if summary.get(MERGE_SEQ) == str(sequence) and RUN_ID in summary:
-            return _moment(snapshot.timestamp_ms), summary[RUN_ID]
+        if said_by(snapshot).get(MERGE_SEQ) == str(sequence) and RUN_ID in said_by(snapshot):
+            return _moment(snapshot.timestamp_ms), said_by(snapshot)[RUN_ID]
     return None, ""
 
 

@@ -7,7 +7,7 @@ from pyiceberg.catalog import Catalog
 
 from common.contract.store import contract_exists
 from common.lake.checkpoints import NOTHING
-from common.lake.incremental import last_merge
+from common.lake.history import last_merge
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput

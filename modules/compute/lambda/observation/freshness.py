@@ -17,7 +17,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
 from common.lake.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
-from common.lake.incremental import lineage
+from common.lake.history import lineage, said_by
 
 INGESTED: Final = "ingestion_ts"
 
@@ -75,7 +75,7 @@ def _merge_sequence(snapshot: Snapshot) -> int:
     """The merge that made a snapshot; -1 where none did, or where a later compaction carries its number."""
     if snapshot.summary is None or snapshot.summary.operation is Operation.REPLACE:
         return -1
-    return int(snapshot.summary.additional_properties.get(MERGE_SEQ, -1))
+    return int(said_by(snapshot).get(MERGE_SEQ, -1))
 
 
 def _parsed(checkpoint: Entry | None) -> SourceCheckpoint | None:

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import NOTHING
-from common.lake.incremental import lineage
+from common.lake.history import lineage
 from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import ContractError, TableMissing
 from lean_ops.environment import audit

@@ -32,7 +32,7 @@ from pyiceberg.table.update import (
 from pyiceberg.types import NestedField, StringType
 
 from common.lake.checkpoints import MERGE_SEQ, SourceCheckpoint
-from common.lake.incremental import last_merge, lineage
+from common.lake.history import last_merge, lineage, said_by
 from common.lake.merge import concurrency, remove_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
@@ -150,7 +150,7 @@ class Rebuild:
 def was_swapped_in(live: Table, after: Snapshot) -> bool:
     """Whether a rebuild took the place of ``live`` after its snapshot ``after``, undone meanwhile or not."""
     return any(
-        SWAPPED_IN in _summary(snapshot)
+        SWAPPED_IN in said_by(snapshot)
         for snapshot in live.snapshots()
         if (snapshot.sequence_number or 0) > (after.sequence_number or 0)
     )
@@ -302,12 +302,8 @@ def _of_use(table: Table, live: Table) -> bool:
 def _swapped_in(table: Table, live: Table) -> str:
     """The snapshot in the history of ``live`` with which ``table`` took its place; empty without one."""
     own = str(table.metadata.table_uuid)
-    swaps = (s.snapshot_id for s in lineage(live) if _summary(s).get(SWAPPED_IN) == own)
+    swaps = (s.snapshot_id for s in lineage(live) if said_by(s).get(SWAPPED_IN) == own)
     return str(next(swaps, ""))
-
-
-def _summary(snapshot: Snapshot) -> dict[str, str]:
-    return snapshot.summary.additional_properties if snapshot.summary else {}
 
 
 def _check_first_day(
@@ -358,7 +354,7 @@ def emptied_columns(live: Table) -> tuple[frozenset[str], int]:
             merged = last_merge(live, snapshot.snapshot_id) if emptied else None
             upto = max(upto, merged[1] if merged else 0)
             names.update(emptied)
-        if SWAPPED_IN in _summary(snapshot):
+        if SWAPPED_IN in said_by(snapshot):
             break
     return frozenset(names), upto
 

@@ -14,8 +14,8 @@ from pyiceberg.table import Table
 from common.contract.contracted import contracted_columns
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
-from common.lake.checkpoints import SourceCheckpoint, from_lineage
-from common.lake.incremental import lineage
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.history import from_lineage, lineage
 from common.lake.merge import merge
 from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows

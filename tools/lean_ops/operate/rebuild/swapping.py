@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN, from_lineage
-from common.lake.incremental import last_merge, lineage
+from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN
+from common.lake.history import from_lineage, last_merge, lineage, said_by
 from common.lake.merge import Change, Planned, SnapshotCommit, commit_until_done, concurrency, live_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
@@ -101,7 +101,7 @@ def swap(
 def earlier_swap(target: Target, rebuild: Rebuild) -> Swapped:
     """The swap that was made before the command was interrupted, as its snapshot says."""
     snapshot = open_table(target.catalog(), rebuild.live).snapshot_by_id(int(rebuild.swapped_in))
-    said = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary else {}
+    said = said_by(snapshot)
     removed, added = (
         sum(int(said.get(name, 0)) for name in names)
         for names in (

@@ -6,6 +6,7 @@ Open to others:
     avro                the metadata's files, read whole or not at all
     catalog             the Iceberg catalog
     checkpoints         how far a source was read: where that is written and which record counts
+    history             a table's snapshots: its last merge, and the checkpoint it carries
     progress            the checkpoint of a layer
     incremental         what is new since a checkpoint, in bounded portions
     reading             rows of a table, streamed
@@ -21,6 +22,7 @@ __all__ = [
     "avro",
     "catalog",
     "checkpoints",
+    "history",
     "incremental",
     "merge",
     "merging_by_halves",

@@ -8,16 +8,11 @@ rebuild makes the table's own word count again.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
-from pyiceberg.conversions import from_bytes
-from pyiceberg.manifest import ManifestContent
-from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.types import LongType
 
 from common.runtime.errors import InvalidInput
 
@@ -119,95 +114,16 @@ class Entry:
     rewound: bool = False
 
 
-def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
-    """``start`` (default: the current snapshot) and its ancestors, as far as history is kept."""
-    snapshot = start or table.current_snapshot()
-    while snapshot is not None:
-        yield snapshot
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else table.snapshot_by_id(parent)
-
-
-def committed(table: Table) -> Entry | None:
-    """The checkpoint that a table itself carries: in its history, or else kept beside it.
-
-    Compactions of other writers carry nothing on, and when the merge before them has expired the history
-    does not reach it any more (docs/adr/0013).
-    """
-    found, current = from_lineage(lineage(table)), table.current_snapshot()
-    if found is not None or current is None:
-        return found
-    kept = kept_beside(table)  # reads every manifest
-    return Entry(kept[SOURCE_TOKEN], kept[SOURCE_POSITION], str(current.snapshot_id)) if kept else None
-
-
-def kept_beside(table: Table) -> dict[str, str]:
-    """What the table's properties say of its newest merge, as summary entries; empty where it may be untrue.
-
-    Properties do not go back with a rollback. They are true if the table holds rows of the newest merge,
-    which statistics of its files tell; every merge writes them.
-    """
-    names = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
-    kept = {name: table.properties[name] for name in names if name in table.properties}
-    if len(kept) < len(names) or kept[SOURCE_TOKEN] == NOTHING:
-        return {}
-    return kept if _newest_merge(table) == int(kept[MERGE_SEQ]) else {}
-
-
-def _newest_merge(table: Table) -> int | None:
-    """The greatest merge sequence in the statistics of live files; None without."""
-    current = table.current_snapshot()
-    if current is None or MERGE_SEQ_COLUMN not in table.schema().column_names:
-        return None
-    field_id = table.schema().find_field(MERGE_SEQ_COLUMN).field_id
-    found = [
-        int(from_bytes(LongType(), bound))
-        for manifest in current.manifests(table.io)
-        if manifest.content == ManifestContent.DATA
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
-        if (bound := (entry.data_file.upper_bounds or {}).get(field_id)) is not None
-    ]
-    return max(found, default=None)
-
-
-def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:
-    """The checkpoint that a table itself carries: the one of its newest merge commit.
-
-    ``lineage`` is the table's current snapshot and its ancestors, newest first.
-    """
-    for snapshot in lineage:
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if SOURCE_TOKEN in summary:
-            return Entry(summary[SOURCE_TOKEN], summary[SOURCE_POSITION], str(snapshot.snapshot_id))
-    return None
-
-
-def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
-    """Ids of the snapshots that hold what the newest merge left: it, and compactions after it.
-
-    ``lineage`` as for ``from_lineage``. An empty table answers NOTHING, its only state.
-    """
-    ids: list[str] = []
-    newest: str | None = None
-    for snapshot in lineage:
-        number = snapshot.summary.additional_properties.get(MERGE_SEQ) if snapshot.summary else None
-        if newest is not None and number != newest:
-            break
-        newest = newest or number
-        ids.append(str(snapshot.snapshot_id))
-    return ids or [NOTHING]
-
-
 def reconcile(
     committed: Entry | None, recorded: Entry | None, since_last_merge: Collection[str]
 ) -> Entry | None:
     """The checkpoint that counts.
 
-    ``committed`` comes from the table, ``recorded`` from DynamoDB; ``since_last_merge`` as the function of
-    that name gives it. The recorded one counts where it speaks of the newest merge and is not behind (a run
-    found nothing to change, and so made no commit; where the source was only compacted, its token alone is
-    new) or was rewound. Otherwise it is behind (a run ended between its commit and its update) or void (the
-    table was rolled back, rebuilt or made anew).
+    ``committed`` and ``since_last_merge`` come from the table, as the functions of these names give them
+    (``common.lake.history``), ``recorded`` from DynamoDB. The recorded one counts where it speaks of the
+    newest merge and is not behind (a run found nothing to change, and so made no commit; where the source was
+    only compacted, its token alone is new) or was rewound. Otherwise it is behind (a run ended between its
+    commit and its update) or void (the table was rolled back, rebuilt or made anew).
     """
     if recorded is None or recorded.target_snapshot_id not in since_last_merge:
         return committed

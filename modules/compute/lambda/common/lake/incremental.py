@@ -24,11 +24,10 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
-from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, SourceCheckpoint, lineage
+from common.lake.checkpoints import MERGE_SEQ_COLUMN, SourceCheckpoint
+from common.lake.history import last_merge, lineage, said_by
 from common.lake.reading import decoded_sizes, read_files
 from common.runtime.errors import TableMismatch
-
-__all__ = ["Bounds", "Portion", "last_merge", "lineage", "new_appends", "new_merges", "read"]
 
 # Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
 # corrected RAW by hand); reading them again is harmless, leaving them out would not be.
@@ -119,23 +118,6 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     tasks = [task for task in planned if _merges(table, task.file, newest)[0] <= upto]
     checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
     return Portion(tasks, row_filter, checkpoint, rows, total - rows, row_bytes=bounds.row_bytes)
-
-
-def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | None:
-    """The newest snapshot that carries a merge sequence, and that number; None before the first merge.
-
-    ``at``: the snapshot to look from, default the current one. Compactions carry the number of the merge
-    before them on; snapshots of others (deletes by hand) carry none.
-    """
-    start = None if at is None else table.snapshot_by_id(at)
-    for snapshot in lineage(table, start):
-        sequence = snapshot.summary.additional_properties.get(MERGE_SEQ) if snapshot.summary else None
-        if sequence is not None:
-            return snapshot, int(sequence)
-    if MERGE_SEQ in table.properties and (current := table.current_snapshot()) is not None:
-        # The merge's own snapshot has expired under later ones; its number is kept as a property.
-        return current, int(table.properties[MERGE_SEQ])
-    return None
 
 
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
@@ -287,7 +269,7 @@ def _adds_rows(snapshot: Snapshot) -> bool:
 
 
 def _added_rows(snapshot: Snapshot) -> int:
-    return int(snapshot.summary.additional_properties.get("added-records", 0)) if snapshot.summary else 0
+    return int(said_by(snapshot).get("added-records", 0))
 
 
 def _name(table: Table) -> str:

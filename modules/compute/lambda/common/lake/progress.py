@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.table import Table
 
-from common.lake.checkpoints import Entry, committed, lineage, load, reconcile, since_last_merge
+from common.lake.checkpoints import Entry, load, reconcile
+from common.lake.history import committed, lineage, since_last_merge
 from common.runtime.settings import LakeSettings
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, In
 from pyiceberg.table import Table
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
-from common.lake.incremental import Bounds, Portion, last_merge, new_appends, read
+from common.lake.history import last_merge
+from common.lake.incremental import Bounds, Portion, new_appends, read
 from common.lake.merge import TEXT_BYTES, MergeOutcome, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import read_rows

@@ -13,17 +13,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.lake.checkpoints import (
-    MERGE_SEQ,
-    NOTHING,
-    RUN_ID,
-    SOURCE_POSITION,
-    SOURCE_SNAPSHOT_ID,
-    SOURCE_TOKEN,
-    START,
-    SourceCheckpoint,
-    committed,
-)
+from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SourceCheckpoint
+from common.lake.history import kept_without
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
 from common.lake.merge.livefiles import live_files
@@ -109,7 +100,7 @@ def merge(
                 added=both.added,
                 removed=both.removed,
                 schema=target.schema if target.evolved else None,
-                properties={**carried, **(_kept(table) if checkpoint is None else {})},
+                properties={**carried, **(kept_without(table) if checkpoint is None else {})},
                 summary={**(extra_summary or {}), **carried, RUN_ID: run_id, **written.counts.summary()},
             )
             commit = SnapshotCommit(table, basis.live, change)
@@ -138,12 +129,3 @@ def _write_shards(basis: Basis, target: Target, source: StagedSource) -> tuple[T
         target = shard_plan.target
         del shard, shard_plan  # before the next one takes their memory
     return target, Written.together(parts)
-
-
-def _kept(table: Table) -> dict[str, str]:
-    """The checkpoint that a merge without one leaves in the properties: that of the table's own history."""
-    entry = committed(table)
-    if entry is None:
-        return {SOURCE_SNAPSHOT_ID: NOTHING, SOURCE_TOKEN: NOTHING, SOURCE_POSITION: START}
-    checkpoint = SourceCheckpoint.parse(entry.token, entry.position)
-    return checkpoint.summary() if checkpoint is not None else {}

@@ -18,6 +18,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import IcebergType, NestedField, StringType
 
 from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
+from common.lake.history import said_by
 from common.lake.rule import MergeRule
 from common.runtime.arrowtypes import Field
 from common.runtime.errors import TableMismatch
@@ -120,9 +121,7 @@ class Target:
         The table property is written by every merge commit and outlives snapshot expiry, compaction by other
         writers and rollbacks, so that a number is never used twice.
         """
-        snapshot = self.table.current_snapshot()
-        summary = snapshot.summary if snapshot is not None else None
-        stored = [self.properties.get(MERGE_SEQ), summary.get(MERGE_SEQ) if summary is not None else None]
+        stored = [self.properties.get(MERGE_SEQ), said_by(self.table.current_snapshot()).get(MERGE_SEQ)]
         return max((int(value) for value in stored if value is not None), default=0)
 
     @property

@@ -22,16 +22,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.typedef import Record
 
-from common.lake.checkpoints import (
-    MERGE_SEQ,
-    MERGE_SEQ_COLUMN,
-    RUN_ID,
-    SOURCE_POSITION,
-    SOURCE_SNAPSHOT_ID,
-    SOURCE_TOKEN,
-    kept_beside,
-    lineage,
-)
+from common.lake.checkpoints import MERGE_SEQ_COLUMN, RUN_ID
+from common.lake.history import carried_on
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.livefiles import LiveFile, live_files
@@ -49,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 _MISJUDGED = 2  # times more than its footers say a group may take before it is left as it is
 _SIZE_IN_NAME = re.compile(r"\.decoded-([0-9]+)\.parquet$")
-_CARRIED = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
 
 
 @dataclass(frozen=True)
@@ -225,7 +216,7 @@ def _plan_portion(
         operation=Operation.REPLACE,
         added=written.added,
         removed=written.removed | dropped,
-        summary={**_checkpoint(target.table), RUN_ID: run_id},
+        summary={**carried_on(target.table), RUN_ID: run_id},
     )
     commit = SnapshotCommit(target.table, live, change)
     outcome = CompactionOutcome(
@@ -283,15 +274,3 @@ def _waves(groups: Iterable[Group], most: int) -> Iterator[list[Group]]:
         wave.append(group)
     if wave:
         yield wave
-
-
-def _checkpoint(table: Table) -> dict[str, str]:
-    """What the table's history says of its newest merge, and of how far it has read its source."""
-    carried: dict[str, str] = {}
-    for snapshot in lineage(table):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        if MERGE_SEQ in summary:
-            carried.setdefault(MERGE_SEQ, summary[MERGE_SEQ])
-        if SOURCE_TOKEN in summary:  # a merge without a checkpoint may be newer
-            return {key: summary[key] for key in _CARRIED if key in summary} | carried
-    return kept_beside(table) | carried
