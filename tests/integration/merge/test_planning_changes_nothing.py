@@ -1,43 +1,61 @@
-"""A plan is a value: on one snapshot a shard has one, and making it touches neither disk nor catalog."""
+"""A plan is a value: on one snapshot a shard has one, and making it touches neither disk nor catalog.
+
+So shards may be planned and written by anybody, in any order, if one commit takes what all of them wrote.
+"""
 
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.history import committed
+from common.lake.merge.engine import to_commit
 from common.lake.merge.livefiles import LiveFile, live_files
 from common.lake.merge.planning import Basis, plan, plan_deletes
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.source import widened
 from common.lake.merge.target import Target
+from common.lake.merge.writing import Written, write
 from common.lake.rule import EVENT_RULE
 
 from ...support.generated import cases
 
 
-def planned(lake, events):
-    """The plans of a merge of events, made from nothing but the table as it is."""
+@contextmanager
+def basis_of(lake, *, whole):
+    """What a merge into the table as it is would be planned on."""
     table = lake.table
-    rows = lake.reader(events).read_all()
     with ThreadPoolExecutor(2) as pool:
-        basis = Basis(
+        yield Basis(
             EVENT_RULE,
             live_files(table, pool),
             ExistingDeletes(table.io, pool),
             pool,
             history=None,
             evolve=True,
-            whole=True,
+            whole=whole,
             limit=2**28,
         )
-        target = widened(Target.check(table, EVENT_RULE), rows.schema, evolve=True)
-        of_shard = plan(basis, target, rows)
+
+
+def target_of(lake, schema):
+    return widened(Target.check(lake.table, EVENT_RULE), schema, evolve=True)
+
+
+def planned(lake, events):
+    """The plans of a merge of events, made from nothing but the table as it is."""
+    rows = lake.reader(events).read_all()
+    with basis_of(lake, whole=True) as basis:
+        of_shard = plan(basis, target_of(lake, rows.schema), rows)
         rewritten = frozenset(r.file.path for part in of_shard.partitions for r in part.rewrites)
         return of_shard, plan_deletes(basis, of_shard.deleted, rewritten)
 
@@ -122,3 +140,25 @@ def test_what_a_plan_counts_is_what_its_merge_does(lake_factory, batches):
         assert outcome.delete_files == len(deletes.files)
         assert outcome.rewritten_files == sum(len(part.rewrites) for part in of_shard.partitions)
     shutil.rmtree(lake.root)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=str)
+def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(lake, order):
+    merged_often(lake)
+    before = {row["idempotency_key"]: row["message_id"] for row in lake.rows()}
+    events = [lake.event(f"k{i}", "new", publish=6 + i % 3, leaf="x") for i in range(30)]
+    events += corrections(lake, range(1, 200, 9))
+    rows = lake.reader(events).read_all()
+    target = target_of(lake, rows.schema)
+    with basis_of(lake, whole=False) as basis:
+        plans = [plan(basis, target, rows.take(list(range(n, rows.num_rows, 3)))) for n in range(3)]
+        written = Written.together(write(plans[n], basis.pool, basis.limit) for n in order)
+        done = to_commit(basis, target, written, SourceCheckpoint(7, 7), {})
+        done.commit.commit(lake.catalog, done.commit.stage())
+    assert {row["idempotency_key"]: row["message_id"] for row in lake.rows()} == before | {
+        event["idempotency_key"]: event["message_id"] for event in events
+    }
+    assert lake.duckdb_rows() == lake.rows()
+    assert (done.result.rows_read, done.result.inserted) == (len(events), 10)
+    assert done.result.updated == len(events) - 10
+    assert committed(lake.table).token == "7"

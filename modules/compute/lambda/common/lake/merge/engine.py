@@ -80,44 +80,56 @@ def merge(
                 limit=staged.limit,
             )
             target, written = _write_shards(basis, target, staged)
-            outcome = MergeOutcome(
-                committed=False,
-                snapshot_id=target.snapshot_id,
-                merge_seq=target.previous_merge_seq,
-                **asdict(written.counts),
-                attempts=number,
-            )
-            if not written.added:
-                return Planned(outcome)
-            deletes = write_deletes(plan_deletes(basis, written.deleted, written.removed), target, pool)
-            both = Written.together([written, deletes])
-            carried = {
-                MERGE_SEQ: str(target.merge_seq),
-                **(checkpoint.summary() if checkpoint is not None else {}),
-            }
-            change = Change(
-                operation=Operation.OVERWRITE if deletes.added or both.removed else Operation.APPEND,
-                added=both.added,
-                removed=both.removed,
-                schema=target.schema if target.evolved else None,
-                properties={**carried, **(kept_without(table) if checkpoint is None else {})},
-                summary={**(extra_summary or {}), **carried, RUN_ID: run_id, **written.counts.summary()},
-            )
-            commit = SnapshotCommit(table, basis.live, change)
-            outcome = replace(
-                outcome,
-                committed=True,
-                snapshot_id=commit.snapshot_id,
-                merge_seq=target.merge_seq,
-                new_columns=target.added,
-                data_files=len(written.added),
-                delete_files=len(deletes.added),
-                rewritten_files=len(written.removed),
-                bytes_written=both.size,
-            )
-            return Planned(outcome, commit, both.paths)
+            summary = {**(extra_summary or {}), RUN_ID: run_id}
+            planned = to_commit(basis, target, written, checkpoint, summary)
+            return replace(planned, result=replace(planned.result, attempts=number))
 
         return commit_until_done(catalog, target.table, attempt)
+
+
+def to_commit(
+    basis: Basis,
+    target: Target,
+    written: Written,
+    checkpoint: SourceCheckpoint | None,
+    summary: Mapping[str, str],
+) -> Planned[MergeOutcome]:
+    """The commit of what was written of all shards, and of their deletes; none where nothing changes.
+
+    ``target``: with the columns of all shards. ``summary``: what is said beside checkpoint and counts.
+    """
+    outcome = MergeOutcome(
+        committed=False,
+        snapshot_id=target.snapshot_id,
+        merge_seq=target.previous_merge_seq,
+        **asdict(written.counts),
+    )
+    if not written.added:
+        return Planned(outcome)
+    deletes = write_deletes(plan_deletes(basis, written.deleted, written.removed), target, basis.pool)
+    both = Written.together([written, deletes])
+    carried = {MERGE_SEQ: str(target.merge_seq), **(checkpoint.summary() if checkpoint is not None else {})}
+    change = Change(
+        operation=Operation.OVERWRITE if deletes.added or both.removed else Operation.APPEND,
+        added=both.added,
+        removed=both.removed,
+        schema=target.schema if target.evolved else None,
+        properties=carried if checkpoint is not None else {**carried, **kept_without(target.table)},
+        summary={**summary, **carried, **written.counts.summary()},
+    )
+    commit = SnapshotCommit(target.table, basis.live, change)
+    outcome = replace(
+        outcome,
+        committed=True,
+        snapshot_id=commit.snapshot_id,
+        merge_seq=target.merge_seq,
+        new_columns=target.added,
+        data_files=len(written.added),
+        delete_files=len(deletes.added),
+        rewritten_files=len(written.removed),
+        bytes_written=both.size,
+    )
+    return Planned(outcome, commit, both.paths)
 
 
 def _write_shards(basis: Basis, target: Target, source: StagedSource) -> tuple[Target, Written]:

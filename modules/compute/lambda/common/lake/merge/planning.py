@@ -4,6 +4,7 @@
     write           Written      the data files of it (``common.lake.merge.writing``)
     plan_deletes    DeletePlan   position deletes of all shards together, by partition
     write_deletes   Written      their files
+    to_commit       Planned      the commit of all that (``common.lake.merge.engine``)
 
 Planning reads, and nothing else: on one snapshot a shard has one plan, whoever makes it and how often. So any
 process may plan and write a shard, as long as one puts together what was written and makes the one commit.
