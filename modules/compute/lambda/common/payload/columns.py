@@ -202,16 +202,17 @@ class Columns:
         """The owners of the columns that are admitted, of the paths that would have each name."""
         uses = self._uses
         best = {
-            name: min(rivals, key=lambda path: ("__".join(path) != name, -uses[path], path))
-            if len(rivals) > 1
-            else rivals[0]
+            name: rivals[0]
+            if len(rivals) == 1
+            else min(rivals, key=lambda path: ("__".join(path) != name, -uses[path], path))
             for name, rivals in paths.items()
         }
-        admitted = [name for name in best if name in self.owners or name in self.contracted]
-        room -= sum(name not in self.owners for name in admitted)
-        others = best.keys() - admitted
-        admitted += nsmallest(max(0, room), others, key=lambda name: (-uses[best[name]], name))
-        return {name: best[name] for name in admitted}
+        first = best.keys() & (self.owners.keys() | self.contracted)
+        room -= len(first - self.owners.keys())
+        # As values, not by a key function: there may be a hundred thousand.
+        others = [(-uses[path], name) for name, path in best.items() if name not in first]
+        admitted = [name for _, name in nsmallest(max(0, room), others)]
+        return {name: best[name] for name in (*sorted(first), *admitted)}
 
     def _claim(self, name: str, path: Path) -> None:
         self.claimed[name] = path_note(path)

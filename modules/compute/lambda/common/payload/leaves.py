@@ -74,12 +74,11 @@ def normalised(path: Path) -> str:
 
     A name that would start with a digit gets the prefix ``n_``.
     """
-    name = "__".join(path).lower()
-    if not (name.isascii() and name.isidentifier()):
-        name = _NOT_IN_NAMES.sub("_", name)
-        if name[:1].isdigit():
-            return f"n_{name}"
-    return name
+    name = (path[0] if len(path) == 1 else "__".join(path)).lower()
+    if name.isascii() and name.isidentifier():
+        return name
+    name = _NOT_IN_NAMES.sub("_", name)
+    return f"n_{name}" if name[:1].isdigit() else name
 
 
 def column_name(path: Path) -> str | None:
@@ -125,6 +124,15 @@ def rescued_object(entries: list[tuple[str, str]]) -> str | None:
 
     A pointer that occurs again (a key written twice) gets ``#2``, ``#3`` and so on, so that none is lost.
     """
+    if not entries:
+        return None
+    values = dict(entries)
+    if len(values) < len(entries):
+        values = _numbered(entries)
+    return "{" + ",".join([f"{json_text(name)}:{raw}" for name, raw in sorted(values.items())]) + "}"
+
+
+def _numbered(entries: list[tuple[str, str]]) -> dict[str, str]:
     values: dict[str, str] = {}
     counts: dict[str, int] = {}  # where counting went on before: a key may be written thousands of times
     for name, raw in entries:
@@ -134,9 +142,7 @@ def rescued_object(entries: list[tuple[str, str]]) -> str | None:
             free = f"{name}#{count}"
         counts[name] = count
         values[free] = raw
-    if not values:
-        return None
-    return "{" + ",".join(f"{json_text(name)}:{values[name]}" for name in sorted(values)) + "}"
+    return values
 
 
 def read_leaves(payload: str, max_depth: int) -> list[Leaf]:
