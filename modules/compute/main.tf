@@ -19,6 +19,7 @@ module "role" {
   description              = local.catalogue.functions[each.key].description
   service                  = "lambda.amazonaws.com"
   policy                   = replace(each.key, "_", "-")
+  base                     = "function"
   policy_values            = merge(var.environment.policy_values, { function_name = each.value })
   permissions_boundary_arn = var.environment.permissions_boundary_arn
 }

@@ -1,5 +1,7 @@
 locals {
   policies = "${path.module}/../../infra/policies"
+  own      = jsondecode(templatefile("${local.policies}/${var.policy}.json", var.policy_values))
+  base     = [for name in compact([var.base]) : jsondecode(templatefile("${local.policies}/${name}.json", var.policy_values)).Statement]
 
   # Lambda says neither account nor source when it takes a role. Firehose says the account alone: its page asks for
   # it as external id, others report it as source account, so either is taken and silence is not.
@@ -20,5 +22,5 @@ resource "aws_iam_role" "this" {
 resource "aws_iam_role_policy" "this" {
   name   = var.name
   role   = aws_iam_role.this.id
-  policy = templatefile("${local.policies}/${var.policy}.json", var.policy_values)
+  policy = jsonencode(merge(local.own, { Statement = flatten([local.own.Statement, local.base]) }))
 }

@@ -71,6 +71,17 @@ variable "policy" {
   }
 }
 
+variable "base" {
+  description = "Policy file of infra/policies with what every role of its kind may do, beside its own; null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.base == null || fileexists("${path.module}/../../infra/policies/${coalesce(var.base, "none")}.json")
+    error_message = "base: expected the name of a file in infra/policies or null, found \"${coalesce(var.base, "null")}\"."
+  }
+}
+
 variable "policy_values" {
   description = "What the placeholders of infra/policies stand for."
   type        = map(string)

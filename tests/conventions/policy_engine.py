@@ -6,17 +6,27 @@ from typing import Any, Final
 
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
 
-from lean_ops.environment.repository import ROOT, render
+from lean_ops.environment.repository import FUNCTION_CATALOGUE, ROOT, render
 
 from .policy_calls import VALUES, Call
 
 POLICIES: Final = ROOT / "infra/policies"
+FUNCTIONS: Final = [
+    name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]
+]
+BASE: Final = "function"
 
 
 def policy(name: str, values: Mapping[str, str] = VALUES) -> dict[str, Any]:
     """The policy of a role, rendered; the own name of a function stands in it."""
-    own = {**values, "function_name": f"{values['name_prefix']}-{name}"}
-    document: dict[str, Any] = json.loads(render((POLICIES / f"{name}.json").read_text(), own))
+    return rendered(name, {**values, "function_name": f"{values['name_prefix']}-{name}"})
+
+
+def rendered(name: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The policy as its role gets it: a function's with what every function may do (``modules/role``)."""
+    document: dict[str, Any] = json.loads(render((POLICIES / f"{name}.json").read_text(), values))
+    if name in FUNCTIONS:
+        document["Statement"] += rendered(BASE, values)["Statement"]
     return document
 
 

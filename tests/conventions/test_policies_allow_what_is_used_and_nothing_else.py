@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lean_ops.environment.repository import FUNCTION_CATALOGUE, LAMBDA_CODE, STATE_MACHINE, render
+from lean_ops.environment.repository import LAMBDA_CODE, STATE_MACHINE
 
 from .check_tools import check_tool
 from .policy_calls import (
@@ -30,10 +30,9 @@ from .policy_calls import (
     Call,
     arn,
 )
-from .policy_engine import POLICIES, decision, listed, policy
+from .policy_engine import BASE, FUNCTIONS, POLICIES, decision, listed, policy, rendered
 
 ROOT = Path(__file__).parents[2]
-FUNCTIONS = [name.replace("_", "-") for name in json.loads(FUNCTION_CATALOGUE.read_text())["functions"]]
 SERVICES = [
     "delivery",
     "function-schedule",
@@ -51,7 +50,7 @@ TRUST = ["trust-account", "trust-external", "trust-github", "trust-lambda", "tru
 
 def test_every_policy_file_has_its_place() -> None:
     names = {path.stem for path in POLICIES.glob("*.json")}
-    assert names == {*ROLES, *CI, *RESOURCE_POLICIES, *TRUST}
+    assert names == {*ROLES, BASE, *CI, *RESOURCE_POLICIES, *TRUST}
     assert CALLS.keys() == set(ROLES)
 
 
@@ -161,7 +160,7 @@ def stars(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_star_is_only_where_nothing_narrower_exists() -> None:
-    traced = {(name, "SendTraces") for name in [*FUNCTIONS, "pipeline"]}
+    traced = {(name, "SendTraces") for name in (BASE, "pipeline")}
     found = {
         (path.stem, sid): sentence
         for path in POLICIES.glob("*.json")
@@ -274,7 +273,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_policies_fit_their_kind_with_the_longest_names(name: str) -> None:
-    document = json.loads(render((POLICIES / f"{name}.json").read_text(), LONGEST))
+    document = rendered(name, LONGEST)
     assert len(json.dumps(document, separators=(",", ":"))) <= LIMITS[name]
 
 

@@ -18,9 +18,10 @@ from lean_ops.environment.repository import (
     TABLE_SPECIFICATIONS,
     contract_files,
     function_catalogue,
-    render,
 )
 from lean_ops.environment.target import Target
+
+from ..conventions.policy_engine import rendered
 
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
@@ -195,7 +196,6 @@ def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: T
         "name_prefix": target.name_prefix, "database": target.database, "lake_bucket": target.lake_bucket,
         "kms_key_arn": re.findall(r'arn:aws:kms:[^"]*', policies[0]["policy"])[0],
     }  # fmt: skip
-    folder = ROOT / "infra/policies"
     for role in policies:
         own = dict(values)
         name = role["name"].removeprefix(f"{target.name_prefix}-")
@@ -208,8 +208,7 @@ def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: T
             name = "function-schedule"
         else:
             own |= {"function_name": role["name"]}
-        file = folder / f"{name}.json"
-        assert json.loads(role["policy"]) == json.loads(render(file.read_text(), own)), role["name"]
+        assert json.loads(role["policy"]) == rendered(name, own), role["name"]
 
 
 def test_the_rendered_state_machine_passes_a_validator(plan: Plan, tmp_path: Path) -> None:
