@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
 import pytest
 from hypothesis import HealthCheck, settings
 from pyiceberg.serializers import ToOutputFile
@@ -31,14 +29,6 @@ def _no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("AWS_", "LEAN_OPS_", "PYICEBERG_", "POWERTOOLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _services_are_described_once() -> Iterator[None]:
-    """Every command makes a session as it would by itself; a process reads the SDK's descriptions once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.loaders, "create_loader", cache(botocore.loaders.create_loader))
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,10 +31,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Emulator and Firehose stand-in, everything provisioned, quick to retry and to deliver."""
     stack = Stack(tmp_path_factory.mktemp("stack"), tied_to_parent=True, wait_scale=0.01)
     stack.up()
-    provision(
-        LocalTarget.running(stack.folder),
-        Tuning(visibility_timeout_s=2, buffer_interval_s=1, batching_window_s=0),
-    )
+    provision(LocalTarget.running(stack.folder), QUICK)
     yield stack
     try:
         check_stack(LocalTarget.running(stack.folder))

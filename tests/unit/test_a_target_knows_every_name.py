@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -42,6 +45,31 @@ def test_a_local_client_ignores_the_persons_aws_settings(monkeypatch: pytest.Mon
     assert target.state_machine_arn == (
         "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-local-pipeline"
     )
+
+
+def local(port: int) -> LocalTarget:
+    return LocalTarget("local", region="eu-west-1", endpoints={"": f"http://127.0.0.1:{port}"})
+
+
+def test_threads_that_ask_at_once_share_one_client_of_a_service() -> None:
+    target, ready = local(1), threading.Barrier(8)
+
+    def ask(_: int) -> object:
+        ready.wait()
+        return target.client("sqs")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+    assert target.client("s3") is not target.client("sqs")
+
+
+def test_another_stack_and_whoever_closes_a_client_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local(1).client("sqs").meta.endpoint_url != local(2).client("sqs").meta.endpoint_url
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    target = Target.aws("dev", region="eu-west-1")
+    assert target.queue_client() is not target.client("sqs")
+    assert target.queue_client() is not target.queue_client()
 
 
 def test_a_profile_that_does_not_exist_is_unreachable_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
