@@ -38,8 +38,8 @@ def demo(
         local.up()
         ready = time.perf_counter() - started
         target = LocalTarget.running(folder)
-        provision(target)
-        with progress(quiet=json) as bar, PeakMemory(local) as memory:
+        with target.reached(), progress(quiet=json) as bar, PeakMemory(local) as memory:
+            provision(target)
             report = perform(
                 target, Ledger(folder / "ledger"), events=events, seed=seed, watcher=_watcher(bar, quiet=json)
             )

@@ -32,8 +32,9 @@ def up(
     own = Stack(folder, ports=(port, port + 1) if port else None)
     record = own.up()
     target = LocalTarget.running(folder)
-    provision(target, Tuning(schedules=True))
-    told = comeback.account(target, Ledger(folder / "ledger")) if own.crashed else None
+    with target.reached():
+        provision(target, Tuning(schedules=True))
+        told = comeback.account(target, Ledger(folder / "ledger")) if own.crashed else None
     if json:
         show_json(
             {"folder": folder, "endpoints": _endpoints(stack), "crashed": asdict(told) if told else None}
