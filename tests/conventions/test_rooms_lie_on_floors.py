@@ -130,7 +130,7 @@ def open_in(init: Path) -> set[str]:
 
 def closed_doors(found: Import) -> Iterator[str]:
     """Doors on the way to what is imported that are not open to the file that imports it."""
-    here = module_of(found.file).replace("lean_ops.cli", "lean_ops.commands.cli")  # it lists the commands
+    here = module_of(found.file)
     base = LAMBDA if found.module.split(".")[0] == "common" else TOOLS
     parts = full_name(found).split(".")
     for depth in range(2, len(parts)):

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from typer.testing import CliRunner
 
 from lean_ops.cli import app
-from lean_ops.commands import demo, stack
+from lean_ops.commands import demo, up
 from lean_ops.environment.target import TargetUnreachable
 from lean_ops.local.target import LocalTarget
 
@@ -34,7 +34,7 @@ def unanswered(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "asking"), [(demo, "provision"), (demo, "perform"), (stack, "provision")], ids=str
+    ("module", "asking"), [(demo, "provision"), (demo, "perform"), (up, "provision")], ids=str
 )
 def test_it_is_said_that_nothing_answers(
     monkeypatch: pytest.MonkeyPatch, module: Any, asking: str, tmp_path: Any

@@ -18,30 +18,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, overload
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    InvalidRegionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-)
-from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
-from pyiceberg.catalog import Catalog
-
-from common.lake.catalog import lake_catalog
 from common.runtime.errors import PermanentError, TransientError
 from common.runtime.settings import LakeSettings
 from lean_ops.environment.repository import known_topics
 
+# boto3 and Iceberg take most of a second to import, which a command that refuses what it was given, or asks
+# neither, does not take: "heavy" below.
 if TYPE_CHECKING:
+    import boto3
+    from pyiceberg.catalog import Catalog
     from types_boto3_cloudwatch.client import CloudWatchClient
     from types_boto3_dynamodb.client import DynamoDBClient
     from types_boto3_firehose.client import FirehoseClient
@@ -60,21 +45,6 @@ if TYPE_CHECKING:
     from types_boto3_stepfunctions.client import SFNClient
 
 PROJECT = "lean-ops"
-
-# An invocation runs up to 15 minutes, and must not be repeated because it takes long.
-_LAMBDA = Config(retries={"total_max_attempts": 1}, read_timeout=910)
-
-_UNREACHABLE = (
-    BotoConnectionError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    InvalidRegionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-)
 
 
 class TargetUnreachable(TransientError):  # noqa: N818 - the target is unreachable; "error" would say less
@@ -248,8 +218,10 @@ class Target:
         )
 
     @cached_property
-    def session(self) -> boto3.Session:
+    def session(self) -> "boto3.Session":
         """The boto3 session of whoever runs the command."""
+        import boto3  # noqa: PLC0415 - heavy
+
         return boto3.Session(region_name=self.region)
 
     @overload
@@ -284,7 +256,11 @@ class Target:
             return self._clients[service]
 
     def _new_client(self, service: Any) -> Any:
-        return self.session.client(service, config=_LAMBDA if service == "lambda" else None)
+        from botocore.config import Config  # noqa: PLC0415 - heavy
+
+        # An invocation runs up to 15 minutes, and must not be repeated because it takes long.
+        patient = Config(retries={"total_max_attempts": 1}, read_timeout=910)
+        return self.session.client(service, config=patient if service == "lambda" else None)
 
     # Reading a service's description takes longer than most calls, and a command makes a hundred.
     @cached_property
@@ -298,8 +274,10 @@ class Target:
         """The client to send messages with, which is its user's to close."""
         return cast("QueueClient", self._new_client("sqs"))
 
-    def catalog(self) -> Catalog:
+    def catalog(self) -> "Catalog":
         """The Iceberg catalog."""
+        from common.lake.catalog import lake_catalog  # noqa: PLC0415 - heavy
+
         return lake_catalog(self._region_setting(), glue=self.client("glue"))
 
     def object_store(self) -> dict[str, str]:
@@ -353,14 +331,27 @@ class Target:
         No connection becomes TargetUnreachable, a call that a service refused TargetRefused; both name what
         was tried.
         """
+        from botocore import exceptions  # noqa: PLC0415 - heavy
+
+        unreachable = (
+            exceptions.ConnectionError,
+            exceptions.CredentialRetrievalError,
+            exceptions.HTTPClientError,
+            exceptions.InvalidRegionError,
+            exceptions.NoCredentialsError,
+            exceptions.NoRegionError,
+            exceptions.PartialCredentialsError,
+            exceptions.ProfileNotFound,
+            exceptions.TokenRetrievalError,
+        )
         try:
             yield
-        except _UNREACHABLE as error:
+        except unreachable as error:
             raise TargetUnreachable(
                 f"{self.description}: expected an answer, found {type(error).__name__}: {error}; "
                 f"{self.unreachable_advice}"
             ) from error
-        except ClientError as error:
+        except exceptions.ClientError as error:
             answer = error.response["Error"]
             raise TargetRefused(
                 f"{self.description}: expected {error.operation_name} to succeed, found {answer['Code']}: "

@@ -5,26 +5,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlparse
 
-import boto3
-import botocore.session
-from botocore.config import Config
-from pyiceberg.catalog import Catalog
-
-from common.lake.catalog import lake_catalog
 from lean_ops.environment.repository import known_topics
 from lean_ops.environment.target import Backlog, QueueClient, Target, TargetUnreachable
 from lean_ops.local import admin, alarms, disk, record
-from lean_ops.local.queue_client import LocalQueueClient
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
 
-LOCAL_ENV = "local"
+if TYPE_CHECKING:
+    import boto3
+    from pyiceberg.catalog import Catalog
 
-# A process on this machine answers or is down: there is nothing to wait for.
-# Jobs run up to 15 minutes, and an invocation must not be repeated because it takes long.
-_PATIENCE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=900)
+LOCAL_ENV = "local"
 
 
 @dataclass(frozen=True)
@@ -96,8 +89,11 @@ class LocalTarget(Target):
         return f"local stack at {self.endpoints['']}"
 
     @cached_property
-    def session(self) -> boto3.Session:
+    def session(self) -> "boto3.Session":
         """The boto3 session: a fixed credential; whatever AWS_PROFILE says has no part in this."""
+        import boto3  # noqa: PLC0415 - heavy, as for the targets on AWS
+        import botocore.session  # noqa: PLC0415
+
         no_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
         return boto3.Session(
             aws_access_key_id=CREDENTIAL,
@@ -107,15 +103,25 @@ class LocalTarget(Target):
         )
 
     def _new_client(self, service: Any) -> Any:
+        from botocore.config import Config  # noqa: PLC0415 - heavy
+
         endpoint = self.endpoints.get(service, self.endpoints[""])
-        return self.session.client(service, endpoint_url=endpoint, config=_PATIENCE)
+        # A process on this machine answers or is down: there is nothing to wait for.
+        # Jobs run up to 15 minutes, and an invocation must not be repeated because it takes long.
+        retries: Any = {"mode": "standard", "total_max_attempts": 2}
+        config = Config(retries=retries, connect_timeout=2, read_timeout=900)
+        return self.session.client(service, endpoint_url=endpoint, config=config)
 
     def queue_client(self) -> QueueClient:
         """The client to send messages with: a light one."""
+        from lean_ops.local.queue_client import LocalQueueClient  # noqa: PLC0415 - heavy: it raises what boto3 raises
+
         return LocalQueueClient(self.endpoints[""])
 
-    def catalog(self) -> Catalog:
+    def catalog(self) -> "Catalog":
         """The Iceberg catalog."""
+        from common.lake.catalog import lake_catalog  # noqa: PLC0415 - heavy
+
         return lake_catalog(
             self._region_setting() | {"AWS_ENDPOINT_URL": self.endpoints[""]},
             {"client.access-key-id": CREDENTIAL, "client.secret-access-key": CREDENTIAL},
