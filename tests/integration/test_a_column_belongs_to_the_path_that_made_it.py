@@ -30,6 +30,7 @@ from common.runtime.errors import CommitConflict, InvalidInput
 from common.runtime.settings import JobSettings
 
 from ..support.generated import cases
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
@@ -239,18 +240,8 @@ def test_leaves_named_like_partition_fields_have_no_column(lake: Lake) -> None:
 def test_the_merge_engine_refuses_a_new_column_that_is_named_like_a_partition_field(lake: Lake) -> None:
     rows = pa.table({**{k: [v] for k, v in event(1, {}).items() if k != "json_payload"}, "key_bucket": ["x"]})
     with pytest.raises(InvalidInput, match="partition fields, found 'key_bucket'"):
-        job.merge(
-            lake.catalog,
-            "lake.curated_t",
-            rows.cast(
-                pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in rows.schema])
-            ).to_reader(),
-            rule=job.EVENT_RULE,
-            checkpoint=None,
-            run_id="run",
-            evolve=True,
-            memory_budget_mb=64,
-        )
+        texts = [f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in rows.schema]
+        merge_rows(lake.catalog, "lake.curated_t", rows.cast(pa.schema(texts)).to_batches())
 
 
 def test_a_column_that_only_the_look_up_of_ties_brings_is_told_of(lake: Lake) -> None:

@@ -10,13 +10,13 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.merge import merge
-from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
 from get_all_checkpoints import handler as function
 from lean_ops.environment.target import Target
+
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 TABLE = "look-up-test"
@@ -62,16 +62,8 @@ class Place:
                     "ingestion_ts": pa.array([sequence], pa.timestamp("us", "UTC")),
                 }
             )
-            merge(
-                self.catalog,
-                "lake.curated_t",
-                rows.to_reader(),
-                rule=EVENT_RULE,
-                checkpoint=SourceCheckpoint(100 + sequence, sequence),
-                run_id="r",
-                evolve=True,
-                memory_budget_mb=64,
-            )
+            checkpoint = SourceCheckpoint(100 + sequence, sequence)
+            merge_rows(self.catalog, "lake.curated_t", rows.to_batches(), checkpoint=checkpoint)
         self.rolled_back = False
 
     def operate(self, execution: str) -> None:

@@ -16,12 +16,12 @@ from pyiceberg.table import Table
 from common.contract.casting import cast_rows
 from common.contract.changes import review
 from common.contract.contracts import load_contract
-from common.lake.merge import merge
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import TableSpec
 from common.layers.semantic import align_columns
 
 from ..support.generated import cases
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = cases(4)
@@ -95,15 +95,8 @@ def test_every_version_that_lints_is_published_on_what_the_versions_before_left(
         align_columns(semantic, contract, told.extend)
         rows = curated(texts, _next_sequence(semantic))
         cast = cast_rows(rows, contract, b"key")
-        outcome = merge(
-            semantic.catalog,
-            "lake.semantic_t",
-            cast.good.to_reader(),
-            rule=SOURCE_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=False,
-            memory_budget_mb=512,
+        outcome = merge_rows(
+            semantic.catalog, "lake.semantic_t", cast.good.to_batches(), rule=SOURCE_RULE, evolve=False
         )
         assert outcome.inserted + outcome.updated == rows.num_rows
         semantic.refresh()

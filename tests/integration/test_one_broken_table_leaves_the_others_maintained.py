@@ -10,12 +10,13 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.lake.merge import merge
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure, maintain
 from common.runtime.settings import LakeSettings
+
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = LakeSettings("p", "e", ("a", "b", "c"), "lake", "checkpoints")
@@ -63,16 +64,7 @@ def test_one_broken_table_is_told_and_the_others_are_compacted(
                     "_source_merge_seq": [number],
                 }
             )
-            merge(
-                catalog,
-                identifier,
-                rows.to_reader(),
-                rule=SOURCE_RULE,
-                checkpoint=None,
-                run_id="r",
-                evolve=False,
-                memory_budget_mb=64,
-            )
+            merge_rows(catalog, identifier, rows.to_batches(), rule=SOURCE_RULE, evolve=False)
     harm(catalog.load_table(TABLES[0]))
     done = list(
         maintain(

@@ -12,13 +12,13 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import Contract, load_contract
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.merge import merge
-from common.lake.rule import EVENT_RULE
 from common.lake.specifications import LAYERS, TableSpec
 from common.layers.rejudging import Appeal, Verdicts, judge_again
 from common.layers.semantic import publish
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
+
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
@@ -81,17 +81,7 @@ class Lake:
             }
             for key, value in rows.items()
         ]
-        table = pa.Table.from_pylist(listed)
-        merge(
-            self.catalog,
-            "lake.curated_t",
-            pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
-            rule=EVENT_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=True,
-            memory_budget_mb=512,
-        )
+        merge_rows(self.catalog, "lake.curated_t", pa.Table.from_pylist(listed).to_batches())
 
     def publish(self, under: Contract = WRONG) -> None:
         self.checkpoint = publish(

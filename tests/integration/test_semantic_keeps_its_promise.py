@@ -15,12 +15,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.contract.casting import UNPROCESSABLE
 from common.contract.contracts import Contract, load_contract
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.merge import merge
 from common.lake.merge.datafiles import DataFileWriter
-from common.lake.rule import EVENT_RULE
 from common.lake.specifications import LAYERS, TableSpec
 from common.layers.semantic import Published, publish
 from common.runtime.settings import JobSettings
+
+from ..support.lake import merge_rows
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
@@ -74,17 +74,7 @@ class Lake:
             }
             for key, version, value in rows
         ]
-        table = pa.Table.from_pylist(listed)
-        merge(
-            self.catalog,
-            "lake.curated_t",
-            pa.RecordBatchReader.from_batches(table.schema, table.to_batches()),
-            rule=EVENT_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=True,
-            memory_budget_mb=512,
-        )
+        merge_rows(self.catalog, "lake.curated_t", pa.Table.from_pylist(listed).to_batches())
 
     def publish(
         self, since: SourceCheckpoint | None = None, contract: Contract | None = None, rows: int = 10**9

@@ -23,7 +23,7 @@ from unittest import mock
 import workload
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.lake.merge import engine, merge, streams, tiers
+from common.lake.merge import StagedSource, engine, merge, streams, tiers
 from common.lake.merge.planning import Basis, DeletePlan
 from common.lake.merge.positions import Positions
 from common.lake.rule import EVENT_RULE
@@ -112,16 +112,10 @@ def measure(root: Path, choice: Choice, merges: int) -> str:
         for number in range(merges):
             batch = workload.build_batch(root, TABLE_ROWS, BATCH_ROWS, number)
             started = time.perf_counter()
-            outcome = merge(
-                lake,
-                workload.IDENTIFIER,
-                workload.read_batch(batch),
-                rule=EVENT_RULE,
-                checkpoint=None,
-                run_id=f"{number}",
-                evolve=False,
-                memory_budget_mb=512,
-            )
+            with StagedSource.of(workload.read_batch(batch), EVENT_RULE, memory_budget_mb=512) as rows:
+                outcome = merge(
+                    lake, workload.IDENTIFIER, rows, checkpoint=None, run_id=f"{number}", evolve=False
+                )
             seconds.append(time.perf_counter() - started)
             written += outcome.bytes_written
     table = lake.load_table(workload.IDENTIFIER)

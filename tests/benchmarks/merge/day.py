@@ -23,7 +23,7 @@ from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.lake.merge import merge
+from common.lake.merge import StagedSource, merge
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
 
@@ -77,16 +77,8 @@ def fresh_copy(root: Path, lake: SqlCatalog) -> Table:
         partition_spec=source.spec(),
         properties={k: v for k, v in source.properties.items() if "lean-ops" not in k},
     )
-    merge(
-        copy,
-        workload.IDENTIFIER,
-        source.scan().to_arrow_batch_reader(),
-        rule=EVENT_RULE,
-        checkpoint=None,
-        run_id="fresh",
-        evolve=False,
-        memory_budget_mb=16_384,
-    )
+    with StagedSource.of(source.scan().to_arrow_batch_reader(), EVENT_RULE, memory_budget_mb=16_384) as rows:
+        merge(copy, workload.IDENTIFIER, rows, checkpoint=None, run_id="fresh", evolve=False)
     return table.refresh()
 
 
@@ -137,16 +129,8 @@ def merge_batch(work: Path, table_rows: int, batch_rows: int, lake: SqlCatalog, 
     """Merge one of the day's batches; gives its seconds."""
     batch = workload.build_batch(work, table_rows, batch_rows, number)
     started = time.perf_counter()
-    merge(
-        lake,
-        workload.IDENTIFIER,
-        workload.read_batch(batch),
-        rule=EVENT_RULE,
-        checkpoint=None,
-        run_id=f"day-{number}",
-        evolve=False,
-        memory_budget_mb=512,
-    )
+    with StagedSource.of(workload.read_batch(batch), EVENT_RULE, memory_budget_mb=512) as rows:
+        merge(lake, workload.IDENTIFIER, rows, checkpoint=None, run_id=f"day-{number}", evolve=False)
     return time.perf_counter() - started
 
 

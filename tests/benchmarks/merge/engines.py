@@ -15,7 +15,7 @@ import workload
 from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.lake.merge import merge
+from common.lake.merge import StagedSource, merge
 from common.lake.merge.source import conform
 from common.lake.merge.target import Target
 from common.lake.rule import EVENT_RULE
@@ -62,16 +62,8 @@ def lean_ops(lake: SqlCatalog, batch: Path, root: Path) -> float:
     """This project's engine."""
     warm_up(root)
     started = time.perf_counter()
-    merge(
-        lake,
-        workload.IDENTIFIER,
-        workload.read_batch(batch),
-        rule=EVENT_RULE,
-        checkpoint=None,
-        run_id="bench",
-        evolve=True,
-        memory_budget_mb=MEMORY_BUDGET_MB,
-    )
+    with StagedSource.of(workload.read_batch(batch), EVENT_RULE, MEMORY_BUDGET_MB) as rows:
+        merge(lake, workload.IDENTIFIER, rows, checkpoint=None, run_id="bench", evolve=True)
     return time.perf_counter() - started
 
 
@@ -81,16 +73,9 @@ def warm_up(root: Path) -> None:
     lake.create_namespace("lake")
     TableSpec.load(workload.SPECIFICATIONS, "curated").create(lake, "lake.small")
     row = {"idempotency_key": "k", "message_id": "m", "period_reference": "2026-01", "publish_time": 0}
-    merge(
-        lake,
-        "lake.small",
-        pa.Table.from_pylist([{**row, "ingestion_ts": 0}]).to_reader(),
-        rule=EVENT_RULE,
-        checkpoint=None,
-        run_id="warm-up",
-        evolve=False,
-        memory_budget_mb=64,
-    )
+    rows = pa.Table.from_pylist([{**row, "ingestion_ts": 0}]).to_batches()
+    with StagedSource.of(rows, EVENT_RULE, memory_budget_mb=64) as source:
+        merge(lake, "lake.small", source, checkpoint=None, run_id="warm-up", evolve=False)
 
 
 def curation(lake: SqlCatalog, _batch: Path, root: Path) -> float:

@@ -14,9 +14,10 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-from common.lake.merge import MergeOutcome, merge
-from common.lake.rule import EVENT_RULE
+from common.lake.merge import MergeOutcome
 from common.lake.specifications import TableSpec
+
+from ...support.lake import merge_rows
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 START = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
@@ -71,15 +72,8 @@ class Lake:
         return pa.Table.from_pylist(rows, schema=schema).to_reader()
 
     def merge(self, events: Iterable[dict[str, Any]], **options: Any) -> MergeOutcome:
-        defaults: dict[str, Any] = {
-            "rule": EVENT_RULE,
-            "checkpoint": None,
-            "run_id": "run-1",
-            "evolve": True,
-            "memory_budget_mb": 256,
-        }
         catalog = options.pop("catalog", self.catalog)
-        return merge(catalog, self.identifier, self.reader(events), **{**defaults, **options})
+        return merge_rows(catalog, self.identifier, self.reader(events), **{"run_id": "run-1", **options})
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows as pyiceberg reads them, ordered by key."""

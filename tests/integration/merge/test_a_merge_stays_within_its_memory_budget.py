@@ -15,7 +15,7 @@ import numpy as np, pyarrow as pa
 from pathlib import Path
 from pyiceberg.catalog.sql import SqlCatalog
 from common.lake.rule import EVENT_RULE
-from common.lake.merge import merge
+from common.lake.merge import StagedSource, merge
 from common.lake.specifications import TableSpec
 
 root, specifications, batches, rows, budget = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
@@ -39,9 +39,8 @@ def batch(number):
     return pa.record_batch([keys, keys, months, times, times, leaf], schema=schema)
 
 def merged(name, parts):
-    source = pa.RecordBatchReader.from_batches(schema, parts)
-    return merge(catalog, name, source, rule=EVENT_RULE, checkpoint=None, run_id="r", evolve=True,
-                 memory_budget_mb=budget)
+    with StagedSource.of(parts, EVENT_RULE, budget) as source:
+        return merge(catalog, name, source, checkpoint=None, run_id="r", evolve=True)
 
 one = batch(0)
 merged("lake.warm", [one.slice(0, 10)])  # imports and caches are no part of the measure

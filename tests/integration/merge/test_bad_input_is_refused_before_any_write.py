@@ -9,11 +9,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
-from common.lake.merge import merge
 from common.lake.properties import check_properties
 from common.lake.rule import EVENT_RULE, SOURCE_RULE
 from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import InvalidInput, TableMismatch, TableMissing
+
+from ...support.lake import merge_rows
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
@@ -46,16 +47,7 @@ def test_a_new_column_that_is_not_text_is_refused(lake):
     table = pa.Table.from_batches(lake.reader([lake.event("a")]), lake.reader([]).schema)
     source = table.append_column("size", pa.array([1]))
     with pytest.raises(InvalidInput, match="'size' to be text, found int64"):
-        merge(
-            lake.catalog,
-            lake.identifier,
-            source.to_reader(),
-            rule=EVENT_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=True,
-            memory_budget_mb=64,
-        )
+        merge_rows(lake.catalog, lake.identifier, source.to_batches())
 
 
 def test_a_missing_table_says_how_to_create_it(lake):
@@ -85,16 +77,7 @@ def test_a_table_without_a_column_that_decides_is_refused(lake, column):
 def test_a_source_without_a_column_that_decides_is_refused(lake, column):
     source = pa.Table.from_batches(lake.reader([lake.event("a")])).drop_columns(column)
     with pytest.raises(InvalidInput, match=f"found no {column}; the rows of a source"):
-        merge(
-            lake.catalog,
-            lake.identifier,
-            source.to_reader(),
-            rule=EVENT_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=True,
-            memory_budget_mb=64,
-        )
+        merge_rows(lake.catalog, lake.identifier, source.to_batches())
     assert not lake.data_files()
 
 
@@ -148,16 +131,7 @@ def test_a_foreign_partition_spec_is_used_as_it_is(lake):
                 "_source_merge_seq": [1 if name == "first" else 2],
             }
         ).drop_columns("publish_time")
-        merge(
-            lake.catalog,
-            lake.identifier,
-            source.to_reader(),
-            rule=SOURCE_RULE,
-            checkpoint=None,
-            run_id="r",
-            evolve=False,
-            memory_budget_mb=64,
-        )
+        merge_rows(lake.catalog, lake.identifier, source.to_batches(), rule=SOURCE_RULE, evolve=False)
     assert [(r["message_id"], r["topic_name"]) for r in lake.rows()] == [("second", None)]
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from common.lake.merge import merge
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import CommitConflict
 from lean_ops.environment.target import Target
+
+from ...support.lake import merge_rows
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
@@ -41,16 +42,8 @@ def test_writers_in_glue_lose_nothing_and_a_compaction_fits_between(lake, target
             events = [lake.event(f"k{n}", f"w{writer}t{turn}", publish=turn * 2 + writer) for n in range(9)]
             for _ in range(5):
                 try:
-                    merge(
-                        catalog,
-                        identifier,
-                        lake.reader([*events, lake.event(f"own-{writer}-{turn}")]),
-                        rule=EVENT_RULE,
-                        checkpoint=None,
-                        run_id=f"{writer}-{turn}",
-                        evolve=True,
-                        memory_budget_mb=64,
-                    )
+                    rows = lake.reader([*events, lake.event(f"own-{writer}-{turn}")])
+                    merge_rows(catalog, identifier, rows, run_id=f"{writer}-{turn}")
                     break
                 except CommitConflict:
                     continue

@@ -1,6 +1,6 @@
 """Filling the table beside: the jobs of the pipeline, portion by portion, until the source is read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
 
@@ -16,7 +16,7 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.history import from_lineage, lineage
-from common.lake.merge import merge
+from common.lake.merge import StagedSource, merge
 from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
@@ -200,23 +200,12 @@ def _keep_live_rows(catalog: Catalog, settings: JobSettings, rebuild: Rebuild, r
         kept = _good_before(live, beside, open_table(catalog, settings.table("curated", rebuild.topic)))
     if kept is None:
         return
-    names = [name for name in kept.schema.names if name != "_merge_seq"]
-    reader = pa.RecordBatchReader.from_batches(
-        pa.schema([kept.schema.field(name) for name in names]), (batch.select(names) for batch in kept)
-    )
-    merge(
-        catalog,
-        rebuild.beside,
-        reader,
-        rule=RULES[rebuild.layer],
-        checkpoint=None,
-        run_id=run_id,
-        evolve=False,
-        memory_budget_mb=settings.memory_budget_mb,
-    )
+    rows = (batch.drop_columns(["_merge_seq"]) for batch in kept)
+    with StagedSource.of(rows, RULES[rebuild.layer], settings.memory_budget_mb) as source:
+        merge(catalog, rebuild.beside, source, checkpoint=None, run_id=run_id, evolve=False)
 
 
-def _published_before(live: Table, rebuild: Rebuild) -> pa.RecordBatchReader | None:
+def _published_before(live: Table, rebuild: Rebuild) -> Iterable[pa.RecordBatch] | None:
     """Rows of Curated from before the first day; the merge rule decides against what was rebuilt."""
     if rebuild.first_day is None:
         return None
@@ -224,7 +213,7 @@ def _published_before(live: Table, rebuild: Rebuild) -> pa.RecordBatchReader | N
     return read_rows(live, f"publish_time < '{start.isoformat()}'")
 
 
-def _good_before(live: Table, beside: Table, curated: Table) -> pa.RecordBatchReader | None:
+def _good_before(live: Table, beside: Table, curated: Table) -> Iterable[pa.RecordBatch] | None:
     """Rows of Semantic whose keys Curated has and the rebuild has not.
 
     Their newest version is bad now (a good row stays when its correction is bad), or was published before the
@@ -245,10 +234,6 @@ def _keys(table: Table) -> Column:
     return read_rows(table, columns=(key,)).read_all()[key]
 
 
-def _only_keys(reader: pa.RecordBatchReader, keys: Column) -> pa.RecordBatchReader:
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            key = batch.column("idempotency_key")
-            yield batch.filter(pc.is_in(key, value_set=keys))
-
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+def _only_keys(batches: Iterable[pa.RecordBatch], keys: Column) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch.filter(pc.is_in(batch.column("idempotency_key"), value_set=keys))

@@ -11,7 +11,6 @@ Open to others:
     incremental         what is new since a checkpoint, in bounded portions
     reading             rows of a table, streamed
     rule                which version of a key wins
-    spool               rows parked on disk until their columns are known
     merge               one atomic merge: plan, locate, decide, write, commit
     merging_by_halves   a merge that fails on a row: the others are merged
     setting_aside       rows that cannot be processed, found by halves
@@ -31,6 +30,5 @@ __all__ = [
     "rule",
     "setting_aside",
     "specifications",
-    "spool",
     "upkeep",
 ]

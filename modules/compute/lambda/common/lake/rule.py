@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.runtime.arrowtypes import Column
+from common.runtime.arrowtypes import Column, is_text
 
 Indices = npt.NDArray[np.int64]
 
@@ -164,7 +164,7 @@ def equal(left: Column, right: Column) -> npt.NDArray[np.bool_]:
 
 def rank(column: Column) -> npt.NDArray[np.int64]:
     """Integers that sort like the column's values (equal for equal values), nulls first."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    if is_text(column.type):
         ranks = pc.rank(column.fill_null(_LEAST_TEXT), sort_keys="ascending", tiebreaker="dense")
         return ranks.to_numpy().astype(np.int64)
     return column.cast(pa.int64()).fill_null(_LEAST_NUMBER).to_numpy()
@@ -179,7 +179,7 @@ def _codes(column: Column) -> tuple[npt.NDArray[np.int64], int]:
 
 def _comparable(left: Column, right: Column) -> tuple[Column, Column]:
     """Both columns without nulls: the smallest value stands for null."""
-    if pa.types.is_string(left.type) or pa.types.is_large_string(left.type):
+    if is_text(left.type):
         return left.fill_null(_LEAST_TEXT), right.cast(left.type).fill_null(_LEAST_TEXT)
     return left.cast(pa.int64()).fill_null(_LEAST_NUMBER), right.cast(pa.int64()).fill_null(_LEAST_NUMBER)
 

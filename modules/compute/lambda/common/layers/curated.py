@@ -13,13 +13,12 @@ from pyiceberg.table import Table
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.history import last_merge
 from common.lake.incremental import Bounds, Portion, new_appends, read
-from common.lake.merge import TEXT_BYTES, MergeOutcome, merge
+from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
-from common.lake.spool import Spool
 from common.layers.uncurable import curable
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
 from common.payload.flattening import flatten_rows
@@ -98,46 +97,42 @@ def curate(
     columns = Columns.of(curated.schema(), partition_fields, contracted, limits)
     taken = replace(portion, row_filter=And(portion.row_filter, only))
 
-    def park(batches: Iterable[pa.RecordBatch], spool: Spool, columns: Columns) -> list[SetAside]:
-        aside: list[SetAside] = []
-        spool.write_all(curable(batches, lambda rows: flatten_rows(rows, columns), aside))
-        return aside
+    def staged(batches: Iterable[pa.RecordBatch], columns: Columns, aside: list[SetAside]) -> StagedSource:
+        flattened = curable(batches, lambda rows: flatten_rows(rows, columns), aside)
+        return StagedSource.of(flattened, EVENT_RULE, settings.memory_budget_mb)
 
     def merge_into_curated(
-        spool: Spool, columns: Columns, checkpoint: SourceCheckpoint | None
+        rows: StagedSource, columns: Columns, checkpoint: SourceCheckpoint | None
     ) -> MergeOutcome:
         return merge(
             catalog,
             identifier,
-            spool.reader(),
-            rule=EVENT_RULE,
+            rows,
             checkpoint=checkpoint,
             run_id=run_id,
             evolve=True,
-            memory_budget_mb=settings.memory_budget_mb,
             history=_History(raw, portion, columns, record_columns),
         )
 
     def merge_part(rows: pa.Table) -> MergeOutcome | None:
-        with Spool() as spool:
-            park(rows.to_batches(), spool, columns)
-            return merge_into_curated(spool, columns, None) if spool.rows else None
+        with staged(rows.to_batches(), columns, []) as part:
+            return merge_into_curated(part, columns, None) if part.rows else None
 
-    with ExitStack() as spools:
-        spool = spools.enter_context(Spool())
-        aside = park(read(raw, taken), spool, columns)
+    aside: list[SetAside] = []
+    with ExitStack() as stack:
+        source = stack.enter_context(staged(read(raw, taken), columns, aside))
         if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
-            spools.close()
-            columns, spool = revised, spools.enter_context(Spool())
-            aside = park(read(raw, taken), spool, columns)
+            stack.close()
+            columns, aside = revised, []
+            source = stack.enter_context(staged(read(raw, taken), columns, aside))
         if aside:
             set_aside(aside)
-        if not spool.rows:  # every row is deleted or left out: read all the same
+        if not source.rows:  # every row is deleted or left out: read all the same
             return replace(nothing, set_aside=len(aside))
         if columns.news():
             record_columns(columns)
         outcome, unmergeable = merge_what_can_be_merged(
-            lambda: merge_into_curated(spool, columns, portion.checkpoint),
+            lambda: merge_into_curated(source, columns, portion.checkpoint),
             merge_part,
             lambda: read(raw, taken),
             f"merging rows of RAW into {identifier}",
@@ -145,7 +140,7 @@ def curate(
         if unmergeable:
             set_aside(unmergeable)
             aside += unmergeable
-        rows = spool.rows
+        rows = source.rows
     curated.refresh()
     return Curated(
         _snapshot_id(curated, outcome.snapshot_id if outcome else None),

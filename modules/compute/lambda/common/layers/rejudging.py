@@ -25,11 +25,10 @@ from pyiceberg.table import Table
 
 from common.contract.casting import cast_or_set_aside
 from common.contract.contracts import Contract
-from common.lake.merge import merge
+from common.lake.merge import StagedSource, merge
 from common.lake.reading import read_rows
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
-from common.lake.spool import Spool
 from common.layers.semantic import align_columns
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import InvalidInput
@@ -151,14 +150,14 @@ def judge_again(
         return verdicts
     align_columns(semantic, contract, record_replaced)
     wanted = _version(waiting)
-    with Spool() as good:
+    with StagedSource(SOURCE_RULE, settings.memory_budget_mb) as good:
         for batch in read_rows(curated, place):
             rows = pa.Table.from_batches([batch])
             rows = rows.filter(pc.is_in(_version(rows), value_set=wanted))
             if not rows.num_rows:
                 continue
             cast = cast_or_set_aside(rows, contract, pii_key)
-            good.write_table(cast.good)
+            good.write_all(cast.good.to_batches())
             verdicts.accepted += cast.good.num_rows
             verdicts.refused += cast.rejected.num_rows
             verdicts.still.update(_by_reason(cast.rejected["reasons"]))
@@ -166,12 +165,10 @@ def judge_again(
             outcome = merge(
                 catalog,
                 settings.table("semantic", topic),
-                good.reader(),
-                rule=SOURCE_RULE,
+                good,
                 checkpoint=None,
                 run_id=run_id,
                 evolve=False,
-                memory_budget_mb=settings.memory_budget_mb,
             )
             verdicts.changed = outcome.inserted + outcome.updated
     return verdicts

@@ -8,7 +8,7 @@ Quarantine.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,11 +23,10 @@ from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.incremental import Bounds, new_merges, read
-from common.lake.merge import TEXT_BYTES, MergeOutcome, merge
+from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
-from common.lake.spool import Spool
 from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
@@ -92,19 +91,14 @@ def publish(
 
     quarantine = settings.table("quarantine", topic)
 
+    def staged(rows: Iterable[pa.RecordBatch] = ()) -> StagedSource:
+        return StagedSource.of(rows, SOURCE_RULE, settings.memory_budget_mb)
+
     def merge_into(
-        table: str, rows: pa.RecordBatchReader, checkpoint: SourceCheckpoint | None = None
+        table: str, rows: StagedSource, checkpoint: SourceCheckpoint | None = None
     ) -> MergeOutcome:
-        return merge(
-            catalog,
-            table,
-            rows,
-            rule=SOURCE_RULE,
-            checkpoint=checkpoint,
-            run_id=run_id,
-            evolve=False,
-            memory_budget_mb=settings.memory_budget_mb,
-        )
+        with rows:  # given up before the next ones take their memory
+            return merge(catalog, table, rows, checkpoint=checkpoint, run_id=run_id, evolve=False)
 
     curated = open_table(catalog, settings.table("curated", topic))
     semantic = open_table(catalog, identifier)
@@ -124,33 +118,33 @@ def publish(
 
     def merge_part(rows: pa.Table) -> MergeOutcome | None:
         good = cast_or_set_aside(rows, contract, pii_key).good
-        return merge_into(identifier, good.to_reader()) if good.num_rows else None
+        return merge_into(identifier, staged(good.to_batches())) if good.num_rows else None
 
     nulled: Counter[tuple[str, str]] = Counter()
     rows = set_aside = 0
-    with Spool() as good, Spool() as refused:
+    with staged() as good, staged() as refused:
         for batch in read(curated, taken):
             cast = cast_or_set_aside(pa.Table.from_batches([batch]), contract, pii_key)
             set_aside += cast.set_aside
             nulled.update(cast.nulled)
-            good.write_table(cast.good)
-            refused.write_table(cast.rejected)
+            good.write_all(cast.good.to_batches())
+            refused.write_all(cast.rejected.to_batches())
             rows += batch.num_rows
             del batch, cast  # not held while they are merged
         if not rows:  # every row was corrected since, or is left out: read all the same
             return nothing
         if refused.rows:
-            merge_into(quarantine, refused.reader())
+            merge_into(quarantine, refused)
         quarantined = refused.rows
         outcome, unmergeable = merge_what_can_be_merged(
-            lambda: merge_into(identifier, good.reader(), portion.checkpoint),
+            lambda: merge_into(identifier, good, portion.checkpoint),
             merge_part,
             lambda: read(curated, taken),
             f"merging rows of Curated into {identifier}",
         )
         if unmergeable:
             kept = [unprocessable_row(row, contract, pii_key) for row in unmergeable]
-            merge_into(quarantine, pa.concat_tables(kept).to_reader())
+            merge_into(quarantine, staged(pa.concat_tables(kept).to_batches()))
             quarantined += len(unmergeable)
             set_aside += len(unmergeable)
     semantic.refresh()

@@ -1,12 +1,13 @@
 """The merge engine: an Arrow stream into an Iceberg table, in one atomic commit.
 
-    outcome = merge(catalog, "lake.curated_events", rows, rule=EVENT_RULE, checkpoint=..., run_id=...,
-                    evolve=True, memory_budget_mb=2048)
+    with StagedSource(EVENT_RULE, memory_budget_mb=2048) as rows:
+        rows.write_all(batches)
+        outcome = merge(catalog, "lake.curated_events", rows, checkpoint=..., run_id=..., evolve=True)
 
 The way of a merge (docs/adr/0002-merge-on-read-engine.md):
 
-    target      the table, checked                       source     the stream, checked and staged
-    staging     its rows, in memory or on disk
+    staging     the rows, in memory or on disk           target     the table, checked
+    source      the rows' columns, fitted to the table's
     livefiles   what the planned snapshot is made of     locate     where the stored rows of the keys are
     decide      what to write and delete                 partitions which partition a row belongs to
     datafiles   writing data files                       positions  reading and writing position deletes
@@ -23,7 +24,7 @@ from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import MergeOutcome
 from common.lake.merge.reading import TEXT_BYTES
 from common.lake.merge.snapshot import Change, SnapshotCommit
-from common.lake.merge.source import KEY_LENGTH_LIMIT
+from common.lake.merge.staging import KEY_LENGTH_LIMIT, StagedSource
 from common.lake.merge.streams import concurrency, remove_files
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "MergeOutcome",
     "Planned",
     "SnapshotCommit",
+    "StagedSource",
     "commit_until_done",
     "concurrency",
     "correct_pyiceberg",

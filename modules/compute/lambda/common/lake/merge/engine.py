@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
-import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
@@ -22,13 +21,12 @@ from common.lake.merge.outcome import MergeOutcome
 from common.lake.merge.planning import Basis, plan, plan_deletes
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.snapshot import Change, SnapshotCommit
-from common.lake.merge.source import stage, unknown_columns, widened
+from common.lake.merge.source import unknown_columns, widened
 from common.lake.merge.staging import StagedSource
 from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
 from common.lake.merge.writing import Written, write, write_deletes
 from common.lake.properties import check_properties
-from common.lake.rule import MergeRule
 from common.lake.specifications import open_table
 from common.runtime.foreign_errors import sorted_errors
 
@@ -36,39 +34,38 @@ from common.runtime.foreign_errors import sorted_errors
 def merge(
     catalog: Catalog,
     identifier: str,
-    source: pa.RecordBatchReader,
+    source: StagedSource,
     *,
-    rule: MergeRule,
     checkpoint: SourceCheckpoint | None,
     run_id: str,
     evolve: bool,
-    memory_budget_mb: int,
     history: History | None = None,
     extra_summary: Mapping[str, str] | None = None,
 ) -> MergeOutcome:
     """Merge the rows of ``source`` into table ``identifier`` in one commit, or in none when nothing changes.
 
-    ``source``: the table's columns (missing ones are null) plus, with ``evolve``, new text columns.
-    ``checkpoint``: what of the source this commit consumes; it travels in the snapshot summary with
-    ``run_id`` and ``extra_summary``. ``history``: see ``common.lake.merge.decide.History``; without it, ties
-    between messages are decided by what batch and table know. ``memory_budget_mb``: a larger source goes to
-    disk.
+    ``source``: rows and the rule by which they are merged; the table's columns (missing ones are null) plus,
+    with ``evolve``, new text columns. ``checkpoint``: what of the source this commit consumes; it travels in
+    the snapshot summary with ``run_id`` and ``extra_summary``. ``history``: see
+    ``common.lake.merge.decide.History``; without it, ties between messages are decided by what batch and
+    table know.
 
     Raises TableMissing, TableMismatch and InvalidInput before anything is written; CommitConflict when other
     writers kept winning, CommitUnknown when the catalog did not say how the commit ended. Either way the
     table is whole, and running the same merge again is safe.
     """
+    rule = source.rule
     target = Target.check(open_table(catalog, identifier), rule)
     check_properties(target.name, target.properties)
     unknown_columns(source.schema, target, evolve=evolve)
+    source.check_keys(identifier)
     with (
         sorted_errors(f"merge into {identifier}"),
-        stage(source, target, rule, memory_budget_mb) as staged,
         ThreadPoolExecutor(concurrency(target.table.location()), thread_name_prefix="merge") as pool,
     ):
 
         def attempt(table: Table, number: int) -> Planned[MergeOutcome]:
-            target = widened(Target.check(table, rule), staged.columns, evolve=evolve)
+            target = widened(Target.check(table, rule), source.schema, evolve=evolve)
             basis = Basis(
                 rule,
                 live_files(table, pool),
@@ -76,10 +73,10 @@ def merge(
                 pool,
                 history,
                 evolve,
-                whole=not staged.spilled,
-                limit=staged.limit,
+                whole=not source.spilled,
+                limit=source.limit,
             )
-            target, written = _write_shards(basis, target, staged)
+            target, written = _write_shards(basis, target, source)
             summary = {**(extra_summary or {}), RUN_ID: run_id}
             planned = to_commit(basis, target, written, checkpoint, summary)
             return replace(planned, result=replace(planned.result, attempts=number))

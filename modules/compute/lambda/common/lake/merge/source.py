@@ -1,46 +1,12 @@
-"""The source of a merge: its columns and keys checked, its rows shaped for the target."""
+"""The source of a merge: its columns checked, its rows shaped for the target."""
 
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from common.lake.checkpoints import MERGE_SEQ_COLUMN
-from common.lake.merge.staging import StagedSource
 from common.lake.merge.target import Target
-from common.lake.rule import MergeRule
 from common.payload.columns import NOTE, notes_of
-from common.runtime.arrowtypes import Array, Column, Field
+from common.runtime.arrowtypes import Array, Column, Field, is_text
 from common.runtime.errors import CommitConflict, InvalidInput
-
-KEY_LENGTH_LIMIT = 256
-"""Greatest length of a key in characters (the event contract)."""
-
-
-def stage(
-    source: pa.RecordBatchReader, target: Target, rule: MergeRule, memory_budget_mb: int
-) -> StagedSource:
-    """Read the source to its end, checking the keys of every batch.
-
-    Raises InvalidInput for a null, empty or too long key, before anything is written.
-    """
-    missing = [c for c in rule.columns if c not in source.schema.names]
-    if missing:
-        raise InvalidInput(
-            f"merge into {target.name}: expected the source columns {', '.join(rule.columns)}, found no "
-            f"{', '.join(missing)}; the rows of a source carry their key and their order"
-        )
-    staged = StagedSource(source.schema, rule.key, memory_budget_mb)
-    try:
-        for batch in source:
-            _check_keys(batch.column(rule.key), target.name, rule.key, staged.rows)
-            staged.add(batch)
-        staged.complete()
-    except BaseException:
-        staged.remove()
-        raise
-    return staged
 
 
 def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple[str, ...]:
@@ -71,7 +37,7 @@ def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple
                 f"merge into {target.name}: expected new columns that are named unlike the table's partition "
                 f"fields, found {name!r}; rename it in the source"
             )
-        if not _is_text(source.field(name).type):
+        if not is_text(source.field(name).type):
             raise InvalidInput(
                 f"merge into {target.name}: expected new column {name!r} to be text, found "
                 f"{source.field(name).type}; write its values as text"
@@ -135,24 +101,3 @@ def _cast(column: Column, field: Field, target: Target) -> Column:
             f"merge into {target.name}: expected column {field.name!r} as {field.type}, found {column.type} "
             "with a value that is none; cast it in the source"
         ) from None
-
-
-def _check_keys(keys: Array, table: str, column: str, first_row: int) -> None:
-    if not _is_text(keys.type):
-        raise InvalidInput(
-            f"merge into {table}: expected text in key column {column!r}, found "
-            f"{keys.type}; cast it in the source"
-        )
-    text: Any = keys
-    lengths = pc.utf8_length(text).fill_null(0).to_numpy(zero_copy_only=False)
-    wrong = np.flatnonzero((lengths < 1) | (lengths > KEY_LENGTH_LIMIT))
-    if len(wrong):
-        raise InvalidInput(
-            f"merge into {table}: expected keys of 1 to {KEY_LENGTH_LIMIT} characters in {column!r}, found "
-            "one "
-            f"of {lengths[wrong[0]]} in source row {first_row + int(wrong[0])}; reject such rows first"
-        )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

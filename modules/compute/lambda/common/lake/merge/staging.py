@@ -1,22 +1,31 @@
-"""Keeping the source of a merge, in memory or on disk, so that a lost commit can be planned again.
+"""The source of a merge, kept while its columns become known, and so that a lost commit can be planned again.
 
-A source within the memory budget stays in memory as one shard. A larger one goes to disk as Arrow files, cut
-by the hash of the key into shards that share no key; each is merged by itself, and all end in one commit.
-The cut follows Iceberg's ``bucket`` transform, and shards are read bucket by bucket, so that a table bucketed
-by its key has each of its files looked at by few shards.
+Flattening learns the columns of a portion only while reading it, and a merge wants to know them before the
+first row. A source within its share of the memory budget stays in memory as one shard. A larger one goes to
+disk, each row once, cut by the hash of its key into shards that share no key; each is merged by itself, and
+all end in one commit. The cut follows Iceberg's ``bucket`` transform, and shards are read bucket by bucket,
+so that a table bucketed by its key has each of its files looked at by few shards.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
+
+from common.lake.merge.reading import TEXT_BYTES
+from common.lake.rule import MergeRule
+from common.runtime.arrowtypes import is_text
+from common.runtime.errors import InvalidInput
+
+KEY_LENGTH_LIMIT = 256
+"""Greatest length of a key in characters (the event contract)."""
 
 SHARDS = 64
 """Shards on disk: a multiple of the 16 buckets that the table specifications use."""
@@ -27,19 +36,32 @@ _SHARE = 4
 
 
 class StagedSource:
-    """All rows of a source, in shards that share no key. Used as a context: leaving it removes the files.
+    """Rows to merge by a rule. Used as a context: leaving it gives up the rows and removes the files.
 
-    ``limit``: bytes that it holds in memory at most, and that whoever works on a shard may take at a time.
+    ``schema``: all columns seen so far, in order of first appearance. ``limit``: bytes that it holds in
+    memory at most, and that whoever works on a shard may take at a time.
     """
 
-    def __init__(self, schema: pa.Schema, key: str, memory_budget_mb: int) -> None:
-        self.columns = schema
+    def __init__(self, rule: MergeRule, memory_budget_mb: int) -> None:
+        self.rule = rule
         self.rows = 0
-        self._key = key
+        self.schema = pa.schema([])
         self.limit: Final = memory_budget_mb * 2**20 // _SHARE
         self._memory: list[pa.RecordBatch] = []
         self._bytes = 0
-        self._spill: _Spill | None = None
+        self._disk: _Disk | None = None
+        self._wrong_key: str | None = None
+
+    @classmethod
+    def of(cls, batches: Iterable[pa.RecordBatch], rule: MergeRule, memory_budget_mb: int) -> Self:
+        """A source of these rows."""
+        staged = cls(rule, memory_budget_mb)
+        try:
+            staged.write_all(batches)
+        except BaseException:
+            staged.close()
+            raise
+        return staged
 
     def __enter__(self) -> Self:
         return self
@@ -47,93 +69,164 @@ class StagedSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.remove()
+        self.close()
 
-    def remove(self) -> None:
-        """Remove what is on disk."""
-        if self._spill is not None:
-            self._spill.remove()
+    def close(self) -> None:
+        """Give up the rows, in memory and on disk."""
+        self._memory = []
+        if self._disk is not None:
+            self._disk.remove()
 
     @property
     def spilled(self) -> bool:
         """Whether the source was too large for its share of the memory budget."""
-        return self._spill is not None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Keep one more batch."""
-        self.rows += batch.num_rows
-        if self._spill is not None:
-            self._spill.write(batch)
-            return
-        self._memory.append(batch)
-        self._bytes += batch.nbytes
-        if self._bytes > self.limit:
-            self._spill = _Spill(self.columns, self._key)
-            for kept in self._memory:
-                self._spill.write(kept)
-            self._memory = []
-
-    def complete(self) -> None:
-        """No more batches come."""
-        if self._spill is not None:
-            self._spill.close()
-        else:
-            whole = pa.Table.from_batches(self._memory, self.columns)
-            self._memory = whole.combine_chunks().to_batches()
-
-    def shards(self) -> Iterator[pa.Table]:
-        """The rows, every key in one shard only; can be called again."""
-        if self._spill is not None:
-            yield from self._spill.shards(self.limit)
-        elif self.rows:
-            yield pa.Table.from_batches(self._memory, self.columns)
-
-
-class _Spill:
-    """Arrow files on disk, one a shard."""
-
-    def __init__(self, schema: pa.Schema, key: str) -> None:
-        self._schema = schema
-        self._key = key
-        self._directory = Path(tempfile.mkdtemp(prefix="merge-"))
-        self._bytes = [0] * SHARDS
-        self._paths = [self._directory / f"{number:02d}.arrow" for number in range(SHARDS)]
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        self._writers = [pa.ipc.new_stream(str(p), schema, options=options) for p in self._paths]
+        return self._disk is not None
 
     def write(self, batch: pa.RecordBatch) -> None:
-        keys = batch.column(self._key).cast(pa.string())
-        shard = BucketTransform(SHARDS).pyarrow_transform(StringType())(keys).to_numpy()
+        """Keep a batch. A column keeps the type it first had, and is null in rows that come without it.
+
+        Raises InvalidInput for a batch without its key or its order.
+        """
+        self._check(batch)
+        known = set(self.schema.names)
+        new = [field for field in batch.schema if field.name not in known]
+        self.schema = pa.schema([*self.schema, *new]) if new else self.schema
+        self.rows += batch.num_rows
+        if self._disk is not None:
+            self._disk.write(_widened(batch, self.schema))
+            return
+        self._memory.append(batch)
+        self._bytes += _bytes_but_nulls(batch)
+        if self._bytes + self.rows * len(self.schema) * TEXT_BYTES > self.limit:
+            self._disk = _Disk(self.rule.key)
+            for kept in self._memory:
+                self._disk.write(_widened(kept, self.schema))
+            self._memory = []
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Keep batches one after the other."""
+        for batch in batches:
+            self.write(batch)
+
+    def check_keys(self, table: str) -> None:
+        """Raise InvalidInput where a row that was written has a null, empty or too long key."""
+        if self._wrong_key is not None:
+            raise InvalidInput(
+                f"merge into {table}: expected keys of 1 to {KEY_LENGTH_LIMIT} characters in "
+                f"{self.rule.key!r}, found one of {self._wrong_key}; reject such rows first"
+            )
+
+    def shards(self) -> Iterator[pa.Table]:
+        """The rows, every key in one shard only; can be called again. Write nothing after calling it."""
+        if self._disk is not None:
+            yield from self._disk.shards(self.schema, self.limit)
+        elif self.rows:
+            whole = pa.Table.from_batches([_widened(b, self.schema) for b in self._memory], self.schema)
+            self._memory = whole.combine_chunks().to_batches()
+            del whole
+            yield pa.Table.from_batches(self._memory, self.schema)
+
+    def _check(self, batch: pa.RecordBatch) -> None:
+        key = self.rule.key
+        if missing := [c for c in self.rule.columns if c not in batch.schema.names]:
+            raise InvalidInput(
+                f"source of a merge: expected the columns {', '.join(self.rule.columns)}, found no "
+                f"{', '.join(missing)}; the rows of a source carry their key and their order"
+            )
+        keys: Any = batch.column(key)
+        if not is_text(keys.type):
+            raise InvalidInput(
+                f"source of a merge: expected text in key column {key!r}, found {keys.type}; cast it first"
+            )
+        lengths = pc.utf8_length(keys).fill_null(0).to_numpy(zero_copy_only=False)
+        wrong = np.flatnonzero((lengths < 1) | (lengths > KEY_LENGTH_LIMIT))
+        if len(wrong) and self._wrong_key is None:
+            self._wrong_key = f"{lengths[wrong[0]]} in source row {self.rows + int(wrong[0])}"
+
+
+class _Disk:
+    """Files, one a shard: Arrow streams one after the other, a new one wherever columns came in addition."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._folder = tempfile.TemporaryDirectory(prefix="lean-ops-merge-")
+        self._paths = [str(Path(self._folder.name) / f"{number:02d}.arrows") for number in range(SHARDS)]
+        self._files = [pa.OSFile(path, "wb") for path in self._paths]
+        self._writers: list[pa.RecordBatchStreamWriter] = []
+        self._schema = pa.schema([])
+        self._rows = np.zeros(SHARDS, np.int64)
+        self._bytes = np.zeros(SHARDS, np.int64)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if batch.schema != self._schema:
+            self._end_streams()
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._writers = [pa.ipc.new_stream(f, batch.schema, options=options) for f in self._files]
+            self._schema = batch.schema
+        keys: Any = batch.column(self._key)  # one that is null is refused before its shard is read
+        text = keys.cast(pa.string()).fill_null("")
+        shard = BucketTransform(SHARDS).pyarrow_transform(StringType())(text).to_numpy()
         order = np.argsort(shard, kind="stable")
         ordered = batch.take(order)
-        bounds = np.searchsorted(shard[order], np.arange(SHARDS + 1))
-        for number in np.unique(shard):
-            first, end = int(bounds[number]), int(bounds[number + 1])
-            part = ordered.slice(first, end - first)
-            self._writers[number].write_batch(part)
-            self._bytes[number] += batch.nbytes * (end - first) // batch.num_rows
+        rows = np.bincount(shard, minlength=SHARDS)
+        for number, end in enumerate(np.cumsum(rows).tolist()):
+            if rows[number]:
+                self._writers[number].write_batch(ordered.slice(end - rows[number], rows[number]))
+        self._rows += rows
+        self._bytes += _bytes_but_nulls(batch) * rows // max(1, batch.num_rows)
 
-    def close(self) -> None:
-        for writer in self._writers:
-            writer.close()
-
-    def shards(self, limit: int) -> Iterator[pa.Table]:
+    def shards(self, schema: pa.Schema, limit: int) -> Iterator[pa.Table]:
         """Tables of neighbouring shards, together about ``limit`` bytes at most."""
+        self._close()
+        sizes = self._bytes + self._rows * len(schema) * TEXT_BYTES
         group: list[int] = []
         for number in sorted(range(SHARDS), key=lambda n: (n % _BUCKETS, n)):
-            if group and sum(self._bytes[n] for n in (*group, number)) > limit:
-                yield self._load(group)
+            if group and sizes[[*group, number]].sum() > limit:
+                yield self._load(group, schema)
                 group = []
             group.append(number)
-        yield self._load(group)
+        yield self._load(group, schema)
 
     def remove(self) -> None:
-        self.close()
-        shutil.rmtree(self._directory)
+        try:
+            self._close()
+        finally:
+            self._folder.cleanup()
 
-    def _load(self, numbers: Iterable[int]) -> pa.Table:
-        batches: list[pa.RecordBatch] = []
-        for number in numbers:
-            with pa.OSFile(str(self._paths[number]), "rb") as file, pa.ipc.open_stream(file) as reader:
-                batches.extend(reader)
-        return pa.Table.from_batches(batches, self._schema).combine_chunks()
+    def _close(self) -> None:
+        self._end_streams()
+        for file in self._files:
+            file.close()
+
+    def _end_streams(self) -> None:
+        for writer in self._writers:
+            writer.close()
+        self._writers = []
+
+    def _load(self, numbers: Iterable[int], schema: pa.Schema) -> pa.Table:
+        batches = [_widened(batch, schema) for number in numbers for batch in _read(self._paths[number])]
+        return pa.Table.from_batches(batches, schema).combine_chunks()
+
+
+def _read(path: str) -> Iterator[pa.RecordBatch]:
+    """The batches of all streams in a file."""
+    with pa.OSFile(path, "rb") as file:
+        while file.tell() < file.size():
+            with pa.ipc.open_stream(file) as stream:
+                yield from stream
+
+
+def _bytes_but_nulls(batch: pa.RecordBatch) -> int:
+    """What a batch takes in memory beyond what it would take if all its values were null."""
+    return batch.nbytes - batch.num_rows * batch.num_columns * TEXT_BYTES
+
+
+def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.schema == schema:
+        return batch
+    names = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in names else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
