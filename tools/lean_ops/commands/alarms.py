@@ -5,40 +5,29 @@ from typing import Annotated
 
 import typer
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    resolve,
-)
-from lean_ops.console.printing import say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import say, show_table
 from lean_ops.environment.alarm_catalogue import RUNBOOK, load
 from lean_ops.environment.target import Target
 
 
+@on_target()
 def alarms(
-    all_: Annotated[bool, typer.Option("--all", help="Those that are not up as well.")] = False,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+    call: Call, all_: Annotated[bool, typer.Option("--all", help="Those that are not up as well.")] = False
+) -> Answer:
     """List the alarms that are up. The local stack judges its alarms now, which tells those who listen."""
-    target = resolve(env, stack, region)
-    with target.reached():
-        target.judge_alarms(datetime.now(UTC))
-        found = _alarms(target)
+    call.target.judge_alarms(datetime.now(UTC))
+    found = _alarms(call.target)
     shown = [alarm for alarm in found if all_ or alarm["state"] == "ALARM"]
-    if json:
-        show_json(shown)
-        return
-    if not shown:
-        say(f"None of {len(found)} alarms is up.")
-        return
-    columns = ["alarm", "state", "since", "runbook"]
-    show_table("Alarms", columns, [[alarm[column] for column in columns] for alarm in shown])
+
+    def tell() -> None:
+        if shown:
+            columns = ["alarm", "state", "since", "runbook"]
+            show_table("Alarms", columns, [[alarm[column] for column in columns] for alarm in shown])
+        else:
+            say(f"None of {len(found)} alarms is up.")
+
+    return Answer(shown, tell)
 
 
 def _alarms(target: Target) -> list[dict[str, object]]:

@@ -5,96 +5,60 @@ from typing import Any
 import typer
 
 from common.intake.breaker.rules import Action
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    ReasonOption,
-    RegionOption,
-    StackOption,
-    check_reason,
-    resolve,
-)
-from lean_ops.console.printing import say, show_json
-from lean_ops.environment import audit
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import say
 from lean_ops.operate.breaker import order, status
 
 app = typer.Typer(help="The circuit breaker between the queue and its function.", no_args_is_help=True)
 
 
 @app.command()
-def show(
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+@on_target()
+def show(call: Call) -> Answer:
     """Say what the breaker does, since when and why, when it tries again, and how the mapping is set."""
-    target = resolve(env, stack, region)
-    with target.reached():
-        found = status(target).as_json()
-    if json:
-        show_json(found)
-        return
-    _describe(found)
+    found = status(call.target).as_json()
     mapping = found["mapping"]
-    say(
-        f"The mapping is {mapping['state']}: batches of {mapping['batch_size']:,}, "
-        f"{mapping['batching_window_s']} s window, {mapping['maximum_concurrency'] or 'unlimited'} at once."
-    )
-    if found["damage"]:
-        say(f"{found['damage']}.", style="yellow")
-    if not found["enforced"]:
-        say("The mapping does not follow yet; the breaker's next look (within a minute) sees to it.")
+
+    def tell() -> None:
+        _describe(found)
+        say(
+            f"The mapping is {mapping['state']}: batches of {mapping['batch_size']:,}, "
+            f"{mapping['batching_window_s']} s window, "
+            f"{mapping['maximum_concurrency'] or 'unlimited'} at once."
+        )
+        if found["damage"]:
+            say(f"{found['damage']}.", style="yellow")
+        if not found["enforced"]:
+            say("The mapping does not follow yet; the breaker's next look (within a minute) sees to it.")
+
+    return Answer(found, tell)
 
 
 @app.command("open")
-def open_(
-    reason: ReasonOption,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+@on_target(reason=True)
+def open_(call: Call) -> Answer:
     """Stop taking messages from the queue until `close` or `auto`; messages wait there for days."""
-    _order(Action.OPEN, reason, env, stack, region, json=json)
+    return _order(Action.OPEN, call)
 
 
 @app.command()
-def close(
-    reason: ReasonOption,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+@on_target(reason=True)
+def close(call: Call) -> Answer:
     """Take messages whatever the alarms say, until `auto`."""
-    _order(Action.CLOSE, reason, env, stack, region, json=json)
+    return _order(Action.CLOSE, call)
 
 
 @app.command()
-def auto(
-    reason: ReasonOption,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+@on_target(reason=True)
+def auto(call: Call) -> Answer:
     """Let the breaker decide again; one that is open tries after its cool-down."""
-    _order(Action.AUTO, reason, env, stack, region, json=json)
+    return _order(Action.AUTO, call)
 
 
-def _order(
-    action: Action, reason: str, env: Environment, stack: str, region: str | None, *, json: bool
-) -> None:
-    target = resolve(env, stack, region)
-    check_reason(reason)
-    with target.reached(), audit.operation(target, f"breaker.{action.value}", reason=reason):
-        after = order(target, action, reason, target.caller)
-    if json:
-        show_json(after)
-    else:
-        _describe(after)
+def _order(action: Action, call: Call) -> Answer:
+    with call.operation(f"breaker.{action.value}"):
+        after = order(call.target, action, call.reason, call.target.caller)
+    return Answer(after, lambda: _describe(after))
 
 
 def _describe(breaker: dict[str, Any]) -> None:

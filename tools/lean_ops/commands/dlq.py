@@ -7,14 +7,7 @@ from typing import Annotated
 import typer
 
 from common.runtime.errors import TransientError
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    resolve,
-)
+from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.waiting import (
     FilterReasonOption,
     FilterTopicOption,
@@ -27,7 +20,7 @@ from lean_ops.commands.waiting import (
     select,
     show_tally,
 )
-from lean_ops.console.printing import progress, say, show_json
+from lean_ops.console.printing import progress, say
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.replay.dead_letters import HIDING_RECEIVES, REASONS
 
@@ -44,7 +37,9 @@ DaysOption = Annotated[
 
 
 @app.command()
+@on_target()
 def show(
+    call: Call,
     reason: FilterReasonOption = None,
     topic: FilterTopicOption = None,
     since: SinceOption = None,
@@ -55,19 +50,14 @@ def show(
     limit: LimitOption = None,
     from_archive: FromArchiveOption = False,
     days: DaysOption = ARCHIVE_DAYS,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Count dead letters by reason and topic, with samples. Nothing is removed.
 
     SQS counts every look: a letter that was received three times leaves the queue's age metric.
     --from-archive looks at the archive instead, --limit at the first letters only.
     """
-    selection = select(reason, topic, since, until, id_, REASONS)
-    target = resolve(env, stack, region)
-    with target.reached(), progress(quiet=json) as bar:
+    selection, target = select(reason, topic, since, until, id_, REASONS), call.target
+    with progress(quiet=call.json) as bar:
         queue = dead_letters.open_queue(target)
         if from_archive:
             last = datetime.now(UTC).date()
@@ -89,25 +79,25 @@ def show(
         if found.tally.oldest and not from_archive
         else None
     )
-    if json:
-        show_json(
-            {
-                "queue": queue.name,
-                "archive": from_archive,
-                **found.tally.as_json(payload=payload),
-                "others": found.others,
-                "hidden_from_age_metric": found.hidden,
-                "first_expires": expires,
-                "complete": found.complete,
-                "damaged": found.damaged,
-            }
-        )
-        return
+    document = {
+        "queue": queue.name,
+        "archive": from_archive,
+        **found.tally.as_json(payload=payload),
+        "others": found.others,
+        "hidden_from_age_metric": found.hidden,
+        "first_expires": expires,
+        "complete": found.complete,
+        "damaged": found.damaged,
+    }
+    where = "the archive" if from_archive else queue.name
+    return Answer(document, lambda: _tell(found, where, expires, payload=payload))
+
+
+def _tell(found: dead_letters.Look, where: str, expires: datetime | None, *, payload: bool) -> None:
     for sentence in found.damaged[:_SHOWN_DAMAGED]:
         say(f"cannot be read: {sentence}", style="yellow")
     if len(found.damaged) > _SHOWN_DAMAGED:
         say(f"{len(found.damaged) - _SHOWN_DAMAGED:,} more cannot be read; --json names all.", style="yellow")
-    where = "the archive" if from_archive else queue.name
     if not found.tally.total:
         say(f"{where}: no dead letter" + (f" of this kind among {found.others:,}." if found.others else "."))
         return
@@ -124,31 +114,26 @@ def show(
 
 
 @app.command()
-def archive(
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+@on_target()
+def archive(call: Call) -> Answer:
     """Copy the dead letters into the lake bucket now, not only on schedule. Each is copied once."""
-    target = resolve(env, stack, region)
-    with target.reached():
-        answer = target.client("lambda").invoke(FunctionName=target.live("archive_dead_letters"))
-        result = jsonlib.loads(answer["Payload"].read())
+    answer = call.target.client("lambda").invoke(FunctionName=call.target.live("archive_dead_letters"))
+    result = jsonlib.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         raise TransientError(
             f"function archive_dead_letters: expected it to archive, found "
             f"{result.get('errorType')}: {result.get('errorMessage')}; see its log and run this again"
         )
-    if json:
-        show_json(result)
-        return
-    say(f"{result['written']:,} dead letters archived, {result['known']:,} were there already.")
-    if result["damaged"]:
-        say(
-            f"{result['damaged']:,} lines of the archive cannot be read; `lean-ops dlq show --from-archive` "
-            "names them.",
-            style="yellow",
-        )
-    if not result["complete"]:
-        say("Not the whole queue was seen; run this again.", style="yellow")
+
+    def tell() -> None:
+        say(f"{result['written']:,} dead letters archived, {result['known']:,} were there already.")
+        if result["damaged"]:
+            say(
+                f"{result['damaged']:,} lines of the archive cannot be read; `lean-ops dlq show "
+                "--from-archive` names them.",
+                style="yellow",
+            )
+        if not result["complete"]:
+            say("Not the whole queue was seen; run this again.", style="yellow")
+
+    return Answer(result, tell)

@@ -6,53 +6,40 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    resolve,
-)
-from lean_ops.console.printing import harmless, out, say, show_json
-from lean_ops.operate.doctor import Checked, Severity, examine
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import harmless, out, say
+from lean_ops.operate.doctor import Checked, Examination, Severity, examine
 
 
+@on_target()
 def doctor(
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
+    call: Call,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Read every manifest of every table, however many there are.")
     ] = False,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Check the whole environment and say what to do about each finding; exit code 1 on a problem."""
-    target = resolve(env, stack, region)
-    with target.reached():
-        found = examine(target, thorough=thorough)
-    if json:
-        show_json(
-            {
-                "healthy": found.healthy,
-                "caller": found.caller,
-                "checks": [
-                    {"check": one.check, "passed": one.passed, "findings": [asdict(f) for f in one.findings]}
-                    for one in found.checked
-                ],
-            }
-        )
-    else:
-        for one in found.checked:
-            _show(one)
-        problems = sum(f.severity is Severity.PROBLEM for one in found.checked for f in one.findings)
-        style = "green" if found.healthy else "red"
-        say("All is well." if found.healthy else f"Problems: {problems}", style=style)
-    if not found.healthy:
-        raise typer.Exit(1)
+    found = examine(call.target, thorough=thorough)
+    document = {
+        "healthy": found.healthy,
+        "caller": found.caller,
+        "checks": [
+            {"check": one.check, "passed": one.passed, "findings": [asdict(f) for f in one.findings]}
+            for one in found.checked
+        ],
+    }
+    return Answer(document, lambda: _show(found), failed=not found.healthy)
 
 
-def _show(checked: Checked) -> None:
+def _show(found: Examination) -> None:
+    for one in found.checked:
+        _show_check(one)
+    problems = sum(f.severity is Severity.PROBLEM for one in found.checked for f in one.findings)
+    style = "green" if found.healthy else "red"
+    say("All is well." if found.healthy else f"Problems: {problems}", style=style)
+
+
+def _show_check(checked: Checked) -> None:
     out.print(Text("✓" if checked.passed else "✗", style="green" if checked.passed else "red"), end=" ")
     say(checked.check)
     for finding in checked.findings:

@@ -11,16 +11,9 @@ from common.lake.specifications import LAYERS, TableSpec, align_properties
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure
 from common.layers.upkeep import maintain as keep_up_tables
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import complain, human_bytes, say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.commands.options import check_topic
+from lean_ops.console.printing import human_bytes, say, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from lean_ops.environment.target import Target
@@ -40,7 +33,9 @@ _DEFAULT = UpkeepPolicy()
 _MOST_DAYS: Final = 36_500
 
 
+@on_target()
 def maintain(
+    call: Call,
     layer: Annotated[Layer | None, typer.Option("--layer", help="One layer; default: all.")] = None,
     topic: Annotated[str | None, typer.Option("--topic", help="One topic; default: all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")] = False,
@@ -54,16 +49,12 @@ def maintain(
         ),
     ] = _DEFAULT.orphans_for.days,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "routine",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Compact small and deleted-from files, expire snapshots, remove orphan files. Safe beside runs.
 
     Tables also get the properties that their specifications gained since they were created.
     """
-    target = resolve(env, stack, region)
+    target = call.target
     if topic is not None:
         check_topic(target, topic)
     selection: dict[str, Any] = {"layer": layer.value if layer else "all", "topic": topic or "all"}
@@ -86,20 +77,16 @@ def maintain(
             )
         )
 
-    with target.reached():
-        if dry_run:
-            done = run("")
-        else:
-            with audit.operation(target, "maintain", reason=reason, selection=selection) as entry:
-                entry.counts["properties_set"] = _align(target, topic, layer)
-                done = run(f"maintain-{entry.operation_id}")
-                for upkeep in (one for one in done if isinstance(one, Upkeep)):
-                    entry.counts["files_compacted"] += upkeep.compacted_files
-                    entry.counts["snapshots_expired"] += upkeep.snapshots_expired
-                    entry.counts["orphans_removed"] += upkeep.orphans_removed
-    _show(done, dry_run=dry_run, json=json)
-    if any(isinstance(one, Failure) for one in done):
-        raise typer.Exit(1)
+    if dry_run:
+        return _answer(run(""), dry_run=True)
+    with audit.operation(target, "maintain", reason=reason, selection=selection) as entry:
+        entry.counts["properties_set"] = _align(target, topic, layer)
+        done = run(f"maintain-{entry.operation_id}")
+        for upkeep in (one for one in done if isinstance(one, Upkeep)):
+            entry.counts["files_compacted"] += upkeep.compacted_files
+            entry.counts["snapshots_expired"] += upkeep.snapshots_expired
+            entry.counts["orphans_removed"] += upkeep.orphans_removed
+    return _answer(done, dry_run=False)
 
 
 def _align(target: Target, topic: str | None, layer: Layer | None) -> int:
@@ -114,35 +101,28 @@ def _align(target: Target, topic: str | None, layer: Layer | None) -> int:
     return changed
 
 
-def _show(done: list[Upkeep | Failure], *, dry_run: bool, json: bool) -> None:
+def _answer(done: list[Upkeep | Failure], *, dry_run: bool) -> Answer:
     kept = [one for one in done if isinstance(one, Upkeep)]
     failures = [one for one in done if isinstance(one, Failure)]
-    if json:
-        show_json(
-            {
-                "dry_run": dry_run,
-                "tables": [asdict(one) for one in kept],
-                "failed": {one.table: str(one.error) for one in failures},
-            }
-        )
-    elif not done:
-        say("There is no such table.")
-    else:
+
+    def tell() -> None:
+        if not done:
+            say("There is no such table.")
+            return
         columns = [
-            "table",
-            "files",
-            "most in a partition",
-            "delete files",
-            "size",
-            "compacted",
-            "snapshots expired",
-            "orphans removed",
-            "freed",
-        ]
+            "table", "files", "most in a partition", "delete files", "size", "compacted", "snapshots expired",
+            "orphans removed", "freed",
+        ]  # fmt: skip
         title = "What would be done" if dry_run else "What was done"
         show_table(title, columns, [_row(one, dry_run=dry_run) for one in kept])
-    for failure in failures:
-        complain(f"{failure.table}: {type(failure.error).__name__}: {failure.error}")
+
+    document = {
+        "dry_run": dry_run,
+        "tables": [asdict(one) for one in kept],
+        "failed": {one.table: str(one.error) for one in failures},
+    }
+    sentences = [f"{failure.table}: {type(failure.error).__name__}: {failure.error}" for failure in failures]
+    return Answer(document, tell, failures=sentences)
 
 
 def _row(done: Upkeep, *, dry_run: bool) -> list[object]:

@@ -4,26 +4,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pyiceberg.types import NestedField
 
 from common.lake.specifications import open_table
 from common.layers.semantic import align_columns
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    ReasonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    check_reason,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import err, harmless, say, show_json
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import err, harmless, say
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import rebuild as rebuilding
@@ -32,10 +21,10 @@ from lean_ops.operate.holds import Held, Place
 from lean_ops.operate.rebuild import Comparison, Filled, Rebuild, Swapped, contract_of
 
 
+@on_target(topic=True, reason=True)
 def rebuild(
+    call: Call,
     layer: Annotated[MergedLayer, typer.Option("--layer", help="The layer to rebuild from the one before.")],
-    reason: ReasonOption,
-    topic: TopicOption = "events",
     first_day: Annotated[
         datetime | None,
         typer.Option("--from", formats=["%Y-%m-%d"], help="Keep rows published before this day (UTC)."),
@@ -44,43 +33,37 @@ def rebuild(
     discard: Annotated[
         bool, typer.Option("--discard", help="Remove a rebuild that was begun; the live table stays.")
     ] = False,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Rebuild Curated from RAW or Semantic from Curated beside the live table, compare, then swap it in.
 
     Scheduled runs go on meanwhile. Interrupted, it goes on where it was; the live table changes only in the
     last step, one commit that `lean-ops rollback` undoes.
     """
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
-    check_reason(reason)
-    selection: dict[str, Any] = {"topic": topic, "layer": layer.value}
-    if first_day is not None:
-        selection["from"] = f"{first_day:%Y-%m-%d}"
-    with target.reached():
-        place = Place(
-            target, topic, "rebuild-curated" if layer is MergedLayer.CURATED else "rebuild-semantic"
-        )
-        if discard:
-            with (
-                audit.operation(target, "rebuild.discard", reason=reason, selection=selection) as entry,
-                place.worked_on(entry, f"rebuild of {layer}", wait_s=0),
-            ):
-                entry.counts["files_removed"] = rebuilding.discard(target, topic, layer)
-            _say_discarded(entry.counts["files_removed"], json=json)
-            return
+    target, topic = call.target, call.topic
+    selection = {"layer": layer.value, **({"from": f"{first_day:%Y-%m-%d}"} if first_day else {})}
+    place = Place(target, topic, "rebuild-curated" if layer is MergedLayer.CURATED else "rebuild-semantic")
+    if discard:
         with (
-            audit.operation(target, "rebuild", reason=reason, selection=selection) as entry,
-            place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
+            call.operation("rebuild.discard", **selection) as entry,
+            place.worked_on(entry, f"rebuild of {layer}", wait_s=0),
         ):
-            found, swapped = _rebuild(target, topic, layer, first_day, entry, held, yes=yes, quiet=json)
-    if json:
-        documents = {"comparison": found, "swapped": swapped}
-        show_json({name: asdict(document) if document else None for name, document in documents.items()})
-    elif swapped is None:
+            files = entry.counts["files_removed"] = rebuilding.discard(target, topic, layer)
+        done = f"The rebuild is removed, {files} files." if files else "There was no rebuild to remove."
+        return Answer({"files_removed": files}, lambda: say(done))
+    with (
+        call.operation("rebuild", **selection) as entry,
+        place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
+    ):
+        found, swapped = _rebuild(target, topic, layer, first_day, entry, held, yes=yes, quiet=call.json)
+    documents = {"comparison": found, "swapped": swapped}
+    return Answer(
+        {name: asdict(document) if document else None for name, document in documents.items()},
+        lambda: _tell(topic, layer, found, swapped),
+    )
+
+
+def _tell(topic: str, layer: MergedLayer, found: Comparison | None, swapped: Swapped | None) -> None:
+    if swapped is None:
         say("Nothing was swapped. The same command with --yes catches up and swaps; --discard removes it.")
     else:
         if found is None:
@@ -181,10 +164,3 @@ def _show(found: Comparison) -> None:
 def _agreed() -> bool:
     """Ask, where somebody can answer."""
     return sys.stdin.isatty() and typer.confirm("Swap it in?")
-
-
-def _say_discarded(files: int, *, json: bool) -> None:
-    if json:
-        show_json({"files_removed": files})
-    else:
-        say(f"The rebuild is removed, {files} files." if files else "There was no rebuild to remove.")

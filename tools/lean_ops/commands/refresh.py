@@ -7,17 +7,9 @@ from botocore.exceptions import ClientError
 
 from common.readers.sql_api import Access, SqlApi
 from common.runtime.errors import PermanentError
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import say, show_json
-from lean_ops.environment import audit
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.commands.options import check_topic
+from lean_ops.console.printing import say
 from lean_ops.environment.repository import ROOT, render
 from lean_ops.environment.target import Target
 
@@ -28,15 +20,12 @@ class SnowflakeNotConfigured(PermanentError):  # noqa: N818 - nothing is wrong b
     """There is no Snowflake to talk to; the message says what is missing."""
 
 
+@on_target()
 def refresh(
-    topic: Annotated[str, typer.Argument(help="Topic of the Semantic table.")] = "events",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+    call: Call, topic: Annotated[str, typer.Argument(help="Topic of the Semantic table.")] = "events"
+) -> Answer:
     """Refresh the topic's Semantic table in Snowflake; on the local stack there is nothing to refresh."""
-    target = resolve(env, stack, region)
+    target = call.target
     check_topic(target, topic)
     statement = refresh_statement(topic)
     if not target.has_snowflake:
@@ -44,13 +33,11 @@ def refresh(
             "Nothing to refresh: DuckDB, in Snowflake's place here, reads the latest snapshot each time."
         )
     else:
-        with target.reached(), audit.operation(target, "snowflake.refresh", selection={"topic": topic}):
+        with call.operation("snowflake.refresh", topic=topic):
             SqlApi(access(target)).run(statement)
         outcome = f"Snowflake has read the newest snapshot of semantic_{topic}."
-    if json:
-        show_json({"topic": topic, "refreshed": target.has_snowflake, "statement": statement})
-    else:
-        say(outcome)
+    document = {"topic": topic, "refreshed": target.has_snowflake, "statement": statement}
+    return Answer(document, lambda: say(outcome))
 
 
 def refresh_statement(topic: str) -> str:

@@ -1,22 +1,13 @@
 """``replay``: let events that wait go on, once what kept them is mended."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from common.runtime.errors import InvalidInput
+from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.dlq import ARCHIVE_DAYS, DaysOption, FromArchiveOption
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    check_topic,
-    resolve,
-)
 from lean_ops.commands.waiting import (
     DEFAULT_RATE,
     DryRunOption,
@@ -34,7 +25,7 @@ from lean_ops.commands.waiting import (
     select,
     show_tally,
 )
-from lean_ops.console.printing import progress, say, show_json, show_table
+from lean_ops.console.printing import progress, say, show_table
 from lean_ops.environment import audit
 from lean_ops.operate.replay import dead_letters, deliveries
 from lean_ops.operate.replay.dead_letters import REASONS
@@ -60,7 +51,9 @@ AnewOption = Annotated[
 
 
 @app.command()
+@on_target()
 def dlq(
+    call: Call,
     reason: FilterReasonOption = None,
     topic: FilterTopicOption = None,
     since: SinceOption = None,
@@ -79,11 +72,7 @@ def dlq(
     resume: ResumeOption = None,
     anew: AnewOption = False,
     note: NoteOption = "",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Send dead letters into the source queue again; each leaves the dead-letter queue once it was accepted.
 
     Safe to interrupt and to run again. With --from-archive the copies in the lake bucket are sent, which
@@ -97,10 +86,10 @@ def dlq(
             "--resume: expected together with --from-archive, found no archive; from the queue just replay "
             "again, since what was sent has left it"
         )
-    target = resolve(env, stack, region)
+    target = call.target
     last = datetime.now(UTC).date()
     first = last - timedelta(days=days - 1)
-    with target.reached(), progress(quiet=json) as bar:
+    with progress(quiet=call.json) as bar:
         queue = dead_letters.open_queue(target, queue_name)
         task = bar.add_task("replaying", total=None if from_archive else queue.messages)
 
@@ -116,8 +105,7 @@ def dlq(
                 )
             )
             stuck = damaged_places(found.damaged)
-            _show_dry_run(found.tally, complete=found.complete, payload=payload, json=json, stuck=stuck)
-            return
+            return _dry_run(found.tally, complete=found.complete, payload=payload, stuck=stuck)
         earlier = None
         if resume:
             earlier = dead_letters.resumed(target, resume, selection, days)
@@ -151,14 +139,19 @@ def dlq(
                 done = dead_letters.replay(
                     target, queue, selection, entry, pace=pace, limit=limit, on_progress=on_progress
                 )
-    if earlier and not json:
-        say(f"Went on behind what {earlier.operation_id} sent; --anew begins at the first letter.")
     stuck = done.refused | damaged_places(done.damaged)
-    _show_result(entry, done.tally, stuck, complete=done.complete, payload=payload, json=json)
+    before = (
+        f"Went on behind what {earlier.operation_id} sent; --anew begins at the first letter."
+        if earlier
+        else ""
+    )
+    return _result(entry, done.tally, stuck, complete=done.complete, payload=payload, before=before)
 
 
 @app.command()
+@on_target()
 def delivery(
+    call: Call,
     reason: FilterReasonOption = None,
     topic: FilterTopicOption = None,
     since: SinceOption = None,
@@ -169,20 +162,15 @@ def delivery(
     payload: PayloadOption = False,
     rate: RateOption = DEFAULT_RATE,
     note: NoteOption = "",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Send what Firehose could not deliver to its stream again: records, and rows of uncommitted files.
 
     What was sent leaves its error object for delivery-errors/_replayed/. Safe to interrupt and to run again.
     Exit code 1 when lines or files cannot be replayed: they are named, and stay.
     """
-    selection = select(reason, topic, since, until, id_)
+    selection, target = select(reason, topic, since, until, id_), call.target
     pace = Pace(rate)
-    target = resolve(env, stack, region)
-    with target.reached(), progress(quiet=json) as bar:
+    with progress(quiet=call.json) as bar:
         objects = deliveries.error_objects(target, selection)
         task = bar.add_task("error objects", total=len(objects))
 
@@ -191,16 +179,16 @@ def delivery(
 
         if dry_run:
             found = deliveries.look(target, objects, selection, samples=samples, on_progress=on_progress)
-            _show_dry_run(found.tally, complete=True, payload=payload, json=json, stuck=found.stuck)
-            return
+            return _dry_run(found.tally, complete=True, payload=payload, stuck=found.stuck)
         with audit.operation(target, "replay.delivery", reason=note, selection=selection.as_json()) as entry:
             found = deliveries.replay(target, objects, selection, entry, pace=pace, on_progress=on_progress)
-    _show_result(entry, found.tally, found.stuck, complete=True, payload=payload, json=json)
+    return _result(entry, found.tally, found.stuck, complete=True, payload=payload)
 
 
 @app.command()
+@on_target(topic=True)
 def quarantine(
-    topic: TopicOption = "events",
+    call: Call,
     reason: Annotated[
         list[str] | None,
         typer.Option("--reason", help="Only rows that broke this rule, as column:rule; repeatable."),
@@ -211,29 +199,23 @@ def quarantine(
     dry_run: DryRunOption = False,
     samples: SamplesOption = 3,
     note: NoteOption = "",
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Judge quarantined rows of a topic again, after its contract was mended; the good ones reach Semantic.
 
     Rows that a newer version has replaced, or that were accepted before, are left alone. Rows that are still
     bad stay: mend the contract further, or wait for their correction. Safe to interrupt and to run again.
     """
+    target, topic = call.target, call.topic
     selection = select(reason, topic, since, until, id_)
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
     judged = Judged(Tally(samples))
-    with target.reached(), progress(quiet=json) as bar:
+    with progress(quiet=call.json) as bar:
         found = periods(target, topic, selection)
         task = bar.add_task("periods", total=len(found))
         if dry_run:
             for period in found:
                 judge(target, topic, period, selection, judged, operation_id="dry-run", dry_run=True)
                 bar.advance(task)
-            _show_dry_run(judged.tally, complete=True, payload=False, json=json)
-            return
+            return _dry_run(judged.tally, complete=True, payload=False)
         with audit.operation(
             target, "replay.quarantine", reason=note, selection=selection.as_json()
         ) as entry:
@@ -251,67 +233,54 @@ def quarantine(
                 entry.counts.update(judged.counts)
                 entry.heartbeat()
                 bar.advance(task)
-    if json:
-        show_json(
-            {
-                "dry_run": False,
-                "operation_id": entry.operation_id,
-                **judged.tally.as_json(payload=False),
-                "done": judged.counts,
-                "still_refused": judged.still,
-                "seconds": entry.seconds,
-            }
+
+    def tell() -> None:
+        show_tally("Judged again", judged.tally, payload=False)
+        say(
+            f"{judged.counts['accepted']:,} of {judged.counts['waiting']:,} rows are good now and in "
+            f"Semantic; {judged.counts['refused']:,} stay in Quarantine. On record as {entry.operation_id}."
         )
-        return
-    show_tally("Judged again", judged.tally, payload=False)
-    say(
-        f"{judged.counts['accepted']:,} of {judged.counts['waiting']:,} rows are good now and in Semantic; "
-        f"{judged.counts['refused']:,} stay in Quarantine. On record as {entry.operation_id}."
-    )
-    if judged.still:
-        show_table(
-            "Still refused, by the rules that they break today",
-            ["rules", "rows"],
-            sorted(judged.still.items()),
-        )
+        if judged.still:
+            title = "Still refused, by the rules that they break today"
+            show_table(title, ["rules", "rows"], sorted(judged.still.items()))
+
+    document = {
+        "dry_run": False,
+        "operation_id": entry.operation_id,
+        **judged.tally.as_json(payload=False),
+        "done": judged.counts,
+        "still_refused": judged.still,
+        "seconds": entry.seconds,
+    }
+    return Answer(document, tell)
 
 
-def _show_dry_run(
-    tally: Tally, *, complete: bool, payload: bool, json: bool, stuck: dict[str, str] | None = None
-) -> None:
-    if json:
-        counted = {"dry_run": True, **tally.as_json(payload=payload), "complete": complete}
-        show_json(counted if stuck is None else {**counted, "refused": stuck})
-        return
-    if tally.total:
-        show_tally("Would be replayed", tally, payload=payload)
-    else:
-        say("Nothing would be replayed.")
-    _say_refused(stuck or {})
+def _dry_run(tally: Tally, *, complete: bool, payload: bool, stuck: dict[str, str] | None = None) -> Answer:
+    def tell() -> None:
+        if tally.total:
+            show_tally("Would be replayed", tally, payload=payload)
+        else:
+            say("Nothing would be replayed.")
+        _say_refused(stuck or {})
+
+    counted = {"dry_run": True, **tally.as_json(payload=payload), "complete": complete}
+    return Answer(counted if stuck is None else {**counted, "refused": stuck}, tell)
 
 
-def _show_result(
+def _result(
     entry: audit.Entry,
     tally: Tally,
     refused: dict[str, str],
     *,
     complete: bool,
     payload: bool,
-    json: bool,
-) -> None:
-    """Say what a replay did; exit code 1 when events were refused and stay where they were."""
-    if json:
-        document: dict[str, Any] = {
-            "dry_run": False,
-            "operation_id": entry.operation_id,
-            **tally.as_json(payload=payload),
-            "done": entry.as_json()["counts"],
-            "refused": refused,
-            "complete": complete,
-            "seconds": entry.seconds,
-        }
-        show_json(document)
-    else:
+    before: str = "",
+) -> Answer:
+    """What a replay did; it failed when events were refused and stay where they were."""
+
+    def tell() -> None:
+        if before:
+            say(before)
         sent = entry.counts["sent"]
         pace = f" ({sent / entry.seconds:,.0f} a second)" if entry.seconds else ""
         show_tally("Replayed", tally, payload=payload)
@@ -323,8 +292,17 @@ def _show_result(
         _say_refused(refused)
         if not complete:
             say("There may be more: run the same command again.", style="yellow")
-    if refused:
-        raise typer.Exit(1)
+
+    document = {
+        "dry_run": False,
+        "operation_id": entry.operation_id,
+        **tally.as_json(payload=payload),
+        "done": entry.as_json()["counts"],
+        "refused": refused,
+        "complete": complete,
+        "seconds": entry.seconds,
+    }
+    return Answer(document, tell, failed=bool(refused))
 
 
 def _say_refused(refused: dict[str, str]) -> None:

@@ -5,19 +5,9 @@ from typing import Annotated
 
 import typer
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    WaitOption,
-    check_reason,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.commands.options import WaitOption, check_reason
+from lean_ops.console.printing import say, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases
@@ -25,38 +15,34 @@ from lean_ops.operate import rollback as operation
 from lean_ops.operate.checkpoints import MergedLayer
 
 
+@on_target(topic=True)
 def rollback(
+    call: Call,
     layer: Annotated[MergedLayer, typer.Argument(help="Which table; RAW is nowhere else and stays.")],
     to: Annotated[
         int | None, typer.Option("--to", help="Snapshot to go back to; without it, list them.")
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "",
-    topic: TopicOption = "events",
     hold: Annotated[
         bool, typer.Option("--hold", help="Keep the topic on hold afterwards, until `lean-ops resume`.")
     ] = False,
     wait: WaitOption = 60.0,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Roll Curated or Semantic back to a snapshot. The next run merges again what came after it."""
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
+    target, topic = call.target, call.topic
     if to is None:
-        _list(target, topic, layer, json)
-        return
+        return _history(target, topic, layer)
     check_reason(reason)
     selection = {"topic": topic, "layer": layer.value, "to": str(to), "hold": hold}
-    with target.reached(), audit.operation(target, "rollback", reason=reason, selection=selection) as entry:
+    with audit.operation(target, "rollback", reason=reason, selection=selection) as entry:
         work = f"rollback of {layer} to {to}"
         with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold):
             done = operation.roll_back(target, topic, layer, to)
         entry.counts["snapshots_undone"] = done.snapshots_undone
-    if json:
-        show_json(asdict(done))
-        return
+    return Answer(asdict(done), lambda: _tell(done, topic, layer, hold=hold))
+
+
+def _tell(done: operation.RolledBack, topic: str, layer: MergedLayer, *, hold: bool) -> None:
     if done.snapshots_undone:
         say(f"{done.table}: {done.before} → {done.after}, {done.snapshots_undone} snapshots undone.")
     else:
@@ -81,15 +67,8 @@ def rollback(
         )
 
 
-def _list(target: Target, topic: str, layer: MergedLayer, json: bool) -> None:
-    with target.reached():
-        states = operation.history(target, topic, layer)
-    if json:
-        show_json([asdict(state) for state in states])
-        return
-    if not states:
-        say(f"{target.settings.table(layer, topic)} has no snapshot yet.")
-        return
+def _history(target: Target, topic: str, layer: MergedLayer) -> Answer:
+    states, table = operation.history(target, topic, layer), target.settings.table(layer, topic)
     columns = ["snapshot", "committed (UTC)", "operation", "rows", "merge", "read up to", "run", ""]
     rows = [
         [
@@ -104,4 +83,11 @@ def _list(target: Target, topic: str, layer: MergedLayer, json: bool) -> None:
         ]
         for s in states
     ]
-    show_table(f"Snapshots of {target.settings.table(layer, topic)}", columns, rows)
+    return Answer(
+        [asdict(state) for state in states],
+        lambda: (
+            show_table(f"Snapshots of {table}", columns, rows)
+            if rows
+            else say(f"{table} has no snapshot yet.")
+        ),
+    )

@@ -6,17 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import complain, out, say, show_json
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import out, say
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases, pipeline, run_report
 from lean_ops.operate.leases import Lease
@@ -25,41 +16,36 @@ from lean_ops.operate.pipeline import BUSY, Outcome, StateVisit
 _SHOWN_CHARS = 160
 
 
+@on_target(topic=True)
 def run(
-    topic: TopicOption = "events",
+    call: Call,
     force: Annotated[
         bool, typer.Option("--force", help="Run both jobs whatever the checkpoints say.")
     ] = False,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Run the pipeline once for a topic, state by state, and say what it did; exit code 1 when it fails.
 
     A run that refuses rows succeeds: they are in Quarantine, and the last lines say why.
     """
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
-    with target.reached():
-        visits, ended = run_and_follow(target, topic, force=force, quiet=json)
-        unreadable = [] if ended.succeeded else run_report.unreadable(target, topic)
-        other = visits and visits[-1].name == BUSY  # which knows what was read
-        done = None if unreadable or other else run_report.report(target, topic, ended.arn)
-    if json:
-        document = {**asdict(ended), "states": [asdict(visit) for visit in visits]}
-        show_json(document | {"report": asdict(done) if done else None})
-    elif done:
-        style = "red" if done.all_refused else "yellow" if done.quarantined else ""
-        for sentence in done.sentences():
-            say(sentence, style=style)
-    if not ended.succeeded:
-        complain(
-            f"{topic}: the run ended {ended.status}: {ended.error}: {ended.cause} (execution {ended.arn})"
-        )
-        for sentence in unreadable:
-            complain(sentence)
-        raise typer.Exit(1)
+    target, topic = call.target, call.topic
+    visits, ended = run_and_follow(target, topic, force=force, quiet=call.json)
+    unreadable = [] if ended.succeeded else run_report.unreadable(target, topic)
+    other = visits and visits[-1].name == BUSY  # which knows what was read
+    done = None if unreadable or other else run_report.report(target, topic, ended.arn)
+
+    def tell() -> None:
+        if done:
+            style = "red" if done.all_refused else "yellow" if done.quarantined else ""
+            for sentence in done.sentences():
+                say(sentence, style=style)
+
+    document = {**asdict(ended), "states": [asdict(visit) for visit in visits]}
+    failed = f"{topic}: the run ended {ended.status}: {ended.error}: {ended.cause} (execution {ended.arn})"
+    return Answer(
+        document | {"report": asdict(done) if done else None},
+        tell,
+        failures=[] if ended.succeeded else [failed, *unreadable],
+    )
 
 
 def run_and_follow(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -14,19 +15,9 @@ from lean_ops.accounts import comeback
 from lean_ops.accounts.arrival import Arrival, wait_for_arrival
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    a_number,
-    check_topic,
-    resolve,
-    stack_folder,
-)
-from lean_ops.console.printing import progress, say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.commands.options import a_number, stack_folder
+from lean_ops.console.printing import progress, say, show_table
 from lean_ops.environment.target import Target
 from lean_ops.simulate import readings, sender
 from lean_ops.simulate.history import MAX_DAYS, History, Scenario
@@ -36,8 +27,9 @@ from lean_ops.simulate.sender import SendPolicy, SendResult
 _SHOWN_BAD_ROWS = 10
 
 
+@on_target(topic=True)
 def send(
-    topic: TopicOption = "events",
+    call: Call,
     events: Annotated[int, typer.Option(help="Simulated events to send.", min=1, max=10**9)] = 10_000,
     seed: Annotated[int, typer.Option(help="Another seed gives other devices and faults.")] = 1,
     days: Annotated[
@@ -77,22 +69,16 @@ def send(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until everything sent is in RAW, so that `run` finds it.")
     ] = False,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Send events into the source queue: simulated devices, or the readings in a file of yours.
 
     Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled.
     Exit code 1 when rows of a file had to be left out, or when --wait saw messages not arrive.
     """
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
-    ledger = Ledger(stack_folder(stack if env is Environment.LOCAL else env.value) / "ledger")
+    target, topic = call.target, call.topic
+    ledger = Ledger(stack_folder(call.place) / "ledger")
     if resume and target.ledger_folder is not None and ledger.runs() and not ledger.unfinished():
-        with target.reached():
-            comeback.account(target, ledger)  # runs of which something is gone can be resumed then
+        comeback.account(target, ledger)  # runs of which something is gone can be resumed then
     if file is None:
         _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant)
         scenario = Scenario(
@@ -101,17 +87,12 @@ def send(
         if resume:
             scenario = _unfinished_scenario(ledger)
         if dry_run:
-            _show_messages(
-                [message for message, _ in zip(History(scenario), range(3), strict=False)], json=json
-            )
-            return
+            first = list(islice(History(scenario), 3))
+            return Answer([_fields(message) for message in first], lambda: _show_messages(first))
         run = ledger.resume(scenario.description()) if resume else ledger.begin(scenario.description())
-        result = _send(History(scenario), scenario.events, run, target, rate, quiet=json)
-        arrived = _arrived(target, ledger, run, quiet=json) if wait else None
-        _report(result, _LeftOut(), arrived, json=json)
-        if arrived is not None and arrived.missing:
-            raise typer.Exit(1)
-        return
+        result = _send(History(scenario), scenario.events, run, target, rate, quiet=call.json)
+        arrived = _arrived(target, ledger, run, quiet=call.json) if wait else None
+        return _answer(result, _LeftOut(), arrived)
 
     plan = ReadingMapping(
         topic,
@@ -124,17 +105,16 @@ def send(
         constants=_pairs("constant", constant),
     )
     if dry_run:
-        _show_preview(readings.preview(file, plan), json=json)
-        return
+        seen = readings.preview(file, plan)
+        preview = {**asdict(seen), "messages": [_fields(message) for message in seen.messages]}
+        return Answer(preview, lambda: _show_preview(seen))
     source = plan.source(file)
     run = ledger.resume(source) if resume else ledger.begin(source)
     left_out = _LeftOut()
     events_of_file = readings.messages(file, plan, left_out.note, left_out.note_ambiguous)
-    result = _send(events_of_file, None, run, target, rate, quiet=json)
-    arrived = _arrived(target, ledger, run, quiet=json) if wait else None
-    _report(result, left_out, arrived, json=json)
-    if left_out.count or (arrived is not None and arrived.missing):
-        raise typer.Exit(1)
+    result = _send(events_of_file, None, run, target, rate, quiet=call.json)
+    arrived = _arrived(target, ledger, run, quiet=call.json) if wait else None
+    return _answer(result, left_out, arrived)
 
 
 class _LeftOut:
@@ -156,7 +136,7 @@ class _LeftOut:
 
 def _arrived(target: Target, ledger: Ledger, run: LedgerRun, *, quiet: bool) -> Arrival:
     """Wait until what the run has sent is in RAW, or stops moving."""
-    with target.reached(), progress(quiet=quiet) as bar:
+    with progress(quiet=quiet) as bar:
         total = ledger.expected_in_raw(run)
         task = bar.add_task("arriving", total=total)
         return wait_for_arrival(
@@ -176,11 +156,7 @@ def _send(
     *,
     quiet: bool,
 ) -> SendResult:
-    with (
-        target.reached(),
-        progress(quiet=quiet) as bar,
-        closing(target.queue_client()) as client,
-    ):
+    with progress(quiet=quiet) as bar, closing(target.queue_client()) as client:
         task = bar.add_task("sending", total=total)
         return sender.send(
             messages,
@@ -192,16 +168,19 @@ def _send(
         )
 
 
-def _report(result: SendResult, left_out: _LeftOut, arrived: Arrival | None, *, json: bool) -> None:
-    if json:
-        document = {
-            **asdict(result),
-            "left_out": left_out.count,
-            "first_left_out": [asdict(row) for row in left_out.first],
-            "ambiguous_times": left_out.ambiguous_times,
-        }
-        show_json(document if arrived is None else document | {"arrived": asdict(arrived)})
-        return
+def _answer(result: SendResult, left_out: _LeftOut, arrived: Arrival | None) -> Answer:
+    document = {
+        **asdict(result),
+        "left_out": left_out.count,
+        "first_left_out": [asdict(row) for row in left_out.first],
+        "ambiguous_times": left_out.ambiguous_times,
+        **({} if arrived is None else {"arrived": asdict(arrived)}),
+    }
+    missing = arrived is not None and bool(arrived.missing)
+    return Answer(document, lambda: _tell(result, left_out, arrived), failed=missing or bool(left_out.count))
+
+
+def _tell(result: SendResult, left_out: _LeftOut, arrived: Arrival | None) -> None:
     pace = result.sent / result.seconds if result.seconds else 0.0
     earlier = f" after {result.earlier:,} in an earlier run" if result.earlier else ""
     say(f"{result.sent:,} messages sent{earlier} in {result.seconds:.1f} s ({pace:,.0f} a second).")
@@ -227,26 +206,20 @@ def _ambiguous(count: int) -> str:
     )
 
 
-def _show_preview(seen: Preview, *, json: bool) -> None:
-    if json:
-        show_json({**asdict(seen), "messages": [_fields(message) for message in seen.messages]})
-        return
+def _show_preview(seen: Preview) -> None:
     show_table(
         f"Columns of the first {seen.rows:,} rows",
         ["column", "looks like", "filled", "distinct", "example"],
         [[c.name, c.guess.value, c.filled, c.distinct, c.example] for c in seen.columns],
     )
-    _show_messages(seen.messages, json=False)
+    _show_messages(seen.messages)
     for row in seen.bad_rows[:_SHOWN_BAD_ROWS]:
         say(f"row {row.number} would be left out: {row.reason}")
     if seen.ambiguous_times:
         say(_ambiguous(seen.ambiguous_times), style="yellow")
 
 
-def _show_messages(messages: Iterable[Message], *, json: bool) -> None:
-    if json:
-        show_json([_fields(message) for message in messages])
-        return
+def _show_messages(messages: Iterable[Message]) -> None:
     say("The first events, as they would be sent:")
     for message in messages:
         say(message.body)

@@ -6,17 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    TopicOption,
-    check_topic,
-    resolve,
-)
-from lean_ops.console.printing import human_bytes, say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import human_bytes, say, show_table
 from lean_ops.operate import trace as tracing
 from lean_ops.operate.replay.selection import Selection
 
@@ -25,9 +16,10 @@ _DEFAULT_WINDOW = "7d"
 _AHEAD = timedelta(days=1)
 
 
+@on_target(topic=True)
 def trace(
+    call: Call,
     message_id: Annotated[str, typer.Argument(help="The event's message_id.")],
-    topic: TopicOption = "events",
     since: Annotated[
         str, typer.Option("--since", help="Published since then: 2026-02-28T12:00:00Z, or an age: 7d.")
     ] = _DEFAULT_WINDOW,
@@ -35,28 +27,16 @@ def trace(
     with_queue: Annotated[
         bool, typer.Option("--queue", help="Look at the dead-letter queue itself too: one receive a letter.")
     ] = False,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Show where an event is and was: dead letters, delivery errors, RAW, Curated, Semantic, Quarantine.
 
     The narrower the window of publish times, the less of RAW is read. Exit code 1 when it was seen nowhere.
     """
     now = datetime.now(UTC)
     window = Selection.parse(since=since, until=until, now=now)
-    target = resolve(env, stack, region)
-    check_topic(target, topic)
     begin, end = window.since or now, window.until or now + _AHEAD
-    with target.reached():
-        found = tracing.trace(target, topic, message_id, begin, end, with_queue=with_queue)
-    if json:
-        show_json(asdict(found))
-    else:
-        _show(found)
-    if not found.found:
-        raise typer.Exit(1)
+    found = tracing.trace(call.target, call.topic, message_id, begin, end, with_queue=with_queue)
+    return Answer(asdict(found), lambda: _show(found), failed=not found.found)
 
 
 def _show(found: tracing.Trace) -> None:

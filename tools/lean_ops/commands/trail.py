@@ -4,38 +4,22 @@ from typing import Annotated
 
 import typer
 
-from lean_ops.commands.options import (
-    Environment,
-    EnvOption,
-    JsonOption,
-    RegionOption,
-    StackOption,
-    resolve,
-)
-from lean_ops.console.printing import say, show_json, show_table
+from lean_ops.commands.calling import Answer, Call, on_target
+from lean_ops.console.printing import say, show_table
 from lean_ops.environment import audit as trail
 
 
+@on_target()
 def audit(
+    call: Call,
     operation: Annotated[
         str, typer.Option("--operation", help="Only operations whose name starts so, e.g. replay.")
     ] = "",
     limit: Annotated[int, typer.Option("--limit", help="Show the newest so many.", min=1)] = 20,
-    env: EnvOption = Environment.LOCAL,
-    stack: StackOption = "local",
-    region: RegionOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Answer:
     """List operations: who, when, on what, how many, how it ended. One that was killed stays "started"."""
-    target = resolve(env, stack, region)
-    with target.reached():
-        found = trail.entries(target, operation=operation, limit=limit)
-    if json:
-        show_json([entry.as_json() for entry in found])
-        return
-    if not found:
-        say(f"No operation {operation!r} is on record." if operation else "No operation is on record yet.")
-        return
+    found = trail.entries(call.target, operation=operation, limit=limit)
+    nothing = f"No operation {operation!r} is on record." if operation else "No operation is on record yet."
     columns = ["id", "operation", "outcome", "seconds", "on", "counts", "reason", "who"]
     rows = [
         [
@@ -50,4 +34,8 @@ def audit(
         ]
         for entry in found
     ]
-    show_table(f"Operations on {target.name_prefix}", columns, rows)
+    title = f"Operations on {call.target.name_prefix}"
+    return Answer(
+        [entry.as_json() for entry in found],
+        lambda: show_table(title, columns, rows) if rows else say(nothing),
+    )
