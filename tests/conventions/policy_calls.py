@@ -131,7 +131,7 @@ CALLS: dict[str, list[Call]] = {
         Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),
         *objects("GetObject", "dead-letters/2026-01-31/x.ndjson"),
         *objects("PutObject", "dead-letters/2026-01-31/x.ndjson"),
-        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "dead-letters/2026-01-31/"),)),
+        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "dead-letters/"),)),
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "sqs"),
         *log("archive-dead-letters"),
     ],

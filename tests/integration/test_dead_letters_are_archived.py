@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,26 @@ def test_a_damaged_line_is_named_and_stops_neither_archiving_nor_reading(
     assert (again.written, again.known, again.complete) == (lost, 3 - lost, True)
     assert len(again.damaged) == len(places)
     assert sorted(message.body for message in archived_now(target)) == ["a", "b", "c"]
+
+
+def test_a_window_of_any_length_is_one_listing_of_its_days(target: Target) -> None:
+    s3, bucket = target.client("s3"), target.lake_bucket
+    days = ["0999-12-31", "2019-12-31", "2020-01-01", "2020-01-02", "2020-02-29", "9999-12-31"]
+    inside = [f"dead-letters/{day}/{name}" for day in days for name in ("a", "b/c")]
+    for key in [*inside, "dead-letters/2020-01-01", "dead-letters/2020-01-1/a", "dead-letters/readme"]:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    requests: list[object] = []
+    s3.meta.events.register("before-call.s3.ListObjectsV2", lambda **call: requests.append(call))
+    for first, last in [
+        (date.min, date.max),
+        (date(2020, 1, 1), date(2020, 1, 1)),
+        (date(2020, 1, 2), date(2026, 1, 1)),
+        (date(2020, 1, 3), date(2020, 1, 3)),
+    ]:
+        requests.clear()
+        found = list(dead_letter_archive.keys(s3, bucket, first, last))
+        assert found == [key for key in inside if first.isoformat() <= key.split("/")[1] <= last.isoformat()]
+        assert len(requests) == 1
 
 
 def test_a_line_is_one_json_object_with_its_body_as_text(target: Target) -> None:

@@ -12,9 +12,10 @@ are read: an archive of which one line is damaged is still an archive.
 """
 
 import base64
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -51,6 +52,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     body_base64: str | None = None
 
 
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Removed since it was listed, moved to cold storage, or not ours to read: the others are.
 _UNREADABLE: Final = frozenset({"NoSuchKey", "InvalidObjectState", "AccessDenied"})
 _MOMENTS_MS: Final = range(253_402_300_800_000)  # 1970 to the end of 9999
@@ -111,13 +113,21 @@ def sent_day(message: QueuedMessage) -> date:
 
 
 def keys(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[str]:
-    """Keys of the archive's objects for ``first`` to ``last`` (both included), in order."""
-    pages = s3.get_paginator("list_objects_v2")
-    day = first
-    while day <= last:
-        for page in pages.paginate(Bucket=bucket, Prefix=f"{PREFIX}{day:%Y-%m-%d}/"):
-            yield from (entry["Key"] for entry in page.get("Contents", []))
-        day += timedelta(days=1)
+    """Keys of the archive's objects for ``first`` to ``last`` (both included), in order.
+
+    S3 lists in the order of keys, which is that of days: one listing from ``first`` on, so that a window of
+    many years costs what is in it. Keys that are of no day are passed over.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket, Prefix=PREFIX, StartAfter=f"{PREFIX}{first.isoformat()}"
+    )
+    for page in pages:
+        for entry in page.get("Contents", []):
+            day, inside, _ = entry["Key"].removeprefix(PREFIX).partition("/")
+            if day > last.isoformat():
+                return
+            if inside and _DAY.fullmatch(day):
+                yield entry["Key"]
 
 
 def objects(s3: "S3Client", bucket: str, first: date, last: date) -> Iterator[ArchivedObject]:
