@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from pyiceberg.serializers import ToOutputFile
 
@@ -29,6 +32,14 @@ def _no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("AWS_", "LEAN_OPS_", "PYICEBERG_", "POWERTOOLS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service_descriptions_are_read_once() -> Iterator[None]:
+    """The sessions of a test process share a loader: each would parse megabytes of JSON of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

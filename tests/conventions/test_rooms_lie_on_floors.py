@@ -7,6 +7,7 @@ nobody needs any more is taken out. What a room has open are the modules or name
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
@@ -72,7 +73,10 @@ def imports(path: Path, source: str | None = None) -> Iterator[Import]:
             yield from (Import(path, module, alias.name) for alias in node.names)
 
 
-EVERY = [found for folder in (LAMBDA, TOOLS) for path in files(folder) for found in imports(path)]
+@cache
+def every() -> list[Import]:
+    """Not at import of this file, which every test process does, to run a part of the tests."""
+    return [found for folder in (LAMBDA, TOOLS) for path in files(folder) for found in imports(path)]
 
 
 def room_of(module: str) -> tuple[str, str] | None:
@@ -89,7 +93,7 @@ def full_name(found: Import) -> str:
 def arrows(package: str) -> set[tuple[str, str]]:
     """Pairs of rooms with an import from the first to the second."""
     found = set()
-    for one in EVERY:
+    for one in every():
         here, there = room_of(module_of(one.file)), room_of(full_name(one))
         if here and there and here[0] == there[0] == package and here != there:
             found.add((here[1], there[1]))
@@ -143,14 +147,14 @@ def closed_doors(found: Import) -> Iterator[str]:
 
 
 def test_who_comes_from_another_room_takes_what_is_open() -> None:
-    closed = [door for found in EVERY if room_of(found.module) for door in closed_doors(found)]
+    closed = [door for found in every() if room_of(found.module) for door in closed_doors(found)]
     assert not closed
 
 
 @pytest.mark.parametrize("package", ROOMS)
 def test_a_room_names_what_is_open_and_says_what_each_is(package: str) -> None:
     base = LAMBDA if package == "common" else TOOLS
-    taken = {full_name(found) for found in EVERY if room_of(module_of(found.file)) != room_of(found.module)}
+    taken = {full_name(found) for found in every() if room_of(module_of(found.file)) != room_of(found.module)}
     for room in ROOMS[package]:
         init = base / package / room / "__init__.py"
         doc = ast.get_docstring(ast.parse(init.read_text()), clean=False) or ""

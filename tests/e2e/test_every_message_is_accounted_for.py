@@ -25,9 +25,10 @@ from lean_ops.operate.pipeline import Outcome
 from lean_ops.simulate import sender
 from lean_ops.simulate.history import History, Scenario
 
+from ..support import tables
 from ..support.weather import readings
 
-EVENTS = 3_000
+EVENTS = 1_500
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Pipeline:
 
     def rows(self, name: str) -> pa.Table:
         """All rows of a table with every column, sorted by key."""
-        return self.table(name).scan().to_arrow().sort_by("idempotency_key")
+        return tables.rows(self.table(name))
 
     def wrong_rows(self, topic: str) -> list[object]:
         scan = self.table(f"curated_{topic}").scan(selected_fields=("idempotency_key", "message_id"))
@@ -74,7 +75,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     stack.up()
     target = replace(LocalTarget.running(stack.folder), topics=("bare", "events", "weather"))
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1))
-    scenario = Scenario(events=EVENTS, days=1.0, broken_rate=0.02, violation_rate=0.02, end=datetime.now(UTC))
+    scenario = Scenario(
+        events=EVENTS, days=0.25, broken_rate=0.02, violation_rate=0.02, end=datetime.now(UTC)
+    )
     pipe = Pipeline(target, Ledger(folder / "ledger"), scenario)
     history = History(scenario).messages()
     pipe.send(islice(history, EVENTS // 2), "first half")

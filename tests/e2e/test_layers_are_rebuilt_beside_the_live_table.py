@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -27,22 +28,27 @@ from ..support.weather import readings
 
 LeanOps = Callable[..., Result]
 Send = Callable[[Iterator[Message]], None]
-READINGS = list(readings(6, 7, every_days=5))
 WHY = ("--topic", "weather", "--reason", "a test")
+
+
+@cache
+def sent() -> list[Message]:
+    """Not at import: to read the year takes seconds, and every test process imports this file."""
+    return list(readings(6, 7, every_days=5))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def history(target: Target, send: Send) -> None:
     """Two deliveries, with a run after each; a third of the readings waits for the tests."""
     for turn in range(2):
-        send(iter(READINGS[turn::3]))
+        send(iter(sent()[turn::3]))
         run(target)
 
 
 @pytest.fixture(scope="module")
 def late() -> Iterator[Message]:
     """Readings that the tests send."""
-    return iter(READINGS[2::3])
+    return iter(sent()[2::3])
 
 
 def run(target: Target) -> list[str]:
@@ -229,7 +235,7 @@ def test_an_empty_rebuild_is_not_swapped_in(target: Target, monkeypatch: pytest.
 def test_semantic_keeps_a_good_row_whose_correction_is_bad(
     target: Target, lean_ops: LeanOps, send: Send
 ) -> None:
-    good = READINGS[0]
+    good = sent()[0]
     event = json.loads(good.body)
     event["message_id"] = "bad-correction"
     event["publish_time"] = (datetime.fromisoformat(event["publish_time"]) + timedelta(minutes=1)).isoformat()
@@ -264,4 +270,4 @@ def test_a_column_whose_type_cannot_widen_is_replaced_by_a_rebuild(target: Targe
         assert table(target, "semantic").schema().find_type("temperature_f") == kind
         assert "NoNewData" in run(target)
     kept = set(before["idempotency_key"].to_pylist()) - set(found["idempotency_key"].to_pylist())
-    assert kept <= {READINGS[0].key}, "a row that only the live table has cannot change its type"
+    assert kept <= {sent()[0].key}, "a row that only the live table has cannot change its type"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from common.runtime.asking import Answer, Asker, Unanswered
 from common.runtime.retrying import RetryPolicy
 
-BOMB = gzip.compress(b"\0" * 100_000_000)
+
+@cache
+def packed_zeros() -> bytes:
+    return gzip.compress(b"\0" * 100_000_000)
 
 
 class Service:
@@ -85,7 +89,7 @@ def test_a_body_without_an_end_is_cut(service: Service) -> None:
 def test_a_small_body_that_unpacks_to_a_huge_one_is_cut(service: Service) -> None:
     def bomb(request: BaseHTTPRequestHandler) -> None:
         head(request, Content_Encoding="gzip")
-        request.wfile.write(BOMB)
+        request.wfile.write(packed_zeros())
 
     service.script = bomb
     answer = ask(service)
