@@ -5,8 +5,8 @@ and the other is in ``_rescued``. Runs, replays, rebuilds and runs at the same t
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,48 +15,36 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.types import LongType, StringType
 
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import Bounds, new_appends
-from common.lake.setting_aside import SetAside
+from common.lake.merge import merge
 from common.lake.specifications import TableSpec
 from common.layers import curated as job
-from common.layers.curated import curate
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits, path_note
 from common.payload.rescued import Rescued, Why
 from common.runtime.errors import CommitConflict, InvalidInput
-from common.runtime.settings import JobSettings
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
 from ..support.generated import cases
-from ..support.lake import merge_rows
+from ..support.lake import LocalLake, merge_rows
 
-ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 Event = dict[str, Any]
 
 
-def _nobody(rows: Sequence[SetAside]) -> None:
-    assert not rows
+class Lake(LocalLake):
+    """RAW and Curated, and what runs told of columns."""
 
-
-class Lake:
-    """RAW and Curated of one topic, on local files."""
-
-    def __init__(self, folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
-        for layer in ("raw", "curated"):
-            TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
+    def __init__(self, root: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(root, ["raw", "curated"])
         self.limits = limits
         self.found: list[tuple[dict[str, str], list[Rescued]]] = []
         self.renamed: dict[str, str] = {}
 
     def deliver(self, *events: Event) -> None:
-        raw = self.catalog.load_table("lake.raw_t")
-        raw.append(pa.Table.from_pylist(list(events), schema=raw.schema().as_arrow()))
+        self.append(events)
 
     def run(
         self,
@@ -68,37 +56,29 @@ class Lake:
             self.found.append((dict(columns.new), list(columns.rescued)))
             self.renamed |= columns.renamed
 
-        return curate(
-            "t",
-            since,
-            "run",
-            settings=replace(SETTINGS, batch_rows=rows),
-            catalog=self.catalog,
-            record_columns=record,
-            set_aside=_nobody,
-            contracted=contracted,
-            limits=self.limits,
+        return self.run_curation(
+            since, rows, record_columns=record, contracted=contracted, limits=self.limits
         )
 
     def owners(self) -> dict[str, str | None]:
-        schema = self.catalog.load_table("lake.curated_t").schema()
-        own = {
-            field.name for field in TableSpec.load(ROOT / "modules/storage/tables", "curated").schema.fields
+        own = {field.name for field in TableSpec.load(TABLE_SPECIFICATIONS, "curated").schema.fields}
+        return {
+            field.name: field.doc for field in self.table("curated").schema().fields if field.name not in own
         }
-        return {field.name: field.doc for field in schema.fields if field.name not in own}
 
     def payloads(self) -> dict[str, Event]:
         """By key, what the row has of its payload."""
-        rows = self.catalog.load_table("lake.curated_t").scan().to_arrow().to_pylist()
         names = [*self.owners(), "_rescued"]
-        return {r["idempotency_key"]: {n: r[n] for n in names if r[n] is not None} for r in rows}
+        return {
+            key: {n: row[n] for n in names if row[n] is not None}
+            for key, row in self.by_key("curated").items()
+        }
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.catalog.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 def event(number: int, payload: object, minute: int = 0) -> Event:
@@ -142,7 +122,7 @@ def test_a_new_column_goes_to_the_path_of_its_spelling_or_to_the_most_used_whate
         lake.deliver(*(event(payloads.index(p), p) for p in order))
         lake.run()
         seen.append((lake.owners(), lake.payloads()))
-        lake.catalog.close()
+        lake.close()
     assert seen[0][0] == {"a_b": path_note(("a_b",)), "c_d": path_note(("c.D",))}
     assert all(other == seen[0] for other in seen)
 
@@ -150,7 +130,7 @@ def test_a_new_column_goes_to_the_path_of_its_spelling_or_to_the_most_used_whate
 def test_a_column_from_before_owners_were_written_down_gets_one_in_the_commit_that_uses_it(
     lake: Lake,
 ) -> None:
-    with lake.catalog.load_table("lake.curated_t").update_schema() as update:
+    with lake.table("curated").update_schema() as update:
         update.add_column("no_", StringType())
         update.add_column("idle", StringType(), doc="a comment of somebody")
     lake.deliver(event(1, {"NO₂": 1}), event(2, {"NO₃": 1}), event(3, {"NO₃": 2}))
@@ -161,7 +141,7 @@ def test_a_column_from_before_owners_were_written_down_gets_one_in_the_commit_th
 
 
 def test_a_column_made_by_hand_is_left_alone(lake: Lake) -> None:
-    with lake.catalog.load_table("lake.curated_t").update_schema() as update:
+    with lake.table("curated").update_schema() as update:
         update.add_column("score", LongType())
         update.add_column("Level", StringType())
     lake.deliver(event(1, {"score": "high", "level": 3, "other": 1}))
@@ -173,7 +153,7 @@ def test_a_column_that_somebody_renamed_is_noticed_and_its_values_are_kept(lake:
     lake.deliver(event(1, {"a/b": {"c~d": 1}, "e": "x"}))
     since = lake.run().checkpoint
     assert lake.renamed == {}
-    with lake.catalog.load_table("lake.curated_t").update_schema() as update:
+    with lake.table("curated").update_schema() as update:
         update.rename_column("a_b__c_d", "better")
         update.update_column("e", doc='Payload path "broken')
     lake.deliver(event(2, {"a/b": {"c~d": 2}, "better": 3}))
@@ -189,7 +169,6 @@ def test_a_run_that_found_another_owner_than_a_run_beside_it_starts_again(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.deliver(event(1, {"NO₂": 2}))
-    merge = job.merge
 
     def overtaken(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(job, "merge", merge)
@@ -215,7 +194,7 @@ def test_columns_of_the_contract_are_admitted_when_stray_keys_have_filled_the_ta
     assert lake.payloads()["k7"] == {"temperature": "21", "_rescued": '{"/stray9":1}'}
     assert done.columns_full
     assert lake.found[-1] == ({"temperature": path_note(("temperature",))}, [Rescued(Why.COLUMN_LIMIT)])
-    lake.catalog.close()
+    lake.close()
 
 
 def test_the_most_used_leaves_of_a_portion_are_admitted_first(tmp_path: Path) -> None:
@@ -223,7 +202,7 @@ def test_the_most_used_leaves_of_a_portion_are_admitted_first(tmp_path: Path) ->
     lake.deliver(*(event(n, {f"stray{n}": n, "b": 1} | ({"a": 1} if n > 2 else {})) for n in range(9)))
     lake.run()
     assert lake.owners().keys() == {"a", "b"}
-    lake.catalog.close()
+    lake.close()
 
 
 def test_leaves_named_like_partition_fields_have_no_column(lake: Lake) -> None:
@@ -249,7 +228,7 @@ def test_a_column_that_only_the_look_up_of_ties_brings_is_told_of(lake: Lake) ->
         return event(1, payload) | {"message_id": name, "ingestion_ts": START + timedelta(seconds=second)}
 
     lake.deliver(message("c", 3, {"only_here": 1}))
-    passed_by = new_appends(lake.catalog.load_table("lake.raw_t"), None, Bounds(1, 1)).checkpoint
+    passed_by = new_appends(lake.table("raw"), None, Bounds(1, 1)).checkpoint
     lake.deliver(message("b", 5, {"a": 2}))
     since = lake.run(passed_by).checkpoint
     assert lake.payloads() == {"k1": {"a": "2"}}
@@ -294,7 +273,7 @@ def test_every_value_is_under_the_path_that_owns_its_column(
         if waiting[:cut]:
             lake.deliver(*waiting[:cut])
         waiting = waiting[cut:]
-        if lake.catalog.load_table("lake.raw_t").current_snapshot():
+        if lake.table("raw").current_snapshot():
             since = lake.run(since, contracted=contracted).checkpoint
     owners = lake.owners()
     notes = {name: note for name, note in owners.items() if note}
@@ -322,7 +301,7 @@ def test_every_value_is_under_the_path_that_owns_its_column(
         assert found == expected
     lake.run(None, contracted=contracted)
     assert lake.payloads() == before
-    lake.catalog.close()
+    lake.close()
 
 
 def paths_of(payload: Event) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -3,54 +3,36 @@
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.catalog.sql import SqlCatalog
 
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.setting_aside import SetAside
-from common.lake.specifications import TableSpec
-from common.layers.curated import curate
-from common.runtime.settings import JobSettings
 
 from ..support.generated import cases
+from ..support.lake import LocalLake
+from ..support.oracle import Event, single_pass
 
-ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
-
-Event = dict[str, Any]
 
 
-class Lake:
-    """RAW and Curated of one topic, on local files."""
+class Lake(LocalLake):
+    """RAW and Curated, and what runs told of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
-        for layer in ("raw", "curated"):
-            TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, ["raw", "curated"])
         self.new_columns: list[str] = []
         self.set_aside: list[SetAside] = []
 
-    def deliver(self, events: list[Event]) -> None:
-        raw = self.catalog.load_table("lake.raw_t")
-        raw.append(pa.Table.from_pylist(events, schema=raw.schema().as_arrow()))
-
     def run(self, since: SourceCheckpoint | None, rows: int = 10**9) -> SourceCheckpoint | None:
-        done = curate(
-            "t",
+        done = self.run_curation(
             since,
-            "run",
-            settings=replace(SETTINGS, batch_rows=rows),
-            catalog=self.catalog,
+            rows,
             record_columns=lambda columns: self.new_columns.extend(columns.new),
             set_aside=self.set_aside.extend,
         )
@@ -61,21 +43,11 @@ class Lake:
             since = after
         return since
 
-    def curated(self) -> dict[str, Event]:
-        rows = self.catalog.load_table("lake.curated_t").scan().to_arrow().to_pylist()
-        by_key = {row["idempotency_key"]: row for row in rows}
-        assert len(by_key) == len(rows), "a key has more than one row"
-        return by_key
-
-    def close(self) -> None:
-        self.catalog.close()
-
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 def event(message: int, key: int, minute: int, second: int, **payload: object) -> Event:
@@ -92,22 +64,8 @@ def event(message: int, key: int, minute: int, second: int, **payload: object) -
     }
 
 
-def single_pass(events: list[Event]) -> dict[str, Event]:
-    """The rule of the design, in plain Python over all events at once."""
-    first: dict[tuple[Any, ...], Event] = {}
-    for e in sorted(events, key=lambda e: e["ingestion_ts"]):
-        first.setdefault((e["idempotency_key"], e["message_id"], e["publish_time"]), e)
-    best: dict[str, Event] = {}
-    for e in first.values():
-        rank = (e["publish_time"], e["ingestion_ts"], e["message_id"])
-        held = best.get(e["idempotency_key"])
-        if held is None or rank > (held["publish_time"], held["ingestion_ts"], held["message_id"]):
-            best[e["idempotency_key"]] = e
-    return best
-
-
 def check(lake: Lake, events: list[Event]) -> None:
-    expected, found = single_pass(events), lake.curated()
+    expected, found = single_pass(events), lake.by_key("curated")
     assert found.keys() == expected.keys()
     for key, row in found.items():
         for column in ("message_id", "publish_time", "ingestion_ts", "period_reference"):
@@ -146,7 +104,7 @@ def test_any_split_order_and_repetition_gives_the_same_table(
     since = None
     while shuffled:
         size = draw.randint(1, len(shuffled))
-        lake.deliver(shuffled[:size])
+        lake.append(shuffled[:size])
         shuffled = shuffled[size:]
         if draw.random() < 0.6:
             since = lake.run(since, rows=draw.choice([1, 3, 10**9]))
@@ -155,44 +113,44 @@ def test_any_split_order_and_repetition_gives_the_same_table(
     since = lake.run_until_done(since, rows=draw.choice([1, 4, 10**9]))
     check(lake, events)
 
-    before = lake.curated()
+    before = lake.by_key("curated")
     lake.run_until_done(None, rows=10**9)
-    assert lake.curated() == before
+    assert lake.by_key("curated") == before
     lake.close()
 
 
 def test_new_leaves_become_columns_in_the_commit_that_brings_their_rows(lake: Lake) -> None:
-    lake.deliver([event(1, 1, 0, 0, a="x")])
+    lake.append([event(1, 1, 0, 0, a="x")])
     since = lake.run(None)
-    lake.deliver([event(2, 2, 0, 1, a="y", b={"c": "1.10"})])
+    lake.append([event(2, 2, 0, 1, a="y", b={"c": "1.10"})])
     lake.run(since)
     assert lake.new_columns == ["a", "from", "b__c"]
-    table = lake.catalog.load_table("lake.curated_t")
+    table = lake.table("curated")
     assert len(table.snapshots()) == 2
-    assert {key: row["b__c"] for key, row in lake.curated().items()} == {"k1": None, "k2": "1.10"}
+    assert {key: row["b__c"] for key, row in lake.by_key("curated").items()} == {"k1": None, "k2": "1.10"}
 
 
 def test_a_correction_that_moves_to_another_month_leaves_its_old_partition(lake: Lake) -> None:
-    lake.deliver([event(1, 1, 60, 0)])
+    lake.append([event(1, 1, 60, 0)])
     since = lake.run(None)
-    lake.deliver([event(2, 1, 121, 1)])
+    lake.append([event(2, 1, 121, 1)])
     lake.run(since)
-    assert [row["period_reference"] for row in lake.curated().values()] == ["2026-06"]
+    assert [row["period_reference"] for row in lake.by_key("curated").values()] == ["2026-06"]
 
 
 def test_a_run_that_finds_nothing_new_commits_nothing(lake: Lake) -> None:
-    lake.deliver([event(1, 1, 0, 0)])
+    lake.append([event(1, 1, 0, 0)])
     since = lake.run(None)
     lake.run(since)
     lake.run(None)
-    assert len(lake.catalog.load_table("lake.curated_t").snapshots()) == 1
+    assert len(lake.table("curated").snapshots()) == 1
 
 
 def test_the_commit_carries_its_checkpoint(lake: Lake) -> None:
-    lake.deliver([event(1, 1, 0, 0)])
+    lake.append([event(1, 1, 0, 0)])
     since = lake.run(None)
     assert since is not None
-    snapshot = lake.catalog.load_table("lake.curated_t").current_snapshot()
+    snapshot = lake.table("curated").current_snapshot()
     assert snapshot is not None
     assert snapshot.summary is not None
     assert snapshot.summary.additional_properties["lean-ops.source-token"] == since.token

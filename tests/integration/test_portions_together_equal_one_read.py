@@ -6,8 +6,9 @@ Generated: deliveries by several writers, corrections, compactions of RAW and of
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.io.pyarrow import schema_to_pyarrow
@@ -27,23 +27,19 @@ from pyiceberg.typedef import Record
 
 from common.contract.contracts import load_contract
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.incremental import Bounds, new_appends, new_merges, read
-from common.lake.reading import read_rows
+from common.lake.incremental import Bounds, Portion, new_appends, new_merges, read
 from common.lake.rule import EVENT_RULE
-from common.lake.setting_aside import SetAside
-from common.lake.specifications import LAYERS, TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
-from common.layers.curated import curate
-from common.layers.semantic import publish
+from common.layers.curated import EVERY_ROW, Curated
+from common.layers.semantic import Published
 from common.runtime.errors import TableMismatch
-from common.runtime.settings import JobSettings
 
 from ..support.generated import cases
+from ..support.lake import LocalLake
 
-ROOT = Path(__file__).parents[2]
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 64)
-CONTRACT = """
+CONTRACT = load_contract(
+    """
 apiVersion: v3.2.0
 kind: DataContract
 id: test.t
@@ -56,7 +52,9 @@ schema:
         description: A number
         logicalType: integer
         transformSourceObjects: [value]
-"""
+""",
+    "t",
+)
 TIME = pa.timestamp("us", "UTC")
 # How writers have the one type of a column: whatever it is, Iceberg says string or timestamptz.
 TEXTS: Final[dict[str, pa.DataType]] = {
@@ -78,22 +76,11 @@ TIMES: Final[dict[str, pa.DataType]] = {
 WRITERS = tuple(TEXTS)
 
 
-class Lake:
-    """All layers of one topic, on local files."""
+class Lake(LocalLake):
+    """All layers of one topic."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
-        self.contract = load_contract(CONTRACT, "t")
-        for layer in LAYERS:
-            spec = TableSpec.load(ROOT / "modules/storage/tables", layer)
-            if layer == "semantic":
-                spec = spec.with_columns(self.contract.semantic_columns())
-            spec.create(self.catalog, f"lake.{layer}_t")
-
-    def table(self, layer: str) -> Table:
-        return self.catalog.load_table(f"lake.{layer}_t")
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, contract=CONTRACT)
 
     def deliver(self, writer: str, events: Sequence[dict[str, Any]]) -> None:
         """One commit to RAW; every day's events in a file of their own, as ``writer`` has the types."""
@@ -111,56 +98,26 @@ class Lake:
             append_file(raw, pa.table(columns, schema=schema), (day - date(1970, 1, 1)).days)
 
     def compact(self, layer: str) -> None:
-        compact(self.catalog, f"lake.{layer}_t", EVENT_RULE, run_id="tidy", policy=CompactionPolicy(files=1))
-
-    def curate(self, rows: int = 10**9, only: BooleanExpression = AlwaysTrue()) -> int:  # noqa: B008 - a constant
-        """Read RAW from the start to its end; gives the number of portions."""
-        since, portions = None, 0
-        while True:
-            done = curate(
-                "t",
-                since,
-                "run",
-                settings=replace(SETTINGS, batch_rows=rows),
-                catalog=self.catalog,
-                record_columns=lambda _columns: None,
-                set_aside=_no_row,
-                only=only,
-            )
-            portions += 1
-            if not done.backlog_rows:
-                return portions
-            assert done.checkpoint != since, "a portion did not move the checkpoint"
-            since = done.checkpoint
-
-    def publish(self, rows: int, only: BooleanExpression = AlwaysTrue()) -> int:  # noqa: B008 - a constant
-        since, portions = None, 0
-        while True:
-            done = publish(
-                self.contract,
-                since,
-                "run",
-                settings=replace(SETTINGS, batch_rows=rows),
-                catalog=self.catalog,
-                pii_key=b"key",
-                record_uncontracted=lambda _names: None,
-                record_replaced=lambda _names: None,
-                only=only,
-            )
-            portions += 1
-            if not done.backlog_rows:
-                return portions
-            assert done.checkpoint != since, "a portion did not move the checkpoint"
-            since = done.checkpoint
-
-    def rows(self, layer: str) -> list[dict[str, Any]]:
-        return sorted(
-            read_rows(self.table(layer)).read_all().to_pylist(), key=lambda row: str(row["idempotency_key"])
+        compact(
+            self.catalog, self.identifier(layer), EVENT_RULE, run_id="tidy", policy=CompactionPolicy(files=1)
         )
 
+    def curate(self, rows: int = 10**9, only: BooleanExpression = EVERY_ROW) -> int:
+        """Read RAW from the start to its end; gives the number of portions."""
+        return run_to_the_end(lambda since: self.run_curation(since, rows, only=only))
 
-def _no_row(rows: Sequence[SetAside]) -> None:
-    assert not rows
+    def publish(self, rows: int, only: BooleanExpression = EVERY_ROW) -> int:
+        return run_to_the_end(lambda since: self.run_publication(CONTRACT, since, rows, only=only))
+
+
+def run_to_the_end(run: Callable[[SourceCheckpoint | None], Curated | Published]) -> int:
+    """Run until nothing is left; gives how often."""
+    since, count = None, 1
+    while (done := run(since)).backlog_rows:
+        assert done.checkpoint != since, "a portion did not move the checkpoint"
+        since = done.checkpoint
+        count += 1
+    return count
 
 
 def is_time(field: Any) -> bool:
@@ -188,9 +145,8 @@ def append_file(table: Table, rows: pa.Table, day: int) -> None:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.catalog.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 def event(number: int, key: int, minute: int) -> dict[str, Any]:
@@ -258,12 +214,15 @@ def test_any_history_read_in_portions_gives_what_one_read_gives(
     curated = lake.rows("curated")
 
     raw, merged = lake.table("raw"), lake.table("curated")
-    for table, next_portion in (
+    portions: list[tuple[Table, Callable[[SourceCheckpoint | None, Bounds], Portion]]] = [
         (raw, lambda since, bounds: new_appends(raw, since, bounds)),
         (merged, lambda since, bounds: new_merges(merged, since.sequence if since else -1, bounds)),
-    ):
-        at_once = [m for b in read(table, next_portion(None, ALL), ["message_id"]) for m in b[0].to_pylist()]
-        apart: list[str] = []
+    ]
+    for table, next_portion in portions:
+        at_once: list[Any] = [
+            m for b in read(table, next_portion(None, ALL), ["message_id"]) for m in b[0].to_pylist()
+        ]
+        apart: list[Any] = []
         since: SourceCheckpoint | None = None
         while True:
             portion = next_portion(since, Bounds(bound, 10**12))
@@ -279,13 +238,13 @@ def test_any_history_read_in_portions_gives_what_one_read_gives(
     assert [row["message_id"] for row in lake.rows("semantic")] == [row["message_id"] for row in wanted]
 
     lake.catalog.drop_table("lake.curated_t")
-    TableSpec.load(ROOT / "modules/storage/tables", "curated").create(lake.catalog, "lake.curated_t")
+    lake.create("curated")
     lake.curate(bound, only)
     again = [row["message_id"] for row in lake.rows("curated")]
     # A key whose newest event was published before the day is left out; all others are as they were.
     assert again == [row["message_id"] for row in wanted]
-    lake.catalog.close()
-    shutil.rmtree(lake.folder)
+    lake.close()
+    shutil.rmtree(lake.root)
 
 
 ALL = Bounds(10**9, 10**12)

@@ -1,27 +1,22 @@
 """After the contract was mended, the rows it refused reach Semantic: those that are still current, once."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import Contract, load_contract
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.specifications import LAYERS, TableSpec
+from common.lake.specifications import LAYERS
 from common.layers.rejudging import Appeal, Verdicts, judge_again
-from common.layers.semantic import publish
 from common.runtime.errors import InvalidInput
-from common.runtime.settings import JobSettings
 
-from ..support.lake import merge_rows
+from ..support.lake import LocalLake
 
-ROOT = Path(__file__).parents[2]
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 PERIOD = "2026-05"
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -54,72 +49,55 @@ WRONG = contract("1.0.0", 10)
 MENDED = contract("1.1.0", 100)
 
 
-class Lake:
-    """Curated, Semantic and Quarantine of one topic, on local files."""
+class Lake(LocalLake):
+    """Curated, Semantic and Quarantine of one topic."""
 
-    def __init__(self, folder: Path) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, contract=WRONG)
         self.checkpoint: SourceCheckpoint | None = None
-        for layer in LAYERS:
-            spec = TableSpec.load(ROOT / "modules/storage/tables", layer)
-            if layer == "semantic":
-                spec = spec.with_columns(WRONG.semantic_columns())
-            spec.create(self.catalog, f"lake.{layer}_t")
 
     def curate(self, rows: Mapping[str, str], version: int = 1, period: str = PERIOD) -> None:
         """Merge key → value into Curated; a greater version is a correction, days later."""
-        listed = [
-            {
-                "message_id": f"{key}-{version}",
-                "idempotency_key": key,
-                "topic_name": "t",
-                "period_reference": period,
-                "publish_time": START + timedelta(days=version),
-                "ingestion_ts": START + timedelta(days=version),
-                "value": value,
-            }
-            for key, value in rows.items()
-        ]
-        merge_rows(self.catalog, "lake.curated_t", pa.Table.from_pylist(listed).to_batches())
+        self.merge(
+            [
+                {
+                    "message_id": f"{key}-{version}",
+                    "idempotency_key": key,
+                    "topic_name": "t",
+                    "period_reference": period,
+                    "publish_time": START + timedelta(days=version),
+                    "ingestion_ts": START + timedelta(days=version),
+                    "value": value,
+                }
+                for key, value in rows.items()
+            ]
+        )
 
     def publish(self, under: Contract = WRONG) -> None:
-        self.checkpoint = publish(
-            under,
-            self.checkpoint,
-            "run",
-            settings=SETTINGS,
-            catalog=self.catalog,
-            pii_key=b"key",
-            record_uncontracted=lambda _columns: None,
-            record_replaced=lambda _columns: None,
-        ).checkpoint
+        self.checkpoint = self.run_publication(under, self.checkpoint).checkpoint
 
     def judge_again(self, under: Contract = MENDED, period: str = PERIOD, **appeal: Any) -> Verdicts:
         return judge_again(
             under,
             Appeal(period, **appeal),
             "op",
-            settings=SETTINGS,
+            settings=self.settings,
             catalog=self.catalog,
             pii_key=b"key",
             record_replaced=lambda _columns: None,
         )
 
     def values(self) -> dict[str, Decimal]:
-        rows = self.catalog.load_table("lake.semantic_t").scan().to_arrow().to_pylist()
-        assert len(rows) == len({row["idempotency_key"] for row in rows})
-        return {row["idempotency_key"]: row["value"] for row in rows}
+        return {key: row["value"] for key, row in self.by_key("semantic").items()}
 
     def snapshots(self) -> list[int]:
-        return [len(self.catalog.load_table(f"lake.{layer}_t").snapshots()) for layer in LAYERS]
+        return [len(self.table(layer).snapshots()) for layer in LAYERS]
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.catalog.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 def test_rows_that_the_mended_contract_accepts_reach_semantic_and_the_others_stay(lake: Lake) -> None:
@@ -192,7 +170,7 @@ def test_columns_that_the_mended_contract_adds_are_there(lake: Lake) -> None:
         transformSourceObjects: [value]
 """
     lake.judge_again(contract("1.1.0", 100, extra))
-    (row,) = lake.catalog.load_table("lake.semantic_t").scan().to_arrow().to_pylist()
+    (row,) = lake.table("semantic").scan().to_arrow().to_pylist()
     assert (row["extra"], row["_contract_version"]) == ("50", "1.1.0")
 
 

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,24 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.catalog.sql import SqlCatalog
 
 from common.intake.events import EventParser
 from common.lake.checkpoints import Entry, SourceCheckpoint, reconcile
 from common.lake.history import committed, lineage, since_last_merge
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.setting_aside import SetAside, stream
-from common.lake.specifications import TableSpec
-from common.layers.curated import Curated, curate
+from common.layers.curated import Curated
 from common.layers.uncurable import ERROR_CODE, curable, send_letters
 from common.payload.flattening import Flattener
 from common.runtime.errors import InternalFault, ServiceFailure
-from common.runtime.settings import JobSettings
 
 from ..support.generated import cases
+from ..support.lake import LocalLake
 
-ROOT = Path(__file__).parents[2]
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 START = datetime(2026, 5, 1, tzinfo=UTC)
 POISON = '{"a": "poison", "n": 1.10, "é": [1, 2]}'
 
@@ -49,68 +46,44 @@ class Queue:
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
 
-class Lake:
-    """RAW and Curated of one topic, on local files."""
+class Lake(LocalLake):
+    """RAW and Curated, and a queue for what cannot be curated."""
 
-    def __init__(self, folder: Path) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
-        for layer in ("raw", "curated"):
-            TableSpec.load(ROOT / "modules/storage/tables", layer).create(self.catalog, f"lake.{layer}_t")
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, ["raw", "curated"])
         self.queue = Queue()
 
     def deliver(self, payloads: dict[str | None, str | None], minute: int = 0) -> None:
-        raw = self.catalog.load_table("lake.raw_t")
         at = START + timedelta(minutes=minute)
-        rows = [
-            {
-                "message_id": f"m-{key}",
-                "idempotency_key": key,
-                "topic_name": "t",
-                "period_reference": "2026-05",
-                "correlation_id": None,
-                "publish_time": at,
-                "ingestion_ts": at,
-                "json_payload": payload,
-            }
-            for key, payload in payloads.items()
-        ]
-        raw.append(pa.Table.from_pylist(rows, schema=raw.schema().as_arrow()))
+        self.append([row(f"m-{key}", key, at, at, payload) for key, payload in payloads.items()])
 
     def deliver_tied(self, message_id: str, ingested: int, payload: str, key: str = "k") -> None:
         """One event, published when all others are, and received so many seconds later."""
-        raw = self.catalog.load_table("lake.raw_t")
-        row = {
-            "message_id": message_id, "idempotency_key": key, "topic_name": "t",
-            "period_reference": "2026-05", "correlation_id": None, "publish_time": START,
-            "ingestion_ts": START + timedelta(seconds=ingested), "json_payload": payload,
-        }  # fmt: skip
-        raw.append(pa.Table.from_pylist([row], schema=raw.schema().as_arrow()))
+        self.append([row(message_id, key, START, START + timedelta(seconds=ingested), payload)])
 
     def run(self, since: SourceCheckpoint | None = None) -> Curated:
         def set_aside(rows: Sequence[SetAside]) -> None:
             send_letters(self.queue, "url", rows)  # type: ignore[arg-type]  # a stand-in for the client
 
-        return curate(
-            "t",
-            since,
-            "run",
-            settings=SETTINGS,
-            catalog=self.catalog,
-            record_columns=lambda _columns: None,
-            set_aside=set_aside,
-        )
+        return self.run_curation(since, set_aside=set_aside)
 
     def keys(self) -> set[str]:
-        rows = self.catalog.load_table("lake.curated_t").scan().to_arrow()
-        return set(rows["idempotency_key"].to_pylist())
+        return {row["idempotency_key"] for row in self.rows("curated")}
+
+
+def row(
+    message_id: str, key: str | None, published: datetime, ingested: datetime, payload: str | None
+) -> dict[str, Any]:
+    return {
+        "message_id": message_id, "idempotency_key": key, "topic_name": "t", "period_reference": "2026-05",
+        "correlation_id": None, "publish_time": published, "ingestion_ts": ingested, "json_payload": payload,
+    }  # fmt: skip
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.catalog.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 @pytest.fixture
@@ -154,7 +127,7 @@ def test_a_row_that_was_set_aside_holds_up_no_tie_later(lake: Lake) -> None:
     assert done.set_aside == 1
     deliver("first", 5, '{"a": 1}')
     assert lake.run(done.checkpoint).set_aside == 0
-    (row,) = lake.catalog.load_table("lake.curated_t").scan().to_arrow().to_pylist()
+    (row,) = lake.table("curated").scan().to_arrow().to_pylist()
     assert (row["message_id"], row["a"]) == ("second", "2")
     assert len(lake.queue.letters) == 1
 
@@ -206,7 +179,7 @@ def test_a_row_without_a_usable_key_holds_up_no_others(lake: Lake, key: str | No
     ],
 )
 def test_an_envelope_that_no_table_holds_is_a_letter(lake: Lake, column: str, value: Any) -> None:
-    schema = lake.catalog.load_table("lake.raw_t").schema().as_arrow()
+    schema = lake.table("raw").schema().as_arrow()
     good = {"idempotency_key": "k", "publish_time": 0, "ingestion_ts": 0, "json_payload": "{}"}
     rows = [good, good | {column: value}]
     columns = [
@@ -245,7 +218,7 @@ def test_a_stream_gives_every_row_in_order_but_those_that_fail(
     """However batches are cut and put together: ``step`` rows are read ahead and given back as one."""
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        waiting: list[int] = []
+        waiting: list[Any] = []
         for batch in batches:
             waiting += batch["n"].to_pylist()
             while len(waiting) >= step:
@@ -311,11 +284,11 @@ def test_a_row_that_makes_the_merge_fail_is_a_letter_and_all_others_are_merged(
             assert "poison" not in detail
         # Read to the end, which the record of the run says and no commit: it counts at the next look-up.
         assert done.checkpoint is not None
-        table = lake.catalog.load_table("lake.curated_t")
+        table = lake.table("curated")
         recorded = Entry(done.checkpoint.token, done.checkpoint.position, done.snapshot_id)
         assert reconcile(committed(table), recorded, since_last_merge(lineage(table))) == recorded
         assert lake.run(done.checkpoint).rows_read == 0
-        lake.catalog.close()
+        lake.close()
 
 
 @pytest.mark.usefixtures("unmergeable")
@@ -349,9 +322,9 @@ def test_a_merge_that_fails_on_every_row_moves_nothing_aside(lake: Lake) -> None
 )
 def test_an_envelope_that_is_no_text_holds_up_no_others(lake: Lake, column: str) -> None:
     """Bytes that are not UTF-8, as another writer may leave them: a file's reader does not look."""
-    raw = lake.catalog.load_table("lake.raw_t")
+    raw = lake.table("raw")
     lake.deliver({"a": '{"a": 1}', "c": '{"a": 3}'})
-    path = next(iter(raw.refresh().inspect.files()["file_path"].to_pylist())).removeprefix("file://")
+    (path, *_) = (task.file.file_path.removeprefix("file://") for task in raw.refresh().scan().plan_files())
     rows = pq.read_table(path)
     broken = pa.array([b"x", b"\xff\xfe"], pa.binary())
     as_text = pa.Array.from_buffers(pa.string(), 2, broken.buffers())
@@ -364,7 +337,7 @@ def test_an_envelope_that_is_no_text_holds_up_no_others(lake: Lake, column: str)
     detail = letter["MessageAttributes"]["error_detail"]["StringValue"]
     assert f"expected {column} as UTF-8" in detail
     assert lake.run(done.checkpoint).rows_read == 0
-    assert lake.catalog.load_table("lake.curated_t").scan().to_arrow().num_rows == 1
+    assert lake.table("curated").scan().to_arrow().num_rows == 1
 
 
 def test_a_stream_that_breaks_is_no_rows_fault() -> None:

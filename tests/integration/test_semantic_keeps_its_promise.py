@@ -1,8 +1,8 @@
 """Semantic holds typed rows under the contract; a row that breaks it is kept aside, a good one stays."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,20 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.casting import UNPROCESSABLE
 from common.contract.contracts import Contract, load_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.merge.datafiles import DataFileWriter
-from common.lake.specifications import LAYERS, TableSpec
-from common.layers.semantic import Published, publish
-from common.runtime.settings import JobSettings
+from common.layers.semantic import Published
 
-from ..support.lake import merge_rows
+from ..support.lake import LocalLake
 
-ROOT = Path(__file__).parents[2]
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
 CONTRACT = """
 apiVersion: v3.2.0
 kind: DataContract
@@ -44,75 +39,59 @@ schema:
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-class Lake:
-    """Curated, Semantic and Quarantine of one topic, on local files."""
+class Lake(LocalLake):
+    """Curated, Semantic and Quarantine of one topic, and what runs told of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
-        self.catalog.create_namespace("lake")
-        self.contract = load_contract(CONTRACT, "t")
-        for layer in LAYERS:
-            spec = TableSpec.load(ROOT / "modules/storage/tables", layer)
-            if layer == "semantic":
-                spec = spec.with_columns(self.contract.semantic_columns())
-            spec.create(self.catalog, f"lake.{layer}_t")
+    def __init__(self, root: Path) -> None:
+        self.contract: Contract = load_contract(CONTRACT, "t")
+        super().__init__(root, contract=self.contract)
         self.uncontracted: list[str] = []
         self.replaced: list[str] = []
 
     def curate(self, *rows: tuple[str, int, str | None], **extra: str) -> None:
         """Merge (key, version, value) into Curated: a greater version is a correction."""
-        listed = [
-            {
-                "message_id": f"{key}-{version}",
-                "idempotency_key": key,
-                "topic_name": "t",
-                "period_reference": "2026-05",
-                "publish_time": START + timedelta(minutes=version),
-                "ingestion_ts": START + timedelta(minutes=version),
-                "value": value,
-                **extra,
-            }
-            for key, version, value in rows
-        ]
-        merge_rows(self.catalog, "lake.curated_t", pa.Table.from_pylist(listed).to_batches())
+        self.merge(
+            [
+                {
+                    "message_id": f"{key}-{version}",
+                    "idempotency_key": key,
+                    "topic_name": "t",
+                    "period_reference": "2026-05",
+                    "publish_time": START + timedelta(minutes=version),
+                    "ingestion_ts": START + timedelta(minutes=version),
+                    "value": value,
+                    **extra,
+                }
+                for key, version, value in rows
+            ]
+        )
 
     def publish(
         self, since: SourceCheckpoint | None = None, contract: Contract | None = None, rows: int = 10**9
     ) -> Published:
-        def note(columns: Sequence[str]) -> None:
-            self.uncontracted += columns
-
-        return publish(
+        return self.run_publication(
             contract or self.contract,
             since,
-            "run",
-            settings=replace(SETTINGS, batch_rows=rows),
-            catalog=self.catalog,
-            pii_key=b"key",
-            record_uncontracted=note,
+            rows,
+            record_uncontracted=self.uncontracted.extend,
             record_replaced=self.replaced.extend,
         )
 
-    def rows(self, layer: str) -> dict[str, dict[str, Any]]:
-        found = self.catalog.load_table(f"lake.{layer}_t").scan().to_arrow().to_pylist()
-        return {row["idempotency_key"]: row for row in found}
-
     def values(self) -> dict[str, Any]:
-        return {key: row["value"] for key, row in self.rows("semantic").items()}
+        return {key: row["value"] for key, row in self.by_key("semantic").items()}
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
-    yield lake
-    lake.catalog.close()
+    with closing(Lake(tmp_path)) as lake:
+        yield lake
 
 
 def test_good_rows_are_typed_and_bad_rows_are_kept_aside_with_the_reason(lake: Lake) -> None:
     lake.curate(("a", 1, "1.10"), ("b", 1, "warm"), ("c", 1, None))
     done = lake.publish()
     assert lake.values() == {"a": Decimal("1.10")}
-    quarantined = lake.rows("quarantine")
+    quarantined = lake.by_key("quarantine")
     assert quarantined.keys() == {"b", "c"}
     (reason,) = json.loads(quarantined["b"]["reasons"])
     assert reason["column"] == "value"
@@ -134,7 +113,7 @@ def test_a_row_that_makes_the_merge_fail_is_quarantined_and_all_others_are_publi
     monkeypatch.setattr(DataFileWriter, "write_partition", fail)
     done = lake.publish()
     assert lake.values() == {"a": Decimal("1.10"), "d": Decimal(4)}
-    quarantined = lake.rows("quarantine")
+    quarantined = lake.by_key("quarantine")
     assert quarantined.keys() == {"b", "c"}
     (reason,) = json.loads(quarantined["b"]["reasons"])
     assert (reason["rule"], done.quarantined, done.set_aside) == (UNPROCESSABLE, 2, 1)
@@ -148,7 +127,7 @@ def test_a_good_row_stays_when_its_correction_is_bad(lake: Lake) -> None:
     lake.curate(("a", 2, "broken"))
     lake.publish(since)
     assert lake.values() == {"a": Decimal(1)}
-    assert "a" in lake.rows("quarantine")
+    assert "a" in lake.by_key("quarantine")
 
 
 def test_a_later_good_version_settles_a_quarantined_row(lake: Lake) -> None:
@@ -156,7 +135,7 @@ def test_a_later_good_version_settles_a_quarantined_row(lake: Lake) -> None:
     since = lake.publish().checkpoint
     lake.curate(("a", 2, "2"))
     lake.publish(since)
-    semantic, quarantine = lake.rows("semantic"), lake.rows("quarantine")
+    semantic, quarantine = lake.by_key("semantic"), lake.by_key("quarantine")
     assert semantic["a"]["_source_merge_seq"] > quarantine["a"]["_source_merge_seq"]
 
 
@@ -192,7 +171,7 @@ def test_a_column_that_the_contract_leaves_out_is_noted_and_not_published(lake: 
     lake.curate(("a", 1, "1"), secret="x")  # noqa: S106 - a column's name
     lake.publish()
     assert lake.uncontracted == ["secret"]
-    assert "secret" not in lake.rows("semantic")["a"]
+    assert "secret" not in lake.by_key("semantic")["a"]
 
 
 def test_a_new_contract_column_appears_and_a_type_widens(lake: Lake) -> None:
@@ -203,7 +182,7 @@ def test_a_new_contract_column_appears_and_a_type_widens(lake: Lake) -> None:
     lake.curate(("b", 1, "1234567890.25"), unit="C")
     lake.publish(since, load_contract(text, "t"))
     assert lake.values() == {"a": Decimal(1), "b": Decimal("1234567890.25")}
-    assert lake.rows("semantic")["b"]["unit"] == "C"
+    assert lake.by_key("semantic")["b"]["unit"] == "C"
 
 
 def test_going_back_to_a_contract_before_a_widening_keeps_the_wider_column(lake: Lake) -> None:
@@ -248,5 +227,5 @@ def test_a_changed_description_becomes_the_columns_comment(lake: Lake) -> None:
     block = "|\n          What it\n          measures\n"
     lake.curate(("b", 1, "2"))
     lake.publish(since, load_contract(CONTRACT.replace("A number\n", block), "t"))
-    schema = lake.catalog.load_table("lake.semantic_t").schema()
+    schema = lake.table("semantic").schema()
     assert schema.find_field("value").doc == "What it measures"

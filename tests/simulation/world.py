@@ -34,8 +34,9 @@ import boto3
 import pyarrow as pa
 import typer
 from botocore.exceptions import ClientError
-from pyiceberg.catalog import Catalog, sql
+from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.typedef import Identifier
 from sqlalchemy.event import listen
@@ -54,6 +55,7 @@ from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.workers import Worker
 
+from ..support.oracle import single_pass
 from .in_process import DynamoDB, nothing_worked_out_twice
 from .queues import LETTERS, SOURCE, AtOnce, Queues
 from .watching import Watch, watched
@@ -381,20 +383,7 @@ class World:
 
     def expected(self) -> dict[str, Event]:
         """Curated by a single pass over everything that was sent, by key."""
-        first: dict[tuple[str, str, datetime], Event] = {}
-        for event in self.sent:
-            copy = (event["idempotency_key"], event["message_id"], event["publish_time"])
-            if copy not in first or event["ingestion_ts"] < first[copy]["ingestion_ts"]:
-                first[copy] = event
-        best: dict[str, Event] = {}
-        for event in first.values():
-            order = tuple(event[name] for name in ("publish_time", "ingestion_ts", "message_id"))
-            known = best.get(event["idempotency_key"])
-            if known is None or order > tuple(
-                known[name] for name in ("publish_time", "ingestion_ts", "message_id")
-            ):
-                best[event["idempotency_key"]] = event
-        return best
+        return single_pass(self.sent)
 
     def contract_text(self) -> str:
         """The registered contract."""
@@ -455,7 +444,7 @@ class _WatchedCatalog(SqlCatalog):
         if found is None:
             return super().load_table(identifier)  # which says so
         place = found.metadata_location
-        metadata = sql.FromInputFile.table_metadata(self._load_file_io(location=place).new_input(place))
+        metadata = FromInputFile.table_metadata(self._load_file_io(location=place).new_input(place))
         io = self._load_file_io(metadata.properties, place)
         return Table((found.table_namespace, name), metadata, place, io, self)
 
@@ -510,7 +499,7 @@ def _commit(catalog: "_WatchedCatalog", table: Table, *changes: Any) -> CommitTa
 
 for _name in ("load_table", "register_table", "drop_table", "table_exists"):
     setattr(_WatchedCatalog, _name, _watched(_name))
-_WatchedCatalog.commit_table = _commit  # type: ignore[method-assign] # as the others
+setattr(_WatchedCatalog, "commit_table", _commit)  # noqa: B010 - as the others
 
 
 @dataclass(frozen=True)
@@ -530,11 +519,11 @@ class _SimulatedTarget(LocalTarget):
         object.__setattr__(self, "world", world)
 
     @property
-    def session(self) -> boto3.Session:  # type: ignore[override] # one for all worlds
+    def session(self) -> boto3.Session:  # one for all worlds
         return _session()
 
     @property
-    def caller(self) -> str:  # type: ignore[override] # read once there
+    def caller(self) -> str:  # read once there
         world: World = self.world  # type: ignore[attr-defined] # set above
         return world.process.person if world.process is not None else world.person
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
@@ -40,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def target(stack: Stack) -> Target:
+def target(stack: Stack) -> LocalTarget:
     """The stack as commands see it."""
     return LocalTarget.running(stack.folder)
 

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 from common.lake.merge.decide import decide
 from common.lake.merge.locate import StoredRows
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, choose_winners
+from common.runtime.arrowtypes import Array
 
 from ..support.generated import cases
+from ..support.oracle import single_pass
 
+TIME: pa.DataType = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
-    [
-        ("idempotency_key", pa.string()),
-        ("publish_time", pa.timestamp("us", "UTC")),
-        ("ingestion_ts", pa.timestamp("us", "UTC")),
-        ("message_id", pa.string()),
-    ]
+    {"idempotency_key": pa.string(), "publish_time": TIME, "ingestion_ts": TIME, "message_id": pa.string()}
 )
 
 
@@ -30,19 +28,6 @@ class Event:
     ingestion_ts: int
     message_id: str
     idempotency_key: str
-
-
-def single_pass(events: list[Event]) -> dict[str, Event]:
-    """The oracle: first copy of every message at its time, then the greatest of every key."""
-    first: dict[tuple[str, str, int], Event] = {}
-    for event in events:
-        message = (event.idempotency_key, event.message_id, event.publish_time)
-        if message not in first or event.ingestion_ts < first[message].ingestion_ts:
-            first[message] = event
-    best: dict[str, Event] = {}
-    for event in first.values():
-        best[event.idempotency_key] = max(best.get(event.idempotency_key, event), event)
-    return best
 
 
 def as_table(events: list[Event]) -> pa.Table:
@@ -79,7 +64,7 @@ class Memory:
         self.rows = pa.concat_tables(parts)
         assert decision.inserted + decision.updated + decision.unchanged == len(winners.rows)
 
-    def history(self, keys: pa.Array, publish_times: pa.Array) -> pa.Table:
+    def history(self, keys: Array, publish_times: Array) -> pa.Table:
         wanted = set(zip(keys.to_pylist(), pc.cast(publish_times, pa.int64()).to_pylist(), strict=True))
         return as_table([e for e in self.seen if (e.idempotency_key, e.publish_time) in wanted])
 
@@ -108,9 +93,9 @@ def test_any_split_order_and_replay_of_a_history_gives_the_rows_of_a_single_pass
     memory = Memory()
     for batch in batches:
         memory.merge(batch)
-    expected = single_pass([e for batch in batches for e in batch])
+    expected = single_pass(vars(e) for batch in batches for e in batch)
     assert sorted(memory.rows.to_pylist(), key=str) == sorted(
-        as_table(list(expected.values())).to_pylist(), key=str
+        pa.Table.from_pylist(list(expected.values()), schema=SCHEMA).to_pylist(), key=str
     )
 
 

@@ -10,14 +10,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 from duckdb_extensions import import_extension
-from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot, Summary
 
 from common.lake.merge import MergeOutcome
-from common.lake.specifications import TableSpec
 
-from ...support.lake import merge_rows
+from ...support.lake import LocalLake, merge_rows
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 START = dt.datetime(2026, 1, 15, tzinfo=dt.UTC)
@@ -27,30 +25,40 @@ TIMES = pa.timestamp("us", "UTC")
 class Lake:
     """One Curated table. Times are short: ``publish`` in hours and ``ingestion`` in seconds after START."""
 
-    identifier = "lake.curated_events"
-
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.catalog: Catalog = self.connect()
-        self.catalog.create_namespace("lake")
-        self.create()
+        self._layers = LocalLake(root, ["curated"], topic="events")
+        self.root, self.catalog, self.connect = root, self._layers.catalog, self._layers.connect
+        self.identifier = self._layers.identifier("curated")
 
     def create(self) -> None:
         """Create the table ``identifier``."""
-        TableSpec.load(SPECIFICATIONS, "curated").create(self.catalog, self.identifier)
-
-    def connect(self) -> Catalog:
-        """A catalog of its own, as another process would have."""
-        return SqlCatalog(
-            "test", uri=f"sqlite:///{self.root}/catalog.db", warehouse=f"file://{self.root}/warehouse"
-        )
+        self._layers.create("curated", self.identifier)
 
     @property
     def table(self) -> Table:
         return self.catalog.load_table(self.identifier)
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current snapshot, which a merge has left."""
+        current = self.table.current_snapshot()
+        assert current is not None
+        return current
+
+    @property
+    def summary(self) -> Summary:
+        """What the current snapshot says of itself."""
+        summary = self.snapshot.summary
+        assert summary is not None
+        return summary
+
     def event(
-        self, key: str, message: str = "m1", publish: float = 0, ingestion: float = 0, **columns: str | None
+        self,
+        key: str | None,
+        message: str = "m1",
+        publish: float = 0,
+        ingestion: float = 0,
+        **columns: str | None,
     ) -> dict[str, Any]:
         published = START + dt.timedelta(hours=publish)
         return {

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +16,10 @@ from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact, compaction
 
 from ...support.generated import cases
+from .conftest import Lake
 
 
-def merged(lake, number, *, checkpoint=True):
+def merged(lake: Lake, number: int, *, checkpoint: int = True) -> None:
     """A merge of some rows, in files beside those of others; its checkpoint has its number."""
     lake.merge(
         [lake.event(f"{number}-{n}", f"m{number}", publish=number / 10) for n in range(8)],
@@ -24,7 +27,7 @@ def merged(lake, number, *, checkpoint=True):
     )
 
 
-def compacted(lake, monkeypatch=None):
+def compacted(lake: Lake, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """A compaction; with ``monkeypatch`` as another writer makes it, which carries nothing on."""
     if monkeypatch is not None:
         monkeypatch.setattr(compaction, "carried_on", lambda _table: {})
@@ -33,32 +36,36 @@ def compacted(lake, monkeypatch=None):
         monkeypatch.undo()
 
 
-def expired(lake):
+def expired(lake: Lake) -> None:
     """Only what the table is now is left of its history."""
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     lake.table.maintenance.expire_snapshots().older_than(later).commit()
 
 
-def token(lake):
+def token(lake: Lake) -> Any:
     entry = committed(lake.table)
     return None if entry is None else int(entry.token)
 
 
-def fill(lake, merges=3):
+def fill(lake: Lake, merges: int = 3) -> None:
     for number in range(1, merges + 1):
         merged(lake, number)
 
 
-def test_a_compaction_by_another_writer_and_the_expiry_of_the_merge_leave_the_checkpoint(lake, monkeypatch):
+def test_a_compaction_by_another_writer_and_the_expiry_of_the_merge_leave_the_checkpoint(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake)
     compacted(lake, monkeypatch)
     expired(lake)
     assert len(lake.table.snapshots()) == 1
-    assert SOURCE_TOKEN not in lake.table.current_snapshot().summary.additional_properties
+    assert SOURCE_TOKEN not in lake.summary.additional_properties
     assert token(lake) == 3
 
 
-def test_our_compaction_after_another_writer_s_carries_the_checkpoint_on_again(lake, monkeypatch):
+def test_our_compaction_after_another_writer_s_carries_the_checkpoint_on_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake, 2)
     compacted(lake, monkeypatch)
     expired(lake)
@@ -67,13 +74,15 @@ def test_our_compaction_after_another_writer_s_carries_the_checkpoint_on_again(l
     merged(lake, 3, checkpoint=False)
     compacted(lake)
     expired(lake)
-    assert lake.table.current_snapshot().summary[SOURCE_TOKEN] == "2"
-    assert lake.table.current_snapshot().summary[MERGE_SEQ] == "3"
+    assert lake.summary[SOURCE_TOKEN] == "2"
+    assert lake.summary[MERGE_SEQ] == "3"
 
 
-def test_a_rollback_takes_the_kept_checkpoint_out_of_force(lake, monkeypatch):
+def test_a_rollback_takes_the_kept_checkpoint_out_of_force(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake, 1)
-    first = lake.table.current_snapshot().snapshot_id
+    first = lake.snapshot.snapshot_id
     merged(lake, 2)
     lake.table.manage_snapshots().rollback_to_snapshot(first).commit()
     compacted(lake, monkeypatch)
@@ -94,9 +103,11 @@ STEPS = st.lists(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS, data=st.data())
-def test_whatever_happens_a_checkpoint_is_never_ahead_of_the_rows(lake_factory, steps, data):
+def test_whatever_happens_a_checkpoint_is_never_ahead_of_the_rows(
+    lake_factory: Callable[[], Lake], steps: list[str], data: Any
+) -> None:
     lake = lake_factory()
-    reached, rolled_back = {}, False  # by snapshot: how far its rows reach
+    reached, rolled_back = dict[int, Any](), False  # by snapshot: how far its rows reach
     for number, step in enumerate(steps, 1):
         before = lake.table.current_snapshot()
         held = reached[before.snapshot_id] if before else 0
@@ -118,7 +129,7 @@ def test_whatever_happens_a_checkpoint_is_never_ahead_of_the_rows(lake_factory, 
                 held, rolled_back = reached[chosen], True
             else:
                 compacted(lake, patch if step == "foreign" else None)
-        current = lake.table.current_snapshot()
+        current = lake.snapshot
         reached.setdefault(current.snapshot_id, held)
         found = token(lake) or 0
         assert found <= reached[current.snapshot_id]

@@ -56,7 +56,7 @@ print(json.dumps({"held": held // 2**20, "arrow": pool.max_memory() // 2**20, "s
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
 
-def test_a_source_three_times_the_budget_goes_to_disk_and_memory_stays_within(tmp_path):
+def test_a_source_three_times_the_budget_goes_to_disk_and_memory_stays_within(tmp_path: Path) -> None:
     batches, rows, budget = 40, 8000, 160
     arguments = [str(a) for a in (tmp_path, SPECIFICATIONS, batches, rows, budget)]
     done = subprocess.run(

@@ -1,6 +1,7 @@
 import datetime as dt
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,48 +16,49 @@ from common.lake.specifications import LAYERS, TableSpec
 from common.runtime.errors import InvalidInput, TableMismatch, TableMissing
 
 from ...support.lake import merge_rows
+from .conftest import Lake
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
 
 @pytest.mark.parametrize("budget", [0, 256])
 @pytest.mark.parametrize("key", [None, "", "k" * 257])
-def test_a_null_empty_or_too_long_key_is_refused(lake, key, budget):
+def test_a_null_empty_or_too_long_key_is_refused(lake: Lake, key: str | None, budget: int) -> None:
     with pytest.raises(InvalidInput, match="in source row 1;"):
         lake.merge([lake.event("a"), lake.event(key)], memory_budget_mb=budget)
     assert not lake.data_files()
 
 
-def test_a_key_of_256_characters_is_taken(lake):
+def test_a_key_of_256_characters_is_taken(lake: Lake) -> None:
     key = "ü" * 256
     lake.merge([lake.event(key)])
     assert lake.merge([lake.event(key, "m2", publish=1)]).updated == 1
 
 
-def test_an_unknown_column_is_refused_where_the_table_must_not_evolve(lake):
+def test_an_unknown_column_is_refused_where_the_table_must_not_evolve(lake: Lake) -> None:
     with pytest.raises(InvalidInput, match="found color"):
         lake.merge([lake.event("a", color="red")], evolve=False)
 
 
-def test_a_new_column_that_differs_only_in_case_is_refused(lake):
+def test_a_new_column_that_differs_only_in_case_is_refused(lake: Lake) -> None:
     with pytest.raises(InvalidInput, match="'Topic_Name' twice"):
         lake.merge([lake.event("a", Topic_Name="x")])
 
 
-def test_a_new_column_that_is_not_text_is_refused(lake):
+def test_a_new_column_that_is_not_text_is_refused(lake: Lake) -> None:
     table = pa.Table.from_batches(lake.reader([lake.event("a")]), lake.reader([]).schema)
     source = table.append_column("size", pa.array([1]))
     with pytest.raises(InvalidInput, match="'size' to be text, found int64"):
         merge_rows(lake.catalog, lake.identifier, source.to_batches())
 
 
-def test_a_missing_table_says_how_to_create_it(lake):
+def test_a_missing_table_says_how_to_create_it(lake: Lake) -> None:
     lake.catalog.drop_table(lake.identifier)
     with pytest.raises(TableMissing, match="terraform apply"):
         lake.merge([lake.event("a")])
 
 
-def test_a_table_without_the_merge_sequence_is_refused(lake):
+def test_a_table_without_the_merge_sequence_is_refused(lake: Lake) -> None:
     with lake.table.update_schema() as update:
         update.delete_column("_merge_seq")
     with pytest.raises(TableMismatch, match="found no _merge_seq"):
@@ -64,7 +66,7 @@ def test_a_table_without_the_merge_sequence_is_refused(lake):
 
 
 @pytest.mark.parametrize("column", EVENT_RULE.columns)
-def test_a_table_without_a_column_that_decides_is_refused(lake, column):
+def test_a_table_without_a_column_that_decides_is_refused(lake: Lake, column: str) -> None:
     lake.catalog.drop_table(lake.identifier)
     names = [c for c in (*EVENT_RULE.columns, "_merge_seq") if c != column]
     schema = Schema(*(NestedField(i, n, StringType(), required=False) for i, n in enumerate(names, 1)))
@@ -74,14 +76,14 @@ def test_a_table_without_a_column_that_decides_is_refused(lake, column):
 
 
 @pytest.mark.parametrize("column", EVENT_RULE.columns)
-def test_a_source_without_a_column_that_decides_is_refused(lake, column):
+def test_a_source_without_a_column_that_decides_is_refused(lake: Lake, column: str) -> None:
     source = pa.Table.from_batches(lake.reader([lake.event("a")])).drop_columns(column)
     with pytest.raises(InvalidInput, match=f"found no {column}; the rows of a source"):
         merge_rows(lake.catalog, lake.identifier, source.to_batches())
     assert not lake.data_files()
 
 
-def test_a_column_that_the_source_lacks_is_null_and_one_that_older_files_lack_too(lake):
+def test_a_column_that_the_source_lacks_is_null_and_one_that_older_files_lack_too(lake: Lake) -> None:
     lake.merge([lake.event("a", color="red")])
     with lake.table.update_schema() as update:
         update.add_column("size", StringType())
@@ -89,7 +91,7 @@ def test_a_column_that_the_source_lacks_is_null_and_one_that_older_files_lack_to
     assert [(r["color"], r["size"]) for r in lake.rows()] == [(None, "1.10"), (None, None)]
 
 
-def test_files_that_lost_a_column_that_decides_are_refused(lake):
+def test_files_that_lost_a_column_that_decides_are_refused(lake: Lake) -> None:
     lake.merge([lake.event("a")])
     with lake.table.update_schema() as update:
         update.delete_column("ingestion_ts")
@@ -101,7 +103,7 @@ def test_files_that_lost_a_column_that_decides_are_refused(lake):
     assert lake.data_files() == before
 
 
-def test_files_of_an_older_partition_spec_are_refused(lake):
+def test_files_of_an_older_partition_spec_are_refused(lake: Lake) -> None:
     lake.merge([lake.event("a")])
     with lake.table.update_spec() as update:
         update.remove_field("key_bucket")
@@ -109,7 +111,7 @@ def test_files_of_an_older_partition_spec_are_refused(lake):
         lake.merge([lake.event("a", "m2", publish=1)])
 
 
-def test_a_foreign_partition_spec_is_used_as_it_is(lake):
+def test_a_foreign_partition_spec_is_used_as_it_is(lake: Lake) -> None:
     lake.catalog.drop_table(lake.identifier)
     schema = Schema(
         *(
@@ -135,7 +137,7 @@ def test_a_foreign_partition_spec_is_used_as_it_is(lake):
     assert [(r["message_id"], r["topic_name"]) for r in lake.rows()] == [("second", None)]
 
 
-def test_ancient_and_future_times_find_their_partitions(lake):
+def test_ancient_and_future_times_find_their_partitions(lake: Lake) -> None:
     first = dt.datetime(1960, 2, 29, 23, 59, tzinfo=dt.UTC)
     last = dt.datetime(9998, 12, 31, tzinfo=dt.UTC)
     lake.merge(
@@ -148,7 +150,7 @@ def test_ancient_and_future_times_find_their_partitions(lake):
     assert lake.duckdb_rows() == lake.rows()
 
 
-def test_a_batch_of_copies_of_one_message_is_one_row(lake):
+def test_a_batch_of_copies_of_one_message_is_one_row(lake: Lake) -> None:
     outcome = lake.merge([lake.event("a", ingestion=i) for i in range(500)])
     assert (outcome.inserted, outcome.duplicate_messages) == (1, 499)
     assert lake.rows()[0]["ingestion_ts"] == lake.event("a")["ingestion_ts"]
@@ -166,7 +168,7 @@ def test_a_batch_of_copies_of_one_message_is_one_row(lake):
         ("write.parquet.bloom-filter-enabled.column.idempotency_key", "yes"),
     ],
 )
-def test_a_table_property_that_is_none_is_named(lake, name, value):
+def test_a_table_property_that_is_none_is_named(lake: Lake, name: str, value: Any) -> None:
     with lake.table.transaction() as transaction:
         transaction.set_properties({name: value})
     with pytest.raises(TableMismatch, match=f"property {name}: expected .*, found '{value[:4]}"):
@@ -174,12 +176,12 @@ def test_a_table_property_that_is_none_is_named(lake, name, value):
     assert not lake.data_files()
 
 
-def test_the_properties_of_every_specification_are_taken():
+def test_the_properties_of_every_specification_are_taken() -> None:
     for layer in LAYERS:
         check_properties(layer, TableSpec.load(SPECIFICATIONS, layer).properties)
 
 
-def test_a_value_that_a_column_cannot_take_is_not_quoted(lake):
+def test_a_value_that_a_column_cannot_take_is_not_quoted(lake: Lake) -> None:
     with lake.table.update_schema() as update:
         update.add_column("size", LongType())
     value = "secret".upper()

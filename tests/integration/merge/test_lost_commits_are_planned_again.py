@@ -1,23 +1,34 @@
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
+from pyiceberg.catalog import Catalog
 
 from common.lake.merge import committing
 from common.runtime.errors import CommitConflict, CommitUnknown, ServiceRefused
 from common.runtime.retrying import RetryPolicy
 
+from .conftest import Lake
+
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=6, base_s=0.0))
 
 
-def around_commit(catalog, monkeypatch, *, before=None, after=None):
+def around_commit(
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    before: Callable[[int], Any] | None = None,
+    after: Callable[[int], Any] | None = None,
+) -> Any:
     """Run ``before(n)`` and ``after(n)`` around the n-th commit of ``catalog``."""
     commit, calls = catalog.commit_table, []
 
-    def wrapped(*arguments):
+    def wrapped(*arguments: Any) -> Any:
         calls.append(1)
         if before:
             before(len(calls))
@@ -30,10 +41,12 @@ def around_commit(catalog, monkeypatch, *, before=None, after=None):
     return calls
 
 
-def test_a_merge_that_another_writer_overtakes_is_planned_again_on_the_new_rows(lake, monkeypatch):
+def test_a_merge_that_another_writer_overtakes_is_planned_again_on_the_new_rows(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lake.merge([lake.event("a", "m1")])
 
-    def overtake(number):
+    def overtake(number: int) -> None:
         if number == 1:
             lake.merge([lake.event("a", "m2", publish=5), lake.event("b", "m3")], catalog=lake.connect())
 
@@ -43,8 +56,10 @@ def test_a_merge_that_another_writer_overtakes_is_planned_again_on_the_new_rows(
     assert [(r["message_id"], r["_merge_seq"]) for r in lake.rows()] == [("m2", 2), ("m5", 3)]
 
 
-def test_two_writers_that_insert_the_same_new_key_leave_one_row(lake, monkeypatch):
-    def overtake(number):
+def test_two_writers_that_insert_the_same_new_key_leave_one_row(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtake(number: int) -> None:
         if number == 1:
             lake.merge([lake.event("a", "m2", publish=5)], catalog=lake.connect())
 
@@ -54,8 +69,8 @@ def test_two_writers_that_insert_the_same_new_key_leave_one_row(lake, monkeypatc
     assert [r["message_id"] for r in lake.rows()] == ["m2"]
 
 
-def test_the_files_of_a_lost_attempt_are_removed(lake, monkeypatch):
-    def overtake(number):
+def test_the_files_of_a_lost_attempt_are_removed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overtake(number: int) -> None:
         if number == 1:
             lake.merge([lake.event("b")], catalog=lake.connect())
 
@@ -65,7 +80,9 @@ def test_the_files_of_a_lost_attempt_are_removed(lake, monkeypatch):
     assert lake.data_files() == live
 
 
-def test_a_writer_that_always_wins_ends_in_commit_conflict_and_its_rows(lake, monkeypatch):
+def test_a_writer_that_always_wins_ends_in_commit_conflict_and_its_rows(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others = lake.connect()
     around_commit(
         lake.catalog,
@@ -77,20 +94,24 @@ def test_a_writer_that_always_wins_ends_in_commit_conflict_and_its_rows(lake, mo
     assert [r["idempotency_key"] for r in lake.rows()] == ["x"]
 
 
-def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(lake, monkeypatch):
-    def cut(number):
+def test_a_commit_whose_answer_is_lost_is_found_and_not_repeated(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(number: int) -> None:
         if number == 1:
             raise ConnectionError("connection reset by peer")
 
     around_commit(lake.catalog, monkeypatch, after=cut)
     outcome = lake.merge([lake.event("a")])
     assert (outcome.committed, outcome.inserted) == (True, 1)
-    assert outcome.snapshot_id == lake.table.current_snapshot().snapshot_id
+    assert outcome.snapshot_id == lake.snapshot.snapshot_id
     assert len(lake.table.history()) == 1
 
 
-def test_a_lost_answer_is_found_even_after_another_commit(lake, monkeypatch):
-    def cut(number):
+def test_a_lost_answer_is_found_even_after_another_commit(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(number: int) -> None:
         if number == 1:
             lake.merge([lake.event("b")], catalog=lake.connect())
             raise ConnectionError("connection reset by peer")
@@ -102,8 +123,8 @@ def test_a_lost_answer_is_found_even_after_another_commit(lake, monkeypatch):
     assert len(lake.table.history()) == 2
 
 
-def test_a_request_that_never_arrived_is_sent_again(lake, monkeypatch):
-    def cut(number):
+def test_a_request_that_never_arrived_is_sent_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(number: int) -> None:
         if number == 1:
             raise TimeoutError("connect timeout")
 
@@ -113,8 +134,10 @@ def test_a_request_that_never_arrived_is_sent_again(lake, monkeypatch):
     assert len(lake.rows()) == 1
 
 
-def test_a_catalog_that_stays_silent_ends_in_commit_unknown(lake, monkeypatch):
-    def cut(_number):
+def test_a_catalog_that_stays_silent_ends_in_commit_unknown(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(_number: int) -> None:
         monkeypatch.setattr(lake.catalog, "load_table", lambda _: cut(0))
         raise TimeoutError("read timeout")
 
@@ -125,8 +148,8 @@ def test_a_catalog_that_stays_silent_ends_in_commit_unknown(lake, monkeypatch):
     assert not lake.merge([lake.event("a")]).committed
 
 
-def test_a_missing_permission_is_not_retried(lake, monkeypatch):
-    def refuse(_number):
+def test_a_missing_permission_is_not_retried(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_number: int) -> None:
         raise PermissionError("glue:UpdateTable")
 
     calls = around_commit(lake.catalog, monkeypatch, before=refuse)
@@ -136,11 +159,13 @@ def test_a_missing_permission_is_not_retried(lake, monkeypatch):
 
 
 @pytest.mark.parametrize("commit_first", [False, True])
-def test_a_process_that_dies_around_the_commit_leaves_a_whole_table(lake, monkeypatch, commit_first):
+def test_a_process_that_dies_around_the_commit_leaves_a_whole_table(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, commit_first: bool
+) -> None:
     lake.merge([lake.event("a", "m1")])
     before = lake.rows()
 
-    def die(_number):
+    def die(_number: int) -> None:
         raise SystemExit
 
     around_commit(lake.catalog, monkeypatch, **({"after": die} if commit_first else {"before": die}))
@@ -153,17 +178,17 @@ def test_a_process_that_dies_around_the_commit_leaves_a_whole_table(lake, monkey
     assert [r["message_id"] for r in lake.rows()] == ["m2", "m3"]
 
 
-def test_writers_at_the_same_time_lose_nothing_and_double_nothing(lake):
+def test_writers_at_the_same_time_lose_nothing_and_double_nothing(lake: Lake) -> None:
     """A merge that gave up is repeated, as the state machine does, so that nothing may be missing."""
     failures = []
 
-    def merge_until_done(events, catalog):
+    def merge_until_done(events: list[dict[str, Any]], catalog: Catalog) -> None:
         while True:
             with suppress(CommitConflict):
                 lake.merge(events, catalog=catalog)
                 return
 
-    def write(writer):
+    def write(writer: int) -> None:
         try:
             catalog = lake.connect()
             for turn in range(4):

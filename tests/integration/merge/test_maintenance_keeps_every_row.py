@@ -1,7 +1,9 @@
 import datetime as dt
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.table import FileScanTask
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.statistics import PartitionStatisticsFile
 from pyiceberg.table.update import SetPartitionStatisticsUpdate
 
@@ -31,9 +34,11 @@ from common.lake.upkeep import (
     remove_orphans,
     shape,
 )
+from common.lake.upkeep.compaction import CompactionOutcome
 from common.runtime.retrying import RetryPolicy
 
 from ...support.generated import cases
+from .conftest import Lake
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 
@@ -41,11 +46,11 @@ EVERYTHING = CompactionPolicy(files=1)
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch):
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=6, base_s=0.0))
 
 
-def fill(lake, merges=6, keys=160):
+def fill(lake: Lake, merges: int = 6, keys: int = 160) -> None:
     """Merges with corrections that leave small files and position deletes behind."""
     for turn in range(merges):
         lake.merge(
@@ -58,11 +63,11 @@ def fill(lake, merges=6, keys=160):
         )
 
 
-def compacted(lake, policy=EVERYTHING):
+def compacted(lake: Lake, policy: CompactionPolicy = EVERYTHING) -> CompactionOutcome:
     return compact(lake.catalog, lake.identifier, EVENT_RULE, run_id="tidy", policy=policy)
 
 
-def test_compaction_leaves_one_file_a_partition_no_deletes_and_the_same_rows(lake):
+def test_compaction_leaves_one_file_a_partition_no_deletes_and_the_same_rows(lake: Lake) -> None:
     fill(lake)
     before = lake.rows()
     outcome = compacted(lake)
@@ -75,34 +80,34 @@ def test_compaction_leaves_one_file_a_partition_no_deletes_and_the_same_rows(lak
     assert lake.duckdb_rows() == before
 
 
-def test_compaction_carries_the_checkpoint_on_and_changes_no_data(lake):
+def test_compaction_carries_the_checkpoint_on_and_changes_no_data(lake: Lake) -> None:
     fill(lake, merges=3)
     compacted(lake)
-    snapshot = lake.table.current_snapshot()
-    assert snapshot.summary.operation.value == "replace"
-    assert (snapshot.summary[SOURCE_TOKEN], snapshot.summary[MERGE_SEQ]) == ("102", "3")
-    assert snapshot.summary[RUN_ID] == "tidy"
-    assert snapshot.summary["total-records"] == "160"
-    assert "total-position-deletes" not in snapshot.summary.additional_properties or (
-        snapshot.summary["total-position-deletes"] == "0"
+    summary = lake.summary
+    assert summary.operation.value == "replace"
+    assert (summary[SOURCE_TOKEN], summary[MERGE_SEQ]) == ("102", "3")
+    assert summary[RUN_ID] == "tidy"
+    assert summary["total-records"] == "160"
+    assert "total-position-deletes" not in summary.additional_properties or (
+        summary["total-position-deletes"] == "0"
     )
 
 
-def test_a_tidy_table_is_not_compacted_again(lake):
+def test_a_tidy_table_is_not_compacted_again(lake: Lake) -> None:
     fill(lake)
     first = compacted(lake)
     again = compacted(lake)
     assert (again.commits, again.snapshot_id) == (0, first.snapshot_id)
 
 
-def test_portions_are_commits_of_their_own(lake):
+def test_portions_are_commits_of_their_own(lake: Lake) -> None:
     fill(lake)
     before = lake.rows()
     assert compacted(lake, CompactionPolicy(files=1, portion_bytes=1)).commits > 1
     assert lake.rows() == before
 
 
-def test_merges_go_on_after_a_compaction(lake):
+def test_merges_go_on_after_a_compaction(lake: Lake) -> None:
     fill(lake)
     compacted(lake)
     outcome = lake.merge([lake.event("k000", "last", publish=90), lake.event("k007", "m0-7")])
@@ -110,11 +115,13 @@ def test_merges_go_on_after_a_compaction(lake):
     assert {r["idempotency_key"]: r["message_id"] for r in lake.rows()}["k000"] == "last"
 
 
-def test_a_compaction_that_a_merge_overtakes_is_planned_again(lake, monkeypatch):
+def test_a_compaction_that_a_merge_overtakes_is_planned_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake)
     commit, calls = lake.catalog.commit_table, []
 
-    def overtaken(*arguments):
+    def overtaken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             lake.merge([lake.event("k000", "newer", publish=99)], catalog=lake.connect())
@@ -126,11 +133,13 @@ def test_a_compaction_that_a_merge_overtakes_is_planned_again(lake, monkeypatch)
     assert len(lake.rows()) == 160
 
 
-def test_a_merge_that_a_compaction_overtakes_deletes_in_the_new_files(lake, monkeypatch):
+def test_a_merge_that_a_compaction_overtakes_deletes_in_the_new_files(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake)
     commit, calls = lake.catalog.commit_table, []
 
-    def overtaken(*arguments):
+    def overtaken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             compact(lake.connect(), lake.identifier, EVENT_RULE, run_id="tidy", policy=EVERYTHING)
@@ -145,7 +154,7 @@ def test_a_merge_that_a_compaction_overtakes_deletes_in_the_new_files(lake, monk
     assert lake.duckdb_rows() == rows
 
 
-def test_expiry_and_orphan_removal_leave_exactly_the_files_in_use(lake):
+def test_expiry_and_orphan_removal_leave_exactly_the_files_in_use(lake: Lake) -> None:
     fill(lake)
     compacted(lake)
     before = lake.rows()
@@ -165,12 +174,12 @@ def test_expiry_and_orphan_removal_leave_exactly_the_files_in_use(lake):
     assert len(lake.rows()) == 160
 
 
-def test_statistics_of_partitions_are_no_orphans(lake):
+def test_statistics_of_partitions_are_no_orphans(lake: Lake) -> None:
     fill(lake, merges=1)
     path = f"{lake.table.location()}/metadata/partition-stats.parquet"
     with open(path.removeprefix("file://"), "wb") as file:  # noqa: PTH123 - as another engine writes it
         file.write(b"x")
-    snapshot = lake.table.current_snapshot().snapshot_id
+    snapshot = lake.snapshot.snapshot_id
     statistics = PartitionStatisticsFile.model_validate(
         {"snapshot-id": snapshot, "statistics-path": path, "file-size-in-bytes": 1}
     )
@@ -182,7 +191,7 @@ def test_statistics_of_partitions_are_no_orphans(lake):
     assert path.removeprefix("file://") in lake.files()
 
 
-def test_young_files_are_never_orphans(lake):
+def test_young_files_are_never_orphans(lake: Lake) -> None:
     fill(lake, merges=1)
     before = lake.files()
     hour_ago = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
@@ -190,7 +199,7 @@ def test_young_files_are_never_orphans(lake):
     assert lake.files() == before
 
 
-def test_time_that_is_up_leaves_the_rest_for_the_next_time(lake):
+def test_time_that_is_up_leaves_the_rest_for_the_next_time(lake: Lake) -> None:
     fill(lake)
     turns = iter([True, True, False])
     some = compact(
@@ -205,7 +214,7 @@ def test_time_that_is_up_leaves_the_rest_for_the_next_time(lake):
     assert compacted(lake).commits == 1
 
 
-def test_what_upkeep_foresees_is_what_it_does(lake):
+def test_what_upkeep_foresees_is_what_it_does(lake: Lake) -> None:
     fill(lake)
     before = lake.rows()
     policy = UpkeepPolicy(EVERYTHING, dt.timedelta(0), 1, dt.timedelta(0))
@@ -225,7 +234,7 @@ def test_what_upkeep_foresees_is_what_it_does(lake):
     assert (again.compacted_files, again.snapshots_expired, again.orphans_removed) == (0, 0, 0)
 
 
-def test_raw_is_compacted_too_and_read_on_from_the_checkpoint_before(tmp_path):
+def test_raw_is_compacted_too_and_read_on_from_the_checkpoint_before(tmp_path: Path) -> None:
     root = tmp_path
     catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
     catalog.create_namespace("lake")
@@ -245,18 +254,20 @@ def test_raw_is_compacted_too_and_read_on_from_the_checkpoint_before(tmp_path):
     remove_orphans(catalog, "lake.raw_t", older_than=later)
     raw.refresh()
     portion = new_appends(raw, since, Bounds(10**6, 10**9))
-    ids = [i for batch in read(raw, portion) for i in batch["message_id"].to_pylist()]
+    ids: list[Any] = [i for batch in read(raw, portion) for i in batch["message_id"].to_pylist()]
     assert sorted(ids) == [f"m{turn}" for turn in range(3, 8)]
     assert portion.fallback is None
     assert raw.scan().to_arrow().num_rows == 8
     catalog.close()
 
 
-def test_an_expiry_that_a_merge_overtakes_is_decided_anew(lake, monkeypatch):
+def test_an_expiry_that_a_merge_overtakes_is_decided_anew(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(lake)
     commit, calls = lake.catalog.commit_table, []
 
-    def overtaken(*arguments):
+    def overtaken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             raise CommitFailedException("somebody was first")
@@ -268,7 +279,7 @@ def test_an_expiry_that_a_merge_overtakes_is_decided_anew(lake, monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_snapshot_that_a_reader_continues_from_survives_with_all_later_ones(lake):
+def test_a_snapshot_that_a_reader_continues_from_survives_with_all_later_ones(lake: Lake) -> None:
     fill(lake, merges=5)
     snapshots = [s.snapshot_id for s in lake.table.snapshots()]
     later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
@@ -282,7 +293,7 @@ def test_a_snapshot_that_a_reader_continues_from_survives_with_all_later_ones(la
     assert sorted(expired) == sorted(snapshots[:2])
 
 
-def test_many_merges_leave_few_files_a_partition_and_few_manifests_without_maintenance(lake):
+def test_many_merges_leave_few_files_a_partition_and_few_manifests_without_maintenance(lake: Lake) -> None:
     for turn in range(48):
         lake.merge(
             [lake.event(f"new-{turn}-{n}", f"m{turn}-{n}", publish=turn / 4) for n in range(12)]
@@ -291,31 +302,33 @@ def test_many_merges_leave_few_files_a_partition_and_few_manifests_without_maint
     files = Counter(str(t.file.partition) for t in lake.table.scan().plan_files())
     assert max(files.values()) <= 8
     assert len(lake.rows()) == 48 * 12
-    assert len(lake.table.current_snapshot().manifests(lake.table.io)) <= 64
+    assert len(lake.snapshot.manifests(lake.table.io)) <= 64
 
 
-def _inline():
+def _inline() -> Any:
     class Inline:
         map = staticmethod(map)
 
     return Inline()
 
 
-def alike(lake, batches, rows=400):
+def alike(lake: Lake, batches: Any, rows: int = 400) -> None:
     """Merges of rows that are almost nothing in Parquet: one long text stands for all of a file."""
     for turn in range(batches):
         keys = range(turn * rows, (turn + 1) * rows)
         lake.merge([lake.event(f"k{n:05d}", f"m{n}", leaf="x" * 2000) for n in keys])
 
 
-def decoded(table):
+def decoded(table: Table) -> Any:
     """What each live file that a compaction wrote takes in memory, measured."""
     files = [t.file for t in table.scan().plan_files() if ".decoded-" in t.file.file_path]
     return [sum(b.nbytes for b in read_files(table, [FileScanTask(f)])) for f in files]
 
 
 @pytest.mark.parametrize("target_size", ["536870912", "20000"])
-def test_rows_that_parquet_makes_tiny_are_compacted_by_what_they_take_in_memory_and_once(lake, target_size):
+def test_rows_that_parquet_makes_tiny_are_compacted_by_what_they_take_in_memory_and_once(
+    lake: Lake, target_size: int
+) -> None:
     with lake.table.transaction() as change:
         change.set_properties({"write.target-file-size-bytes": target_size})
     alike(lake, 6)
@@ -331,7 +344,9 @@ def test_rows_that_parquet_makes_tiny_are_compacted_by_what_they_take_in_memory_
     assert lake.rows() == before
 
 
-def test_a_file_with_deletes_that_is_larger_than_a_group_goes_through_in_pieces(lake, monkeypatch):
+def test_a_file_with_deletes_that_is_larger_than_a_group_goes_through_in_pieces(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reading, "PIECE_BYTES", 1)
     monkeypatch.setattr(reading, "MOST_STEP_ROWS", 64)
     lake.merge([lake.event(f"k{n:05d}", f"m{n}", leaf=str(n)) for n in range(3000)])
@@ -344,7 +359,9 @@ def test_a_file_with_deletes_that_is_larger_than_a_group_goes_through_in_pieces(
     assert not any(t.delete_files for t in lake.table.scan().plan_files())
 
 
-def test_a_file_that_takes_far_more_than_its_footer_says_stays_as_it_is(lake, monkeypatch):
+def test_a_file_that_takes_far_more_than_its_footer_says_stays_as_it_is(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alike(lake, 3)
     monkeypatch.setattr(compaction, "decoded_size", lambda _table, _file: 1)
     before = lake.files()
@@ -355,11 +372,18 @@ def test_a_file_that_takes_far_more_than_its_footer_says_stays_as_it_is(lake, mo
     }
 
 
-def test_what_a_compaction_wrote_is_not_looked_into_again(lake, monkeypatch):
+def test_what_a_compaction_wrote_is_not_looked_into_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alike(lake, 3)
     compacted(lake)
-    looked = []
-    monkeypatch.setattr(compaction, "decoded_size", lambda _table, file: looked.append(file) or 1)
+    looked: list[DataFile] = []
+
+    def decoded_size(_table: Table, file: DataFile) -> int:
+        looked.append(file)
+        return 1
+
+    monkeypatch.setattr(compaction, "decoded_size", decoded_size)
     compacted(lake, CompactionPolicy(files=0))
     assert looked == []
 
@@ -376,7 +400,9 @@ def test_what_a_compaction_wrote_is_not_looked_into_again(lake, monkeypatch):
     group=st.sampled_from([1, 5_000, 60_000, 10**6]),
     files=st.integers(0, 3),
 )
-def test_any_table_is_compacted_to_an_end_and_never_into_as_many_files(lake_factory, merges, group, files):
+def test_any_table_is_compacted_to_an_end_and_never_into_as_many_files(
+    lake_factory: Callable[[], Lake], merges: list[tuple[int, int, int]], group: int, files: int
+) -> None:
     lake = lake_factory()
     for turn, (rows, width, first) in enumerate(merges):
         lake.merge(
@@ -398,7 +424,7 @@ def test_any_table_is_compacted_to_an_end_and_never_into_as_many_files(lake_fact
     shutil.rmtree(lake.root)
 
 
-def work_left(table):
+def work_left(table: Table) -> int:
     """Files, and pairs of a file and a delete file that applies to it."""
     tasks = list(table.scan().plan_files())
     return len(tasks) + sum(len(task.delete_files) for task in tasks)
@@ -407,9 +433,9 @@ def work_left(table):
 class Once:
     """Lets one portion be compacted."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self):
+    def __call__(self) -> Any:
         self.asked += 1
         return self.asked == 1

@@ -6,7 +6,9 @@ Read back by pyiceberg and DuckDB, and where it is installed (``make bench-spark
 import importlib.util
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,36 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ...support.generated import cases
+from ...support.oracle import single_pass
+from .conftest import Lake
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "merge"
 COLUMNS = ("idempotency_key", "message_id", "publish_time", "ingestion_ts", "leaf")
 
 
-def single_pass(events):
-    """The oracle: first copy of every message at its time, then the greatest of every key."""
-    first = {}
-    for event in events:
-        name = (event["idempotency_key"], event["message_id"], event["publish_time"])
-        if name not in first or event["ingestion_ts"] < first[name]["ingestion_ts"]:
-            first[name] = event
-    best = {}
-    for event in first.values():
-        kept = best.setdefault(event["idempotency_key"], event)
-        if order(event) > order(kept):
-            best[event["idempotency_key"]] = event
-    return best
-
-
-def order(event):
-    return event["publish_time"], event["ingestion_ts"], event["message_id"]
-
-
-def visible(row):
+def visible(row: dict[str, Any]) -> Any:
     return tuple(row[column] for column in COLUMNS)
 
 
 @st.composite
-def batches_of_events(draw):
+def batches_of_events(draw: st.DrawFn) -> Any:
     """(key, message, publish hour, ingestion second): corrections move between days and months, and tie.
 
     Few different ids make some of them used again, by another key or at another time.
@@ -62,11 +47,11 @@ def batches_of_events(draw):
     return [*batches, *draw(st.lists(st.sampled_from(batches), max_size=1))]
 
 
-def apply(lake, batches, budget):
+def apply(lake: Lake, batches: Any, budget: int) -> Any:
     """Merge the batches one after the other; gives the rows that one pass over all of them leaves."""
-    seen = []
+    seen: list[dict[str, Any]] = []
 
-    def history(keys, publish_times):
+    def history(keys: Any, publish_times: Any) -> Any:
         wanted = set(zip(keys.to_pylist(), publish_times.to_pylist(), strict=True))
         found = [e for e in seen if (e["idempotency_key"], e["publish_time"]) in wanted]
         return pa.Table.from_batches(lake.reader(found), lake.reader(found).schema)
@@ -85,7 +70,9 @@ def apply(lake, batches, budget):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches=batches_of_events(), budget=st.sampled_from([0, 256]))
-def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(lake_factory, batches, budget):
+def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(
+    lake_factory: Callable[[], Lake], batches: Any, budget: int
+) -> None:
     lake = lake_factory()
     expected = apply(lake, batches, budget)
     assert [visible(r) for r in lake.rows()] == expected
@@ -93,7 +80,7 @@ def test_any_split_order_and_replay_gives_the_rows_of_a_single_pass(lake_factory
     shutil.rmtree(lake.root)
 
 
-def random_batches(chance):
+def random_batches(chance: random.Random) -> Any:
     """Longer histories than hypothesis draws: 40 keys, 6 batches, events out of order, copies and ties."""
     events = []
     for number in range(120):
@@ -104,15 +91,17 @@ def random_batches(chance):
     return [events[first : first + 25] for first in range(0, len(events), 25)]
 
 
-def spark_parts():
+def spark_parts() -> Any:
     """Where Spark is, as the benchmarks find it."""
     spec = importlib.util.spec_from_file_location("spark_parts", BENCHMARKS / "spark_parts.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_spark_reads_the_same_rows(lake_factory):
+def test_spark_reads_the_same_rows(lake_factory: Callable[[], Lake]) -> None:
     spark = spark_parts()
     if spark.missing():
         pytest.skip(f"reading 40 generated histories back with Spark {spark.missing()}")
@@ -130,6 +119,6 @@ def test_spark_reads_the_same_rows(lake_factory):
     assert as_text == {t: [[as_spark(v) for v in row] for row in rows] for t, rows in expected.items()}
 
 
-def as_spark(value):
+def as_spark(value: Any) -> Any:
     """A value as ``spark_read.py`` prints it: times in microseconds."""
     return str(value) if isinstance(value, str) else str(round(value.timestamp() * 1_000_000))

@@ -12,8 +12,10 @@ from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import CommitConflict
 from lean_ops.environment.target import Target
+from lean_ops.local.target import LocalTarget
 
 from ...support.lake import merge_rows
+from .conftest import Lake
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules" / "storage" / "tables"
 
@@ -35,8 +37,10 @@ def identifier(target: Target) -> Iterator[str]:
     catalog.drop_namespace(database)
 
 
-def test_writers_in_glue_lose_nothing_and_a_compaction_fits_between(lake, target, identifier):
-    def write(writer):
+def test_writers_in_glue_lose_nothing_and_a_compaction_fits_between(
+    lake: Lake, target: LocalTarget, identifier: str
+) -> None:
+    def write(writer: int) -> None:
         catalog = target.catalog()
         for turn in range(3):
             events = [lake.event(f"k{n}", f"w{writer}t{turn}", publish=turn * 2 + writer) for n in range(9)]

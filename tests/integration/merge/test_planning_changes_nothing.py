@@ -4,11 +4,12 @@ So shards may be planned and written by anybody, in any order, if one commit tak
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,10 +29,11 @@ from common.lake.merge.writing import Written, write
 from common.lake.rule import EVENT_RULE
 
 from ...support.generated import cases
+from .conftest import Lake
 
 
 @contextmanager
-def basis_of(lake, *, whole):
+def basis_of(lake: Lake, *, whole: bool) -> Iterator[Any]:
     """What a merge into the table as it is would be planned on."""
     table = lake.table
     with ThreadPoolExecutor(2) as pool:
@@ -47,11 +49,11 @@ def basis_of(lake, *, whole):
         )
 
 
-def target_of(lake, schema):
+def target_of(lake: Lake, schema: pa.Schema) -> Any:
     return widened(Target.check(lake.table, EVENT_RULE), schema, evolve=True)
 
 
-def planned(lake, events):
+def planned(lake: Lake, events: list[dict[str, Any]]) -> Any:
     """The plans of a merge of events, made from nothing but the table as it is."""
     rows = lake.reader(events).read_all()
     with basis_of(lake, whole=True) as basis:
@@ -60,8 +62,9 @@ def planned(lake, events):
         return of_shard, plan_deletes(basis, of_shard.deleted, rewritten)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A plan as lists and dictionaries, by which two can be compared."""
+    found: Any
     match value:
         case Target():
             found = value.table.metadata_location, value.schema, value.added, value.notes
@@ -82,13 +85,13 @@ def plain(value):
     return found
 
 
-def state(lake):
+def state(lake: Lake) -> Any:
     """What readers and writers see: the catalog's pointer, and every file with its content."""
     metadata = lake.connect().load_table(lake.identifier).metadata_location
     return metadata, {path: Path(path).read_bytes() for path in lake.files()}
 
 
-def merged_often(lake):
+def merged_often(lake: Lake) -> None:
     """A table that merges left with deletes, and with so many files that the next one takes some along."""
     for number in range(5):
         lake.merge([lake.event(f"k{i}", f"m{number}", publish=number) for i in range(number, 20)])
@@ -96,11 +99,11 @@ def merged_often(lake):
     lake.merge(corrections(lake, range(0, 200, 9)))
 
 
-def corrections(lake, numbers):
+def corrections(lake: Lake, numbers: Iterable[int]) -> Any:
     return [lake.event(f"j{i}", "corrected", publish=73) for i in numbers]
 
 
-def test_the_same_rows_on_the_same_snapshot_have_the_same_plan_and_nothing_is_touched(lake):
+def test_the_same_rows_on_the_same_snapshot_have_the_same_plan_and_nothing_is_touched(lake: Lake) -> None:
     merged_often(lake)
     events = [lake.event(f"k{i}", "new", publish=i % 3 * 4, leaf="x") for i in range(0, 30, 2)]
     events += corrections(lake, range(1, 200, 9))
@@ -127,7 +130,7 @@ def test_the_same_rows_on_the_same_snapshot_have_the_same_plan_and_nothing_is_to
         max_size=4,
     )
 )
-def test_what_a_plan_counts_is_what_its_merge_does(lake_factory, batches):
+def test_what_a_plan_counts_is_what_its_merge_does(lake_factory: Callable[[], Lake], batches: Any) -> None:
     """Planned twice beforehand, a merge gives the numbers of the plan."""
     lake = lake_factory()
     for batch in batches:
@@ -143,7 +146,9 @@ def test_what_a_plan_counts_is_what_its_merge_does(lake_factory, batches):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=str)
-def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(lake, order):
+def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(
+    lake: Lake, order: list[int]
+) -> None:
     merged_often(lake)
     before = {row["idempotency_key"]: row["message_id"] for row in lake.rows()}
     events = [lake.event(f"k{i}", "new", publish=6 + i % 3, leaf="x") for i in range(30)]
@@ -154,6 +159,7 @@ def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(lake, 
         plans = [plan(basis, target, rows.take(list(range(n, rows.num_rows, 3)))) for n in range(3)]
         written = Written.together(write(plans[n], basis.pool, basis.limit) for n in order)
         done = to_commit(basis, target, written, SourceCheckpoint(7, 7), {})
+        assert done.commit is not None
         done.commit.commit(lake.catalog, done.commit.stage())
     assert {row["idempotency_key"]: row["message_id"] for row in lake.rows()} == before | {
         event["idempotency_key"]: event["message_id"] for event in events
@@ -161,4 +167,6 @@ def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(lake, 
     assert lake.duckdb_rows() == lake.rows()
     assert (done.result.rows_read, done.result.inserted) == (len(events), 10)
     assert done.result.updated == len(events) - 10
-    assert committed(lake.table).token == "7"
+    entry = committed(lake.table)
+    assert entry is not None
+    assert entry.token == "7"

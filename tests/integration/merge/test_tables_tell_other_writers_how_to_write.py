@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.table import Table
 
 from common.lake.merge.datafiles import most_values
 from common.lake.specifications import LAYERS, TableSpec, align_properties
+
+from .conftest import Lake
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
 EVERYWHERE = {
@@ -24,7 +28,7 @@ EVERYWHERE = {
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_table_says_what_the_engine_assumes(layer):
+def test_every_table_says_what_the_engine_assumes(layer: str) -> None:
     properties = TableSpec.load(SPECIFICATIONS, layer).properties
     assert EVERYWHERE.items() <= properties.items()
     modes = {properties[f"write.{kind}.mode"] for kind in ("merge", "update", "delete")}
@@ -37,14 +41,14 @@ def test_every_table_says_what_the_engine_assumes(layer):
         assert int(properties["write.parquet.bloom-filter-max-bytes"]) <= 2**16
 
 
-def filter_sizes(table):
+def filter_sizes(table: Table) -> list[int]:
     files = [task.file.file_path.removeprefix("file://") for task in table.scan().plan_files()]
     groups = [(pq.read_metadata(f), n) for f in files for n in range(pq.read_metadata(f).num_row_groups)]
-    columns = [m.row_group(n).column(c) for m, n in groups for c in range(m.num_columns)]
+    columns: list[Any] = [m.row_group(n).column(c) for m, n in groups for c in range(m.num_columns)]
     return [c.bloom_filter_length for c in columns if c.path_in_schema == "idempotency_key"]
 
 
-def test_the_engine_s_filters_are_as_large_as_the_table_allows(lake):
+def test_the_engine_s_filters_are_as_large_as_the_table_allows(lake: Lake) -> None:
     limit = 1024
     with lake.table.transaction() as change:
         change.set_properties({"write.parquet.bloom-filter-max-bytes": str(limit)})
@@ -56,12 +60,12 @@ def test_the_engine_s_filters_are_as_large_as_the_table_allows(lake):
 
 
 @pytest.mark.parametrize("size", [1024, 65536, 2**20])
-def test_as_many_values_as_fit_are_a_bound_of_parquet_s_own_sizing(size):
+def test_as_many_values_as_fit_are_a_bound_of_parquet_s_own_sizing(size: int) -> None:
     # "Sizing an SBBF": about 9.7 bits a value at 1 % false positives.
     assert most_values(size, 0.01) == pytest.approx(size * 8 / 9.68, rel=0.01)
 
 
-def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake):
+def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake: Lake) -> None:
     spec = TableSpec.load(SPECIFICATIONS, "curated")
     with lake.table.transaction() as change:
         change.remove_properties("write.distribution-mode", "write.delete.granularity")
@@ -80,7 +84,7 @@ def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake):
     assert lake.table.metadata_location == location
 
 
-def test_specifications_are_json_that_terraform_reads_too():
+def test_specifications_are_json_that_terraform_reads_too() -> None:
     for layer in LAYERS:
         properties = json.loads((SPECIFICATIONS / f"{layer}.json").read_text())["properties"]
         assert all(isinstance(value, str) for value in properties.values())
