@@ -21,7 +21,16 @@ STACK = "bench"
 
 def run(events: int) -> dict[str, Any]:
     """One demonstration; its report."""
-    command = [LEAN_OPS, "demo", "--events", str(events), "--stack", STACK, "--stop", "--json"]
+    command: list[str | Path] = [
+        LEAN_OPS,
+        "demo",
+        "--events",
+        str(events),
+        "--stack",
+        STACK,
+        "--stop",
+        "--json",
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     subprocess.run([LEAN_OPS, "down", "--wipe", "--stack", STACK], check=True, capture_output=True)
     report: dict[str, Any] = json.loads(done.stdout)

@@ -23,6 +23,7 @@ from page import write_section
 
 from common.payload.flattening import flatten
 from common.payload.leaves import column_name, read_leaves
+from common.runtime.arrowtypes import Array
 
 BLOCK = 2_000
 
@@ -32,7 +33,7 @@ PATHS = (
     *("risk", "notes"),
 )
 
-Way = Callable[[pa.Array], pa.Table]
+Way = Callable[[Array], pa.Table]
 
 
 def payloads(rows: int, *, spaced: bool) -> list[str]:
@@ -69,7 +70,7 @@ def with_repeated_keys(texts: list[str], one_in: int) -> list[str]:
     return [text[:-1] + ',"notes":1}' if n % one_in == 0 else text for n, text in enumerate(texts)]
 
 
-def msgspec_hook(texts: pa.Array) -> pa.Table:
+def msgspec_hook(texts: Array) -> pa.Table:
     """The fastest exact way known: untyped msgspec with numbers kept as text, then Python dictionaries."""
     decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode())).decode
     encode = msgspec.json.encode
@@ -89,17 +90,17 @@ def msgspec_hook(texts: pa.Array) -> pa.Table:
     return _table(texts, lambda text: walk(decode(text), "", {}))
 
 
-def leaf_by_leaf(texts: pa.Array) -> pa.Table:
+def leaf_by_leaf(texts: Array) -> pa.Table:
     """The rule itself, ``common.payload.leaves``: what odd payloads cost."""
     return _table(texts, lambda text: {column_name(leaf.path): leaf.text for leaf in read_leaves(text, 8)})
 
 
-def by_shape(texts: pa.Array) -> pa.Table:
+def by_shape(texts: Array) -> pa.Table:
     """``common.payload.flattening``."""
     return flatten(texts)
 
 
-def in_duckdb(texts: pa.Array) -> pa.Table:
+def in_duckdb(texts: Array) -> pa.Table:
     """DuckDB's ``json_extract_string`` with all paths in one list: inexact."""
     connection = duckdb.connect(config={"threads": 1})
     payloads = pa.table({"payload": texts})
@@ -111,12 +112,12 @@ def in_duckdb(texts: pa.Array) -> pa.Table:
     ).to_arrow_table()
 
 
-def _table(texts: pa.Array, read: Callable[[str], dict[Any, Any]]) -> pa.Table:
+def _table(texts: Array, read: Callable[[str], dict[Any, Any]]) -> pa.Table:
     """Rows to columns as fast as Python does it, in blocks that fit the CPU's cache."""
     parts = []
     for start in range(0, len(texts), BLOCK):
         columns: dict[Any, list[str | None]] = {}
-        block = texts.slice(start, BLOCK).to_pylist()
+        block: list[Any] = texts.slice(start, BLOCK).to_pylist()
         for number, text in enumerate(block):
             for name, value in read(text).items():
                 column = columns.setdefault(name, [])
@@ -141,11 +142,13 @@ def main() -> None:
     compact, spaced = (payloads(options.rows, spaced=flag) for flag in (False, True))
     sample = pa.array(compact[:1000])
     expected = msgspec_hook(sample)
-    for way in (leaf_by_leaf, by_shape):
-        if not way(sample).select(expected.column_names).combine_chunks().equals(expected.combine_chunks()):
-            raise SystemExit(f"{way.__name__} does not give what msgspec_hook gives; its speed means nothing")
+    for other in (leaf_by_leaf, by_shape):
+        if not other(sample).select(expected.column_names).combine_chunks().equals(expected.combine_chunks()):
+            raise SystemExit(
+                f"{other.__name__} does not give what msgspec_hook gives; its speed means nothing"
+            )
 
-    ways: dict[str, tuple[Way, pa.Array]] = {
+    ways: dict[str, tuple[Way, Array]] = {
         "msgspec, numbers as text (the fastest exact way known before)": (msgspec_hook, pa.array(compact)),
         "DuckDB `json_extract_string`, inexact, paths given": (in_duckdb, pa.array(compact)),
         "leaf by leaf (the rule itself)": (leaf_by_leaf, pa.array(compact)),

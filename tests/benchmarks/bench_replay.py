@@ -16,10 +16,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from page import write_section
+from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
 from common.contract.store import contract_key
 from common.intake.events import RawRecord
@@ -49,9 +51,11 @@ def timed(work: Callable[[], object]) -> float:
 def put_letters(target: Target, count: int) -> None:
     """Fill the dead-letter queue with letters of about 300 bytes."""
     url, body = target.queue_url(target.dead_letter_queue), json.dumps({"payload": "x" * 280})
-    attributes = {"error_code": {"DataType": "String", "StringValue": "NOT_JSON"}}
+    attributes: dict[str, MessageAttributeValueTypeDef] = {
+        "error_code": {"DataType": "String", "StringValue": "NOT_JSON"}
+    }
     for start in range(0, count, 10):
-        entries = [
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(i), "MessageBody": body, "MessageAttributes": attributes}
             for i in range(min(10, count - start))
         ]
@@ -83,7 +87,7 @@ def letters(target: Target, count: int) -> dict[str, float]:
         ("dead letters, replay dlq", replay_letters, count),
     ):
         put_letters(target, size)
-        rates[name] = size / timed(lambda work=work: work(target))
+        rates[name] = size / timed(partial(work, target))
         target.client("sqs").purge_queue(QueueUrl=target.queue_url(target.source_queue))
     return rates
 

@@ -47,4 +47,5 @@ def decision(document: dict[str, Any], call: Call) -> str:
         secure_transport=True,
         service_context=dict(call.context),
     )
-    return evaluate(context, [parse_policy_document(document)]).decision
+    verdict: str = evaluate(context, [parse_policy_document(document)]).decision
+    return verdict

@@ -86,7 +86,8 @@ CONDITIONS = [
 def test_a_condition_holds_as_its_operator_says(
     operator: str, expected: dict[str, Any], found: dict[str, Any], verdict: str
 ) -> None:
-    assert decision([allow(**{operator: expected})], **found) == verdict
+    condition: dict[str, Any] = {operator: expected}
+    assert decision([allow(**condition)], **found) == verdict
 
 
 def test_two_operators_must_both_hold() -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -24,7 +25,7 @@ from lean_ops.operate.doctor import pipeline
 from ..support import edges
 from ..support.edges import Ended
 
-BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
+BUCKET: Any = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
 SIZE = 4 * disk.RESERVE_BYTES
 
 

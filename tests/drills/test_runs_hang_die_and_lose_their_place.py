@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -59,7 +60,7 @@ def assert_balanced(target: Target, ledger: Ledger) -> None:
 
 def keys(target: Target, layer: str) -> list[str]:
     table = target.catalog().load_table(target.settings.table(layer, "weather"))
-    found: list[str] = table.scan(selected_fields=("idempotency_key",)).to_arrow()[0].to_pylist()
+    found: list[Any] = table.scan(selected_fields=("idempotency_key",)).to_arrow()[0].to_pylist()
     return found
 
 

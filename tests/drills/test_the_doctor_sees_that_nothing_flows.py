@@ -16,6 +16,7 @@ from lean_ops.accounts import observation
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
 from lean_ops.local import admin
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import pipeline
 
 from ..support import weather
@@ -103,8 +104,8 @@ def test_a_manifest_that_is_gone(target: Target, lean_ops: LeanOps) -> None:
 
 def test_runs_that_fail_before_they_have_the_lease(target: Target, lean_ops: LeanOps) -> None:
     client, name = target.client("lambda"), target.function("get_all_checkpoints")
-    configured = client.get_function_configuration(FunctionName=name)["Environment"]
-    wrong = {"Variables": {**configured["Variables"], "LEAN_OPS_TOPICS": "others"}}
+    configured: Any = client.get_function_configuration(FunctionName=name)["Environment"]
+    wrong: Any = {"Variables": {**configured["Variables"], "LEAN_OPS_TOPICS": "others"}}
     client.update_function_configuration(FunctionName=name, Environment=wrong)
     try:
         assert not ended_well(target)
@@ -141,7 +142,7 @@ def test_a_table_of_a_stream_that_is_gone(
 
 
 def test_records_that_were_accepted_and_stay_where_they_are(
-    target: Target, lean_ops: LeanOps, readings: Iterator[Message], monkeypatch: pytest.MonkeyPatch
+    target: LocalTarget, lean_ops: LeanOps, readings: Iterator[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream that buffers for long; then one that should have delivered, and tells of no failure."""
     source = target.queue_url(target.source_queue)
@@ -162,7 +163,7 @@ def test_records_that_were_accepted_and_stay_where_they_are(
     assert lean_ops("doctor").exit_code == 0
 
 
-def test_records_that_were_accepted_and_are_gone(target: Target, lean_ops: LeanOps) -> None:
+def test_records_that_were_accepted_and_are_gone(target: LocalTarget, lean_ops: LeanOps) -> None:
     """What a stream had not delivered when somebody deleted it."""
     with buffers_for_long(target, "events") as stream:
         assert lean_ops("send", "--events", "30", "--seed", "77").exit_code == 0
@@ -175,7 +176,7 @@ def test_records_that_were_accepted_and_are_gone(target: Target, lean_ops: LeanO
 
 
 @contextmanager
-def buffers_for_long(target: Target, topic: str) -> Iterator[str]:
+def buffers_for_long(target: LocalTarget, topic: str) -> Iterator[str]:
     """The topic's stream, made anew so that it delivers after a quarter of an hour; as before afterwards."""
     client, name = target.client("firehose"), target.settings.delivery_stream(topic)
     assert target.folder is not None
@@ -191,7 +192,7 @@ def buffers_for_long(target: Target, topic: str) -> Iterator[str]:
     make(usual)
 
 
-def wait_for_backlog(target: Target, stream: str) -> admin.StreamState:
+def wait_for_backlog(target: LocalTarget, stream: str) -> admin.StreamState:
     """The stream once it has taken everything that was in the queue."""
     while True:
         state = admin.streams(target.endpoints["firehose"])[stream]
@@ -203,7 +204,8 @@ def wait_for_backlog(target: Target, stream: str) -> admin.StreamState:
 def test_a_contract_that_refuses_every_row(
     target: Target, lean_ops: LeanOps, send: Send, readings: Iterator[Message]
 ) -> None:
-    s3, place = target.client("s3"), {"Bucket": target.lake_bucket, "Key": "contracts/weather.yaml"}
+    s3 = target.client("s3")
+    place: dict[str, Any] = {"Bucket": target.lake_bucket, "Key": "contracts/weather.yaml"}
     whole = s3.get_object(**place)["Body"].read()
     wrong = whole.replace(b"maxLength: 128", b"maxLength: 1")
     assert wrong != whole

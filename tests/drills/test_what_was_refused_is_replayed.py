@@ -14,10 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from click.testing import Result
 from pyiceberg.table import Table
 from pyiceberg.types import StringType
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from common.contract.store import contract_key
 from lean_ops.accounts import observation

@@ -51,8 +51,8 @@ def load(target: Target, layer: str) -> Table:
 def rows(target: Target, layer: str) -> pa.Table:
     """All rows of a layer by key, without the numbers of merges (a quarantined row tells them too)."""
     found = tables.rows(load(target, layer))
-    numbers = [n for n in ("_merge_seq", "_source_merge_seq", "row_json") if n in found.column_names]
-    return found.drop_columns(numbers)
+    numbers = {"_merge_seq", "_source_merge_seq", "row_json"} & set(found.column_names)
+    return found.drop_columns(sorted(numbers))
 
 
 def merges(target: Target, layer: str) -> list[str]:

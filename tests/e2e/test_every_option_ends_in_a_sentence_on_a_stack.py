@@ -21,6 +21,7 @@ from lean_ops.commands.options import STACKS
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import leases
 from lean_ops.operate.doctor import intake
 
@@ -66,9 +67,9 @@ def tables(target: Target) -> set[str]:
     return {table[-1] for table in target.catalog().list_tables(target.database)}
 
 
-def assert_nothing_is_left(target: Target, tables: set[str]) -> None:
-    assert target.folder is not None
+def assert_nothing_is_left(target: LocalTarget, tables: set[str]) -> None:
     assert {table[-1] for table in target.catalog().list_tables(target.database)} == tables
+    assert target.folder is not None
     assert not Ledger(target.folder / "ledger").unfinished()
     for topic in target.topics:
         lease = leases.read(target, topic)
@@ -96,7 +97,7 @@ def check(ended: Ended) -> None:
 
 @pytest.mark.parametrize("place", places(), ids=str)
 def test_a_value_ends_in_a_sentence_and_leaves_nothing_behind(
-    name: str, folder: Path, place: Place, target: Target, tables: set[str]
+    name: str, folder: Path, place: Place, target: LocalTarget, tables: set[str]
 ) -> None:
     """The same value of each place every time; ``GENERATED_TIMES`` takes that many, up to all."""
     known = [value for value in edges.values(place, folder) if harmless(place, value)]
@@ -189,7 +190,7 @@ def test_who_reads_only_the_first_line(name: str) -> None:
     assert running.returncode in (0, 1)
 
 
-def test_every_operation_has_ended_and_nothing_is_left(target: Target, tables: set[str]) -> None:
+def test_every_operation_has_ended_and_nothing_is_left(target: LocalTarget, tables: set[str]) -> None:
     assert_nothing_is_left(target, tables)
     assert {entry.outcome for entry in audit.entries(target)} <= {
         audit.Outcome.SUCCEEDED,

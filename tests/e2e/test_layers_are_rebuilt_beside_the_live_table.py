@@ -64,9 +64,9 @@ def table(target: Target, layer: str) -> Any:
 
 def rows(target: Target, layer: str) -> pa.Table:
     """All rows by key, without the numbers of merges."""
-    found = table(target, layer).scan().to_arrow()
-    numbers = [n for n in ("_merge_seq", "_source_merge_seq") if n in found.column_names]
-    return found.drop_columns(numbers).sort_by("idempotency_key")
+    found: pa.Table = table(target, layer).scan().to_arrow()
+    numbers = {"_merge_seq", "_source_merge_seq"} & set(found.column_names)
+    return found.drop_columns(sorted(numbers)).sort_by("idempotency_key")
 
 
 def keys_sent(target: Target) -> int:
@@ -156,7 +156,7 @@ def test_a_rebuild_that_was_killed_leaves_the_live_table_and_goes_on(
     target: Target, lean_ops: LeanOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = table(target, "curated").current_snapshot().snapshot_id
-    small = {"batch_rows": 30, "batch_bytes": 2**30, "memory_budget_mb": 256}
+    small: dict[str, Any] = {"batch_rows": 30, "batch_bytes": 2**30, "memory_budget_mb": 256}
     whole = filling.job_settings
 
     def settings(*arguments: Any) -> Any:
@@ -164,7 +164,7 @@ def test_a_rebuild_that_was_killed_leaves_the_live_table_and_goes_on(
 
     monkeypatch.setattr(filling, "job_settings", settings)
     begun = begin(target)
-    portions = rebuild.fill(target, begun, "r")
+    portions: Any = rebuild.fill(target, begun, "r")  # a generator, closed as a killed process leaves it
     first = next(portion for portion in portions if portion.rows_read)  # after those only counted
     portions.close()
     assert 0 < first.rows_read < rows(target, "raw").num_rows

@@ -121,14 +121,15 @@ def _event(function: str) -> dict[str, Any] | None:
     }  # fmt: skip
     record = {"messageId": "1", "body": json.dumps(body), "attributes": late, "messageAttributes": {}}
     alarm = {"AlarmName": "x", "AlarmDescription": CANARY}
-    return {
+    events: dict[str, dict[str, Any] | None] = {
         "sqs_processor": {"Records": [record]},
         "alert": {"Records": [{"Sns": {"TopicArn": "a:lean-ops-local-chat", "Message": json.dumps(alarm)}}]},
         "notify_missing_schema": {"topic": "events", "run_id": "r"},
         "curation": None,
         "semantic": None,
         "get_all_checkpoints": {"topic": "nothing", "execution_arn": "a:r", "continued_from": ""},
-    }.get(function, {"trigger": "schedule"})
+    }
+    return events.get(function, {"trigger": "schedule"})
 
 
 def pipeline_run(target: Target) -> str:

@@ -37,7 +37,8 @@ def same_rows(target: Target) -> Iterator[None]:
 
 def rows(target: Target, layer: str) -> list[str]:
     table = target.catalog().load_table(target.settings.table(layer, "weather"))
-    return sorted(table.scan(selected_fields=("message_id",)).to_arrow()["message_id"].to_pylist())
+    ids: list[Any] = table.scan(selected_fields=("message_id",)).to_arrow()["message_id"].to_pylist()
+    return sorted(ids)
 
 
 def reported(result: Result) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 
@@ -19,6 +18,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def target(stack: Stack) -> Target:
+def target(stack: Stack) -> LocalTarget:
     """The stack as commands see it."""
     return LocalTarget.running(stack.folder)

@@ -42,7 +42,8 @@ def _records(*numbers: int) -> list[bytes]:
 
 
 def _numbers(catalog: Catalog) -> list[int]:
-    return sorted(catalog.load_table("lake.raw").scan().to_arrow().column("n").to_pylist())
+    numbers: list[Any] = catalog.load_table("lake.raw").scan().to_arrow().column("n").to_pylist()
+    return sorted(numbers)
 
 
 def _write(folder: Path, *records: bytes) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -119,7 +120,11 @@ def test_a_body_that_comes_drop_by_drop_ends_with_the_time(service: Service) -> 
 
 
 def test_silence_ends_with_the_time(service: Service) -> None:
-    service.script = lambda _request: service.ended.wait() and None
+
+    def silent(_request: Any) -> None:
+        service.ended.wait()
+
+    service.script = silent
     with pytest.raises(Unanswered, match="ReadTimeoutError") as failed:
         ask(service, seconds=0.3)
     assert "key" not in str(failed.value)

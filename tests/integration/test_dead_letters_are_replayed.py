@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from common.runtime.errors import InvalidInput, LeanOpsError, TransientError
 from common.runtime.retrying import RetryPolicy

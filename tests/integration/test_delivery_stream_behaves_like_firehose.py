@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
-from lean_ops.environment.target import Target
 from lean_ops.local import admin
+from lean_ops.local.target import LocalTarget
 
 ROLE = "arn:aws:iam::000000000000:role/local"
 BUCKET = "delivery"
@@ -30,7 +30,7 @@ SCHEMA = Schema(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lake(target: Target) -> None:
+def _lake(target: LocalTarget) -> None:
     target.client("s3").create_bucket(
         Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
@@ -41,13 +41,13 @@ def _name() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-def _table(target: Target) -> str:
+def _table(target: LocalTarget) -> str:
     name = _name()
     target.catalog().create_table((DATABASE, name), SCHEMA, location=f"s3://{BUCKET}/{name}")
     return name
 
 
-def _stream(target: Target, table: str | None, *, seconds: int = 900, **more: Any) -> str:
+def _stream(target: LocalTarget, table: str | None, *, seconds: int = 900, **more: Any) -> str:
     """A stream into ``table`` that delivers when told to, or after ``seconds``."""
     name = _name()
     tables = [{"DestinationDatabaseName": DATABASE, "DestinationTableName": table}] if table else []
@@ -73,23 +73,23 @@ def _record(number: int, **changes: Any) -> dict[str, Any]:
     return {"id": str(number), "at": 1_700_000_000_000_000 + number, "count": number} | changes
 
 
-def _put(target: Target, stream: str, *records: Any) -> Any:
+def _put(target: LocalTarget, stream: str, *records: Any) -> Any:
     data = [r if isinstance(r, bytes) else json.dumps(r).encode() for r in records]
     return target.client("firehose").put_record_batch(
         DeliveryStreamName=stream, Records=[{"Data": d} for d in data]
     )
 
 
-def _flush(target: Target) -> dict[str, admin.StreamState]:
+def _flush(target: LocalTarget) -> dict[str, admin.StreamState]:
     return admin.flush(target.endpoints["firehose"])
 
 
-def _rows(target: Target, table: str) -> list[dict[str, Any]]:
+def _rows(target: LocalTarget, table: str) -> list[dict[str, Any]]:
     rows: pa.Table = target.catalog().load_table((DATABASE, table)).scan().to_arrow()
     return rows.sort_by("id").to_pylist()
 
 
-def _errors(target: Target, stream: str) -> list[tuple[str, str, bytes]]:
+def _errors(target: LocalTarget, stream: str) -> list[tuple[str, str, bytes]]:
     """Error type, code and raw data of every record under the stream's error prefix."""
     s3 = target.client("s3")
     found = []
@@ -101,7 +101,7 @@ def _errors(target: Target, stream: str) -> list[tuple[str, str, bytes]]:
     return sorted(found)
 
 
-def test_good_records_reach_the_table_and_bad_ones_the_error_prefix(target: Target) -> None:
+def test_good_records_reach_the_table_and_bad_ones_the_error_prefix(target: LocalTarget) -> None:
     table = _table(target)
     stream = _stream(target, table)
     answer = _put(
@@ -125,7 +125,7 @@ def test_good_records_reach_the_table_and_bad_ones_the_error_prefix(target: Targ
     assert b"not json" in [raw for _, _, raw in _errors(target, stream)]
 
 
-def test_a_flush_is_one_commit_however_many_calls_came_before(target: Target) -> None:
+def test_a_flush_is_one_commit_however_many_calls_came_before(target: LocalTarget) -> None:
     table = _table(target)
     stream = _stream(target, table)
     for number in range(5):
@@ -137,7 +137,7 @@ def test_a_flush_is_one_commit_however_many_calls_came_before(target: Target) ->
     assert len(_rows(target, table)) == 6
 
 
-def test_records_for_a_table_that_does_not_exist_are_kept_as_errors(target: Target) -> None:
+def test_records_for_a_table_that_does_not_exist_are_kept_as_errors(target: LocalTarget) -> None:
     stream = _stream(target, "nowhere")
     _put(target, stream, _record(1))
     _flush(target)
@@ -146,14 +146,14 @@ def test_records_for_a_table_that_does_not_exist_are_kept_as_errors(target: Targ
     ]
 
 
-def _await_rows(target: Target, table: str, count: int) -> None:
+def _await_rows(target: LocalTarget, table: str, count: int) -> None:
     deadline = time.monotonic() + 120
     while len(_rows(target, table)) < count:
         assert time.monotonic() < deadline, "not delivered in time"
         time.sleep(0.1)
 
 
-def test_the_buffering_interval_delivers_by_itself(target: Target) -> None:
+def test_the_buffering_interval_delivers_by_itself(target: LocalTarget) -> None:
     table = _table(target)
     started = time.monotonic()
     _put(target, _stream(target, table, seconds=1), _record(1))
@@ -161,7 +161,7 @@ def test_the_buffering_interval_delivers_by_itself(target: Target) -> None:
     assert time.monotonic() - started >= 1
 
 
-def test_the_buffering_size_delivers_before_the_interval(target: Target) -> None:
+def test_the_buffering_size_delivers_before_the_interval(target: LocalTarget) -> None:
     table = _table(target)
     _put(target, _stream(target, table), *[_record(n, pad="x" * 600_000) for n in range(2)])
     _await_rows(target, table, 2)
@@ -176,18 +176,18 @@ def test_the_buffering_size_delivers_before_the_interval(target: Target) -> None
     ],
     ids=["over 500 records", "over 1,000 KiB a record", "over 4 MiB"],
 )
-def test_a_batch_beyond_a_limit_is_refused_whole(target: Target, records: list[bytes]) -> None:
+def test_a_batch_beyond_a_limit_is_refused_whole(target: LocalTarget, records: list[bytes]) -> None:
     with pytest.raises(ClientError, match="InvalidArgumentException"):
         _put(target, _stream(target, _table(target)), *records)
 
 
-def test_the_largest_batch_is_taken(target: Target) -> None:
+def test_the_largest_batch_is_taken(target: LocalTarget) -> None:
     stream = _stream(target, _table(target), seconds=900)
     assert _put(target, stream, *[b"{}"] * 500)["FailedPutCount"] == 0
     assert _put(target, stream, *[b"x" * 1_024_000] * 4)["FailedPutCount"] == 0
 
 
-def test_streams_are_described_listed_and_deleted(target: Target) -> None:
+def test_streams_are_described_listed_and_deleted(target: LocalTarget) -> None:
     firehose = target.client("firehose")
     stream = _stream(target, _table(target))
     with pytest.raises(ClientError, match="ResourceInUseException"):
@@ -219,7 +219,7 @@ def test_streams_are_described_listed_and_deleted(target: Target) -> None:
         _put(target, stream, _record(1))
 
 
-def test_operations_it_does_not_know_are_named(target: Target) -> None:
+def test_operations_it_does_not_know_are_named(target: LocalTarget) -> None:
     stream = _stream(target, _table(target))
     with pytest.raises(ClientError, match="UnknownOperationException"):
         target.client("firehose").tag_delivery_stream(
@@ -229,7 +229,7 @@ def test_operations_it_does_not_know_are_named(target: Target) -> None:
 
 @pytest.mark.parametrize("operation", ["CreateDeliveryStream", "PutRecordBatch"])
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"Records": "x"}'])
-def test_a_request_that_cannot_be_read_is_answered(target: Target, operation: str, body: bytes) -> None:
+def test_a_request_that_cannot_be_read_is_answered(target: LocalTarget, operation: str, body: bytes) -> None:
     connection = http.client.HTTPConnection(urlsplit(target.endpoints["firehose"]).netloc, timeout=60)
     connection.request("POST", "/", body, {"X-Amz-Target": f"Firehose_20150804.{operation}"})
     answer = connection.getresponse()
@@ -238,7 +238,7 @@ def test_a_request_that_cannot_be_read_is_answered(target: Target, operation: st
     connection.close()
 
 
-def _transformation(target: Target, source: str) -> dict[str, Any]:
+def _transformation(target: LocalTarget, source: str) -> dict[str, Any]:
     """A ProcessingConfiguration with a function of this source."""
     name = _name()
     archive = io.BytesIO()
@@ -255,7 +255,7 @@ def _transformation(target: Target, source: str) -> dict[str, Any]:
     return {"Enabled": True, "Processors": [{"Type": "Lambda", "Parameters": parameters}]}
 
 
-def test_a_transformation_routes_drops_and_fails_records(target: Target) -> None:
+def test_a_transformation_routes_drops_and_fails_records(target: LocalTarget) -> None:
     first, second = _table(target), _table(target)
     source = f"""
 import base64, json
@@ -287,7 +287,7 @@ def handler(event, context):
     assert json.loads(errors[0][2])["id"] == "3"
 
 
-def test_a_transformation_that_raises_leaves_its_records_in_the_error_prefix(target: Target) -> None:
+def test_a_transformation_that_raises_leaves_its_records_in_the_error_prefix(target: LocalTarget) -> None:
     stream = _stream(
         target,
         _table(target),

@@ -14,7 +14,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
 from common.contract.column_comments import column_comment
-from lean_ops.environment.target import Target
+from lean_ops.local.target import LocalTarget
 
 ROLE = "arn:aws:iam::000000000000:role/local"
 
@@ -27,7 +27,7 @@ def _until(condition: Callable[[], Any], within_s: float = 120) -> Any:
     return found
 
 
-def _function(target: Target, name: str, body: str) -> None:
+def _function(target: LocalTarget, name: str, body: str) -> None:
     """A function whose handler's body is ``body``; boto3, json and the context are at hand."""
     source = f"import boto3, json, time\ndef handler(event, context):\n    {body}\n"
     archive = io.BytesIO()
@@ -43,18 +43,19 @@ def _function(target: Target, name: str, body: str) -> None:
     )
 
 
-def _queue(target: Target, name: str, **attributes: str) -> str:
-    return target.client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+def _queue(target: LocalTarget, name: str, **attributes: str) -> str:
+    known: Any = attributes
+    return target.client("sqs").create_queue(QueueName=name, Attributes=known)["QueueUrl"]
 
 
-def _send(target: Target, url: str, count: int, body: str = "x") -> None:
+def _send(target: LocalTarget, url: str, count: int, body: str = "x") -> None:
     sqs = target.client("sqs")
     for start in range(0, count, 10):
         entries: Any = [{"Id": str(i), "MessageBody": body} for i in range(min(10, count - start))]
         sqs.send_message_batch(QueueUrl=url, Entries=entries)
 
 
-def _map(target: Target, queue: str, function: str, batch_size: int, window_s: int) -> None:
+def _map(target: LocalTarget, queue: str, function: str, batch_size: int, window_s: int) -> None:
     target.client("lambda").create_event_source_mapping(
         EventSourceArn=f"arn:aws:sqs:eu-west-1:000000000000:{queue}",
         FunctionName=function,
@@ -64,19 +65,19 @@ def _map(target: Target, queue: str, function: str, batch_size: int, window_s: i
     )
 
 
-def _counts(target: Target, url: str) -> tuple[int, int]:
+def _counts(target: LocalTarget, url: str) -> tuple[int, int]:
     """Messages visible and in flight."""
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     found = target.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     return int(found[names[0]]), int(found[names[1]])
 
 
-def _received(target: Target, url: str) -> list[str]:
+def _received(target: LocalTarget, url: str) -> list[str]:
     answer = target.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [message["Body"] for message in answer.get("Messages", [])]
 
 
-def test_a_function_gets_batches_beyond_ten_once_the_window_is_over(target: Target) -> None:
+def test_a_function_gets_batches_beyond_ten_once_the_window_is_over(target: LocalTarget) -> None:
     report = _queue(target, "sizes")
     url = _queue(target, "batched")
     _function(
@@ -87,11 +88,16 @@ def test_a_function_gets_batches_beyond_ten_once_the_window_is_over(target: Targ
     _send(target, url, 250)
     _map(target, "batched", "batched", batch_size=100, window_s=1)
     sizes: list[int] = []
-    _until(lambda: sizes.extend(map(int, _received(target, report))) or sum(sizes) == 250)
+
+    def all_are_told() -> bool:
+        sizes.extend(map(int, _received(target, report)))
+        return sum(sizes) == 250
+
+    _until(all_are_told)
     assert sorted(sizes) == [50, 100, 100]
 
 
-def test_no_message_is_lost_while_sending_and_processing_at_once(target: Target) -> None:
+def test_no_message_is_lost_while_sending_and_processing_at_once(target: LocalTarget) -> None:
     report = _queue(target, "ids")
     url = _queue(target, "busy")
     _function(
@@ -118,7 +124,7 @@ def test_no_message_is_lost_while_sending_and_processing_at_once(target: Target)
     _until(lambda: _counts(target, url) == (0, 0))
 
 
-def test_an_exception_keeps_its_class_and_the_worker_lives(target: Target) -> None:
+def test_an_exception_keeps_its_class_and_the_worker_lives(target: LocalTarget) -> None:
     _function(
         target,
         "raising",
@@ -135,7 +141,7 @@ def test_an_exception_keeps_its_class_and_the_worker_lives(target: Target) -> No
     assert json.loads(client.invoke(FunctionName="raising", Payload=b"{}")["Payload"].read()) == 2
 
 
-def test_a_state_machine_catches_an_exception_by_its_class(target: Target) -> None:
+def test_a_state_machine_catches_an_exception_by_its_class(target: LocalTarget) -> None:
     _function(target, "caught", "class TableMissing(Exception): pass\n    raise TableMissing('none')")
     definition = {
         "StartAt": "Call",
@@ -171,7 +177,7 @@ def test_a_state_machine_catches_an_exception_by_its_class(target: Target) -> No
     ],
 )
 def test_only_messages_the_function_does_not_give_back_are_deleted(
-    target: Target, name: str, answer: str, left: int
+    target: LocalTarget, name: str, answer: str, left: int
 ) -> None:
     done = _queue(target, f"partial-{name}-done")
     url = _queue(target, f"partial-{name}", VisibilityTimeout="600")
@@ -186,7 +192,7 @@ def test_only_messages_the_function_does_not_give_back_are_deleted(
     _until(lambda: _counts(target, url) == (0, left))
 
 
-def test_functions_reach_the_stack_through_their_environment(target: Target) -> None:
+def test_functions_reach_the_stack_through_their_environment(target: LocalTarget) -> None:
     _function(
         target,
         "reaching",
@@ -202,7 +208,7 @@ def test_functions_reach_the_stack_through_their_environment(target: Target) -> 
 
 
 @pytest.mark.parametrize("comment", ["c" * 256, "two\nlines", "a bell \a"])
-def test_glue_refuses_a_table_with_a_comment_that_aws_would_refuse(target: Target, comment: str) -> None:
+def test_glue_refuses_a_table_with_a_comment_that_aws_would_refuse(target: LocalTarget, comment: str) -> None:
     glue, database = target.client("glue"), "comments"
     if database not in {found["Name"] for found in glue.get_databases()["DatabaseList"]}:
         glue.create_database(DatabaseInput={"Name": database})
@@ -219,7 +225,7 @@ def test_glue_refuses_a_table_with_a_comment_that_aws_would_refuse(target: Targe
         glue.update_table(DatabaseName=database, TableInput=table(comment))
 
 
-def test_a_description_of_any_shape_becomes_a_comment_that_glue_takes(target: Target) -> None:
+def test_a_description_of_any_shape_becomes_a_comment_that_glue_takes(target: LocalTarget) -> None:
     catalog = target.catalog()
     catalog.create_namespace_if_not_exists("described")
     texts = ["word " * 90, "é" * 300, "two\nlines\n", "\ttab", "\x7f\u2028\ufffe"]
@@ -227,8 +233,7 @@ def test_a_description_of_any_shape_becomes_a_comment_that_glue_takes(target: Ta
         NestedField(number, f"c{number}", StringType(), required=False, doc=column_comment(text))
         for number, text in enumerate(texts, start=1)
     ]
-    target.client("s3").create_bucket(
-        Bucket="described", CreateBucketConfiguration={"LocationConstraint": target.region}
-    )
+    here: Any = {"LocationConstraint": target.region}
+    target.client("s3").create_bucket(Bucket="described", CreateBucketConfiguration=here)
     table = catalog.create_table("described.t", Schema(*fields), location="s3://described/t")
     assert [field.doc for field in table.schema().fields][2:] == ["two lines", "tab", None]

@@ -15,12 +15,12 @@ from botocore.exceptions import ClientError
 from pyiceberg.table import Table
 
 from common.intake.events import RawRecord
+from common.lake.merge.streams import open_output
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import TransientError
 from common.runtime.retrying import RetryPolicy
 from lean_ops.environment import audit
-from lean_ops.environment.target import Target
 from lean_ops.local import admin
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def target(folder: Path) -> Iterator[Target]:
+def target(folder: Path) -> Iterator[LocalTarget]:
     target = LocalTarget.running(folder)
     yield target
     for key in keys(target):
@@ -65,30 +65,30 @@ def failed(data: bytes, code: str = "Iceberg.X") -> bytes:
     return json.dumps({"errorCode": code, "arrivalTimestamp": 1_000, "rawData": raw_data}).encode()
 
 
-def put(target: Target, *lines: bytes, key: str = KEY) -> None:
+def put(target: LocalTarget, *lines: bytes, key: str = KEY) -> None:
     target.client("s3").put_object(Bucket=target.lake_bucket, Key=key, Body=b"\n".join(lines))
 
 
-def keys(target: Target, prefix: str = "delivery-errors/") -> list[str]:
+def keys(target: LocalTarget, prefix: str = "delivery-errors/") -> list[str]:
     answer = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix=prefix)
     return [entry["Key"] for entry in answer.get("Contents", [])]
 
 
-def content(target: Target, key: str) -> bytes:
+def content(target: LocalTarget, key: str) -> bytes:
     return target.client("s3").get_object(Bucket=target.lake_bucket, Key=key)["Body"].read()
 
 
-def raw(target: Target) -> Table:
+def raw(target: LocalTarget) -> Table:
     return target.catalog().load_table(target.settings.table("raw", "events"))
 
 
-def delivered(target: Target) -> list[dict[str, Any]]:
+def delivered(target: LocalTarget) -> list[dict[str, Any]]:
     admin.flush(target.endpoints["firehose"])
     return raw(target).scan().to_arrow().sort_by("message_id").to_pylist()
 
 
 def replay(
-    target: Target, selection: Selection | None = None, **options: Any
+    target: LocalTarget, selection: Selection | None = None, **options: Any
 ) -> tuple[audit.Entry, FailedDeliveries]:
     chosen = selection or Selection()
     with audit.operation(target, "replay.delivery") as entry:
@@ -97,7 +97,7 @@ def replay(
     return entry, done
 
 
-def test_records_are_delivered_as_they_were_with_their_first_ingestion_time(target: Target) -> None:
+def test_records_are_delivered_as_they_were_with_their_first_ingestion_time(target: LocalTarget) -> None:
     put(target, *(failed(record(f"m-{i:04}")) for i in range(1200)))
     entry, done = replay(target)
     rows = delivered(target)
@@ -107,7 +107,7 @@ def test_records_are_delivered_as_they_were_with_their_first_ingestion_time(targ
     assert (entry.counts["sent"], entry.counts["objects"], done.stuck) == (1200, 1, {})
 
 
-def test_an_object_that_is_done_is_kept_beside_and_not_replayed_again(target: Target) -> None:
+def test_an_object_that_is_done_is_kept_beside_and_not_replayed_again(target: LocalTarget) -> None:
     put(target, failed(record("m-1")))
     entry, _ = replay(target)
     assert keys(target) == [
@@ -118,7 +118,7 @@ def test_an_object_that_is_done_is_kept_beside_and_not_replayed_again(target: Ta
     assert len(delivered(target)) == 1
 
 
-def test_lines_that_are_not_meant_or_malformed_stay_in_their_object(target: Target) -> None:
+def test_lines_that_are_not_meant_or_malformed_stay_in_their_object(target: LocalTarget) -> None:
     lines = [
         failed(record("m-1"), "Iceberg.A"),
         failed(record("m-2"), "Iceberg.B"),
@@ -133,7 +133,7 @@ def test_lines_that_are_not_meant_or_malformed_stay_in_their_object(target: Targ
     assert "every column of RAW" in done.stuck[f"{KEY}, line 4"]
 
 
-def test_topics_and_times_prune_the_objects_that_are_read(target: Target) -> None:
+def test_topics_and_times_prune_the_objects_that_are_read(target: LocalTarget) -> None:
     put(target, failed(record("m-1")))
     put(target, failed(record("w-1", "weather")), key=KEY.replace("events", "weather"))
     chosen = deliveries.error_objects(target, Selection(topic="weather"))
@@ -142,7 +142,7 @@ def test_topics_and_times_prune_the_objects_that_are_read(target: Target) -> Non
     assert len(deliveries.error_objects(target, Selection(since=datetime(2000, 1, 1, tzinfo=UTC)))) == 2
 
 
-def test_a_look_counts_and_moves_nothing(target: Target) -> None:
+def test_a_look_counts_and_moves_nothing(target: LocalTarget) -> None:
     put(target, failed(record("m-1")), failed(record("m-2")), b"{")
     chosen = Selection(ids=frozenset({"m-2"}))
     found = deliveries.look(target, deliveries.error_objects(target, Selection()), chosen)
@@ -150,7 +150,7 @@ def test_a_look_counts_and_moves_nothing(target: Target) -> None:
     assert keys(target) == [KEY]
 
 
-def uncommitted_file(target: Target, *names: str, file: str = "a.parquet") -> str:
+def uncommitted_file(target: LocalTarget, *names: str, file: str = "a.parquet") -> str:
     """A data file as Firehose writes one, that no snapshot names."""
     table = raw(target)
     rows = [msgspec.json.decode(record(name)) for name in names]
@@ -158,12 +158,12 @@ def uncommitted_file(target: Target, *names: str, file: str = "a.parquet") -> st
         for column in ("publish_time", "ingestion_ts"):
             row[column] = datetime.fromtimestamp(row[column] / 1e6, UTC)
     path = f"{table.location()}/data/publish_day=2026-02-28/{file}"
-    with table.io.new_output(path).create(overwrite=True) as stream:
+    with open_output(table.io, path) as stream:
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()), stream)
     return path
 
 
-def test_rows_of_files_that_were_never_committed_are_sent(target: Target) -> None:
+def test_rows_of_files_that_were_never_committed_are_sent(target: LocalTarget) -> None:
     path = uncommitted_file(target, "m-1", "m-2")
     put(target, json.dumps({"errorCode": "Iceberg.CommitFailed", "files": [path]}).encode())
     entry, _ = replay(target)
@@ -175,7 +175,7 @@ def test_rows_of_files_that_were_never_committed_are_sent(target: Target) -> Non
     assert KEY not in keys(target)
 
 
-def test_a_file_that_the_table_has_after_all_is_not_sent_again(target: Target) -> None:
+def test_a_file_that_the_table_has_after_all_is_not_sent_again(target: LocalTarget) -> None:
     table = raw(target)
     table.append(
         pa.Table.from_pylist(
@@ -193,7 +193,7 @@ def test_a_file_that_the_table_has_after_all_is_not_sent_again(target: Target) -
     assert KEY not in keys(target)
 
 
-def test_a_file_that_was_committed_and_compacted_since_is_not_sent_again(target: Target) -> None:
+def test_a_file_that_was_committed_and_compacted_since_is_not_sent_again(target: LocalTarget) -> None:
     table = raw(target)
     for name in ("m-1", "m-2"):
         row = {
@@ -214,7 +214,7 @@ def test_a_file_that_was_committed_and_compacted_since_is_not_sent_again(target:
     assert KEY not in keys(target)
 
 
-def test_a_file_of_which_the_table_has_only_some_events_is_sent(target: Target) -> None:
+def test_a_file_of_which_the_table_has_only_some_events_is_sent(target: LocalTarget) -> None:
     table = raw(target)
     path = uncommitted_file(target, "m-1", "m-2")
     row = msgspec.json.decode(record("m-1"))
@@ -233,7 +233,7 @@ def test_a_file_of_which_the_table_has_only_some_events_is_sent(target: Target) 
     ],
 )
 def test_a_file_that_is_gone_or_of_another_table_is_named_and_its_line_stays(
-    target: Target, path: str, why: str
+    target: LocalTarget, path: str, why: str
 ) -> None:
     put(target, json.dumps({"files": [path]}).encode(), failed(record("m-1")))
     _, done = replay(target)
@@ -243,7 +243,7 @@ def test_a_file_that_is_gone_or_of_another_table_is_named_and_its_line_stays(
 
 
 def test_a_stream_that_keeps_refusing_ends_the_replay_with_nothing_lost(
-    target: Target, monkeypatch: pytest.MonkeyPatch
+    target: LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(target, *(failed(record(f"m-{i:04}")) for i in range(700)))
     put(target, failed(record("m-9")), key=f"{KEY}-2")
@@ -279,7 +279,7 @@ def test_a_stream_that_keeps_refusing_ends_the_replay_with_nothing_lost(
     assert not [key for key in keys(target) if not key.startswith(REPLAYED_PREFIX)]
 
 
-def cut(target: Target, path: str) -> None:
+def cut(target: LocalTarget, path: str) -> None:
     """Leave half of a data file."""
     bucket, _, key = path.removeprefix("s3://").partition("/")
     s3 = target.client("s3")
@@ -288,7 +288,7 @@ def cut(target: Target, path: str) -> None:
 
 
 def test_whatever_is_damaged_or_odd_is_named_and_stays_and_everything_else_is_delivered(
-    target: Target,
+    target: LocalTarget,
 ) -> None:
     path = uncommitted_file(target, "m-9", file="cut.parquet")
     cut(target, path)
@@ -322,13 +322,13 @@ def test_whatever_is_damaged_or_odd_is_named_and_stays_and_everything_else_is_de
     assert sorted(k for k in keys(target) if not k.startswith(REPLAYED_PREFIX)) == sorted([gone, KEY])
 
 
-def test_an_empty_error_object_is_nothing_that_waits(target: Target) -> None:
+def test_an_empty_error_object_is_nothing_that_waits(target: LocalTarget) -> None:
     put(target, b"")
     assert list(intake.dead_letters(target)) == []
 
 
 def test_a_stream_that_refuses_keeps_no_other_topic_from_going_on(
-    target: Target, monkeypatch: pytest.MonkeyPatch
+    target: LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weather = KEY.replace("events", "weather")
     put(target, failed(record("m-1")))
@@ -356,7 +356,7 @@ def test_a_stream_that_refuses_keeps_no_other_topic_from_going_on(
 
 
 def test_two_replays_at_once_deliver_everything_and_neither_ends_over_what_the_other_took(
-    target: Target,
+    target: LocalTarget,
 ) -> None:
     put(target, failed(record("m-1"), "Iceberg.A"), failed(record("m-2"), "Iceberg.B"))
     put(target, failed(record("m-3")), key=f"{KEY}-2")

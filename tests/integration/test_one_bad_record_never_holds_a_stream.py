@@ -80,7 +80,8 @@ class Lake:
     @property
     def keys(self) -> list[str]:
         rows = self.catalog.load_table(TABLE).scan().to_arrow()
-        return sorted(rows["idempotency_key"].to_pylist())
+        keys: list[Any] = rows["idempotency_key"].to_pylist()
+        return sorted(keys)
 
 
 @pytest.fixture

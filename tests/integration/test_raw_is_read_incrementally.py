@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -71,7 +72,7 @@ def take(
     table: Table, since: SourceCheckpoint | None, bounds: Bounds = ALL
 ) -> tuple[list[int], SourceCheckpoint | None, str | None]:
     portion = new_appends(table, since, bounds)
-    rows = [n for batch in read(table, portion) for n in batch.column("n").to_pylist()]
+    rows: list[Any] = [n for batch in read(table, portion) for n in batch.column("n").to_pylist()]
     return rows, portion.checkpoint, portion.fallback
 
 

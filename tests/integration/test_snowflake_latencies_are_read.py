@@ -319,18 +319,15 @@ def test_a_damaged_note_of_how_far_it_has_read_is_written_anew(aws: Aws, item: d
 
 
 # What may come in place of an answer, by proxies, maintenance and mistakes; each for any request.
-RESULT = {
+RESULT: dict[str, Any] = {
     "statementHandle": "1",
     "resultSetMetaData": {"rowType": [{"name": "MILLISECONDS"}], "partitionInfo": [{}, {}]},
     "data": [["1"]],
 }
+WRONG: list[Any] = [None, 7, "x", [], {}, [7], [["1", "2"]]]
 ODD = [
     *(b"", b"null", b"7", b'"text"', b"[]", b"{}", b"<html>Sign in</html>", b"\xff\xfe", b"[" * 100_000),
-    *(
-        json.dumps({**RESULT, name: odd}).encode()
-        for name in RESULT
-        for odd in (None, 7, "x", [], {}, [7], [["1", "2"]])
-    ),
+    *(json.dumps({**RESULT, name: odd}).encode() for name in RESULT for odd in WRONG),
     json.dumps({**RESULT, "resultSetMetaData": {"rowType": [{"name": 7}]}}).encode(),
     json.dumps({**RESULT, "data": [["much"]]}).encode(),
     json.dumps({**RESULT, "data": [["NaN"]]}).encode(),
@@ -338,7 +335,7 @@ ODD = [
     json.dumps({**RESULT, "data": [[None]], "statementHandle": "../../login"}).encode(),
     json.dumps(
         {**RESULT, "resultSetMetaData": {**RESULT["resultSetMetaData"], "partitionInfo": [{}] * 5_000}}
-    ).encode(),  # type: ignore[dict-item] # a wrong kind on purpose
+    ).encode(),
 ]
 
 

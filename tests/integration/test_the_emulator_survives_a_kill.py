@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 
 PATIENCE_S = 60
-BUCKET = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
+BUCKET: Any = {"Bucket": "lake", "CreateBucketConfiguration": {"LocationConstraint": "eu-west-1"}}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def test_a_confirmed_commit_is_there_after_a_kill_at_once(stack: Stack) -> None:
     stack.up()
     assert stack.crashed
     found = LocalTarget.running(stack.folder).catalog().load_table("lake.raw")
-    assert sorted(found.scan().to_arrow()["n"].to_pylist()) == [0, 1, 2]
+    numbers: list[Any] = found.scan().to_arrow()["n"].to_pylist()
+    assert sorted(numbers) == [0, 1, 2]
     assert len(found.snapshots()) == 3
 
 

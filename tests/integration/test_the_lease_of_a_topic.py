@@ -100,7 +100,10 @@ def test_a_topic_on_hold_is_refused_to_everybody_until_the_hold_is_lifted(
     first = start(target, machine)
     assert take(target, topic, first)
     key = {"checkpoint_id": {"S": f"{topic}#lease"}}
-    hold = {"UpdateExpression": "SET on_hold = :why", "ExpressionAttributeValues": {":why": {"S": "mending"}}}
+    hold: dict[str, Any] = {
+        "UpdateExpression": "SET on_hold = :why",
+        "ExpressionAttributeValues": {":why": {"S": "mending"}},
+    }
     target.client("dynamodb").update_item(TableName=TABLE, Key=key, **hold)
     assert not take(target, topic, first)
     stop(target, first)

@@ -5,10 +5,10 @@ from contextlib import closing
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-from lean_ops.environment.target import Target
+from lean_ops.environment.target import QueueClient, Target
 from lean_ops.local.queue_client import LocalQueueClient
-from lean_ops.simulate.sender import QueueClient
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_messages_arrive_byte_for_byte(target: Target, client: QueueClient, url:
 def test_an_absent_queue_is_the_error_that_boto3_raises(
     target: Target, client: QueueClient, url: str
 ) -> None:
-    entries = [{"Id": "0", "MessageBody": "x"}]
+    entries: list[SendMessageBatchRequestEntryTypeDef] = [{"Id": "0", "MessageBody": "x"}]
     with pytest.raises(ClientError) as ours:
         client.send_message_batch(QueueUrl=url + "-absent", Entries=entries)
     with pytest.raises(ClientError) as theirs:

@@ -76,7 +76,7 @@ class Sequence:
 
     def work(self, commands: list[Words], *, killed: bool = False) -> None:
         """Run commands, each killed at some call by a chance of one in three, or for sure."""
-        kill = {
+        kill: dict[int, tuple[int | None, bool]] = {
             index: (self.random.randrange(1, 1 + _calls(words)), self.random.random() < 0.5)
             for index, words in enumerate(commands)
             if killed or self.random.random() < 0.35

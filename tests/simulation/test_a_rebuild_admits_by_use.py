@@ -19,9 +19,9 @@ from common.payload.columns import DEFAULT_LIMITS, Limits, leaf_columns, path_no
 from common.runtime.errors import ContractError, InvalidInput
 from curation import handler
 from lean_ops.commands import rebuild as command
+from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.rebuild import Comparison, Rebuild, admission, columns_to_go, filling
 from lean_ops.operate.rebuild.admission import admitted, columns_to_decide
-from lean_ops.operate.rebuild.beside import MergedLayer
 
 from ..support.generated import cases
 from .world import START, TOPIC, Process, World, simulated

@@ -2,6 +2,7 @@
 
 import warnings
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import duckdb
 import pytest
@@ -67,8 +68,8 @@ def test_values_of_a_replaced_column_are_there_again(
     assert readings(world) == good
 
 
-def keyed(world: World) -> dict[str, dict[str, object]]:
-    return {row["idempotency_key"]: row for row in world.rows("curated")}  # type: ignore[misc] # texts
+def keyed(world: World) -> dict[str, dict[str, Any]]:
+    return {row["idempotency_key"]: row for row in world.rows("curated")}
 
 
 def test_a_column_that_a_run_replaced_comes_back_with_its_values(world: World) -> None:

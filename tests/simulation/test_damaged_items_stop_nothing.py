@@ -104,8 +104,11 @@ def put(world: World, where: tuple[str, str], item: Item) -> None:
 
 def places(item: Item) -> list[tuple[str, ...]]:
     """Attributes, and attributes within them."""
-    inner = [(name, part) for name, value in item.items() for part in value.get("M", ())]
-    return [(name,) for name in item if name not in ("checkpoint_id", "operation_id")] + inner
+    inner: list[tuple[str, ...]] = [
+        (name, part) for name, value in item.items() for part in value.get("M", ())
+    ]
+    outer = [(name,) for name in item if name not in ("checkpoint_id", "operation_id")]
+    return [*outer, *inner]
 
 
 def damaged(item: Item, place: tuple[str, ...], damage: Item | None) -> Item:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 
-import click
 import pytest
 import typer
 
@@ -63,7 +62,7 @@ READING = {
 }
 
 
-def commands(group: click.Command, path: str = "") -> Iterator[str]:
+def commands(group: object, path: str = "") -> Iterator[str]:
     for name, command in getattr(group, "commands", {}).items():
         if getattr(command, "commands", None):
             yield from commands(command, f"{path}{name} ")

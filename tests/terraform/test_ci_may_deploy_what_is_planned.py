@@ -223,7 +223,8 @@ def allowed(
         principal_account="000000000000", action=action, resource_arn=arn, region="eu-west-1",
         source_ip="10.0.0.1", secure_transport=True, service_context=tags | context,
     )  # fmt: skip
-    return evaluate(request, [parse_policy_document(policy) for policy in policies]).decision == "Allow"
+    verdict: str = evaluate(request, [parse_policy_document(policy) for policy in policies]).decision
+    return verdict == "Allow"
 
 
 def refused(roles: tuple[str, ...], calls: Calls, names: str) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
 
 
 def alarm_names(plan: Plan) -> set[str]:
-    subjects = {
+    subjects: dict[str | None, Iterable[str | None]] = {
         None: [None],
         "topic": [topic.replace("_", "-") for topic in contract_files()],
         "function": alarm_catalogue.watched_functions(),

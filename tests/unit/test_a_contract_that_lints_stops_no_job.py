@@ -122,7 +122,9 @@ TEXTS = st.one_of(
 def curated_rows(draw: st.DrawFn) -> pa.Table:
     count = draw(st.integers(0, 6))
     texts = st.lists(TEXTS, min_size=count, max_size=count)
-    columns = {name: pa.array(draw(texts), pa.string()) for name in (*ENVELOPE_TEXTS, "_rescued", *PAYLOAD)}
+    columns: dict[str, Any] = {
+        name: pa.array(draw(texts), pa.string()) for name in (*ENVELOPE_TEXTS, "_rescued", *PAYLOAD)
+    }
     for name in ENVELOPE_MOMENTS:
         columns[name] = pa.array([NOON] * count, pa.timestamp("us", tz="UTC"))
     columns["_merge_seq"] = pa.array(range(count), pa.int64())

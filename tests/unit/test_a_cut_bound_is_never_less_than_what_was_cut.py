@@ -59,4 +59,4 @@ def test_pyiceberg_still_needs_to_be_corrected(monkeypatch: pytest.MonkeyPatch) 
     assert theirs("a" * 15 + "\ud7ff" + "b", 16) == "a" * 15 + "\ud800"
     monkeypatch.setattr(pyiceberg.io.pyarrow, "truncate_upper_bound_text_string", theirs)
     correct_pyiceberg()
-    assert pyiceberg.io.pyarrow.truncate_upper_bound_text_string is truncated_upper_bound
+    assert vars(pyiceberg.io.pyarrow)["truncate_upper_bound_text_string"] is truncated_upper_bound

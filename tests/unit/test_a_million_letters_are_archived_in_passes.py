@@ -77,7 +77,7 @@ def test_passes_that_run_out_of_time_archive_every_letter_of_a_queue_a_hundred_t
 ) -> None:
     monkeypatch.setattr(queue_pass, "MAX_HELD", 100)
     queue, bucket = Queue(10_000, limit=120), Bucket()
-    written = []
+    written: list[Any] = []
     while len(written) < 100 and (not written or written[-1]):
         begun = queue.calls
         done = archive(

@@ -238,7 +238,8 @@ def test_a_value_outside_of_its_limits_is_null_and_counted(of: dict[str, Any], g
 )
 def test_a_bound_that_the_type_cannot_hold_still_holds(bound: str, kept: list[bool]) -> None:
     (of,) = contract({"name": "a", **MONEY}).properties
-    of = replace(of, limits=Limits(**{bound: Decimal(1_000_000)}))
+    only: dict[str, Any] = {bound: Decimal(1_000_000)}
+    of = replace(of, limits=Limits(**only))
     values = pa.array([Decimal("9999.99")], pa.decimal128(6, 2))
     assert [holds.to_pylist() for _rule, _expected, holds in rules(of, values)] == [kept]
 
@@ -323,7 +324,8 @@ def test_quarantine_never_shows_personal_data(treatment: str) -> None:
 def test_quarantine_shows_nothing_of_what_stands_below_personal_data(treatment: str, below: str) -> None:
     """A device that sends an object where the contract has a text: its leaves are other columns."""
     secret = "secret@example.org"
-    rows = curated(1, e=[None], k=[None], **{below: [secret], "e_public": ["open"], "f__e__x": ["open"]})
+    others: dict[str, list[str | None]] = {below: [secret], "e_public": ["open"], "f__e__x": ["open"]}
+    rows = curated(1, e=[None], k=[None], **others)
     of = {"logicalType": "string", "criticalDataElement": True}
     found = cast_rows(rows, contract({"name": "e", **of, **pii(treatment)}), KEY)
     (row,) = found.rejected.to_pylist()

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from common.runtime.errors import InvalidInput
 from lean_ops.commands import calling

@@ -1,7 +1,9 @@
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +17,7 @@ from common.contract.properties import (
     ENVELOPE_TEXTS,
     LINEAGE_COLUMNS,
     TYPE_RULES,
+    TypeRule,
 )
 from common.runtime.errors import ContractError
 
@@ -22,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 MOMENT = pa.timestamp("us", tz="UTC")
 
 
-def contract_text(*properties: dict[str, object], topic: str = "t", **head: object) -> str:
+def contract_text(*properties: Mapping[str, object], topic: str = "t", **head: object) -> str:
     document = {
         "apiVersion": "v3.2.0",
         "kind": "DataContract",
@@ -76,9 +79,9 @@ def test_lineage_columns_are_those_of_the_semantic_table() -> None:
 
 
 @pytest.mark.parametrize("rule", TYPE_RULES, ids=lambda r: f"{r.logical_type}-{r.value}")
-def test_every_line_of_the_type_table_is_accepted(rule) -> None:  # type: ignore[no-untyped-def]  # ids say it
+def test_every_line_of_the_type_table_is_accepted(rule: TypeRule) -> None:
     value = rule.value.replace("p,s", "12,2").replace("p,0", "12,0")
-    by = {
+    by: dict[str | None, dict[str, Any]] = {
         "format": {"logicalTypeOptions": {"format": value}},
         "physicalType": {"physicalType": value},
         None: {},
@@ -250,11 +253,11 @@ def test_moments_of_the_envelope_are_published_as_what_they_are() -> None:
 
 
 def test_two_properties_on_one_source_are_both_personal_or_neither() -> None:
-    personal = {
+    personal: dict[str, Any] = {
         "classification": "PII",
         "customProperties": [{"property": "piiTreatment", "value": "hash"}],
     }
-    shared = {"logicalType": "string", "transformSourceObjects": ["mail"]}
+    shared: dict[str, Any] = {"logicalType": "string", "transformSourceObjects": ["mail"]}
     with pytest.raises(ContractError, match="property clear: expected classification: PII as hashed has it"):
         load_contract(contract_text({"name": "clear"} | shared, {"name": "hashed"} | shared | personal), "t")
     load_contract(

@@ -3,6 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,7 +37,8 @@ def only(content: bytes) -> Entry:
 @pytest.mark.parametrize("code", ["errorCode", "ErrorCode", "lastErrorCode"])
 def test_a_failed_record_is_taken_byte_for_byte_with_its_code_under_any_published_name(code: str) -> None:
     message = code.replace("Code", "Message")
-    entry = only(line(attemptsMade=1, arrivalTimestamp=1_000, **{code: "Iceberg.X", message: "because"}))
+    named: dict[str, Any] = {code: "Iceberg.X", message: "because"}
+    entry = only(line(attemptsMade=1, arrivalTimestamp=1_000, **named))
     assert isinstance(entry, FailedRecord)
     assert entry.data == RECORD
     waiting = entry.waiting

@@ -26,7 +26,8 @@ def message(payload: str = "{}", **fields: object) -> str:
 
 
 def record(body: str) -> dict[str, object]:
-    return json.loads(PARSER.parse(body, NOW_US)[1])
+    record: dict[str, object] = json.loads(PARSER.parse(body, NOW_US)[1])
+    return record
 
 
 def test_a_payload_as_deep_as_allowed_stays_as_it_was() -> None:

@@ -48,7 +48,8 @@ def shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return str(value)
-    return "".join(json.dumps(value).split()) if value else {list: "[]", tuple: "{}"}[type(value)]
+    empty = "[]" if isinstance(value, list) else "{}"
+    return "".join(json.dumps(value).split()) if value else empty
 
 
 def name_of(pointer: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ def owned(*paths: tuple[str, ...], limits: Limits = DEFAULT) -> Columns:
     )
 
 
-def rows(payloads: list[str | None], columns: Columns | None = None, limits: Limits = DEFAULT) -> list[Any]:
+def rows(
+    payloads: Sequence[str | None], columns: Columns | None = None, limits: Limits = DEFAULT
+) -> list[Any]:
     table = flatten(pa.array(payloads, pa.string()), columns or Columns(limits=limits))
     return [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
 
@@ -41,11 +43,10 @@ def many(payload: str) -> list[str]:
 @pytest.fixture(params=["one row", "many rows"])
 def row(request: pytest.FixtureRequest) -> Callable[..., dict[str, str]]:
     def read(payload: str, **options: Any) -> dict[str, str]:
-        if request.param == "one row":
-            return rows([payload], **options)[0]
-        found = rows(many(payload), **options)
-        assert all(other == found[0] for other in found)
-        return found[0]
+        found = rows([payload] if request.param == "one row" else many(payload), **options)
+        first: dict[str, str] = found[0]
+        assert all(other == first for other in found)
+        return first
 
     return read
 

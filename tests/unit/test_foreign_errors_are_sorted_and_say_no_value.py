@@ -90,7 +90,7 @@ def test_an_error_of_the_tree_stays_as_it_is() -> None:
         lambda: msgspec.json.decode(f'{{"a": "{CANARY}"}}', type=dict[str, int]),
         lambda: datetime.fromisoformat(CANARY),
         lambda: Decimal(CANARY),
-        lambda: {}[CANARY],
+        lambda: dict[str, int]()[CANARY],
         lambda: CANARY.encode("utf-16").decode("utf-8"),
         lambda: GlueCatalog._identifier_to_tuple_without_catalog(None, CANARY),  # type: ignore[attr-defined]  # any error
     ],

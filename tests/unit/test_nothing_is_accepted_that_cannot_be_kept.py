@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import signal
 import sys
 from pathlib import Path
 from typing import Any, Never
@@ -37,9 +38,8 @@ def ask(folder: Path, service: str, method: str, action: str, query: dict[str, A
         return 200, {}, b"done"
 
     headers = {"X-Amz-Target": action} if action else {}
-    status, _, body = asyncio.run(
-        disk.guard(service, answer, folder)(method, "/", headers, b"", query)  # type: ignore[arg-type]  # a coroutine
-    )
+    guarded: Any = disk.guard(service, answer, folder)(method, "/", headers, b"", query)
+    status, _, body = asyncio.run(guarded)
     return status, body
 
 
@@ -77,7 +77,7 @@ def test_a_full_disk_ends_a_command_in_a_sentence_that_says_what_to_do(
         raise OSError(errno.ENOSPC, "No space left on device", "run.json.new")
 
     monkeypatch.setattr(cli, "app", full)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["lean-ops"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

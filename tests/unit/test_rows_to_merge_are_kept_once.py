@@ -27,8 +27,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def batch(rows: list[Row], *columns: str) -> pa.RecordBatch:
-    kinds = {"idempotency_key": pa.string(), "_source_merge_seq": pa.int64()}
-    schema = pa.schema([*kinds.items(), *((name, pa.string()) for name in columns)])
+    kinds: dict[str, pa.DataType] = {"idempotency_key": pa.string(), "_source_merge_seq": pa.int64()}
+    schema = pa.schema(kinds | dict.fromkeys(columns, pa.string()))
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 

@@ -20,7 +20,7 @@ from common.runtime.errors import InvalidInput
 
 _PARTS = st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 10**12))
 CHECKPOINTS = st.builds(lambda place: SourceCheckpoint(*place), _PARTS) | st.builds(
-    lambda place, files, full_scan: SourceCheckpoint(*place, files, full_scan),
+    lambda place, files, full_scan: SourceCheckpoint(place[0], place[1], files, full_scan),
     _PARTS,
     st.integers(0, 99_999),
     st.booleans(),

@@ -12,10 +12,12 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import AssertRefSnapshotId
 
 from common.intake.queue_pass import QueuedMessage, QueuePass
+from common.lake.checkpoints import Entry
 from common.lake.merge import snapshot
 from common.lake.upkeep import retention
 from common.layers import upkeep as maintenance
 from get_all_checkpoints import handler as looking_up
+from get_all_checkpoints.lookup import look_up
 from lean_ops.environment import audit
 from lean_ops.operate import checkpoints, holds, leases, rollback
 from lean_ops.operate.holds import Held, Hold, Place
@@ -29,7 +31,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 class _Anything(AssertRefSnapshotId):
     """A requirement that holds whatever the table's snapshot is."""
 
-    def validate(self, base_metadata: TableMetadata | None) -> None:
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override] # as pyiceberg does
         pass
 
 
@@ -38,14 +40,14 @@ def checkpoints_are_looked_up_before_the_lease(plant: pytest.MonkeyPatch) -> Non
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         settings, dynamodb = looking_up._settings(), looking_up._client("dynamodb")
-        found = looking_up.look_up(
+        found = look_up(
             event["topic"],
             settings=settings,
-            catalog=looking_up.lake_catalog(),
+            catalog=vars(looking_up)["lake_catalog"](),
             dynamodb=dynamodb,
             s3=looking_up._client("s3"),
         )
-        held = looking_up.acquire(
+        held = vars(looking_up)["acquire"](
             dynamodb,
             looking_up._client("stepfunctions"),
             table=settings.checkpoints_table,
@@ -157,10 +159,9 @@ def a_rollback_commits_over_what_it_has_not_seen(plant: pytest.MonkeyPatch) -> N
 
 def a_reset_is_taken_back_by_the_next_look_up(plant: pytest.MonkeyPatch) -> None:
     """The command says done, and the layer reads nothing again."""
-    entry = checkpoints.Entry
 
-    def plain(*values: Any, **_: bool) -> checkpoints.Entry:
-        return entry(*values)
+    def plain(*values: Any, **_: bool) -> Entry:
+        return Entry(*values)
 
     plant.setattr(checkpoints, "Entry", plain)
 
