@@ -116,7 +116,9 @@ class Columns:
 
     def look_at(self, uses: Mapping[Path, int]) -> None:
         """Decide on the paths of some rows; ``uses`` counts the rows in which each has a value."""
-        waiting: dict[str, list[Path]] = {}
+        # A payload may have a hundred thousand paths: what is done for each is all the time that this takes.
+        candidates: dict[str, Path] = {}
+        rivals: dict[str, list[Path]] = {}
         for path, rows in uses.items():
             if path in self._uses:
                 self._uses[path] += rows
@@ -124,14 +126,15 @@ class Columns:
                 self._uses[path] = rows
                 if name in self.claimed:
                     self.rescue(Why.OTHER_PATH, name)
-                else:
-                    waiting.setdefault(name, []).append(path)
-        chosen = self._choose(waiting, self.limits.columns - len(self.owners.keys() | self.claimed.keys()))
+                elif candidates.setdefault(name, path) is not path:
+                    rivals.setdefault(name, [candidates[name]]).append(path)
+        room = self.limits.columns - len(self.owners.keys() | self.claimed.keys())
+        chosen = self._choose(candidates, rivals, room)
         for name, path in chosen.items():
             self._claim(name, path)
-            if len(waiting[name]) > 1:
+            if name in rivals:
                 self.rescue(Why.OTHER_PATH, name)
-        if len(chosen) < len(waiting):
+        if len(chosen) < len(candidates):
             self.rescue(Why.COLUMN_LIMIT)
         rarely = 0
         while len(self._uses) - len(self.claimed) > _COUNTED:
@@ -193,19 +196,28 @@ class Columns:
         return None
 
     def _chosen_of_all(self) -> dict[str, Path]:
-        by_name: dict[str, list[Path]] = {}
+        candidates: dict[str, Path] = {}
+        rivals: dict[str, list[Path]] = {}
         for path in self._uses:
-            by_name.setdefault(normalised(path), []).append(path)
-        return self._choose(by_name, self.limits.columns - len(self.owners))
+            name = normalised(path)
+            if candidates.setdefault(name, path) is not path:
+                rivals.setdefault(name, [candidates[name]]).append(path)
+        return self._choose(candidates, rivals, self.limits.columns - len(self.owners))
 
-    def _choose(self, paths: Mapping[str, list[Path]], room: int) -> dict[str, Path]:
-        """The owners of the columns that are admitted, of the paths that would have each name."""
+    def _choose(
+        self, candidates: Mapping[str, Path], rivals: Mapping[str, list[Path]], room: int
+    ) -> dict[str, Path]:
+        """The owners of the columns that are admitted, of the paths that would have each name.
+
+        ``candidates`` has one path of each name, ``rivals`` all of a name that several would have.
+        """
         uses = self._uses
         best = {
-            name: rivals[0]
-            if len(rivals) == 1
-            else min(rivals, key=lambda path: ("__".join(path) != name, -uses[path], path))
-            for name, rivals in paths.items()
+            **candidates,
+            **{
+                name: min(paths, key=lambda path: ("__".join(path) != name, -uses[path], path))
+                for name, paths in rivals.items()
+            },
         }
         first = best.keys() & (self.owners.keys() | self.contracted)
         room -= len(first - self.owners.keys())

@@ -42,12 +42,14 @@ UNPARSABLE: Final = "#unparsable"
 _SPACE: Final = r"[ \t\n\r]*+"
 _STRING: Final = r"""\"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+\""""
 _LITERAL: Final = r"true|false|null|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
-# Groups: key, string, literal, and what stands after these two; of a container only its key.
+_NO_MEMBERS: Final = rf"\{{{_SPACE}\}}"
+# Groups: key, string, literal or {}, and what stands after these two; of another container only its key.
 _MEMBER: Final = re.compile(
-    rf"{_SPACE}({_STRING}){_SPACE}:{_SPACE}(?:(?:({_STRING})|({_LITERAL})){_SPACE}([,}}])|(?=[\[{{]))"
+    rf"{_SPACE}({_STRING}){_SPACE}:{_SPACE}"
+    rf"(?:(?:({_STRING})|({_LITERAL}|{_NO_MEMBERS})){_SPACE}([,}}])|(?=[\[{{]))"
 )
 _AFTER_MEMBER: Final = re.compile(rf"{_SPACE}([,}}])")
-_EMPTY_OBJECT: Final = re.compile(rf"\{{{_SPACE}\}}")
+_EMPTY_OBJECT: Final = re.compile(_NO_MEMBERS)
 _OBJECT_START: Final = re.compile(rf"{_SPACE}(?=\{{)")
 _SPACE_TO_END: Final = re.compile(rf"{_SPACE}\Z")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9_]")
@@ -75,10 +77,11 @@ def normalised(path: Path) -> str:
     A name that would start with a digit gets the prefix ``n_``.
     """
     name = (path[0] if len(path) == 1 else "__".join(path)).lower()
-    if name.isascii() and name.isidentifier():
-        return name
-    name = _NOT_IN_NAMES.sub("_", name)
-    return f"n_{name}" if name[:1].isdigit() else name
+    prefixed = f"n_{name}"
+    if not (name.isascii() and prefixed.isidentifier()):
+        name = _NOT_IN_NAMES.sub("_", name)
+        prefixed = f"n_{name}"
+    return prefixed if name[:1].isdigit() else name
 
 
 def column_name(path: Path) -> str | None:
@@ -159,7 +162,8 @@ def read_leaves(payload: str, max_depth: int) -> list[Leaf]:
         raise NotAnObject(f"expected at most {MAX_NESTING} levels")
     leaves: list[Leaf] = []
     try:
-        end = _object(payload, start.end(), (), max_depth, leaves)
+        empty = _EMPTY_OBJECT.match(payload, start.end())
+        end = empty.end() if empty else _object(payload, start.end(), (), max_depth, leaves)
     except ValueError as error:  # of an array, or of an object below the depth limit
         raise NotAnObject(str(error)) from error
     if not _SPACE_TO_END.match(payload, end):
@@ -168,9 +172,7 @@ def read_leaves(payload: str, max_depth: int) -> list[Leaf]:
 
 
 def _object(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf]) -> int:
-    """Add the leaves of the object whose ``{`` is at ``start``; gives its end."""
-    if empty := _EMPTY_OBJECT.match(text, start):
-        return empty.end()
+    """Add the leaves of the object with members whose ``{`` is at ``start``; gives its end."""
     position = start + 1
     while True:
         member = _MEMBER.match(text, position)
@@ -197,13 +199,12 @@ def _object(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf
 
 
 def _container(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf]) -> int:
-    """Add the leaves of the array or object at ``start``; gives its end."""
-    empty = _EMPTY_OBJECT.match(text, start)
-    if text[start] == "{" and not empty and len(path) < max_depth and may_have_columns(path):
+    """Add the leaves of the array, or of the object with members, at ``start``; gives its end."""
+    if text[start] == "{" and len(path) < max_depth and may_have_columns(path):
         return _object(text, start, path, max_depth, leaves)
-    end = empty.end() if empty else _CONTAINERS.raw_decode(text, start)[1]
+    end = _CONTAINERS.raw_decode(text, start)[1]
     raw = text[start:end]
-    leaves.append(Leaf(path, raw, raw if empty or raw[0] == "[" else None))
+    leaves.append(Leaf(path, raw, raw if raw[0] == "[" else None))
     return end
 
 
