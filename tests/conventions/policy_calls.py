@@ -111,9 +111,9 @@ CALLS: dict[str, list[Call]] = {
     ],
     "semantic": [
         *COMMIT,
-        *tables("GetTable", "curated_events", "semantic_events", "quarantine_events"),
+        *tables("GetTable", "raw_events", "curated_events", "semantic_events", "quarantine_events"),
         *tables("UpdateTable", "semantic_events", "quarantine_events"),
-        *objects("GetObject", f"curated_events/{DATA}", f"semantic_events/{DATA}"),
+        *objects("GetObject", f"raw_events/{DATA}", f"curated_events/{DATA}", f"semantic_events/{DATA}"),
         *objects("GetObject", f"quarantine_events/{DATA}"),
         *objects("PutObject", f"semantic_events/{DATA}", f"quarantine_events/{META}"),
         *objects("DeleteObject", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),

@@ -94,6 +94,28 @@ def test_a_quarantined_event_says_which_rules_it_broke(trace: Trace) -> None:
     assert "device_type:missing" in way["Quarantine"]
 
 
+def test_the_history_of_a_key_says_which_version_counted_when_and_why(
+    lean_ops: Callable[..., Result],
+) -> None:
+    def fates(key: str) -> list[tuple[str, str, bool]]:
+        answer = lean_ops("history", key, "--json")
+        assert answer.exit_code == 0, answer.output
+        versions = json.loads(answer.stdout)["versions"]
+        bounds = [(version["since"], version["until"]) for version in versions]
+        assert [until for _, until in bounds] == [*(since for since, _ in bounds[1:]), None]
+        return [(v["message_id"], v["fate"].partition(" under ")[0], v["copies"] > 1) for v in versions]
+
+    assert fates("trace-k1") == [("trace-1", "current in Curated; stands in Semantic", True)]
+    assert fates("trace-k2") == [
+        ("trace-2", "superseded", False),
+        ("trace-2b", "current in Curated; stands in Semantic", False),
+    ]
+    ((older, stands, _), (newer, refused, _)) = fates("trace-k3")
+    assert (older, stands, newer) == ("trace-3", "stands in Semantic", "trace-3b")
+    assert "refused by contract" in refused
+    assert lean_ops("history", "nobody").exit_code == 1
+
+
 def test_a_dead_letter_is_found_in_the_archive_and_on_request_in_the_queue(trace: Trace) -> None:
     (letter,) = trace("trace-4")
     assert letter["place"] == "archive of dead letters"

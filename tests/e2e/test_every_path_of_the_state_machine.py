@@ -79,6 +79,8 @@ def checkpoints(**changes: Any) -> dict[str, Any]:
         "curated_snapshot": "20",
         "semantic_checkpoint": "20",
         "semantic_position": "000000000000003.999999",
+        "semantic_versions": "10",
+        "semantic_token": "20@10/000000000000003.999999",
         "schema_exists": True,
         **changes,
     }
@@ -96,6 +98,9 @@ def curated(**changes: Any) -> dict[str, Any]:
         "source_position": "000000000000004.999999",
         **changes,
     }
+
+
+NOTHING_READ = {"curated_snapshot_id": "20", "source_token": "10"}
 
 
 def published(**changes: Any) -> dict[str, Any]:
@@ -153,7 +158,9 @@ def test_new_raw_data_goes_all_the_way_and_moves_both_checkpoints(reset: tuple[T
     path, outcome, _ = execute(target, topic="events")
     assert (path, outcome.status) == ([*BEGIN, *CURATE, *PUBLISH, "FullPipelineSuccess"], "SUCCEEDED")
     assert script.calls("curation")[0]["source_token"] == "10"
-    assert script.calls("semantic")[0]["source_token"] == "20"
+    asked = script.calls("semantic")[0]
+    assert asked["source_token"] == "20@10/000000000000003.999999"
+    assert (asked["raw_token"], asked["raw_position"]) == ("11", "000000000000004.999999")
     assert recorded(target, "curated")["source_token"] == {"S": "11"}
     assert recorded(target, "curated")["target_snapshot_id"] == {"S": "21"}
     assert recorded(target, "semantic")["source_position"] == {"S": "000000000000004.999999"}
@@ -169,10 +176,26 @@ def test_force_runs_both_jobs_although_nothing_is_new(reset: tuple[Target, Scrip
     assert execute(target, force=True)[0] == [*BEGIN, *CURATE, *PUBLISH, "FullPipelineSuccess"]
 
 
-def test_curation_that_changed_nothing_leaves_semantic_alone(reset: tuple[Target, Script]) -> None:
+def test_curation_that_read_nothing_leaves_semantic_alone(reset: tuple[Target, Script]) -> None:
     target, script = reset
-    script.set(get_all_checkpoints=[NEW_RAW], curation=[curated(curated_snapshot_id="20")])
+    script.set(get_all_checkpoints=[NEW_RAW], curation=[curated(**NOTHING_READ)])
     assert execute(target)[0] == [*BEGIN, *CURATE, "CheckForNewCuratedData", "NoNewCuratedData"]
+
+
+def test_versions_that_lost_in_curated_are_looked_for_by_semantic(reset: tuple[Target, Script]) -> None:
+    target, script = reset
+    script.set(
+        get_all_checkpoints=[NEW_RAW], curation=[curated(curated_snapshot_id="20")], semantic=[published()]
+    )
+    assert execute(target)[0] == [*BEGIN, *CURATE, *PUBLISH, "FullPipelineSuccess"]
+
+
+def test_a_look_up_that_a_killed_run_did_not_make_is_made_up_for(reset: tuple[Target, Script]) -> None:
+    target, script = reset
+    script.set(get_all_checkpoints=[checkpoints(semantic_versions="9")], semantic=[published()])
+    path, _, _ = execute(target)
+    assert path == [*BEGIN, "CatchUpSemantic", "CheckSchemaExists", *PUBLISH, "FullPipelineSuccess"]
+    assert script.calls("semantic")[0]["raw_token"] == "10"
 
 
 def test_without_a_contract_the_run_ends_after_curated_and_says_so(reset: tuple[Target, Script]) -> None:
@@ -238,7 +261,7 @@ def test_a_backlog_of_duplicates_loops_although_curated_did_not_change(reset: tu
     target, script = reset
     script.set(
         get_all_checkpoints=[NEW_RAW, checkpoints()],
-        curation=[curated(curated_snapshot_id="20", backlog=True)],
+        curation=[curated(**NOTHING_READ, backlog=True)],
     )
     assert execute(target)[0][-4:] == [*BEGIN, "NoNewData"]
 

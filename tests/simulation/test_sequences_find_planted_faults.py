@@ -17,7 +17,7 @@ from .sequences import play
 # Read when the tests are collected: they run without such settings.
 BUDGET = int(os.environ.get("PLANTED_SEQUENCES", "0"))
 FOUND_BY = {
-    "runs_do_not_ask_for_the_lease": 2,
+    "runs_do_not_ask_for_the_lease": 4,
     "the_end_of_an_operation_lifts_every_hold": 4,
 }
 

@@ -55,7 +55,7 @@ from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.workers import Worker
 
-from ..support.oracle import single_pass
+from ..support.oracle import newest_good, single_pass
 from .in_process import DynamoDB, nothing_worked_out_twice
 from .queues import LETTERS, SOURCE, AtOnce, Queues
 from .watching import Watch, watched
@@ -271,16 +271,24 @@ class World:
 
     def _one_round(self, found: dict[str, Any], run: str, *, force: bool) -> bool:
         """One round; whether another is to follow."""
-        curated = {"curated_snapshot_id": found["curated_snapshot"], "records_written": 0, "backlog": False}
+        curated = {
+            "curated_snapshot_id": found["curated_snapshot"],
+            "records_written": 0,
+            "backlog": False,
+            "source_token": found["curated_checkpoint"],
+            "source_position": found["curated_position"],
+        }
         if force or found["raw_snapshot"] != found["curated_checkpoint"]:
             curated = invoke("curation", self._job("curated", found, run))
             self._record("UpdateCurationCheckpoint", curated, curated["curated_snapshot_id"], run)
-        elif found["curated_snapshot"] == found["semantic_checkpoint"]:
+        elif _is_served(found, curated):
             self.idle = True
             return False
-        if not force and curated["curated_snapshot_id"] == found["semantic_checkpoint"]:
+        if not force and _is_served(found, curated):
             return bool(curated["backlog"])
-        semantic = invoke("semantic", self._job("semantic", found, run))
+        raw = {"raw_token": curated["source_token"], "raw_position": curated["source_position"]}
+        job = self._job("semantic", found, run) | {"source_token": found["semantic_token"], **raw}
+        semantic = invoke("semantic", job)
         self._record("UpdateSemanticCheckpoint", semantic, semantic["semantic_snapshot_id"], run)
         return bool(curated["backlog"] or semantic["backlog"])
 
@@ -349,9 +357,11 @@ class World:
     def _event(self) -> Event:
         number = (len(self.sent) + len(self.letters)) * 10 + self.random.randrange(10)
         published = START + timedelta(minutes=self.random.randrange(300))
-        bad = self.random.random() < 0.15
-        key = f"bad{self.random.randrange(2)}" if bad else f"k{self.random.randrange(6)}"
-        payload = {"reading": "broken" if bad else number, f"leaf{self.random.randrange(4)}": "x"}
+        dice = self.random.random()
+        key = f"bad{self.random.randrange(2)}" if dice < 0.1 else f"k{self.random.randrange(6)}"
+        deletes = 0.1 <= dice < 0.17
+        payload = {"reading": "broken" if dice < 0.1 or dice > 0.88 else number}
+        payload[f"leaf{self.random.randrange(4)}"] = "x"
         return {
             "message_id": f"m{number:06}",
             "idempotency_key": key,
@@ -360,7 +370,8 @@ class World:
             "correlation_id": None,
             "publish_time": published,
             "ingestion_ts": START + timedelta(days=1, seconds=len(self.sent)),
-            "json_payload": json.dumps(payload),
+            "json_payload": None if deletes else json.dumps(payload),
+            "operation": "delete" if deletes else None,
         }
 
     def rows(self, layer: str, *, of_then: bool = False) -> list[dict[str, Any]]:
@@ -384,6 +395,16 @@ class World:
     def expected(self) -> dict[str, Event]:
         """Curated by a single pass over everything that was sent, by key."""
         return single_pass(self.sent)
+
+    def published(self) -> dict[str, Any]:
+        """Semantic by a single pass over everything that was sent, reading by key."""
+
+        def accepted(payload: dict[str, Any]) -> bool:
+            return self.contract[1] == "string" or payload["reading"] != "broken"
+
+        kind = str if self.contract[1] == "string" else int
+        found = newest_good(self.sent, accepted)
+        return {key: kind(json.loads(event["json_payload"])["reading"]) for key, event in found.items()}
 
     def contract_text(self) -> str:
         """The registered contract."""
@@ -590,6 +611,12 @@ def _session() -> boto3.Session:
 @cache
 def _commands() -> Any:
     return typer.main.get_command(app)
+
+
+def _is_served(found: dict[str, Any], curated: dict[str, Any]) -> bool:
+    """Whether Semantic has all that Curated holds (``CheckForNewCuratedData``)."""
+    read = (curated["curated_snapshot_id"], curated["source_token"])
+    return read == (found["semantic_checkpoint"], found["semantic_versions"])
 
 
 @cache

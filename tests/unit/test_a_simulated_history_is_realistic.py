@@ -110,7 +110,7 @@ def test_new_fields_appear_over_time(messages: list[Message]) -> None:
 def test_every_device_type_sends_valid_json_with_the_common_fields(good: list[Message]) -> None:
     seen: Counter[str] = Counter()
     for message in good:
-        if message.violation:
+        if message.violation or message.deletes:
             continue
         payload = msgspec.json.decode(message.body)["payload"]
         seen[payload["device"]["type"]] += 1
@@ -131,3 +131,10 @@ def test_counters_pass_64_bits_and_decimals_keep_their_zeros(good: list[Message]
 
 def _month(us: int) -> str:
     return datetime.fromtimestamp(us / 1_000_000, UTC).strftime("%Y-%m")
+
+
+def test_some_corrections_take_a_reading_back(good: list[Message]) -> None:
+    deletes = [message for message in good if message.deletes and message.kind is Kind.CORRECTION]
+    corrections = sum(message.kind is Kind.CORRECTION for message in good)
+    assert len(deletes) / corrections == pytest.approx(0.02, abs=0.01)
+    assert all('"operation":"delete"' in m.body and "payload" not in m.body for m in deletes)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.intake.events import MAX_NESTING, EventParser
+from common.intake.events import MAX_NESTING, EventParser, RejectCode
+from common.runtime.errors import RejectedEvent
 
 NOW_US = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp()) * 1_000_000
 PARSER = EventParser(frozenset({"events", "weather"}))
@@ -52,6 +53,7 @@ def test_every_column_is_named_and_absent_optionals_are_null() -> None:
         "publish_time": 1780221600000000,
         "ingestion_ts": NOW_US,
         "json_payload": "{}",
+        "operation": None,
     }
 
 
@@ -98,3 +100,45 @@ def test_the_same_message_yields_the_same_record_at_every_delivery() -> None:
 
 def test_the_topic_says_which_stream_the_record_takes() -> None:
     assert PARSER.parse(message(topic_name="weather"), NOW_US)[0] == "weather"
+
+
+def delete(**fields: object) -> str:
+    event = {
+        "message_id": "m-1",
+        "idempotency_key": "k-1",
+        "topic_name": "events",
+        "publish_time": "2026-05-31T10:00:00Z",
+        "operation": "delete",
+        **fields,
+    }
+    return json.dumps({name: value for name, value in event.items() if value is not ...})
+
+
+def test_a_delete_has_no_payload() -> None:
+    found = record(delete())
+    assert (found["operation"], found["json_payload"]) == ("delete", None)
+
+
+def test_an_upsert_may_say_so() -> None:
+    assert record(message(operation="upsert"))["operation"] == "upsert"
+    assert record(message(operation=None))["operation"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (delete(payload={}), RejectCode.MALFORMED_FIELD, "expected none beside operation delete"),
+        (delete(operation="remove"), RejectCode.MALFORMED_FIELD, "$.operation"),
+        (delete(operation=...), RejectCode.MISSING_FIELD, "payload"),
+        (delete(operation="upsert"), RejectCode.MISSING_FIELD, "payload"),
+        (delete(idempotency_key=...), RejectCode.MISSING_FIELD, "idempotency_key"),
+        (delete(idempotency_key=""), RejectCode.MALFORMED_FIELD, "idempotency_key"),
+        (delete(topic_name="unknown"), RejectCode.UNKNOWN_TOPIC, "topic_name"),
+        (delete()[:-1] + ', "operation": "upsert"}', RejectCode.MISSING_FIELD, "payload"),
+        (delete()[:-1] + ', "operation": "delete"}', RejectCode.REPEATED_FIELD, "operation"),
+    ],
+)
+def test_a_delete_that_is_none_is_refused(body: str, code: RejectCode, says: str) -> None:
+    with pytest.raises(RejectedEvent) as refused:
+        PARSER.parse(body, NOW_US)
+    assert (refused.value.code, says in str(refused.value)) == (code, True), str(refused.value)

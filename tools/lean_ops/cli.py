@@ -40,6 +40,7 @@ _PLACES: Final = {
     "query": "lake.query",
     "tables": "lake.tables",
     "trace": "trace.trace",
+    "history": "history.history",
     "audit": "trail.audit",
     "alarms": "alarms.alarms",
     "refresh": "refresh.refresh",

@@ -50,7 +50,7 @@ def basis_of(lake: Lake, *, whole: bool) -> Iterator[Any]:
 
 
 def target_of(lake: Lake, schema: pa.Schema) -> Any:
-    return widened(Target.check(lake.table, EVENT_RULE), schema, evolve=True)
+    return widened(Target.check(lake.table, EVENT_RULE), schema, EVENT_RULE, evolve=True)
 
 
 def planned(lake: Lake, events: list[dict[str, Any]]) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from pyiceberg.table import Table
 
 from common.lake.merge.datafiles import most_values
-from common.lake.specifications import LAYERS, TableSpec, align_properties
+from common.lake.specifications import LAYERS, TableSpec, align
 
 from .conftest import Lake
 
@@ -70,7 +70,7 @@ def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake: La
     with lake.table.transaction() as change:
         change.remove_properties("write.distribution-mode", "write.delete.granularity")
         change.set_properties({"write.parquet.bloom-filter-max-bytes": "1048576", "owner": "data"})
-    changed = align_properties(lake.catalog, lake.identifier, spec)
+    changed = align(lake.catalog, lake.identifier, spec)
     assert set(changed) == {
         "write.distribution-mode",
         "write.delete.granularity",
@@ -80,8 +80,21 @@ def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake: La
     assert wanted.items() <= lake.table.properties.items()
     assert lake.table.properties["owner"] == "data"
     location = lake.table.metadata_location
-    assert align_properties(lake.catalog, lake.identifier, spec) == {}
+    assert align(lake.catalog, lake.identifier, spec) == {}
     assert lake.table.metadata_location == location
+
+
+def test_a_table_that_was_there_gets_the_columns_that_its_specification_gained(lake: Lake) -> None:
+    spec = TableSpec.load(SPECIFICATIONS, "curated")
+    with lake.table.update_schema() as update:
+        update.delete_column("_deleted")
+    lake.table.refresh()
+    assert align(lake.catalog, lake.identifier, spec) == {"_deleted": "boolean"}
+    lake.table.refresh()
+    assert lake.table.schema().find_field("_deleted").doc
+    location = lake.table.metadata_location
+    assert align(lake.catalog, lake.identifier, spec) == {}
+    assert lake.catalog.load_table(lake.identifier).metadata_location == location
 
 
 def test_specifications_are_json_that_terraform_reads_too() -> None:

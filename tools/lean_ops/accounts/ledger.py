@@ -36,6 +36,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("publish_us", pa.int64()),
         pa.field("reject_code", _NAME),
         pa.field("violation", _NAME),
+        pa.field("deletes", pa.bool_()),
     ]
 )
 
@@ -221,7 +222,12 @@ class Ledger:
         if segments:
             open_segments = [str(path) for path in segments if not path.with_suffix(".sent").exists()]
             connection.register("open_segments", pa.table({"path": pa.array(open_segments, pa.string())}))
-            messages = connection.read_parquet([str(path) for path in segments], filename=True)
+            # Segments of an earlier version know no deletes.
+            messages = connection.read_parquet(
+                [str(path) for path in segments], filename=True, union_by_name=True
+            )
+            if "deletes" not in messages.columns:
+                messages = messages.project("*, false AS deletes")
             messages = messages.project("*, filename IN (SELECT path FROM open_segments) AS uncertain")
         else:
             messages = connection.from_arrow(_SCHEMA.append(pa.field("uncertain", pa.bool_())).empty_table())
@@ -248,6 +254,7 @@ def _segment(messages: Sequence[Message]) -> pa.Table:
             "publish_us": [message.publish_us for message in messages],
             "reject_code": [message.reject_code for message in messages],
             "violation": [message.violation for message in messages],
+            "deletes": [message.deletes for message in messages],
         },
         schema=_SCHEMA,
     )
@@ -261,21 +268,26 @@ _BROKEN: Final = f"""
 _VIOLATIONS: Final = f"""
     SELECT topic, violation, count(*) FROM messages
     WHERE violation NOT IN ('', '{UNJUDGED}') GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - constants only
-# One row a key: how its newest version fares, and whether any version ever fared so.
+# One row a key: whether any version since its last delete keeps the contract, and how those of the newest
+# time fare.
 _TOPICS: Final = f"""
-    WITH keys AS (
+    WITH versions AS (
+        SELECT *, publish_us = max(publish_us) OVER of_key AS newest,
+               publish_us > coalesce(max(publish_us) FILTER (deletes) OVER of_key, -1) AS since_delete
+        FROM messages WHERE kind <> '{Kind.BROKEN}'
+        WINDOW of_key AS (PARTITION BY topic, idempotency_key)),
+    keys AS (
         SELECT topic, idempotency_key,
                count(*) AS messages,
                count(DISTINCT message_id) AS message_ids,
-               arg_max(violation, publish_us) = '' AS good,
-               bool_or(violation = '') AS once_good,
-               bool_or(violation <> '') AS once_bad,
+               bool_or(violation = '' AND since_delete) AS good,
+               bool_and(violation <> '') FILTER (newest) AS bad,
+               bool_or(violation <> '') FILTER (newest) AS maybe_bad,
                bool_or(violation = '{UNJUDGED}') AS unjudged
-        FROM messages WHERE kind <> '{Kind.BROKEN}' GROUP BY ALL)
+        FROM versions GROUP BY ALL)
     SELECT topic,
            sum(messages)::BIGINT, sum(message_ids)::BIGINT, count(*),
-           count(*) FILTER (good), count(*) FILTER (NOT good),
-           count(*) FILTER (once_good), count(*) FILTER (once_bad),
+           count(*) FILTER (good), count(*) FILTER (bad), count(*) FILTER (maybe_bad AND NOT bad),
            NOT bool_or(unjudged)
     FROM keys GROUP BY topic ORDER BY topic"""  # noqa: S608 - constants only
 _WRONG_ROWS: Final = f"""

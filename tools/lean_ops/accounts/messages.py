@@ -30,7 +30,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     ``publish_us`` is in microseconds since 1970 UTC. A broken message has a ``reject_code`` (see
     ``common.intake.events.RejectCode``) and neither id, key nor time: they cannot be relied on. ``violation``
     names the contract rule that an otherwise good message breaks (it is curated, then quarantined), or is
-    UNJUDGED.
+    UNJUDGED. ``deletes``: it takes its key back.
     """
 
     body: str
@@ -41,3 +41,4 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     publish_us: int = 0
     reject_code: str = ""
     violation: str = ""
+    deletes: bool = False

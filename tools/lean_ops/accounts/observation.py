@@ -106,16 +106,31 @@ def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -
         curated_rows=count("count(*)", "curated"),
         curated_keys=count(keys, "curated"),
         semantic_keys=count(keys, "semantic") if has_contract else None,
-        quarantine_keys=count(keys, "quarantine") if has_contract else None,
+        quarantine_keys=_waiting(connection, topic) if has_contract else None,
         unserved_keys=_unserved(connection, topic) if has_contract else None,
         set_aside_keys=count(_UNJUDGED_KEYS, "quarantine") if has_contract else 0,
     )
 
 
+def _waiting(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
+    """Keys whose row of Curated was refused and is not in Semantic."""
+    version = "idempotency_key, message_id, publish_time"
+    row = connection.execute(
+        f"""SELECT count(*) FROM (
+                SELECT {version} FROM "curated_{topic}"
+                INTERSECT SELECT {version} FROM "quarantine_{topic}"
+                EXCEPT SELECT {version} FROM "semantic_{topic}")"""  # noqa: S608 - catalog names
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+_ALIVE: Final = "c._deleted IS NOT TRUE"
+
+
 def _unserved(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
     row = connection.execute(
         f"""SELECT count(*) FROM "curated_{topic}" c
-            WHERE c.idempotency_key NOT IN (
+            WHERE {_ALIVE} AND c.idempotency_key NOT IN (
                 SELECT idempotency_key FROM "semantic_{topic}"
                 UNION ALL SELECT idempotency_key FROM "quarantine_{topic}")"""  # noqa: S608 - catalog names
     ).fetchone()

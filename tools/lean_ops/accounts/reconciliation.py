@@ -4,9 +4,9 @@ The laws held here, once a pipeline has settled:
 
 - every message sent is in RAW, in the dead-letter queue, or still in flight;
 - RAW has every good message once (by ``message_id``), the dead-letter queue every broken one under its code;
-- Curated has every key once; every key of Curated is in Semantic or in Quarantine;
-- a key whose newest version keeps the contract is in Semantic, one whose newest version breaks it in
-  Quarantine. What else they hold depends on which versions met in one batch, within bounds;
+- Curated has every key once; every key of Curated that is not deleted is in Semantic or in Quarantine;
+- a key is in Semantic if any of its versions since its last delete keeps the contract, and waits in
+  Quarantine if its newest breaks it;
 - a row that could not be processed is a dead letter ``SET_ASIDE`` beside RAW, or is in Quarantine unjudged.
 
 Queues and Firehose deliver at least once: a message that arrived twice is reported, not held against the
@@ -23,9 +23,10 @@ from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 class SentTopic:
     """Good messages sent to one topic, and what must become of their keys.
 
-    ``good_keys`` and ``bad_keys`` count keys by their newest version: it keeps the contract, or breaks it;
-    ``once_good_keys`` and ``once_bad_keys`` by any version. ``judged`` is false where some sender does not
-    know the contract: then these four say nothing. ``violations`` counts messages by the rule they break.
+    ``good_keys`` counts keys of which any version since the last delete keeps the contract, ``bad_keys``
+    those whose newest version breaks it; of ``tied_keys``, versions of the newest time do both. ``judged`` is
+    false where some sender does not know the contract: then these three say nothing. ``violations`` counts
+    messages by the rule they break.
     """
 
     messages: int
@@ -33,8 +34,7 @@ class SentTopic:
     keys: int
     good_keys: int
     bad_keys: int
-    once_good_keys: int
-    once_bad_keys: int
+    tied_keys: int
     judged: bool
     violations: Mapping[str, int] = field(default_factory=dict)
 
@@ -55,8 +55,9 @@ class ObservedTopic:
     """What the tables of one topic hold.
 
     ``raw_message_ids`` and ``curated_keys`` are distinct counts. The last three are None for a topic without
-    a contract; ``unserved_keys`` counts the keys of Curated that are neither in Semantic nor in Quarantine,
-    ``set_aside_keys`` those in Quarantine that could not be judged at all.
+    a contract; ``quarantine_keys`` counts the keys whose row of Curated is in Quarantine and not in Semantic,
+    ``unserved_keys`` those of Curated that are in neither, ``set_aside_keys`` those in Quarantine that could
+    not be judged at all.
     """
 
     raw_rows: int
@@ -144,7 +145,7 @@ def reconcile(sent: Sent, observed: Observed) -> Reconciliation:
     return Reconciliation(tuple(checks), repeated)
 
 
-_NOTHING = SentTopic(0, 0, 0, 0, 0, 0, 0, judged=True)
+_NOTHING = SentTopic(0, 0, 0, 0, 0, 0, judged=True)
 _EMPTY = ObservedTopic(0, 0, 0, 0)
 
 
@@ -172,13 +173,13 @@ def _topic_checks(
             Check(
                 f"{name}: keys in Semantic",
                 short_of(sent.good_keys, aside + unjudged),
-                sent.once_good_keys,
+                sent.good_keys,
                 found.semantic_keys,
             ),
             Check(
-                f"{name}: keys in Quarantine",
+                f"{name}: keys that wait in Quarantine",
                 short_of(sent.bad_keys, aside),
-                sent.once_bad_keys + unjudged,
+                sent.bad_keys + sent.tied_keys + unjudged + aside + open_messages,
                 found.quarantine_keys,
             ),
         ]

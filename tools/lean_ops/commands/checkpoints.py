@@ -120,4 +120,5 @@ def _row(found: LayerCheckpoint) -> list[object]:
 
 
 def _token(entry: Entry | None) -> str:
-    return entry.token if entry else NOTHING
+    checkpoint = entry.checkpoint if entry else None
+    return checkpoint.plain_token if checkpoint else NOTHING

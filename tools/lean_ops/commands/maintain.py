@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from common.lake.specifications import LAYERS, TableSpec, align_properties
+from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure
 from common.layers.upkeep import maintain as keep_up_tables
@@ -90,14 +90,14 @@ def maintain(
 
 
 def _align(target: Target, topic: str | None, layer: Layer | None) -> int:
-    """Give the tables the properties that their specifications have gained; gives how many were set."""
+    """Give the tables the columns and properties that their specifications have gained; gives how many."""
     catalog, changed = target.catalog(), 0
     for name in [layer.value] if layer else LAYERS:
         spec = TableSpec.load(TABLE_SPECIFICATIONS, name)
         for one in [topic] if topic else target.topics:
             identifier = target.settings.table(name, one)
             if catalog.table_exists(identifier):
-                changed += len(align_properties(catalog, identifier, spec))
+                changed += len(align(catalog, identifier, spec))
     return changed
 
 

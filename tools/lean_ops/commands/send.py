@@ -56,6 +56,9 @@ def send(
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Column to leave out.")] = None,
     constant: Annotated[list[str] | None, typer.Option(help="name=value, added to every row.")] = None,
+    operation: Annotated[
+        str | None, typer.Option(help="Column of the file that says delete where a reading is taken back.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events; send nothing.")] = False,
     resume: Annotated[
         bool,
@@ -80,7 +83,7 @@ def send(
     if resume and target.ledger_folder is not None and ledger.runs() and not ledger.unfinished():
         comeback.account(target, ledger)  # runs of which something is gone can be resumed then
     if file is None:
-        _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant)
+        _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant, operation=operation)
         scenario = Scenario(
             events=events, seed=seed, end=datetime.now(UTC), days=days, devices=devices, topic=topic
         )
@@ -103,6 +106,7 @@ def send(
         rename=_pairs("rename", rename),
         drop=frozenset(drop or ()),
         constants=_pairs("constant", constant),
+        operation=operation,
     )
     if dry_run:
         seen = readings.preview(file, plan)

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from common.contract.contracts import load_contract
 from common.contract.store import contract_key
-from common.lake.specifications import LAYERS, TableSpec, align_properties
+from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import UpkeepPolicy
 from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import (
@@ -200,7 +200,7 @@ def _iceberg_tables(target: Target, catalog: "Catalog") -> None:
                 spec = spec.with_columns(contract.semantic_columns())
             location = f"s3://{target.lake_bucket}/{layer}_{topic}"
             spec.create(catalog, target.settings.table(layer, topic), location)
-            align_properties(catalog, target.settings.table(layer, topic), spec)
+            align(catalog, target.settings.table(layer, topic), spec)
 
 
 def _delivery_streams(target: Target, tuning: Tuning) -> None:

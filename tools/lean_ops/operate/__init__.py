@@ -14,6 +14,7 @@ Open to others:
     leases        the run that has a topic
     doctor        what is wrong, and what to do
     trace         one event through all layers
+    history       all versions of one key
     export        a query's rows as a file
     cost          what a month costs
 """
@@ -24,6 +25,7 @@ __all__ = [
     "cost",
     "doctor",
     "export",
+    "history",
     "holds",
     "leases",
     "pipeline",

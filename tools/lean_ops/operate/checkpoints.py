@@ -138,7 +138,7 @@ def follow_table(target: Target, topic: str, layer: MergedLayer) -> None:
         return
     found, merged = read(target, topic, reader), last_merge(table)
     counts = found.counts
-    read_up_to = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+    read_up_to = counts.checkpoint if counts else None
     if read_up_to is not None and read_up_to.sequence > (merged[1] if merged else 0):
         _rewind(target, found, SourceCheckpoint(merged[0].snapshot_id, merged[1]) if merged else None)
 
@@ -188,7 +188,7 @@ def _checkpoint_at(source: Table, layer: MergedLayer, snapshot_id: int) -> Sourc
 
 def _after(source: Table, checkpoint: Entry | None) -> list[Snapshot] | None:
     """Snapshots of the source after the checkpoint's, newest first; None where it is not in the history."""
-    wanted = SourceCheckpoint.parse(checkpoint.token, checkpoint.position) if checkpoint else None
+    wanted = checkpoint.checkpoint if checkpoint else None
     if wanted is None:
         return list(lineage(source))
     newer = list(takewhile(lambda s: s.snapshot_id != wanted.snapshot_id, lineage(source)))

@@ -31,6 +31,7 @@ class Merged:
     inserted: int = 0
     updated: int = 0
     set_aside: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ class RunReport:
                 f"contracts/{self.topic}.yaml takes it on (docs/contracts.md)."
             )
         elif self.semantic.rows_read:
+            removed = f", {self.semantic.removed:,} deleted" if self.semantic.removed else ""
             said.append(
-                f"Semantic: {self.semantic.inserted:,} new and {self.semantic.updated:,} corrected rows."
+                f"Semantic: {self.semantic.inserted:,} new and {self.semantic.updated:,} corrected rows"
+                f"{removed}."
             )
         if self.quarantined:
             none = "No row was published: all " if self.all_refused else ""
@@ -184,6 +187,7 @@ def merged_by(table: Table | None, run_id: str) -> Merged:
         inserted=total("inserted"),
         updated=total("updated"),
         set_aside=total("duplicate-messages", "superseded", "unchanged"),
+        removed=total("removed"),
     )
 
 

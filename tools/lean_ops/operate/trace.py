@@ -28,6 +28,7 @@ from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.lake.checkpoints import MERGE_SEQ, RUN_ID
 from common.lake.history import lineage, said_by
 from common.layers.rejudging import rules_of
+from common.payload.flattening import DELETED
 from lean_ops.environment.target import Target
 from lean_ops.operate.replay import dead_letters, deliveries
 from lean_ops.operate.replay.deliveries import ErrorObject
@@ -37,7 +38,7 @@ from lean_ops.operate.replay.selection import Selection
 _ENVELOPE: Final = ("message_id", "idempotency_key", "period_reference", "publish_time", "ingestion_ts")
 _OF_LAYER: Final = {
     "raw": _ENVELOPE,
-    "curated": (*_ENVELOPE, "_merge_seq"),
+    "curated": (*_ENVELOPE, "_merge_seq", DELETED),
     "semantic": (*_ENVELOPE, "_contract_version", "_source_merge_seq", "_merge_seq"),
     "quarantine": (*_ENVELOPE, "_contract_version", "_source_merge_seq", "_merge_seq", "reasons"),
 }
@@ -237,7 +238,12 @@ class _Tables:
 
     def curated(self, ours: Version) -> None:
         """Whether Curated holds the message, or what instead."""
-        self._note("curated", "Curated", lambda version: explain(ours, version))
+
+        def what(version: Version | None) -> str:
+            deleted = version is not None and version.row.get(DELETED)
+            return explain(ours, version) + (", a delete: the key is taken back" if deleted else "")
+
+        self._note("curated", "Curated", what)
 
     def semantic(self, ours: Version) -> None:
         """Whether Semantic holds the message, or what instead."""
@@ -289,7 +295,9 @@ def _versions(
     tasks = list(table.scan(row_filter=where).plan_files())
     size = sum(task.file.file_size_in_bytes for task in tasks)
     found.costs.append(Cost(table.name()[-1], len(tasks), size, pruned_by))
-    columns = table.schema().select(*_OF_LAYER[layer])
+    # A table from before there were deletes has no column for them.
+    names = set(table.schema().column_names)
+    columns = table.schema().select(*(name for name in _OF_LAYER[layer] if name in names))
 
     def read(task: FileScanTask) -> Iterator[Version]:
         rows = ArrowScan(table.metadata, table.io, columns, where).to_table([task]).to_pylist()

@@ -51,7 +51,7 @@ _FULL: Final = 1 << 32
 @dataclass(frozen=True)
 class Scenario:
     """What to simulate. Rates are shares of all messages, except ``late_rate`` and ``violation_rate``
-    (shares of the good ones).
+    (shares of the good ones) and ``delete_share`` (of the corrections: those that delete).
 
     ``events`` counts every message sent. ``end`` is the latest possible publish time (aware; default now),
     ``days`` the time that the history covers. ``new_fields_at`` says at which shares of the history the
@@ -72,6 +72,7 @@ class Scenario:
     broken_rate: float = 0.005
     violation_rate: float = 0.003
     out_of_order_rate: float = 0.05
+    delete_share: float = 0.02
     new_fields_at: tuple[float, ...] = (0.25, 0.5, 0.75)
 
     def __post_init__(self) -> None:
@@ -94,7 +95,8 @@ class Scenario:
                 f"for {self.events} events; choose more days"
             )
         rates = (self.retry_rate, self.correction_rate, self.broken_rate)
-        shares = (*rates, self.late_rate, self.violation_rate, self.out_of_order_rate, *self.new_fields_at)
+        others = (self.late_rate, self.violation_rate, self.out_of_order_rate, self.delete_share)
+        shares = (*rates, *others, *self.new_fields_at)
         if not all(0 <= share <= 1 for share in shares) or sum(rates) > 0.9:
             raise InvalidInput(
                 f"scenario: expected shares from 0 to 1, and retries, corrections and broken messages to be "
@@ -149,6 +151,7 @@ class History:
         self._retry_below: Final = self._broken_below + round(scenario.retry_rate * _FULL)
         self._correction_below: Final = self._retry_below + round(scenario.correction_rate * _FULL)
         self._late_below: Final = round(scenario.late_rate * 65_536)
+        self._delete_below: Final = round(scenario.delete_share * 65_536)
         self._violation_below: Final = round(scenario.violation_rate * _FULL)
         self._firmware_slots: Final = [round(share * scenario.events) for share in scenario.new_fields_at]
         span_us = round(scenario.days * _DAY_US)
@@ -228,14 +231,17 @@ class History:
             target -= 1
             what = self._draw(target)
         published_us, device = self._publish_us(target, what), self._device(what)
+        deletes = draw.spare[0] < self._delete_below
         if target > slot or draw.spare[3] % 5 < 2:
             publish_us = published_us + (slot + 1) * self._correction_step_us + 2
-            return self._reading(draw, device, target, Kind.CORRECTION, publish_us=publish_us)
+            return self._reading(
+                draw, device, target, Kind.CORRECTION, publish_us=publish_us, deletes=deletes
+            )
         # Dated when it was corrected: another day, often another month. Some keep the period they belong to.
         period_us = published_us if draw.spare[3] % 5 == 2 else None
         publish_us = self._clock_us(slot) + 1
         return self._reading(
-            draw, device, target, Kind.CORRECTION, publish_us=publish_us, period_us=period_us
+            draw, device, target, Kind.CORRECTION, publish_us=publish_us, period_us=period_us, deletes=deletes
         )
 
     def _retry(self, slot: int, draw: _Draw) -> Message:
@@ -264,22 +270,28 @@ class History:
         *,
         publish_us: int,
         period_us: int | None = None,
+        deletes: bool = False,
     ) -> Message:
         """A good message of what ``draw`` measured: a version of the reading that slot ``sequence`` sends.
 
         ``period_us`` is a time whose month is sent as the period; without it most leave the field out.
+        ``deletes``: the version takes the reading back instead.
         """
         violation = ""
-        if draw.choice < self._violation_below:
-            violation = VIOLATIONS[draw.choice % len(VIOLATIONS)]
-        payload = device.payload(
-            publish_us,
-            draw.noise,
-            sequence,
-            firmware=bisect_right(self._firmware_slots, sequence),
-            members=',"revision":{"reason":"recalibrated"}' if kind is Kind.CORRECTION else "",
-            violation=violation,
-        )
+        if deletes:
+            rest = '"operation":"delete"'
+        else:
+            if draw.choice < self._violation_below:
+                violation = VIOLATIONS[draw.choice % len(VIOLATIONS)]
+            payload = device.payload(
+                publish_us,
+                draw.noise,
+                sequence,
+                firmware=bisect_right(self._firmware_slots, sequence),
+                members=',"revision":{"reason":"recalibrated"}' if kind is Kind.CORRECTION else "",
+                violation=violation,
+            )
+            rest = f'"payload":{payload}'
         uid = draw.uid.hex()
         key = f"{device.id}:{self._tag}-{sequence}"
         optional = ""
@@ -293,9 +305,9 @@ class History:
         time = local.isoformat(timespec="microseconds") + device.offset
         body = (
             f'{{"message_id":"{uid}","idempotency_key":"{key}","topic_name":"{self.scenario.topic}",'
-            f'"publish_time":"{time}",{optional}"payload":{payload}}}'
+            f'"publish_time":"{time}",{optional}{rest}}}'
         )
-        return Message(body, self.scenario.topic, kind, uid, key, publish_us, "", violation)
+        return Message(body, self.scenario.topic, kind, uid, key, publish_us, "", violation, deletes)
 
     def _delivery_order(self, block: int) -> list[int]:
         """The slots of one block of positions; a share of them changed places at random."""

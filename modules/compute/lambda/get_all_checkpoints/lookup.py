@@ -24,7 +24,9 @@ class Checkpoints:
 
     RAW is ahead of Curated when ``raw_snapshot`` differs from ``curated_checkpoint`` (both speak of RAW);
     Curated is ahead of Semantic when ``curated_snapshot`` differs from ``semantic_checkpoint`` (both speak
-    of Curated). ``*_position`` say the same as the checkpoints in a form that sorts.
+    of Curated), or when ``curated_checkpoint`` differs from ``semantic_versions``: how far RAW has been
+    searched for older versions of refused keys (both speak of RAW). ``*_position`` say the same as the
+    checkpoints in a form that sorts, ``semantic_token`` both of Semantic's for its job.
     """
 
     raw_snapshot: str
@@ -33,6 +35,8 @@ class Checkpoints:
     curated_snapshot: str
     semantic_checkpoint: str
     semantic_position: str
+    semantic_versions: str
+    semantic_token: str
     schema_exists: bool
 
     def as_json(self) -> dict[str, str | bool]:
@@ -65,12 +69,15 @@ def look_up(
     semantic_entry = checkpoint_of(semantic, "semantic", topic, settings, dynamodb) if semantic else None
     current = raw.current_snapshot()
     merged = last_merge(curated)
+    published = semantic_entry.checkpoint if semantic_entry else None
     return Checkpoints(
         raw_snapshot=str(current.snapshot_id) if current else NOTHING,
         curated_checkpoint=curated_entry.token if curated_entry else NOTHING,
         curated_position=curated_entry.position if curated_entry else NOTHING,
         curated_snapshot=str(merged[0].snapshot_id) if merged else NOTHING,
-        semantic_checkpoint=semantic_entry.token if semantic_entry else NOTHING,
-        semantic_position=semantic_entry.position if semantic_entry else NOTHING,
+        semantic_checkpoint=published.plain_token if published else NOTHING,
+        semantic_position=published.position if published else NOTHING,
+        semantic_versions=published.versions.token if published and published.versions else NOTHING,
+        semantic_token=published.token if published else NOTHING,
         schema_exists=has_contract,
     )

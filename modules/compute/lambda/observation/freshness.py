@@ -79,4 +79,4 @@ def _merge_sequence(snapshot: Snapshot) -> int:
 
 
 def _parsed(checkpoint: Entry | None) -> SourceCheckpoint | None:
-    return None if checkpoint is None else SourceCheckpoint.parse(checkpoint.token, checkpoint.position)
+    return None if checkpoint is None else checkpoint.checkpoint

@@ -9,7 +9,7 @@ from common.contract import drift
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
 from common.lake.catalog import lake_catalog
-from common.lake.checkpoints import SourceCheckpoint
+from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.layers.rejudging import Appeal, judge_again
 from common.layers.semantic import Published, publish
 from common.runtime.clients import client
@@ -40,7 +40,9 @@ def _pii_key() -> bytes:
 
 @logged("semantic")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position}`` → the token of ``Published.as_json``.
+    """``{topic, run_id, source_token, source_position, raw_token, raw_position}`` → ``Published.as_json``.
+
+    ``raw_*``: how far Curated has read RAW.
 
     ``{topic, run_id, quarantine}``: judge quarantined rows again instead (``rejudging.Appeal``); the answer
     is that of ``rejudging.Verdicts.as_json``.
@@ -64,6 +66,8 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         pii_key=_pii_key(),
         record_uncontracted=record_uncontracted,
         record_replaced=_record_replaced(contract, run_id),
+        # An execution that began before its definition knew of them does not say.
+        raw_read=SourceCheckpoint.parse(event.get("raw_token", NOTHING), event.get("raw_position", START)),
     )
     _report(topic, done)
     return done.as_json()
@@ -105,6 +109,7 @@ def _report(topic: str, done: Published) -> None:
         extra={
             **answer,
             "rows_read": done.rows_read,
+            "older": done.older,
             "nulled": {f"{column}: {rule}": count for (column, rule), count in done.nulled.items()},
             "merge": asdict(done.merge) if done.merge else {},
         },

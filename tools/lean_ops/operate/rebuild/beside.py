@@ -110,7 +110,7 @@ class Rebuild:
             if layer is MergedLayer.CURATED and first_day is None:
                 schema = without_columns(schema, leaf_columns(schema))
             counts = checkpoint_of(live, layer, topic, settings, target.client("dynamodb"))
-            read = SourceCheckpoint.parse(counts.token, counts.position) if counts else None
+            read = counts.checkpoint if counts else None
             if first_day is not None:
                 _check_first_day(identifier, live, schema, read, first_day=first_day, layer=layer)
             notes = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,14 +102,12 @@ def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoi
     beside = open_table(catalog, rebuild.beside)
     entry = from_lineage(lineage(beside))
     if entry is not None:
-        return SourceCheckpoint.parse(entry.token, entry.position)
+        return entry.checkpoint
     if rebuild.first_day is None or rebuild.layer is MergedLayer.SEMANTIC:
         return None
     live = open_table(catalog, rebuild.live)
     counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
-    read = read_whole(
-        rebuild.beside, SourceCheckpoint.parse(counts.token, counts.position) if counts else None
-    )
+    read = read_whole(rebuild.beside, counts.checkpoint if counts else None)
     return SourceCheckpoint(read.snapshot_id, read.sequence, 0, full_scan=True)
 
 
@@ -165,6 +163,13 @@ def _semantic_portion(
     if rebuild.first_day is not None:
         only = Or(published_since(rebuild), parse(f"_merge_seq > {rebuild.live_sequence}"))
 
+    def raw_read() -> SourceCheckpoint | None:
+        curated = open_table(catalog, settings.table("curated", rebuild.topic))
+        entry = checkpoint_of(
+            curated, MergedLayer.CURATED, rebuild.topic, target.settings, target.client("dynamodb")
+        )
+        return entry.checkpoint if entry else None
+
     def next_portion(since: SourceCheckpoint | None) -> Filled:
         done = publish(
             contract,
@@ -175,6 +180,7 @@ def _semantic_portion(
             pii_key=pii_key,
             record_uncontracted=lambda _names: None,  # the pipeline has recorded them
             record_replaced=lambda _names: None,  # the rebuild began with the contract's columns
+            raw_read=raw_read(),
             into=rebuild.beside,
             only=only,
         )
@@ -191,13 +197,19 @@ def published_since(rebuild: Rebuild) -> BooleanExpression:
     return parse(f"publish_time >= '{start.isoformat()}'")
 
 
+def published_before(day: date) -> str:
+    """The row filter for what was published before a day (UTC)."""
+    return f"publish_time < '{datetime.combine(day, time(), UTC).isoformat()}'"
+
+
 def _keep_live_rows(catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str) -> None:
     """Bring over the live rows that the source cannot give again, or was not asked for."""
     live, beside = open_table(catalog, rebuild.live), open_table(catalog, rebuild.beside)
     if rebuild.layer is MergedLayer.CURATED:
         kept = _published_before(live, rebuild)
     else:
-        kept = _good_before(live, beside, open_table(catalog, settings.table("curated", rebuild.topic)))
+        curated = open_table(catalog, settings.table("curated", rebuild.topic))
+        kept = _judged_before(live, beside, curated, rebuild)
     if kept is None:
         return
     rows = (batch.drop_columns(["_merge_seq"]) for batch in kept)
@@ -209,29 +221,31 @@ def _published_before(live: Table, rebuild: Rebuild) -> Iterable[pa.RecordBatch]
     """Rows of Curated from before the first day; the merge rule decides against what was rebuilt."""
     if rebuild.first_day is None:
         return None
-    start = datetime.combine(rebuild.first_day, time(), UTC)
-    return read_rows(live, f"publish_time < '{start.isoformat()}'")
+    return read_rows(live, published_before(rebuild.first_day))
 
 
-def _good_before(live: Table, beside: Table, curated: Table) -> Iterable[pa.RecordBatch] | None:
-    """Rows of Semantic whose keys Curated has and the rebuild has not.
+def _judged_before(
+    live: Table, beside: Table, curated: Table, rebuild: Rebuild
+) -> Iterable[pa.RecordBatch] | None:
+    """Rows of Semantic whose newest version was published before the first day: they were not judged again.
 
-    Their newest version is bad now (a good row stays when its correction is bad), or was published before the
-    first day. Where a column was replaced since they were written, they have no value in it and do not come
-    over; the comparison counts them.
+    Where a column was replaced since they were written, they have no value in it and do not come over; the
+    comparison counts them.
     """
+    if rebuild.first_day is None:
+        return None
     keys = _keys(live)
     keys = keys.filter(pc.invert(pc.is_in(keys, value_set=_keys(beside))))
-    keys = keys.filter(pc.is_in(keys, value_set=_keys(curated)))
+    keys = keys.filter(pc.is_in(keys, value_set=_keys(curated, published_before(rebuild.first_day))))
     if not len(keys) or replaced_columns(live.schema(), beside.schema()):
         return None
     emptied, upto = emptied_columns(live)
     return _only_keys(read_rows(live, f"_merge_seq > {upto}" if emptied else ""), keys)
 
 
-def _keys(table: Table) -> Column:
+def _keys(table: Table, row_filter: str = "") -> Column:
     key = "idempotency_key"
-    return read_rows(table, columns=(key,)).read_all()[key]
+    return read_rows(table, row_filter, columns=(key,)).read_all()[key]
 
 
 def _only_keys(batches: Iterable[pa.RecordBatch], keys: Column) -> Iterator[pa.RecordBatch]:

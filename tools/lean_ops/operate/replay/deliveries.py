@@ -347,14 +347,17 @@ def _records(table: Table, path: str) -> Iterator[bytes]:
         for name in ("publish_time", "ingestion_ts"):
             moments = rows[name].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
             rows = rows.set_column(rows.column_names.index(name), name, moments)
-        for row in rows.select(_RECORD_COLUMNS).to_pylist():
-            yield _encode(row)
+        for row in rows.to_pylist():
+            yield _encode({name: row.get(name) for name in _RECORD_COLUMNS})
 
 
 def _batches(table: Table, path: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with table.io.new_input(path).open() as stream:
         file: Any = stream  # an Arrow file, whatever the interface of FileIO promises
-        yield from pq.ParquetFile(file).iter_batches(columns=list(columns))
+        parquet = pq.ParquetFile(file)
+        # One that was written before RAW had all of today's columns lacks some.
+        there = [name for name in columns if name in parquet.schema_arrow.names]
+        yield from parquet.iter_batches(columns=there)
 
 
 def _place(error_object: ErrorObject, malformed: Malformed) -> str:

@@ -35,6 +35,7 @@ _WORD: Final = re.compile(r"[^\s\"',]+")
 _SCHEME: Final = re.compile(r"s3a?://")
 _DATA_FILE_ENDING: Final = ".parquet"
 _record: Final = msgspec.json.Decoder(RawRecord).decode
+_COLUMNS: Final = RawRecord.__struct_fields__
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,10 @@ def _failed_record(
         return Malformed(line, number, f"rawData: expected a record with every column of RAW, found: {error}")
     if record.topic_name != topic:
         return Malformed(line, number, f"rawData: expected a record of topic {topic}, found one of another")
-    waiting = _waiting(document, topic, written, (record.message_id,), record.json_payload)
-    return FailedRecord(line, waiting, data)
+    waiting = _waiting(document, topic, written, (record.message_id,), record.json_payload or "")
+    # A record from before RAW had all of today's columns would be refused again.
+    complete = data if all(f'"{name}"'.encode() in data for name in _COLUMNS) else msgspec.json.encode(record)
+    return FailedRecord(line, waiting, complete)
 
 
 def _waiting(

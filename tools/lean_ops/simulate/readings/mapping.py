@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from common.intake.events import EventParser
+from common.intake.events import DELETE, EventParser
 from common.runtime.errors import InvalidInput, RejectedEvent
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
 from lean_ops.simulate.readings.rows import BadRow, Row, json_of_cell, json_string, plain_text, read_rows
@@ -32,7 +32,8 @@ class ReadingMapping:
     the publish time (``timezone`` and ``time_format``: see TimeReader). Both may name a constant, or a
     value inside a nested one (``device.id``). All columns go into the payload, key and time included,
     except those in ``drop``; ``rename`` gives them other names (old → new), where dots make nested objects.
-    ``constants`` (name → text) are added to every row, read as CSV cells are.
+    ``constants`` (name → text) are added to every row, read as CSV cells are. ``operation`` names the column
+    that says what a row does: ``delete`` takes its key back and has no payload; else ``upsert`` or null.
     """
 
     topic: str
@@ -43,6 +44,7 @@ class ReadingMapping:
     rename: Mapping[str, str] = field(default_factory=dict)
     drop: frozenset[str] = frozenset()
     constants: Mapping[str, str] = field(default_factory=dict)
+    operation: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mapping without a key."""
@@ -78,15 +80,16 @@ class RowMapper:
             key = ":".join(_scalar(values, name) for name in self._mapping.key)
             publish_us = self._times.microseconds(_scalar(values, self._mapping.time))
             publish_time = (_EPOCH + timedelta(microseconds=publish_us)).isoformat().replace("+00:00", "Z")
-            payload = self._payload(values)
+            deletes = self._deletes(values)
+            payload = "" if deletes else self._payload(values)
         except (ValueError, OverflowError) as error:
             return BadRow(row.number, str(error))
         content = "\0".join((self._mapping.topic, key, publish_time, payload))
         message_id = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        what = '"operation":"delete"' if deletes else f'"payload":{payload}'
         body = (
             f'{{"message_id":"{message_id}","idempotency_key":{json_string(key)},'
-            f'"topic_name":{json_string(self._mapping.topic)},"publish_time":"{publish_time}",'
-            f'"payload":{payload}}}'
+            f'"topic_name":{json_string(self._mapping.topic)},"publish_time":"{publish_time}",{what}}}'
         )
         # The two characters that JSON allows in a string and SQS does not (SQS API, SendMessage).
         body = body.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -95,7 +98,14 @@ class RowMapper:
         except RejectedEvent as refusal:
             return BadRow(row.number, str(refusal))
         return Message(
-            body, self._mapping.topic, Kind.ORIGINAL, message_id, key, publish_us, violation=UNJUDGED
+            body,
+            self._mapping.topic,
+            Kind.ORIGINAL,
+            message_id,
+            key,
+            publish_us,
+            violation=UNJUDGED,
+            deletes=deletes,
         )
 
     @property
@@ -103,11 +113,24 @@ class RowMapper:
         """How many times stood in an hour that the timezone has twice, so that two readings may share one."""
         return self._times.ambiguous
 
+    def _deletes(self, values: Mapping[str, str]) -> bool:
+        """Whether the row takes its key back; raises ValueError for a word that is no operation."""
+        if self._mapping.operation is None:
+            return False
+        name = self._mapping.operation
+        text = _find(values, name)
+        if text is None:
+            raise ValueError(f"{name!r}: expected delete, upsert or nothing, found no such column")
+        word = (plain_text(text) or "").strip()
+        if word not in ("", DELETE, "upsert"):
+            raise ValueError(f"{name!r}: expected delete, upsert or nothing, found another word")
+        return word == DELETE
+
     def _payload(self, values: Mapping[str, str]) -> str:
         """JSON text of the payload; raises ValueError where two columns claim the same place."""
         tree: _Tree = {}
         for column, text in values.items():
-            if column in self._mapping.drop:
+            if column in self._mapping.drop or column == self._mapping.operation:
                 continue
             *parents, leaf = self._path(column)
             node = tree

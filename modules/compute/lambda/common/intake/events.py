@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -30,9 +30,14 @@ MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
 # A text that never ends reaches to the end: else each quote after it would be tried as a beginning again.
 _NO_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{}]++', re.DOTALL)
-# Quotes around the required fields' names and values, and around the payload's name.
-_REQUIRED_QUOTES: Final = 4 * 4 + 2
+# Quotes around the required fields' names and values, around the payload's name, and around an optional
+# field's name and value.
+_REQUIRED_QUOTES: Final = 4 * 4
+_PAYLOAD_QUOTES: Final = 2
 _OPTIONAL_QUOTES: Final = 4
+DELETE: Final = "delete"
+"""The ``operation`` that takes a key away; without one, an event is an upsert."""
+_ABSENT: Final = msgspec.Raw(b"")
 
 
 class RejectCode(StrEnum):
@@ -57,12 +62,14 @@ class Envelope(msgspec.Struct, gc=False):
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     topic_name: str
     publish_time: Annotated[datetime, msgspec.Meta(tz=True)]
-    payload: msgspec.Raw
+    # Required, but for a delete, which has none.
+    payload: msgspec.Raw = _ABSENT
     # There is no year 0: ISO 8601 and Python's, Java's and SQL's dates disagree on what it would be.
     period_reference: Annotated[str, msgspec.Meta(pattern=r"^(?!0000)[0-9]{4}-(0[1-9]|1[0-2])\Z")] | None = (
         None
     )
     correlation_id: str | None = None
+    operation: Literal["upsert", "delete"] | None = None
 
 
 class RawRecord(msgspec.Struct, gc=False):
@@ -75,7 +82,9 @@ class RawRecord(msgspec.Struct, gc=False):
     correlation_id: str | None
     publish_time: int
     ingestion_ts: int
-    json_payload: str
+    json_payload: str | None
+    # Records from before there was one have none.
+    operation: str | None = None
 
 
 class EventParser:
@@ -106,6 +115,7 @@ class EventParser:
             raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
 
         payload = bytes(event.payload).decode()
+        _check_payload(event.operation, payload)
         if _quotes_beside(payload, body) != _quotes_needed(event) and (twice := _repeated(body)):
             raise RejectedEvent(
                 RejectCode.REPEATED_FIELD, f"expected each field once, found more than one {', '.join(twice)}"
@@ -125,11 +135,6 @@ class EventParser:
                 "publish_time: expected 2000-01-01 to one day after the queue accepted the message, "
                 f"found {found}",
             )
-        if payload[0] != "{":
-            raise RejectedEvent(
-                RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type"
-            )
-
         record = self._encode(
             RawRecord(
                 event.message_id,
@@ -139,7 +144,8 @@ class EventParser:
                 event.correlation_id,
                 publish_us,
                 ingestion_us,
-                payload,
+                payload or None,
+                event.operation,
             )
         )
         if len(record) > MAX_RECORD_BYTES:
@@ -156,6 +162,19 @@ class EventParser:
             period = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m")
             self._period_of_day[day] = period
         return period
+
+
+def _check_payload(operation: str | None, payload: str) -> None:
+    if operation == DELETE:
+        if payload:
+            raise RejectedEvent(
+                RejectCode.MALFORMED_FIELD,
+                "payload: expected none beside operation delete, found one; with a payload it is an upsert",
+            )
+    elif not payload:
+        raise RejectedEvent(RejectCode.MISSING_FIELD, "Object missing required field `payload`")
+    elif payload[0] != "{":
+        raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
 
 
 def nested_too_deep(body: str) -> bool:
@@ -175,6 +194,8 @@ def _quotes_needed(event: Envelope) -> int:
     """How many quotes the envelope's fields have at least; one that is there twice adds two or more."""
     return (
         _REQUIRED_QUOTES
+        + _PAYLOAD_QUOTES * bool(event.payload)
+        + _OPTIONAL_QUOTES * (event.operation is not None)
         + _OPTIONAL_QUOTES * (event.period_reference is not None)
         + _OPTIONAL_QUOTES * (event.correlation_id is not None)
     )

@@ -37,7 +37,11 @@ NOTHING: Final = "none"
 START: Final = "000000000000000.000000"
 
 _WHOLE: Final = 999_999
-_TOKEN: Final = re.compile(r"(?P<id>[0-9]+)(?:(?P<mode>[+*])(?P<files>[0-9]+))?")
+_PLAIN: Final = r"[0-9]+(?:[+*][0-9]+)?"
+_TOKEN: Final = re.compile(
+    r"(?P<id>[0-9]+)(?:(?P<mode>[+*])(?P<files>[0-9]+))?"
+    rf"(?:@(?P<versions>{_PLAIN})/(?P<position>[0-9]{{15}}\.[0-9]{{6}}))?"
+)
 _POSITION: Final = re.compile(r"(?P<sequence>[0-9]{15})\.[0-9]{6}")
 
 
@@ -53,16 +57,27 @@ class SourceCheckpoint:
     - ``files = k``: everything before it, and the first ``k`` of the data files it added;
     - ``files = k, full_scan``: the first ``k`` of all its live data files (a checkpoint expired, so the
       table is being read again from the start).
+
+    ``versions``, of Semantic's only: how far RAW has been searched for older versions of keys whose newest
+    version was refused (``common.layers.versions``); None: not at all yet.
     """
 
     snapshot_id: int
     sequence: int
     files: int | None = None
     full_scan: bool = False
+    versions: "SourceCheckpoint | None" = None
 
     @property
     def token(self) -> str:
-        """The text that travels through JSON: ``<id>``, ``<id>+<k>`` or ``<id>*<k>``."""
+        """The text that travels through JSON: ``plain_token``, and after ``@`` that of ``versions``."""
+        if self.versions is None:
+            return self.plain_token
+        return f"{self.plain_token}@{self.versions.plain_token}/{self.versions.position}"
+
+    @property
+    def plain_token(self) -> str:
+        """What is read of the source table: ``<id>``, ``<id>+<k>`` or ``<id>*<k>``."""
         if self.files is None:
             return str(self.snapshot_id)
         return f"{self.snapshot_id}{'*' if self.full_scan else '+'}{self.files}"
@@ -80,15 +95,17 @@ class SourceCheckpoint:
         parts, place = _TOKEN.fullmatch(token), _POSITION.fullmatch(position)
         if parts is None or place is None:
             raise InvalidInput(
-                "checkpoint: expected a token <id>, <id>+<files> or <id>*<files> with its position, "
-                f"found {token!r} at {position!r}; read it again with GetAllCheckpoints"
+                "checkpoint: expected a token <id>, <id>+<files> or <id>*<files> with its position, with or "
+                f"without @<token>/<position> of RAW, found {token!r} at {position!r}; read it again with "
+                "GetAllCheckpoints"
             )
-        files = parts["files"]
+        files, versions = parts["files"], parts["versions"]
         return cls(
             int(parts["id"]),
             int(place["sequence"]),
             None if files is None else int(files),
             parts["mode"] == "*",
+            cls.parse(versions, parts["position"]) if versions else None,
         )
 
     def summary(self) -> dict[str, str]:
@@ -112,6 +129,11 @@ class Entry:
     position: str
     target_snapshot_id: str
     rewound: bool = False
+
+    @property
+    def checkpoint(self) -> SourceCheckpoint | None:
+        """What it says; None for NOTHING. Raises InvalidInput."""
+        return SourceCheckpoint.parse(self.token, self.position)
 
 
 def reconcile(

@@ -20,7 +20,6 @@ from common.lake.checkpoints import (
     SOURCE_TOKEN,
     START,
     Entry,
-    SourceCheckpoint,
 )
 
 _OF_A_MERGE = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
@@ -124,7 +123,7 @@ def kept_without(table: Table) -> dict[str, str]:
     entry = committed(table)
     if entry is None:
         return {SOURCE_SNAPSHOT_ID: NOTHING, SOURCE_TOKEN: NOTHING, SOURCE_POSITION: START}
-    checkpoint = SourceCheckpoint.parse(entry.token, entry.position)
+    checkpoint = entry.checkpoint
     return checkpoint.summary() if checkpoint is not None else {}
 
 

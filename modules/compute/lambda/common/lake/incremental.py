@@ -120,6 +120,29 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     return Portion(tasks, row_filter, checkpoint, rows, total - rows, row_bytes=bounds.row_bytes)
 
 
+def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoint | None) -> Portion:
+    """All that was appended after ``since`` (None: ever) and up to ``upto`` (None: now), in one portion.
+
+    Where either has left the table's history it is more: all that the table holds.
+    """
+    current = table.current_snapshot()
+    last = table.snapshot_by_id(upto.snapshot_id) if upto is not None else None
+    if current is None:
+        return Portion((), AlwaysTrue(), upto, 0, 0)
+    added = _added_files(table, last or current, since) if since is not None else None
+    if added is None or since is None:
+        tasks = list(table.scan(snapshot_id=(last or current).snapshot_id).plan_files())
+    else:
+        begin = {since.snapshot_id: since.files or 0}
+        end = {upto.snapshot_id: upto.files} if upto is not None and not upto.full_scan else {}
+        tasks = [
+            FileScanTask(file)
+            for snapshot, files in added
+            for file in files[begin.get(snapshot.snapshot_id, 0) : end.get(snapshot.snapshot_id)]
+        ]
+    return Portion(tasks, AlwaysTrue(), upto, sum(task.file.record_count for task in tasks), 0)
+
+
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
     """Stream a portion as record batches (``common.lake.reading``); row-level deletes are applied.
 

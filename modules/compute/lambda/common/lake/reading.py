@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.expressions.parser import parse
 from pyiceberg.expressions.visitors import bind, extract_field_ids
 from pyiceberg.io.pyarrow import expression_to_pyarrow
@@ -71,6 +71,14 @@ def read_files(
     return pa.RecordBatchReader.from_batches(
         schema, _batches(_steps(target, tasks, condition, schema), row_bytes)
     )
+
+
+def any_of(column: str, values: Iterable[object]) -> BooleanExpression:
+    """The row filter: ``column`` has one of ``values``."""
+    # The type checker takes the fields of pyiceberg's pydantic models for their constructors' parameters.
+    constructor: Any = In
+    expression: BooleanExpression = constructor(column, set(values))
+    return expression
 
 
 class _Condition:

@@ -17,7 +17,7 @@ messages are decided with all copies at hand: a copy seen later may move a messa
 Nulls in the order columns sort before everything else. Text is compared by Unicode code points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -42,12 +42,15 @@ class MergeRule:
     ``message`` and ``received``: the column that names a message and the column of which its first copy has
     the smallest value; both None where no row has copies. Where given, they are in ``order`` too. Copies are
     equal in the key, ``message`` and ``order[0]``.
+    ``removes``: a column of the source, not of the table, that is true in rows whose key is to leave the
+    table where they win; None where rows only write.
     """
 
     key: str
     order: tuple[str, ...]
     message: str | None = None
     received: str | None = None
+    removes: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -63,8 +66,11 @@ EVENT_RULE = MergeRule(
 )
 """Curated: rows are events."""
 
-SOURCE_RULE = MergeRule(key="idempotency_key", order=("_source_merge_seq",))
+SOURCE_RULE = MergeRule(key="idempotency_key", order=("_source_merge_seq",), removes="_deleted")
 """Semantic and Quarantine: rows come from Curated, which holds one row a key and numbers its changes."""
+
+VERSION_RULE = replace(EVENT_RULE, removes="_deleted")
+"""Semantic: older versions, which come from RAW."""
 
 
 @dataclass(frozen=True)
@@ -143,15 +149,15 @@ def compare(source: pa.Table, stored: pa.Table, rule: MergeRule) -> npt.NDArray[
     tie = level
     for position, column in enumerate(rule.order):
         left, right = _comparable(source[column], stored[column])
-        greater |= level & _flags(pc.greater(left, right))
-        level = level & _flags(pc.equal(left, right))
+        greater |= level & flags(pc.greater(left, right))
+        level = level & flags(pc.equal(left, right))
         if position == 0:
             tie = level
     verdicts = np.where(greater, np.int8(Verdict.REPLACES), np.int8(Verdict.UNCHANGED))
     if rule.message is None or rule.received is None:
         return verdicts
     same_message = equal(source[rule.message], stored[rule.message])
-    earlier = _flags(pc.less(*_comparable(source[rule.received], stored[rule.received])))
+    earlier = flags(pc.less(*_comparable(source[rule.received], stored[rule.received])))
     verdicts[tie & same_message] = Verdict.UNCHANGED
     verdicts[tie & np.where(same_message, earlier, greater)] = Verdict.CONTESTED
     return verdicts
@@ -159,7 +165,7 @@ def compare(source: pa.Table, stored: pa.Table, rule: MergeRule) -> npt.NDArray[
 
 def equal(left: Column, right: Column) -> npt.NDArray[np.bool_]:
     """Where two columns are equal, row by row; nulls equal nulls."""
-    return _flags(pc.equal(*_comparable(left, right)))
+    return flags(pc.equal(*_comparable(left, right)))
 
 
 def rank(column: Column) -> npt.NDArray[np.int64]:
@@ -184,7 +190,8 @@ def _comparable(left: Column, right: Column) -> tuple[Column, Column]:
     return left.cast(pa.int64()).fill_null(_LEAST_NUMBER), right.cast(pa.int64()).fill_null(_LEAST_NUMBER)
 
 
-def _flags(column: "Column | pa.BooleanArray") -> npt.NDArray[np.bool_]:
+def flags(column: "Column | pa.BooleanArray") -> npt.NDArray[np.bool_]:
+    """A boolean column without nulls, as numpy has it."""
     return np.asarray(column.to_numpy(), dtype=bool)
 
 

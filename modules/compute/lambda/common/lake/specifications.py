@@ -75,25 +75,31 @@ class TableSpec:
         )
 
 
-def align_properties(catalog: Catalog, identifier: str, spec: TableSpec) -> dict[str, str]:
-    """Give an existing table what its specification says of how to write it; gives what was changed.
+def align(catalog: Catalog, identifier: str, spec: TableSpec) -> dict[str, str]:
+    """Give an existing table the columns and properties that its specification has; gives what was changed.
 
-    A specification grows, and tables live on. Properties that it does not name stay. Raises TableMissing, and
+    A specification grows, and tables live on. What it does not name stays. Raises TableMissing, and
     CommitConflict where another writer was first: then the next time does it.
     """
     table = open_table(catalog, identifier)
     found = table.properties
     # The version of the format is no property of a table that exists.
     wanted = {n: v for n, v in spec.properties.items() if n != "format-version" and found.get(n) != v}
-    if wanted:
+    there = {column.name for column in table.schema().fields}
+    columns = [column for column in spec.schema.fields if column.name not in there]
+    if wanted or columns:
         try:
             with table.transaction() as change:
-                change.set_properties(wanted)
+                if wanted:
+                    change.set_properties(wanted)
+                with change.update_schema() as update:
+                    for column in columns:
+                        update.add_column(column.name, column.field_type, doc=column.doc)
         except CommitFailedException as error:
             raise CommitConflict(
-                f"table {identifier}: expected to set its properties, found another writer first; do it again"
+                f"table {identifier}: expected to be the only writer, found another first; do it again"
             ) from error
-    return wanted
+    return wanted | {column.name: str(column.field_type) for column in columns}
 
 
 def open_table(catalog: Catalog, identifier: str) -> Table:

@@ -8,6 +8,9 @@ Open to others:
     rejudging   refused rows, judged again
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
+
+Inside, of Semantic: ``judging`` (what it takes of rows of Curated) and ``versions`` (older versions of keys
+whose newest version was refused).
 """
 
 __all__ = [

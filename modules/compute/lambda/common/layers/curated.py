@@ -3,27 +3,30 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, In
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
+from pyiceberg.types import BooleanType
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.history import last_merge
 from common.lake.incremental import Bounds, Portion, new_appends, read
 from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
-from common.lake.reading import read_rows
+from common.lake.reading import any_of, read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
 from common.layers.uncurable import curable
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
-from common.payload.flattening import flatten_rows
+from common.payload.flattening import DELETED, flatten_rows
 from common.payload.rescued import Rescued, Why
 from common.runtime.arrowtypes import Array
+from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
 
 EVERY_ROW: Final = AlwaysTrue()
@@ -131,6 +134,7 @@ def curate(
             return replace(nothing, set_aside=len(aside))
         if columns.news():
             record_columns(columns)
+        _ready_for(source, curated)
         outcome, unmergeable = merge_what_can_be_merged(
             lambda: merge_into_curated(source, columns, portion.checkpoint),
             merge_part,
@@ -154,6 +158,22 @@ def curate(
     )
 
 
+def _ready_for(rows: StagedSource, curated: Table) -> None:
+    """Give a table from before there were deletes the column for them; raises CommitConflict."""
+    if DELETED not in rows.schema.names or DELETED in curated.schema().column_names:
+        return
+    try:
+        with curated.update_schema() as update:
+            update.add_column(
+                DELETED, BooleanType(), doc="True where the newest version of the key is a delete"
+            )
+    except CommitFailedException as error:
+        raise CommitConflict(
+            f"table {'.'.join(curated.name())}: expected to add the column of tombstones, found another "
+            "writer's commit first; the next try finds the table as it is then"
+        ) from error
+
+
 class _History:
     """Reads events again from RAW where a merge decides a tie anew (``common.lake.merge.decide.History``)."""
 
@@ -168,7 +188,7 @@ class _History:
         if checkpoint is None:
             return None
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-        row_filter = And(_in("publish_time", times), _in("idempotency_key", keys.to_pylist()))
+        row_filter = And(any_of("publish_time", times), any_of("idempotency_key", keys.to_pylist()))
         events = read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id)
         before = self._columns.news()
         # One that cannot be curated was set aside where it was read first: it decides nothing here.
@@ -184,10 +204,3 @@ def _snapshot_id(curated: Table, at: int | None = None) -> str:
     """The newest merge that this run saw: of snapshot ``at``, which others may have left behind by now."""
     merged = last_merge(curated, at)
     return str(merged[0].snapshot_id) if merged else NOTHING
-
-
-def _in(column: str, values: Iterable[object]) -> BooleanExpression:
-    # The type checker takes the fields of pyiceberg's pydantic models for their constructors' parameters.
-    constructor: Any = In
-    expression: BooleanExpression = constructor(column, set(values))
-    return expression

@@ -4,7 +4,8 @@ Semantic reads Curated by merge sequence, so a row that it has refused does not 
 contract alone changes nothing, and sending the event again changes nothing in Curated. So the refused rows
 are looked up (docs/adr/0008): those of Quarantine whose version is still the one in Curated and is not in
 Semantic. They are read from Curated, cast, and the good ones merged into Semantic by the usual rule. No
-checkpoint moves, and a row that is refused again stays in Quarantine as it is.
+checkpoint moves, and a row that is refused again stays in Quarantine as it is; of its key, all older versions
+in RAW are judged again as well, and the newest good one stands (``versions``).
 
 One period (a partition of Quarantine) at a time. Curated and Semantic are pruned to the period and to the
 days that the refused rows were published on; of all rows there, key, message id and time alone are read.
@@ -30,6 +31,7 @@ from common.lake.reading import read_rows
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
 from common.layers.semantic import align_columns
+from common.layers.versions import REFUSED, Versions
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import JobSettings
@@ -86,14 +88,16 @@ class Verdicts:
     """What became of the rows of one period.
 
     ``waiting``: refused, and still the current version of their key. ``accepted``: of these, good today;
-    ``changed``: rows of Semantic that the merge wrote. ``refused``: of these, still bad. ``settled``:
-    accepted earlier; ``superseded``: a newer version took their place. ``reasons`` counts the waiting rows by
-    the rules that they broke when they came, ``still`` the refused ones by those that they break today.
+    ``changed``: rows of Semantic that the merge wrote. ``refused``: of these, still bad; ``older``: keys of
+    which another version than the one that stood so far stands today. ``settled``: accepted earlier;
+    ``superseded``: a newer version took their place. ``reasons`` counts the waiting rows by the rules that
+    they broke when they came, ``still`` the refused ones by those that they break today.
     """
 
     waiting: int = 0
     accepted: int = 0
     changed: int = 0
+    older: int = 0
     refused: int = 0
     settled: int = 0
     superseded: int = 0
@@ -109,6 +113,7 @@ class Verdicts:
             "waiting": self.waiting,
             "accepted": self.accepted,
             "changed": self.changed,
+            "older": self.older,
             "refused": self.refused,
             "settled": self.settled,
             "superseded": self.superseded,
@@ -150,6 +155,7 @@ def judge_again(
         return verdicts
     align_columns(semantic, contract, record_replaced)
     wanted = _version(waiting)
+    refused: list[pa.Table] = []
     with StagedSource(SOURCE_RULE, settings.memory_budget_mb) as good:
         for batch in read_rows(curated, place):
             rows = pa.Table.from_batches([batch])
@@ -161,6 +167,7 @@ def judge_again(
             verdicts.accepted += cast.good.num_rows
             verdicts.refused += cast.rejected.num_rows
             verdicts.still.update(_by_reason(cast.rejected["reasons"]))
+            refused.append(cast.rejected.select(list(REFUSED)))
         if verdicts.accepted:
             outcome = merge(
                 catalog,
@@ -171,6 +178,10 @@ def judge_again(
                 evolve=False,
             )
             verdicts.changed = outcome.inserted + outcome.updated
+    if verdicts.refused:
+        versions = Versions(contract, settings, catalog, pii_key, settings.table("semantic", topic))
+        stood, _ = versions.publish(pa.concat_tables(refused), None, None, run_id)
+        verdicts.older = stood.inserted + stood.updated if stood else 0
     return verdicts
 
 

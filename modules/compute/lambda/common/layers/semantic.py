@@ -1,14 +1,17 @@
 """Curated → Semantic: type the changed rows under the topic's contract, quarantine what breaks it.
 
-Quarantine is merged before Semantic, and only the Semantic commit carries the checkpoint: a run that ends
-between the two is repeated whole, and repeating a merge changes nothing. A good row stays when its
-correction is bad. A quarantined row is settled when Semantic holds its key with the same
-``_source_merge_seq`` (it was judged again, see ``rejudging``) or a greater one; nothing is ever deleted from
-Quarantine.
+Semantic holds, of every key, the newest version that the contract accepts. Curated's row is the newest of
+all; where it is refused, older versions are looked up (``versions``), once Curated was read to its end. Where
+it is a delete, the key leaves Semantic.
+
+Quarantine comes first, then older versions, then the good rows of Curated, and only that last commit carries
+the checkpoint: a run that ends before it is repeated whole, and repeating a merge changes nothing. A
+quarantined row is settled when Semantic holds its key with the same ``_source_merge_seq`` (it was judged
+again, see ``rejudging``) or a greater one; nothing is ever deleted from Quarantine.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,15 +21,17 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.table import Table
 
-from common.contract.casting import cast_or_set_aside, unprocessable_row
+from common.contract.casting import unprocessable_row
 from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
-from common.lake.incremental import Bounds, new_merges, read
+from common.lake.incremental import Bounds, Portion, new_merges, read
 from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
+from common.layers.judging import judge
+from common.layers.versions import Versions, refused_keys
 from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
@@ -39,7 +44,8 @@ class Published:
     """What one run did. ``merge`` is None when Curated held nothing new.
 
     ``quarantined`` counts rows refused by this run, ``set_aside`` those among them that could not be judged
-    at all; ``nulled`` values that were not critical and became null, by column and rule.
+    at all; ``nulled`` values that were not critical and became null, by column and rule. ``older`` counts
+    keys for which an older version than Curated's was published.
     """
 
     snapshot_id: str
@@ -50,12 +56,13 @@ class Published:
     quarantined: int = 0
     nulled: Counter[tuple[str, str]] = field(default_factory=Counter)
     set_aside: int = 0
+    older: int = 0
 
     def as_json(self) -> dict[str, str | int | bool]:
         """The token for the state machine: pointers and counts, never rows; ids as text."""
         return {
             "semantic_snapshot_id": self.snapshot_id,
-            "records_written": self.merge.inserted + self.merge.updated if self.merge else 0,
+            "records_written": (self.merge.inserted + self.merge.updated if self.merge else 0) + self.older,
             "quarantined": self.quarantined,
             "set_aside": self.set_aside,
             "backlog": self.backlog_rows > 0,
@@ -74,10 +81,14 @@ def publish(
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
     record_replaced: Callable[[Sequence[str]], None],
+    raw_read: SourceCheckpoint | None = None,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
+
+    ``raw_read``: how far Curated has read RAW. With the last portion, older versions of refused keys are
+    looked up to there; None: there is nothing that Curated has read.
 
     ``into`` and ``only`` are for rebuilding Semantic: a table beside it that takes its place, and which rows
     of Curated to take.
@@ -86,78 +97,127 @@ def publish(
     replace (``align_columns``). Raises the errors of ``common.lake.merge.merge``.
     """
     topic = contract.topic
-
     identifier = into or settings.table("semantic", topic)
-
-    quarantine = settings.table("quarantine", topic)
-
-    def staged(rows: Iterable[pa.RecordBatch] = ()) -> StagedSource:
-        return StagedSource.of(rows, SOURCE_RULE, settings.memory_budget_mb)
-
-    def merge_into(
-        table: str, rows: StagedSource, checkpoint: SourceCheckpoint | None = None
-    ) -> MergeOutcome:
-        with rows:  # given up before the next ones take their memory
-            return merge(catalog, table, rows, checkpoint=checkpoint, run_id=run_id, evolve=False)
-
     curated = open_table(catalog, settings.table("curated", topic))
     semantic = open_table(catalog, identifier)
     bounds = Bounds(
         settings.batch_rows, settings.batch_bytes, TEXT_BYTES * len(curated.schema().column_names)
     )
     portion = new_merges(curated, since.sequence if since else -1, bounds)
-    nothing = Published(_snapshot_id(semantic), portion.checkpoint, 0, portion.backlog_rows)
-    if not portion.tasks:
-        return nothing
-
-    align_columns(semantic, contract, record_replaced)
-    contracted = {property_.source for property_ in contract.properties}
-    if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
-        record_uncontracted(uncontracted)
-    taken = replace(portion, row_filter=And(portion.row_filter, only))
-
-    def merge_part(rows: pa.Table) -> MergeOutcome | None:
-        good = cast_or_set_aside(rows, contract, pii_key).good
-        return merge_into(identifier, staged(good.to_batches())) if good.num_rows else None
-
-    nulled: Counter[tuple[str, str]] = Counter()
-    rows = set_aside = 0
-    with staged() as good, staged() as refused:
-        for batch in read(curated, taken):
-            cast = cast_or_set_aside(pa.Table.from_batches([batch]), contract, pii_key)
-            set_aside += cast.set_aside
-            nulled.update(cast.nulled)
-            good.write_all(cast.good.to_batches())
-            refused.write_all(cast.rejected.to_batches())
-            rows += batch.num_rows
-            del batch, cast  # not held while they are merged
-        if not rows:  # every row was corrected since, or is left out: read all the same
-            return nothing
-        if refused.rows:
-            merge_into(quarantine, refused)
-        quarantined = refused.rows
-        outcome, unmergeable = merge_what_can_be_merged(
-            lambda: merge_into(identifier, good, portion.checkpoint),
-            merge_part,
-            lambda: read(curated, taken),
-            f"merging rows of Curated into {identifier}",
-        )
-        if unmergeable:
-            kept = [unprocessable_row(row, contract, pii_key) for row in unmergeable]
-            merge_into(quarantine, staged(pa.concat_tables(kept).to_batches()))
-            quarantined += len(unmergeable)
-            set_aside += len(unmergeable)
-    semantic.refresh()
-    return Published(
-        _snapshot_id(semantic, outcome.snapshot_id if outcome else None),
-        portion.checkpoint,
-        rows,
-        portion.backlog_rows,
-        outcome,
-        quarantined,
-        nulled,
-        set_aside,
+    if portion.checkpoint is None:
+        return Published(_snapshot_id(semantic), None, 0, 0)
+    job = _Job(
+        Versions(contract, settings, catalog, pii_key, identifier),
+        run_id,
+        replace(portion.checkpoint, versions=since.versions if since else None),
+        None if portion.backlog_rows else raw_read,
     )
+    if portion.tasks or job.raw_read is not None:
+        align_columns(semantic, contract, record_replaced)
+        contracted = {property_.source for property_ in contract.properties}
+        if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
+            record_uncontracted(uncontracted)
+    done = job.publish(curated, replace(portion, row_filter=And(portion.row_filter, only)))
+    if done.snapshot_id == NOTHING:
+        done = replace(done, snapshot_id=_snapshot_id(semantic))
+    return replace(done, backlog_rows=portion.backlog_rows)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One portion of Curated, and older versions of what is refused.
+
+    ``checkpoint``: after the portion, with how far older versions were looked up before. ``raw_read``: how
+    far they are to be looked up now, or None.
+    """
+
+    of: Versions
+    run_id: str
+    checkpoint: SourceCheckpoint
+    raw_read: SourceCheckpoint | None
+
+    def publish(self, curated: Table, taken: Portion) -> Published:
+        """Judge the rows; those that break the contract go to Quarantine, the good ones to Semantic."""
+        contract, pii_key = self.of.contract, self.of.pii_key
+        nulled: Counter[tuple[str, str]] = Counter()
+        rows = set_aside = 0
+        with self._staged() as good, self._staged() as refused:
+            for batch in read(curated, taken):
+                cast = judge(pa.Table.from_batches([batch]), contract, pii_key)
+                set_aside += cast.set_aside
+                nulled.update(cast.nulled)
+                good.write_all(cast.good.to_batches())
+                refused.write_all(cast.rejected.to_batches())
+                rows += batch.num_rows
+                del batch, cast  # not held while they are merged
+            quarantined = refused.rows
+            if refused.rows:
+                self._merge(self._quarantine_table, refused)
+            checkpoint, done = self._publish_older(good)
+            if not rows:  # every row was corrected since, or is left out: read all the same
+                return done
+            outcome, unmergeable = merge_what_can_be_merged(
+                lambda: self._merge(self.of.semantic, good, checkpoint),
+                self._merge_part,
+                lambda: read(curated, taken),
+                f"merging rows of Curated into {self.of.semantic}",
+            )
+        if unmergeable:  # of these, no older version was looked up yet
+            checkpoint = self.checkpoint
+            kept = [unprocessable_row(row, contract, pii_key) for row in unmergeable]
+            self._merge(self._quarantine_table, self._staged(pa.concat_tables(kept)))
+        return replace(
+            done,
+            snapshot_id=_left_by(outcome) if outcome is not None else done.snapshot_id,
+            checkpoint=checkpoint,
+            rows_read=rows,
+            merge=outcome,
+            quarantined=quarantined + len(unmergeable),
+            nulled=nulled,
+            set_aside=done.set_aside + set_aside + len(unmergeable),
+        )
+
+    def _publish_older(self, good: StagedSource) -> tuple[SourceCheckpoint, Published]:
+        """Look up older versions of all keys that were ever refused and are not among the ``good`` rows.
+
+        It comes before the merge of the good rows, whose commit says that it was done. While Curated reads
+        RAW from the start again (``full_scan``), how far it got does not say what it has read before: these
+        versions are looked up again by the next run.
+        """
+        done = Published(NOTHING, self.checkpoint, 0, 0)
+        if self.raw_read is None:
+            return self.checkpoint, done
+        quarantine = open_table(self.of.catalog, self._quarantine_table)
+        for refused in refused_keys(quarantine, good.shards()):
+            outcome, aside = self.of.publish(refused, self.checkpoint.versions, self.raw_read, self.run_id)
+            done = replace(done, set_aside=done.set_aside + aside)
+            if outcome is not None:
+                older = done.older + outcome.inserted + outcome.updated
+                done = replace(done, older=older, snapshot_id=_left_by(outcome))
+        checkpoint = self.checkpoint
+        if not self.raw_read.full_scan:
+            checkpoint = replace(checkpoint, versions=self.raw_read)
+        return checkpoint, replace(done, checkpoint=checkpoint)
+
+    @property
+    def _quarantine_table(self) -> str:
+        return self.of.settings.table("quarantine", self.of.contract.topic)
+
+    def _staged(self, rows: pa.Table | None = None) -> StagedSource:
+        batches = rows.to_batches() if rows is not None else ()
+        return StagedSource.of(batches, SOURCE_RULE, self.of.settings.memory_budget_mb)
+
+    def _merge_part(self, rows: pa.Table) -> MergeOutcome | None:
+        good = judge(rows, self.of.contract, self.of.pii_key).good
+        return self._merge(self.of.semantic, self._staged(good)) if good.num_rows else None
+
+    def _merge(
+        self, table: str, rows: StagedSource, checkpoint: SourceCheckpoint | None = None
+    ) -> MergeOutcome:
+        with rows:  # given up before the next ones take their memory
+            return merge(
+                self.of.catalog, table, rows, checkpoint=checkpoint, run_id=self.run_id, evolve=False
+            )
 
 
 def align_columns(
@@ -206,8 +266,11 @@ def replaced_columns(semantic: Table, contract: Contract) -> list[str]:
     ]
 
 
-def _snapshot_id(table: Table, merged: int | None = None) -> str:
-    """The snapshot that this run left; the newest where it left none."""
+def _left_by(outcome: MergeOutcome | None) -> str:
+    """The snapshot that a merge left or found: others may have left newer ones since."""
+    return str(outcome.snapshot_id or NOTHING) if outcome is not None else NOTHING
+
+
+def _snapshot_id(table: Table) -> str:
     current = table.current_snapshot()
-    newest = current.snapshot_id if current else None
-    return str(merged or newest or NOTHING)
+    return str(current.snapshot_id) if current else NOTHING

@@ -20,6 +20,7 @@ from common.contract.typed_texts import FIRST_SECOND, LAST_SECOND
 from common.intake import dead_letters
 from common.lake.merge import KEY_LENGTH_LIMIT
 from common.lake.setting_aside import SetAside, stream
+from common.payload.flattening import OPERATION
 from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import RejectedEvent, ServiceFailure
 
@@ -115,9 +116,13 @@ def _lengths(texts: Any) -> npt.NDArray[np.int64]:
 
 def _record(aside: SetAside) -> dict[str, Any]:
     """The row as the queue's record of the event that it was."""
-    texts = {name: aside.row[name].cast(pa.binary())[0].as_py() for name in (*_ENVELOPE, _PAYLOAD)}
+    # RAW may be from before it had a column for the operation.
+    names = [n for n in (*_ENVELOPE, OPERATION, _PAYLOAD) if n in aside.row.column_names]
+    texts = {name: aside.row[name].cast(pa.binary())[0].as_py() for name in names}
     # What is not UTF-8 is shown by its escapes; RAW has the bytes.
-    row = {n: None if t is None else t.decode(errors="backslashreplace") for n, t in texts.items()}
+    row: dict[str, Any] = {
+        n: None if t is None else t.decode(errors="backslashreplace") for n, t in texts.items()
+    }
     published, ingested = (_moment(aside.row[name]) for name in ("publish_time", "ingestion_ts"))
     seen_ms = int(ingested.timestamp() * 1000) if ingested else 0
     return {
@@ -138,7 +143,7 @@ def _moment(column: Any) -> datetime | None:
 
 def _body(row: dict[str, Any], published: datetime | None) -> str:
     """The event as it was sent, its payload byte for byte; without it where no message can hold it."""
-    envelope = {name: row[name] for name in _ENVELOPE if row[name] is not None}
+    envelope = {name: row[name] for name in (*_ENVELOPE, OPERATION) if row.get(name) is not None}
     if published is not None:
         envelope["publish_time"] = published.isoformat()
     head = json.dumps(envelope, ensure_ascii=False)

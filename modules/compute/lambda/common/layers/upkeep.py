@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.lake.checkpoints import SourceCheckpoint
 from common.lake.progress import checkpoint_of
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
@@ -106,8 +105,8 @@ def _still_read(
     readers = [(curated, "curated")]
     readers += [(table, "rebuild") for table in _rebuild(settings, catalog, topic, "curated")]
     entries = [checkpoint_of(table, layer, topic, settings, dynamodb) for table, layer in readers]
-    checkpoints = [SourceCheckpoint.parse(e.token, e.position) for e in entries if e]
-    return tuple(c.snapshot_id for c in checkpoints if c)
+    checkpoints = [entry.checkpoint for entry in entries if entry]
+    return tuple(checkpoint.snapshot_id for checkpoint in checkpoints if checkpoint)
 
 
 def _rebuild(settings: LakeSettings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:

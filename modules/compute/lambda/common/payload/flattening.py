@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from common.intake.events import MAX_NESTING, nested_too_deep
+from common.intake.events import DELETE, MAX_NESTING, nested_too_deep
 from common.payload.columns import Columns
 from common.payload.leaves import (
     UNPARSABLE,
@@ -45,8 +45,14 @@ from common.payload.leaves import (
 )
 from common.payload.rescued import Why
 from common.payload.shapes import KeyTree, LeafValues, Shape, Texts, count_in_each
+from common.runtime.arrowtypes import Column
 
 PAYLOAD: Final = "json_payload"
+OPERATION: Final = "operation"
+DELETED: Final = "_deleted"
+"""Column of Curated: true where the newest version of a key is a delete, else null."""
+DELETED_DOC: Final = "True where the newest version of the key is a delete"
+"""Its comment (``modules/storage/tables/curated.json``; a test compares)."""
 # Shapes tried before the rest is read row by row, and rows that a shape is learned from.
 _SHAPES: Final = 8
 _SAMPLE: Final = 64
@@ -214,15 +220,32 @@ class Flattener:
 def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
     """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
 
+    A delete has no payload, and ``_deleted`` says so in batches that have any. A row of which RAW knows
+    neither payload nor operation is one too: a delete that came before RAW had the column.
+
     Whatever comes in, what goes out and what is held for it is bounded by the bytes of payloads.
     """
     flattener = Flattener(columns)
     for rows in _steps(batches):
         leaves = flattener.flatten(rows[PAYLOAD].combine_chunks())
-        curated = rows.drop_columns([PAYLOAD])
+        curated = rows.drop_columns([name for name in (PAYLOAD, OPERATION) if name in rows.column_names])
+        deletes = _deletes(rows)
+        if pc.any(deletes).as_py():
+            curated = curated.append_column(DELETED, deletes)
         for field, column in zip(leaves.schema, leaves.columns, strict=True):
             curated = curated.append_column(field, column)
         yield from curated.combine_chunks().to_batches()
+
+
+def _deletes(rows: pa.Table) -> Column:
+    """True for deletes, null for all others."""
+    deletes: Any = rows[PAYLOAD].is_null()
+    if OPERATION in rows.column_names:
+        operation: Any = rows[OPERATION]
+        says_so: Any = pc.equal(operation, pa.scalar(DELETE))
+        deletes = pc.or_(pc.and_(deletes, operation.is_null()), says_so.fill_null(pa.scalar(False)))  # noqa: FBT003
+    column: Column = pc.if_else(deletes, deletes, pa.scalar(None, pa.bool_()))
+    return column
 
 
 def count_leaves(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:

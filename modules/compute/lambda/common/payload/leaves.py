@@ -30,6 +30,7 @@ RESERVED_COLUMNS: Final = frozenset(
         "json_payload",
         "_rescued",
         "_merge_seq",
+        "_deleted",
     }
 )
 # Partition fields of all specifications, low-volume ones too (a test compares). Iceberg's Java library reads

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.lake.merge.locate import StoredRows
-from common.lake.rule import MergeRule, Verdict, Winners, choose_winners, compare, equal, rank
+from common.lake.rule import MergeRule, Verdict, Winners, choose_winners, compare, equal, flags, rank
 from common.runtime.arrowtypes import Array
 
 History = Callable[["Array", "Array"], pa.Table | None]
@@ -23,7 +23,8 @@ Indices = npt.NDArray[np.int64]
 class Decision:
     """``write``: rows of the batch to write. ``recovered``: rows of the history to write, or None.
 
-    ``delete``: rows of ``StoredRows`` that leave. The counts are of keys.
+    ``delete``: rows of ``StoredRows`` that leave. The counts are of keys; one that is to be removed, and is
+    not there, counts as unchanged.
     """
 
     write: Indices
@@ -32,6 +33,7 @@ class Decision:
     inserted: int
     updated: int
     unchanged: int
+    removed: int
 
 
 def decide(
@@ -56,15 +58,25 @@ def decide(
     replaced = verdicts == Verdict.REPLACES
     plain = replaced.copy()
     plain[contested] = False
-    updated = int(np.count_nonzero(replaced & (row_of >= 0)))
-    written = int(np.count_nonzero(replaced))
+    replacing = int(np.count_nonzero(replaced & (row_of >= 0)))
+    won = np.concatenate([winners.rows[plain], outcome.batch_rows])
+    removing = _removes(batch, rule)
+    write, recovered = won[~removing[won]], outcome.recovered
+    if recovered is not None:
+        recovered = recovered.filter(~_removes(recovered, rule))
+    written = len(write) + (recovered.num_rows if recovered is not None else 0)
+    # Every key that is decided anew has one winning row: what is not written removes.
+    nowhere = int(np.count_nonzero(removing[winners.rows[plain & (row_of < 0)]]))
+    removed = int(np.count_nonzero(replaced)) - written - nowhere
+    updated = replacing - removed
     return Decision(
-        write=np.concatenate([winners.rows[plain], outcome.batch_rows]),
-        recovered=outcome.recovered,
+        write=write,
+        recovered=recovered,
         delete=np.flatnonzero(replaced[stored.key_of]),
         inserted=written - updated,
         updated=updated,
-        unchanged=len(winners.rows) - written,
+        unchanged=len(winners.rows) - written - removed,
+        removed=removed,
     )
 
 
@@ -126,6 +138,13 @@ def _key_places(batch: pa.Table, winners: Winners, rule: MergeRule) -> Indices:
     keys = batch[rule.key].take(winners.rows).combine_chunks()
     places = pc.index_in(batch[rule.key].take(winners.tied), value_set=keys)
     return places.to_numpy().astype(np.int64)
+
+
+def _removes(rows: pa.Table, rule: MergeRule) -> npt.NDArray[np.bool_]:
+    """Which rows only take the stored row of their key away."""
+    if rule.removes is None or rule.removes not in rows.column_names:
+        return np.zeros(rows.num_rows, bool)
+    return flags(rows[rule.removes].fill_null(pa.scalar(False)))  # noqa: FBT003
 
 
 def _rows(table: pa.Table, rows: Indices, rule: MergeRule) -> pa.Table:

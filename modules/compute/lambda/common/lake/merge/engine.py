@@ -57,7 +57,7 @@ def merge(
     rule = source.rule
     target = Target.check(open_table(catalog, identifier), rule)
     check_properties(target.name, target.properties)
-    unknown_columns(source.schema, target, evolve=evolve)
+    unknown_columns(source.schema, target, rule, evolve=evolve)
     source.check_keys(identifier)
     with (
         sorted_errors(f"merge into {identifier}"),
@@ -65,7 +65,7 @@ def merge(
     ):
 
         def attempt(table: Table, number: int) -> Planned[MergeOutcome]:
-            target = widened(Target.check(table, rule), source.schema, evolve=evolve)
+            target = widened(Target.check(table, rule), source.schema, rule, evolve=evolve)
             basis = Basis(
                 rule,
                 live_files(table, pool),
@@ -101,7 +101,7 @@ def to_commit(
         merge_seq=target.previous_merge_seq,
         **asdict(written.counts),
     )
-    if not written.added:
+    if not written.added and not written.deleted:
         return Planned(outcome)
     deletes = write_deletes(plan_deletes(basis, written.deleted, written.removed), target, basis.pool)
     both = Written.together([written, deletes])

@@ -8,8 +8,8 @@ class Counts:
     """What became of rows of a source.
 
     Of ``rows_read``, ``duplicate_messages`` and ``superseded`` lost inside the batch, in the first and in the
-    second stage; what became of the rest against the stored rows say ``inserted``, ``updated`` and
-    ``unchanged``.
+    second stage; what became of the rest against the stored rows say ``inserted``, ``updated``, ``removed``
+    and ``unchanged``.
     """
 
     rows_read: int = 0
@@ -18,6 +18,7 @@ class Counts:
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
+    removed: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

@@ -117,7 +117,7 @@ def plan(basis: Basis, target: Target, shard: pa.Table) -> ShardPlan:
     written = [SourceRows(shard, decision.write)]
     if decision.recovered is not None:
         # Rows read again from the history may have columns that this source does not have.
-        target = widened(target, decision.recovered.schema, evolve=basis.evolve)
+        target = widened(target, decision.recovered.schema, rule, evolve=basis.evolve)
         written.append(SourceRows(decision.recovered, np.arange(decision.recovered.num_rows)))
     parts: dict[Record, list[SourceRows]] = defaultdict(list)
     for source in written:
@@ -141,6 +141,7 @@ def plan(basis: Basis, target: Target, shard: pa.Table) -> ShardPlan:
             decision.inserted,
             decision.updated,
             decision.unchanged,
+            decision.removed,
         ),
         row_bytes,
     )

@@ -4,20 +4,25 @@ import pyarrow as pa
 
 from common.lake.checkpoints import MERGE_SEQ_COLUMN
 from common.lake.merge.target import Target
+from common.lake.rule import MergeRule
 from common.payload.columns import NOTE, notes_of
 from common.runtime.arrowtypes import Array, Column, Field, is_text
 from common.runtime.errors import CommitConflict, InvalidInput
 
 
-def unknown_columns(source: pa.Schema, target: Target, *, evolve: bool) -> tuple[str, ...]:
+def unknown_columns(source: pa.Schema, target: Target, rule: MergeRule, *, evolve: bool) -> tuple[str, ...]:
     """Columns of the source that the table lacks; they become optional text columns.
+
+    But for the one that says which rows remove.
 
     Raises InvalidInput where the table must not evolve, where such a column is not text, or where its name
     differs from another only by case (Athena and Glue do not tell them apart) or is that of a partition field
     (Iceberg's Java library, and so Athena and Spark, would read the table no more).
     """
     known = {f.name for f in target.table.schema().fields}
-    unknown = tuple(name for name in source.names if name not in known and name != MERGE_SEQ_COLUMN)
+    unknown = tuple(
+        name for name in source.names if name not in known and name not in (MERGE_SEQ_COLUMN, rule.removes)
+    )
     if unknown and not evolve:
         raise InvalidInput(
             f"merge into {target.name}: expected only columns of the table, found {', '.join(unknown)}; "
@@ -61,9 +66,9 @@ def owners(source: pa.Schema, target: Target) -> dict[str, str]:
     return {name: note for name, note in notes.items() if not docs.get(name, "").startswith(NOTE)}
 
 
-def widened(target: Target, source: pa.Schema, *, evolve: bool) -> Target:
+def widened(target: Target, source: pa.Schema, rule: MergeRule, *, evolve: bool) -> Target:
     """The target with the columns that the source adds to those it has or was given, and with their notes."""
-    new = unknown_columns(source, target, evolve=evolve)
+    new = unknown_columns(source, target, rule, evolve=evolve)
     return target.with_columns(
         tuple(dict.fromkeys((*target.added, *new))), {**target.notes, **owners(source, target)}
     )
