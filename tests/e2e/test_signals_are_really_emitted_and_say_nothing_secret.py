@@ -45,7 +45,7 @@ AWS = {
     "AWS/DynamoDB": {"SuccessfulRequestLatency"},
     "AWS/Scheduler": {"InvocationDroppedCount", "TargetErrorCount"},
 }  # fmt: skip
-# Emitted where Snowflake is configured: tests/integration/test_snowflake_latencies_are_read.py shows them.
+# Emitted where Snowflake is configured: tests/integration/readers/test_snowflake_latencies_are_read.py.
 SNOWFLAKE = {"SnowflakeQueryMilliseconds", "SnowflakeRefreshStalled"}
 
 

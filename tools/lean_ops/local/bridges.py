@@ -13,7 +13,7 @@
 
 They replace private functions of ministack, so they belong to exactly one version of it: ``install``
 refuses any other. Each has a test against a running emulator
-(``tests/integration/test_emulator_behaves_like_aws.py``).
+(``tests/integration/local/test_emulator_behaves_like_aws.py``).
 """
 
 import functools

@@ -1,0 +1,303 @@
+"""However events are cut, ordered, repeated or judged, Semantic holds every key's newest good version."""
+
+import json
+import random
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.contract.contracts import Contract, load_contract
+from common.lake.checkpoints import SourceCheckpoint
+from common.lake.incremental import appended
+from common.lake.rule import EVENT_RULE
+from common.lake.upkeep.compaction import CompactionPolicy, compact
+from common.layers.rejudging import Appeal, judge_again
+
+from ...support.generated import cases
+from ...support.lake import LocalLake
+from ...support.oracle import Event, newest_good
+
+START = datetime(2026, 5, 31, 22, tzinfo=UTC)
+DELETE = "delete"
+
+
+def contract(version: str, maximum: int, more: str = "") -> Contract:
+    return load_contract(
+        f"""
+apiVersion: v3.2.0
+kind: DataContract
+id: test.t
+version: {version}
+status: active
+schema:
+  - name: t
+    properties:
+      - name: value
+        description: A number
+        logicalType: integer
+        criticalDataElement: true
+        logicalTypeOptions:
+          maximum: {maximum}
+        transformSourceObjects: [value]
+"""
+        + (f"      - name: {more}\n        description: More\n        logicalType: string\n" if more else ""),
+        "t",
+    )
+
+
+STRICT, MENDED = contract("1.0.0", 99), contract("1.1.0", 999)
+
+
+class Lake(LocalLake):
+    """All tables of one topic, and the runs that fill them."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, contract=STRICT)
+        self.raw_read: SourceCheckpoint | None = None
+        self.published: SourceCheckpoint | None = None
+
+    def curate(self, rows: int = 10**9) -> None:
+        """One run of Curated."""
+        self.raw_read = self.run_curation(self.raw_read, rows).checkpoint
+
+    def publish(self, rows: int = 10**9, *, lost: bool = False) -> None:
+        """One run of Semantic; where it is ``lost``, nobody recorded how far it got."""
+        assert self.contract is not None
+        done = self.run_publication(self.contract, self.published, rows, raw_read=self.raw_read)
+        if not lost:
+            self.published = done.checkpoint
+
+    def run(self, *events: Event) -> None:
+        """Deliver, and run the pipeline until nothing is left."""
+        if events:
+            self.append(events)
+        self.settle()
+
+    def settle(self, rows: int = 10**9) -> None:
+        """Run until nothing is left."""
+        before = (self.raw_read, self.published)
+        while before != (before := self._round(rows)):
+            pass
+
+    def _round(self, rows: int) -> tuple[SourceCheckpoint | None, SourceCheckpoint | None]:
+        self.curate(rows)
+        self.publish(rows)
+        return self.raw_read, self.published
+
+    def judge_again(self) -> None:
+        """Judge everything that was refused again."""
+        assert self.contract is not None
+        for period in sorted({row["period_reference"] for row in self.rows("quarantine")}):
+            judge_again(
+                self.contract,
+                Appeal(period),
+                "op",
+                settings=self.settings,
+                catalog=self.catalog,
+                pii_key=b"key",
+                record_replaced=lambda _columns: None,
+            )
+
+    def compact_raw(self) -> None:
+        """Put RAW's files together."""
+        policy = CompactionPolicy(files=1)
+        compact(self.catalog, self.identifier("raw"), EVENT_RULE, run_id="upkeep", policy=policy)
+
+    def semantic(self) -> dict[str, tuple[str, datetime, int]]:
+        """Message, time and value, by key."""
+        found = self.by_key("semantic")
+        return {key: (row["message_id"], row["publish_time"], row["value"]) for key, row in found.items()}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake(tmp_path)
+    yield lake
+    lake.close()
+
+
+def event(key: str, message: str, minute: int, value: object, second: int = 0) -> Event:
+    published = START + timedelta(minutes=minute)
+    return {
+        "message_id": message,
+        "idempotency_key": key,
+        "topic_name": "t",
+        "period_reference": published.strftime("%Y-%m"),
+        "correlation_id": None,
+        "publish_time": published,
+        "ingestion_ts": START + timedelta(days=1, seconds=second),
+        "json_payload": None if value is DELETE else json.dumps({"value": value}),
+        "operation": "delete" if value is DELETE else None,
+    }
+
+
+def expected(events: Iterable[Event], maximum: int) -> dict[str, tuple[str, datetime, int]]:
+    """What ``Lake.semantic`` must give under a contract."""
+
+    def accepted(payload: dict[str, Any]) -> bool:
+        return isinstance(payload["value"], int) and payload["value"] <= maximum
+
+    return {
+        key: (e["message_id"], e["publish_time"], json.loads(e["json_payload"])["value"])
+        for key, e in newest_good(events, accepted).items()
+    }
+
+
+G1, G2 = event("k", "g1", 0, 1), event("k", "g2", 3, 2)
+B = event("k", "b", 5, "bad")
+D2, D7 = event("k", "d2", 2, DELETE), event("k", "d7", 7, DELETE)
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [[G1, B]],
+        [[G1], [B]],
+        [[B], [G1]],
+        [[G1], [G2, B]],
+        [[B], [G2], [G1]],
+        [[B], [G1], [G2]],
+        [[G2], [B], [G1]],
+        [[G1, D2]],
+        [[G1], [D2]],
+        [[D2], [G1]],
+        [[D2], [G1], [G2]],
+        [[G1], [D2, B]],
+        [[D2], [B], [G1]],
+        [[B], [D2], [G1]],
+        [[B], [G1], [D2]],
+        [[G2, B], [D7]],
+        [[B], [D7], [G2]],
+        [[D7], [event("k", "g9", 9, 9)], [B]],
+    ],
+    ids=lambda cuts: " | ".join("+".join(e["message_id"] for e in cut) for cut in cuts),
+)
+def test_the_newest_good_version_stands_however_runs_are_cut(lake: Lake, cuts: list[list[Event]]) -> None:
+    for cut in cuts:
+        lake.run(*cut)
+    assert lake.semantic() == expected([e for cut in cuts for e in cut], 99)
+
+
+def test_a_newer_good_version_replaces_what_stood_in_for_a_refused_one(lake: Lake) -> None:
+    lake.run(G1, B)
+    later = event("k", "g3", 9, 3)
+    lake.run(later)
+    assert lake.semantic() == expected([G1, B, later], 99)
+
+
+def test_a_refused_version_that_the_mended_contract_accepts_replaces_what_stood_in_for_it(lake: Lake) -> None:
+    high = event("k", "high", 5, 500)
+    lake.run(G1, high)
+    assert lake.semantic()["k"][0] == "g1"
+    lake.contract = MENDED
+    lake.judge_again()
+    assert lake.semantic()["k"][0] == "high"
+
+
+def test_judging_again_finds_an_older_version_that_is_good_now(lake: Lake) -> None:
+    lake.run(G1, event("k", "high", 3, 500), B)
+    lake.contract = MENDED
+    lake.judge_again()
+    assert lake.semantic()["k"][0] == "high"
+
+
+def test_nothing_is_looked_up_where_nothing_was_ever_refused(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.layers.versions.appended", lambda *_: pytest.fail("RAW was read"))
+    lake.run(G1)
+    lake.run(G2)
+    assert lake.semantic()["k"][0] == "g2"
+
+
+def test_only_what_raw_received_since_is_looked_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.run(B, *(event(f"k{n}", "m", 0, n) for n in range(50)))
+    read: list[int] = []
+
+    def watched(*asked: Any) -> Any:
+        portion = appended(*asked)
+        read.append(portion.rows)
+        return portion
+
+    monkeypatch.setattr("common.layers.versions.appended", watched)
+    lake.run(G1)
+    assert lake.semantic()["k"][0] == "g1"
+    assert sum(read) == 1
+
+
+def test_an_older_version_meets_the_columns_that_the_contract_has_gained(lake: Lake) -> None:
+    lake.run(B)
+    lake.contract = contract("1.1.0", 99, more="unit")
+    lake.run(G1)
+    assert lake.semantic()["k"][0] == "g1"
+
+
+def test_a_lost_record_of_the_look_up_costs_a_look_up_and_nothing_else(lake: Lake) -> None:
+    lake.run(B)
+    lake.append([G1])
+    lake.curate()
+    lake.publish(lost=True)
+    before = lake.table("semantic").current_snapshot()
+    lake.settle()
+    assert lake.table("semantic").current_snapshot() == before
+    assert lake.semantic() == expected([G1, B], 99)
+
+
+# Few keys, messages and times make ties, copies and corrections common; 500 is good once it is mended.
+HISTORIES = st.lists(
+    st.tuples(
+        st.integers(0, 8),
+        st.integers(0, 3),
+        st.sampled_from([0, 60, 119, 120, 121, 1500]),
+        st.sampled_from([1, 1, 500, "bad", "bad", DELETE]),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(
+    max_examples=cases(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(history=HISTORIES, data=st.data())
+def test_any_cut_order_repetition_and_loss_gives_the_same_table(
+    tmp_path_factory: pytest.TempPathFactory,
+    history: list[tuple[int, int, int, object]],
+    data: st.DataObject,
+) -> None:
+    content: dict[tuple[int, int, int], object] = {}
+    events = [
+        # Copies carry the same payload (the event contract).
+        event(f"k{key}", f"m{message}", minute, content.setdefault((message, key, minute), value), second)
+        for second, (message, key, minute, value) in enumerate(history)
+    ]
+    draw = random.Random(data.draw(st.integers(0, 2**16), label="order"))
+    shuffled = draw.sample(events, len(events))
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    while shuffled:
+        size = draw.randint(1, len(shuffled))
+        lake.append(shuffled[:size])
+        shuffled = shuffled[size:]
+        if draw.random() < 0.7:
+            lake.curate(draw.choice([1, 3, 10**9]))
+        if draw.random() < 0.6:
+            lake.publish(draw.choice([1, 3, 10**9]), lost=draw.random() < 0.3)
+        if draw.random() < 0.15:
+            lake.published = None  # everything is read again
+        if draw.random() < 0.1:
+            lake.raw_read = None
+        if draw.random() < 0.2:
+            lake.compact_raw()
+    lake.settle(draw.choice([1, 4, 10**9]))
+    assert lake.semantic() == expected(events, 99)
+    lake.contract = MENDED
+    lake.judge_again()
+    assert lake.semantic() == expected(events, 999)
+    lake.close()
