@@ -27,6 +27,8 @@ locals {
     }
   }
 
+  function_names = keys(jsondecode(file("${path.root}/modules/compute/functions.json")).functions)
+
   # What the placeholders of infra/policies stand for. ARNs are composed there from names, so that a plan
   # shows every policy in full; only the key's id is AWS's choice.
   policy_values = {
@@ -52,7 +54,6 @@ locals {
   # What the placeholders of functions.json stand for; the local stack gives the same names their values
   # there. What names the functions in turn (state machine, alias) is composed.
   placeholder_values = merge(local.policy_values, {
-    topics                = join(",", keys(local.topics))
     checkpoints_table     = module.state.checkpoints_table
     drift_log_table       = module.state.drift_log_table
     audit_table           = module.state.audit_table
@@ -63,6 +64,10 @@ locals {
     snapshot_retention_days    = tostring(var.snapshot_retention_days)
     orphan_file_retention_days = tostring(var.orphan_file_retention_days)
     queue_function             = "${local.name_prefix}-sqs-processor:live"
-    state_machine_arn          = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline"
+    upkeep_function            = "${local.name_prefix}-maintenance:live"
+    live_state_machine_arn     = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline:live"
+    runs_at_once               = tostring(var.runs_at_once)
+    # EventBridge's grammar: rate(1 minute), rate(2 minutes).
+    schedule_rate = var.schedule_minutes == 1 ? "1 minute" : "${var.schedule_minutes} minutes"
   })
 }

@@ -26,7 +26,11 @@ module "ingestion" {
   source = "./modules/ingestion"
 
   environment                = local.environment
+  topics                     = local.topics
+  paused_topics              = var.paused_topics
+  watched_topics             = var.watched_topics
   raw_tables                 = module.storage.raw_tables
+  lake_bucket                = module.storage.lake_bucket
   lake_bucket_arn            = module.storage.lake_bucket_arn
   database                   = module.storage.database
   processor_arn              = module.compute.functions["sqs_processor"].arn
@@ -49,6 +53,7 @@ module "compute" {
   build_directory    = coalesce(var.build_directory, "${path.root}/modules/compute/.build")
   lake_bucket        = module.storage.lake_bucket
   placeholder_values = local.placeholder_values
+  schedule_rate      = local.placeholder_values["schedule_rate"]
   schedule_group     = module.orchestration.schedule_group
   alarm_topic_arns   = module.monitoring.topic_arns
 }
@@ -59,9 +64,6 @@ module "orchestration" {
   environment       = local.environment
   checkpoints_table = module.state.checkpoints_table
   function_arns     = { for name, function in module.compute.functions : name => function.arn }
-  topics            = keys(local.topics)
-  paused_topics     = var.paused_topics
-  schedule_minutes  = var.schedule_minutes
 }
 
 module "monitoring" {
@@ -73,7 +75,7 @@ module "monitoring" {
   drift_log_table            = module.state.drift_log_table
   state_machine_arn          = module.orchestration.state_machine_arn
   processor_function         = module.compute.functions["sqs_processor"].name
-  topics                     = keys(local.topics)
+  watched_topics             = var.watched_topics
   runbook_url                = var.runbook_url
   source_retention_days      = var.source_retention_days
   dead_letter_retention_days = var.dead_letter_retention_days

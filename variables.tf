@@ -64,20 +64,37 @@ variable "topics" {
   type        = set(string)
   default     = []
 
+  # Of files in contracts/ as well: their names are topics.
   validation {
-    condition     = alltrue([for topic in var.topics : can(regex("^[a-z][a-z0-9_]{0,29}$", topic))])
-    error_message = "topics: expected names of 1 to 30 lower-case letters, digits and underscores, starting with a letter; found ${join(", ", var.topics)}."
+    condition     = length([for topic in setunion(var.topics, keys(local.contract_files)) : topic if !can(regex("^[a-z][a-z0-9_]{0,29}$", topic))]) == 0
+    error_message = "topics: expected names of 1 to 30 lower-case letters, digits and underscores, starting with a letter; found ${join(", ", [for topic in setunion(var.topics, keys(local.contract_files)) : topic if !can(regex("^[a-z][a-z0-9_]{0,29}$", topic))])}."
+  }
+
+  validation {
+    condition     = length(setintersection(setunion(var.topics, keys(local.contract_files)), local.function_names)) == 0
+    error_message = "topics: expected names that no function has, so that nobody takes one's stream for the other; found ${join(", ", setintersection(setunion(var.topics, keys(local.contract_files)), local.function_names))}."
   }
 }
 
 variable "paused_topics" {
-  description = "Topics whose schedule is switched off; events still arrive in RAW."
+  description = "Topics that no run is started for by itself; events still arrive in RAW, and `lean-ops run` runs them."
   type        = set(string)
   default     = []
 
   validation {
     condition     = length(setsubtract(var.paused_topics, keys(local.topics))) == 0
-    error_message = "paused_topics: expected topics of this environment (${join(", ", keys(local.topics))}), found ${join(", ", setsubtract(var.paused_topics, keys(local.topics)))}."
+    error_message = "paused_topics: expected topics of this environment, found ${join(", ", setsubtract(var.paused_topics, keys(local.topics)))}."
+  }
+}
+
+variable "watched_topics" {
+  description = "Topics with metrics and alarms of their own, about 7 USD a month each; the alarms of the environment watch the worst of all topics."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.watched_topics, keys(local.topics))) == 0 && length(var.watched_topics) <= 50
+    error_message = "watched_topics: expected at most 50 topics of this environment, found ${length(var.watched_topics)}: ${join(", ", setsubtract(var.watched_topics, keys(local.topics)))} are none."
   }
 }
 
@@ -186,7 +203,7 @@ variable "error_rate_alarm_percent" {
 variable "buffer_interval_s" {
   description = "Seconds that Firehose gathers records before a commit to RAW."
   type        = number
-  default     = 60
+  default     = 300
 
   validation {
     condition     = var.buffer_interval_s >= 0 && var.buffer_interval_s <= 900 && floor(var.buffer_interval_s) == var.buffer_interval_s
@@ -206,13 +223,24 @@ variable "buffer_mib" {
 }
 
 variable "schedule_minutes" {
-  description = "Minutes between two scheduled runs of a topic."
+  description = "Minutes between two looks at all topics for something to read; a topic is run after a look that finds something."
   type        = number
   default     = 15
 
   validation {
-    condition     = var.schedule_minutes >= 2 && var.schedule_minutes <= 1440 && floor(var.schedule_minutes) == var.schedule_minutes
-    error_message = "schedule_minutes: expected a whole number, 2 to 1440 minutes, found ${var.schedule_minutes}."
+    condition     = var.schedule_minutes >= 1 && var.schedule_minutes <= 1440 && floor(var.schedule_minutes) == var.schedule_minutes
+    error_message = "schedule_minutes: expected a whole number, 1 to 1440 minutes, found ${var.schedule_minutes}."
+  }
+}
+
+variable "runs_at_once" {
+  description = "Topics that the pipeline works on at the same time at most; each takes one Lambda invocation at a time."
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.runs_at_once >= 1 && var.runs_at_once <= 1000 && floor(var.runs_at_once) == var.runs_at_once
+    error_message = "runs_at_once: expected a whole number, 1 to 1000, found ${var.runs_at_once}."
   }
 }
 

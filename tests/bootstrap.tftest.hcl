@@ -48,18 +48,19 @@ run "roles_are_bound_to_repository_and_environment" {
 
   assert {
     condition = {
-      for name, role in { plan = aws_iam_role.plan, apply = aws_iam_role.apply } :
+      for name, role in { plan = aws_iam_role.plan, apply = aws_iam_role.apply, smoke = aws_iam_role.smoke } :
       name => jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"]
       } == {
       plan  = "repo:owner/name:environment:dev-plan"
       apply = "repo:owner/name:environment:dev"
+      smoke = "repo:owner/name:environment:dev"
     }
     error_message = "trust: expected the repository's environments dev-plan and dev."
   }
 
   assert {
-    condition     = keys(aws_iam_role_policy_attachment.plan) == ["ci-plan", "ci-plan-lake"] && keys(aws_iam_role_policy_attachment.apply) == keys(aws_iam_policy.ci)
-    error_message = "roles: expected the one to read what a plan compares, the other to change it as well."
+    condition     = keys(aws_iam_role_policy_attachment.plan) == ["ci-plan", "ci-plan-lake"] && setunion(keys(aws_iam_role_policy_attachment.apply), ["ci-smoke"]) == toset(keys(aws_iam_policy.ci)) && keys(aws_iam_role_policy_attachment.smoke) == ["ci-smoke"]
+    error_message = "roles: expected the one to read what a plan compares, the other to change it as well, and the third to try it alone."
   }
 
   assert {

@@ -7,6 +7,9 @@ mock_provider "aws" {
 
 variables {
   raw_tables                 = { events = "raw_events", air_quality = "raw_air_quality" }
+  topics                     = { events = { contract = "contracts/events.yaml" }, air_quality = {} }
+  paused_topics              = ["events"]
+  lake_bucket                = "lean-ops-dev-lake-000000000000"
   lake_bucket_arn            = "arn:aws:s3:::lean-ops-dev-lake-000000000000"
   database                   = "lean_ops_dev"
   processor_arn              = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor"
@@ -122,6 +125,48 @@ run "every_topic_has_a_stream_to_its_raw_table" {
   }
 }
 
+run "functions_are_told_the_topics_by_an_object" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  assert {
+    condition     = aws_s3_object.topics.bucket == "lean-ops-dev-lake-000000000000" && aws_s3_object.topics.key == "registry/topics.json"
+    error_message = "registry: expected it in the lake bucket."
+  }
+
+  assert {
+    condition = jsondecode(aws_s3_object.topics.content) == {
+      version = 1
+      topics = {
+        events      = { contract = true, paused = true, watched = false }
+        air_quality = { contract = false, paused = false, watched = false }
+      }
+    }
+    error_message = "registry: expected every topic with what is known of it, found ${aws_s3_object.topics.content}."
+  }
+}
+
+run "a_topic_adds_its_stream_and_neither_role_nor_log" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  assert {
+    condition     = length(distinct([for stream in aws_kinesis_firehose_delivery_stream.raw : stream.iceberg_configuration[0].role_arn])) == 1
+    error_message = "streams: expected one role for all."
+  }
+
+  assert {
+    condition     = alltrue([for stream in aws_kinesis_firehose_delivery_stream.raw : stream.iceberg_configuration[0].cloudwatch_logging_options[0].log_group_name == "/aws/kinesisfirehose/lean-ops-dev-delivery"])
+    error_message = "streams: expected one log group for all."
+  }
+}
+
 run "without_a_filter_there_is_no_iot_rule" {
   command = plan
 
@@ -166,7 +211,9 @@ run "the_longest_names_fit" {
       }
     }
 
-    raw_tables = { a_topic_of_exactly_thirty_char = "raw_a_topic_of_exactly_thirty_char" }
+    topics        = { a_topic_of_exactly_thirty_char = {} }
+    paused_topics = []
+    raw_tables    = { a_topic_of_exactly_thirty_char = "raw_a_topic_of_exactly_thirty_char" }
   }
 
   assert {

@@ -12,7 +12,8 @@ run "longest_names_fit" {
     project          = "abcdefghijklmnopqrst"
     environment      = "staging"
     region           = "ap-northeast-1"
-    topics           = ["a23456789_123456789_123456789_", "observation", "maintenance", "events_eu"]
+    topics           = ["a23456789_123456789_123456789_", "events_eu"]
+    watched_topics   = ["a23456789_123456789_123456789_"]
     iot_topic_filter = "devices/+/#"
     runbook_url      = "https://example.com/${join("", [for n in range(380) : "x"])}"
   }

@@ -11,7 +11,7 @@ variables {
   drift_log_table            = "lean-ops-dev-drift-log"
   state_machine_arn          = "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-dev-pipeline"
   processor_function         = "lean-ops-dev-sqs-processor"
-  topics                     = ["events", "weather_stations"]
+  watched_topics             = ["weather_stations"]
   runbook_url                = "https://example.com/runbook"
   source_retention_days      = 4
   dead_letter_retention_days = 14
@@ -161,13 +161,13 @@ run "alarms" {
   }
 
   assert {
-    condition     = toset([for key in keys(aws_cloudwatch_metric_alarm.this) : key if startswith(key, "records-missing")]) == toset(["records-missing-events", "records-missing-weather-stations"])
-    error_message = "alarms: expected one for each topic."
+    condition     = toset([for key in keys(aws_cloudwatch_metric_alarm.this) : key if startswith(key, "records-missing")]) == toset(["records-missing", "records-missing-weather-stations"])
+    error_message = "alarms: expected one on the worst of all topics, and one for each that is watched."
   }
 
   assert {
-    condition     = one([for query in aws_cloudwatch_metric_alarm.this["delivery-failed-weather-stations"].metric_query : query.metric[0].dimensions["DeliveryStreamName"]]) == "lean-ops-dev-weather-stations"
-    error_message = "alarms: expected the topic's own delivery stream."
+    condition     = one([for query in aws_cloudwatch_metric_alarm.this["delivery-failed"].metric_query : jsonencode(query.metric[0].dimensions)]) == jsonencode({ environment = "dev" })
+    error_message = "alarms: expected the metric of the environment."
   }
 
   assert {
@@ -187,7 +187,7 @@ run "alarms" {
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.this["semantic-behind-events"].threshold == 2700
+    condition     = aws_cloudwatch_metric_alarm.this["semantic-behind"].threshold == 2700
     error_message = "semantic-behind: expected three runs."
   }
 }

@@ -1,4 +1,4 @@
-# The state machine knows every function by its own ARN, and every topic is started on schedule.
+# The state machine knows every function by its own ARN; who starts it is the dispatcher.
 
 mock_provider "aws" {
   source          = "./tests/mocks"
@@ -7,9 +7,6 @@ mock_provider "aws" {
 
 variables {
   checkpoints_table = "lean-ops-dev-checkpoints"
-  topics            = ["events", "weather"]
-  paused_topics     = ["weather"]
-  schedule_minutes  = 15
 
   function_arns = {
     sqs_processor         = "arn:aws:lambda:eu-west-1:000000000000:function:lean-ops-dev-sqs-processor"
@@ -83,7 +80,7 @@ run "state_machine_names_every_function" {
   }
 }
 
-run "every_topic_is_scheduled_through_the_alias" {
+run "nothing_is_scheduled_for_a_topic" {
   command = plan
 
   module {
@@ -91,17 +88,7 @@ run "every_topic_is_scheduled_through_the_alias" {
   }
 
   assert {
-    condition = alltrue([
-      for topic, schedule in aws_scheduler_schedule.topic :
-      schedule.schedule_expression == "rate(15 minutes)" &&
-      schedule.target[0].arn == aws_sfn_alias.live.arn &&
-      jsondecode(schedule.target[0].input) == { topic = topic, force = false }
-    ])
-    error_message = "schedules: expected each topic every 15 minutes, through the alias."
-  }
-
-  assert {
-    condition     = { for topic, schedule in aws_scheduler_schedule.topic : topic => schedule.state } == { events = "ENABLED", weather = "DISABLED" }
-    error_message = "schedules: expected the paused topic, and no other, to be disabled."
+    condition     = aws_scheduler_schedule_group.this.name == "lean-ops-dev" && aws_sfn_alias.live.name == "live"
+    error_message = "orchestration: expected one group of schedules, and the alias that the dispatcher starts."
   }
 }

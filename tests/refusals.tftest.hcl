@@ -60,6 +60,36 @@ run "refuses_topic_with_a_hyphen" {
   expect_failures = [var.topics]
 }
 
+run "refuses_topic_of_over_thirty_characters" {
+  command = plan
+
+  variables {
+    topics = ["a_topic_of_exactly_thirty_chars"]
+  }
+
+  expect_failures = [var.topics]
+}
+
+run "refuses_topic_called_like_a_function" {
+  command = plan
+
+  variables {
+    topics = ["observation"]
+  }
+
+  expect_failures = [var.topics]
+}
+
+run "refuses_watching_an_unknown_topic" {
+  command = plan
+
+  variables {
+    watched_topics = ["wether"]
+  }
+
+  expect_failures = [var.watched_topics]
+}
+
 run "refuses_pausing_an_unknown_topic" {
   command = plan
 
@@ -194,10 +224,20 @@ run "refuses_schedule_without_a_pause" {
   command = plan
 
   variables {
-    schedule_minutes = 1
+    schedule_minutes = 0
   }
 
   expect_failures = [var.schedule_minutes]
+}
+
+run "refuses_no_run_at_once" {
+  command = plan
+
+  variables {
+    runs_at_once = 0
+  }
+
+  expect_failures = [var.runs_at_once]
 }
 
 run "refuses_snapshots_kept_for_no_day" {

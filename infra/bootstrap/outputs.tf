@@ -13,6 +13,11 @@ output "apply_role_arn" {
   value       = aws_iam_role.apply.arn
 }
 
+output "smoke_role_arn" {
+  description = "Role that the main branch tries a deployment with."
+  value       = aws_iam_role.smoke.arn
+}
+
 output "permissions_boundary_arn" {
   description = "Value of the root module's permissions_boundary_arn."
   value       = aws_iam_policy.boundary.arn

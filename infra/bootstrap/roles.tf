@@ -9,10 +9,12 @@ locals {
     ci-plan-lake   = "Reads the settings of what ${local.name_prefix} stores"
     ci-apply       = "Changes queues, streams, functions, schedules and alarms of ${local.name_prefix}"
     ci-apply-lake  = "Changes the places where ${local.name_prefix} stores, and deletes none that holds data"
+    ci-smoke       = "Looks whether ${local.name_prefix} is well, and runs its pipeline once"
     ci-apply-roles = "Makes roles of ${local.name_prefix}, each within the boundary, and leaves CI's own alone"
   }
   reading  = toset(["ci-plan", "ci-plan-lake"])
-  changing = toset(keys(local.ci_policies))
+  trying   = toset(["ci-smoke"])
+  changing = setsubtract(keys(local.ci_policies), local.trying)
 }
 
 resource "aws_iam_policy" "ci" {
@@ -49,6 +51,21 @@ resource "aws_iam_role_policy_attachment" "apply" {
   for_each = local.changing
 
   role       = aws_iam_role.apply.name
+  policy_arn = aws_iam_policy.ci[each.key].arn
+}
+
+# After a deployment: what was applied is looked at and run, by a role that can change nothing of it.
+resource "aws_iam_role" "smoke" {
+  name                 = "${local.name_prefix}-ci-smoke"
+  description          = "The main branch tries ${local.name_prefix} after it was applied: doctor, and one run"
+  assume_role_policy   = templatefile("${local.policies}/trust-github.json", merge(local.policy_values, { github_environment = local.github_environment }))
+  max_session_duration = 3600
+}
+
+resource "aws_iam_role_policy_attachment" "smoke" {
+  for_each = local.trying
+
+  role       = aws_iam_role.smoke.name
   policy_arn = aws_iam_policy.ci[each.key].arn
 }
 

@@ -1,7 +1,10 @@
 # What starts a function beside the queue and the state machine, by its entry in functions.json:
 # `schedule` an expression of EventBridge Scheduler, `alarm_topics` the alarm topics it hears.
 locals {
-  schedules = { for name, function in local.catalogue.functions : name => function.schedule if can(function.schedule) }
+  schedules = {
+    for name, function in local.catalogue.functions :
+    name => replace(function.schedule, "$${schedule_rate}", var.schedule_rate) if can(function.schedule)
+  }
 
   alarm_listeners = merge([
     for name, function in local.catalogue.functions : {

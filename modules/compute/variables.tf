@@ -43,8 +43,19 @@ variable "placeholder_values" {
   nullable    = false
 
   validation {
-    condition     = length(setsubtract(["project", "env", "topics"], keys(var.placeholder_values))) == 0
-    error_message = "placeholder_values: expected at least project, env and topics, found ${join(", ", keys(var.placeholder_values))}."
+    condition     = length(setsubtract(["project", "env"], keys(var.placeholder_values))) == 0
+    error_message = "placeholder_values: expected at least project and env, found ${join(", ", keys(var.placeholder_values))}."
+  }
+}
+
+variable "schedule_rate" {
+  description = "How often the dispatcher looks at all topics, such as \"15 minutes\"."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(1 minute|([2-9]|[1-9][0-9]+) minutes)$", var.schedule_rate))
+    error_message = "schedule_rate: expected \"1 minute\" or a number of minutes such as \"15 minutes\", found \"${var.schedule_rate}\"."
   }
 }
 

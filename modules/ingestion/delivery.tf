@@ -3,32 +3,28 @@ locals {
   streams = { for topic in keys(var.raw_tables) : topic => "${var.environment.name_prefix}-${replace(topic, "_", "-")}" }
 }
 
+# One role and one log for all streams: a topic adds its stream and its tables, nothing else (docs/adr/0016).
 module "delivery_role" {
-  source   = "../role"
-  for_each = local.streams
+  source = "../role"
 
-  # Short, because the longest project, environment and topic together just fit the 64 characters of a role.
-  name                     = "${var.environment.name_prefix}-raw-${replace(each.key, "_", "-")}"
-  description              = "Firehose appends records of topic ${each.key} to its RAW table"
+  name                     = "${var.environment.name_prefix}-delivery"
+  description              = "Firehose appends records to the RAW tables"
   service                  = "firehose.amazonaws.com"
   policy                   = "delivery"
-  policy_values            = merge(var.environment.policy_values, { topic = each.key, stream_name = each.value })
+  policy_values            = var.environment.policy_values
   permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
 resource "aws_cloudwatch_log_group" "delivery" {
-  for_each = local.streams
-
-  name              = "/aws/kinesisfirehose/${each.value}"
+  name              = "/aws/kinesisfirehose/${var.environment.name_prefix}-delivery"
   retention_in_days = var.environment.log_retention_days
   kms_key_id        = var.environment.kms_key_arn
 }
 
+# Each entry names its stream.
 resource "aws_cloudwatch_log_stream" "delivery" {
-  for_each = aws_cloudwatch_log_group.delivery
-
   name           = "delivery"
-  log_group_name = each.value.name
+  log_group_name = aws_cloudwatch_log_group.delivery.name
 }
 
 resource "aws_kinesis_firehose_delivery_stream" "raw" {
@@ -44,7 +40,7 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
   }
 
   iceberg_configuration {
-    role_arn           = module.delivery_role[each.key].arn
+    role_arn           = module.delivery_role.arn
     catalog_arn        = "arn:${var.environment.policy_values["partition"]}:glue:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:catalog"
     append_only        = true
     buffering_interval = var.buffer_interval_s
@@ -57,7 +53,7 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
     }
 
     s3_configuration {
-      role_arn            = module.delivery_role[each.key].arn
+      role_arn            = module.delivery_role.arn
       bucket_arn          = var.lake_bucket_arn
       error_output_prefix = "delivery-errors/${each.key}/!{firehose:error-output-type}/"
       kms_key_arn         = var.environment.kms_key_arn
@@ -65,8 +61,8 @@ resource "aws_kinesis_firehose_delivery_stream" "raw" {
 
     cloudwatch_logging_options {
       enabled         = true
-      log_group_name  = aws_cloudwatch_log_group.delivery[each.key].name
-      log_stream_name = aws_cloudwatch_log_stream.delivery[each.key].name
+      log_group_name  = aws_cloudwatch_log_group.delivery.name
+      log_stream_name = aws_cloudwatch_log_stream.delivery.name
     }
   }
 

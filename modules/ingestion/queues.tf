@@ -70,6 +70,9 @@ resource "aws_lambda_event_source_mapping" "source" {
     metrics = ["EventCount"]
   }
 
+  # What takes messages must be told which topics there are.
+  depends_on = [aws_s3_object.topics]
+
   lifecycle {
     # Enabled or not is the circuit breaker's decision.
     ignore_changes = [enabled]

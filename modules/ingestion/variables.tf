@@ -26,6 +26,50 @@ variable "raw_tables" {
   }
 }
 
+variable "topics" {
+  description = "Topics: path of the contract, null for none."
+  type        = map(object({ contract = optional(string) }))
+  nullable    = false
+
+  validation {
+    condition     = toset(keys(var.topics)) == toset(keys(var.raw_tables))
+    error_message = "topics: expected those that have a RAW table (${length(var.raw_tables)}), found others (${length(var.topics)})."
+  }
+}
+
+variable "paused_topics" {
+  description = "Topics that no run is started for by itself."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.paused_topics, keys(var.topics))) == 0
+    error_message = "paused_topics: expected topics of this environment, found ${join(", ", setsubtract(var.paused_topics, keys(var.topics)))}."
+  }
+}
+
+variable "watched_topics" {
+  description = "Topics with metrics and alarms of their own."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.watched_topics, keys(var.topics))) == 0
+    error_message = "watched_topics: expected topics of this environment, found ${join(", ", setsubtract(var.watched_topics, keys(var.topics)))}."
+  }
+}
+
+variable "lake_bucket" {
+  description = "Name of the bucket that the registry of topics is written to."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.lake_bucket))
+    error_message = "lake_bucket: expected 3 to 63 lower-case letters, digits and hyphens, found \"${var.lake_bucket}\"."
+  }
+}
+
 variable "lake_bucket_arn" {
   description = "ARN of the bucket that takes delivery errors."
   type        = string

@@ -5,7 +5,8 @@ locals {
   functions = jsondecode(file("${path.module}/../compute/functions.json")).functions
   watched   = [for name, function in local.functions : replace(name, "_", "-") if can(function.schedule) || can(function.alarm_topics)]
 
-  subjects = { none = [""], topic = sort(var.topics), function = local.watched }
+  # An alarm of topics is one on the worst of all, and one of its own for each topic that is watched.
+  subjects = { none = [""], topic = concat([""], sort(var.watched_topics)), function = local.watched }
 
   # Keys come from the file as it stands and are known in every plan; names and thresholds are filled in.
   alarms = merge([
@@ -36,13 +37,12 @@ locals {
 
   rendered = {
     for key, alarm in local.alarms : key => jsondecode(templatefile("${path.module}/catalogue.json", merge(local.values, {
-      topic           = alarm.subject
-      function        = alarm.subject
-      delivery_stream = "${var.environment.name_prefix}-${replace(alarm.subject, "_", "-")}"
+      topic    = alarm.subject == "" ? "a topic" : alarm.subject
+      function = alarm.subject
     }))).alarms[alarm.entry]
   }
 
-  panels = jsondecode(templatefile("${path.module}/catalogue.json", merge(local.values, { topic = "", function = "", delivery_stream = "" }))).panels
+  panels = jsondecode(templatefile("${path.module}/catalogue.json", merge(local.values, { topic = "", function = "" }))).panels
 
   queries    = { for file in fileset("${path.module}/queries", "*.logsinsights") : trimsuffix(file, ".logsinsights") => file("${path.module}/queries/${file}") }
   log_groups = sort([for name in keys(local.functions) : "/aws/lambda/${var.environment.name_prefix}-${replace(name, "_", "-")}"])
@@ -94,9 +94,12 @@ resource "aws_cloudwatch_metric_alarm" "this" {
       metric {
         namespace   = metric_query.value.namespace
         metric_name = metric_query.value.name
-        dimensions  = metric_query.value.dimensions
-        stat        = metric_query.value.statistic
-        period      = local.rendered[each.key].period_s
+        dimensions = merge(
+          metric_query.value.dimensions,
+          try(local.static.alarms[each.value.entry].per, "") == "topic" && each.value.subject != "" ? { topic = each.value.subject } : {},
+        )
+        stat   = metric_query.value.statistic
+        period = local.rendered[each.key].period_s
       }
     }
   }

@@ -70,14 +70,14 @@ variable "processor_function" {
   }
 }
 
-variable "topics" {
-  description = "Topics of the environment: alarms that are about one topic are made for each."
+variable "watched_topics" {
+  description = "Topics with alarms of their own; those of the environment watch the worst of all topics."
   type        = set(string)
-  nullable    = false
+  default     = []
 
   validation {
-    condition     = length(var.topics) > 0
-    error_message = "topics: expected at least one topic, found none."
+    condition     = length(var.watched_topics) <= 50
+    error_message = "watched_topics: expected at most 50, found ${length(var.watched_topics)}."
   }
 }
 

@@ -46,10 +46,10 @@ resource "aws_sfn_state_machine" "pipeline" {
   }
 }
 
-# Schedules start what this alias points at; to go back a version is to move the alias.
+# The dispatcher starts what this alias points at; to go back a version is to move the alias.
 resource "aws_sfn_alias" "live" {
   name        = "live"
-  description = "The version that schedules start"
+  description = "The version that the dispatcher starts"
 
   routing_configuration {
     state_machine_version_arn = aws_sfn_state_machine.pipeline.state_machine_version_arn

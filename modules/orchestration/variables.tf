@@ -36,36 +36,3 @@ variable "function_arns" {
     error_message = "function_arns: expected the functions of the catalogue, found none."
   }
 }
-
-variable "topics" {
-  description = "Topics that runs are scheduled for."
-  type        = set(string)
-  nullable    = false
-
-  validation {
-    condition     = length(var.topics) > 0
-    error_message = "topics: expected at least one topic, found none."
-  }
-}
-
-variable "paused_topics" {
-  description = "Topics whose schedule is switched off."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = length(setsubtract(var.paused_topics, var.topics)) == 0
-    error_message = "paused_topics: expected some of ${join(", ", var.topics)}, found ${join(", ", var.paused_topics)}."
-  }
-}
-
-variable "schedule_minutes" {
-  description = "Minutes between two scheduled runs of a topic."
-  type        = number
-  nullable    = false
-
-  validation {
-    condition     = var.schedule_minutes >= 2
-    error_message = "schedule_minutes: expected at least 2 minutes, found ${var.schedule_minutes}."
-  }
-}

@@ -54,7 +54,7 @@ resource "aws_s3_bucket_policy" "lake" {
 }
 
 # Current objects of tables never expire here: Iceberg alone knows which files a table needs. What a commit
-# or maintenance has deleted stays as a previous version, for a month.
+# or maintenance has deleted stays as a previous version, for two weeks: every commit writes its metadata anew.
 resource "aws_s3_bucket_lifecycle_configuration" "lake" {
   bucket = aws_s3_bucket.lake.bucket
 
@@ -91,7 +91,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     filter {}
 
     noncurrent_version_expiration {
-      noncurrent_days = 30
+      noncurrent_days = 14
     }
 
     abort_incomplete_multipart_upload {
@@ -104,7 +104,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
 
 # Contracts are objects, so that one can be registered without deploying code.
 resource "aws_s3_object" "contract" {
-  for_each = { for topic, settings in var.topics : topic => settings.contract if settings.contract != null }
+  for_each = local.contracts
 
   bucket       = aws_s3_bucket.lake.bucket
   key          = "contracts/${each.key}.yaml"

@@ -4,18 +4,21 @@ locals {
     trimsuffix(file, ".json") => jsondecode(file("${path.module}/tables/${file}"))
   }
 
+  contracts = { for topic, settings in var.topics : topic => settings.contract if settings.contract != null }
+
   # Without a contract a topic stops at Curated.
   layers = {
     for topic, settings in var.topics :
     topic => settings.contract == null ? ["raw", "curated"] : ["raw", "curated", "semantic", "quarantine"]
   }
 
+  # Small values: Terraform works out for_each again for every instance, and looks at all of it.
   tables = merge([
     for topic, layers in local.layers : {
-      for layer in layers : "${layer}_${topic}" => merge(local.specifications[layer], {
-        topic            = topic
-        partition_fields = local.specifications[layer][var.topics[topic].low_volume ? "partition-spec-low-volume" : "partition-spec"]
-      })
+      for layer in layers : "${layer}_${topic}" => {
+        layer     = layer
+        partition = var.topics[topic].low_volume ? "partition-spec-low-volume" : "partition-spec"
+      }
     }
   ]...)
 }
@@ -38,24 +41,24 @@ resource "aws_glue_catalog_table" "this" {
 
   database_name = aws_glue_catalog_database.this.name
   name          = each.key
-  description   = each.value.description
+  description   = local.specifications[each.value.layer].description
   table_type    = "EXTERNAL_TABLE"
 
   open_table_format_input {
     iceberg_input {
       metadata_operation = "CREATE"
-      version            = each.value.properties["format-version"]
+      version            = local.specifications[each.value.layer].properties["format-version"]
 
       iceberg_table_input {
         location   = "s3://${aws_s3_bucket.lake.bucket}/${each.key}"
-        properties = { for name, value in each.value.properties : name => value if name != "format-version" }
+        properties = { for name, value in local.specifications[each.value.layer].properties : name => value if name != "format-version" }
 
         schema {
-          schema_id = each.value.schema["schema-id"]
-          type      = each.value.schema.type
+          schema_id = local.specifications[each.value.layer].schema["schema-id"]
+          type      = local.specifications[each.value.layer].schema.type
 
           dynamic "fields" {
-            for_each = each.value.schema.fields
+            for_each = local.specifications[each.value.layer].schema.fields
 
             content {
               id   = fields.value.id
@@ -72,7 +75,7 @@ resource "aws_glue_catalog_table" "this" {
           spec_id = 0
 
           dynamic "fields" {
-            for_each = each.value.partition_fields
+            for_each = local.specifications[each.value.layer][each.value.partition]
 
             content {
               field_id  = fields.value["field-id"]
@@ -84,7 +87,7 @@ resource "aws_glue_catalog_table" "this" {
         }
 
         dynamic "sort_order" {
-          for_each = length(each.value["sort-order"]) > 0 ? [each.value["sort-order"]] : []
+          for_each = length(local.specifications[each.value.layer]["sort-order"]) > 0 ? [local.specifications[each.value.layer]["sort-order"]] : []
 
           content {
             order_id = 1

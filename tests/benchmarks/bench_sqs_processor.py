@@ -26,7 +26,7 @@ from lean_ops.simulate.history import History, Scenario
 from sqs_processor.batch import process
 
 BATCH = 10_000
-SETTINGS = SqsProcessorSettings("lean-ops", "bench", ("events",), "queue")
+SETTINGS = SqsProcessorSettings("lean-ops", "bench", "queue", "lake")
 
 
 class _Sink:
@@ -71,7 +71,7 @@ def usual_way(sink: _Sink) -> Callable[[dict[str, Any]], object]:
 
 def ours(sink: Any) -> Callable[[dict[str, Any]], object]:
     """The function's own code, from the Lambda event to the Firehose calls."""
-    parser = EventParser(frozenset(SETTINGS.topics))
+    parser = EventParser(frozenset({"events"}))
 
     def run(event: dict[str, Any]) -> object:
         return process(

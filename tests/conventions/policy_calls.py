@@ -10,7 +10,7 @@ KEY = "arn:aws:kms:eu-west-1:000000000000:key/k"
 VALUES = {
     "partition": "aws", "region": "eu-west-1", "account": "000000000000", "project": "lean-ops", "env": "dev",
     "name_prefix": "lean-ops-dev", "database": "lean_ops_dev", "lake_bucket": "lake", "kms_key_arn": KEY,
-    "topic": "events", "stream_name": "lean-ops-dev-events", "queue_name": "lean-ops-dev-source",
+    "queue_name": "lean-ops-dev-source",
     "topic_name": "lean-ops-dev-chat", "service": "glue.amazonaws.com",
     "source_arn": "arn:aws:scheduler:eu-west-1:000000000000:schedule-group/lean-ops-dev",
     "state_bucket": "state", "state_key": "lean-ops/dev/terraform.tfstate",
@@ -78,6 +78,9 @@ MACHINE = arn("states", "stateMachine:lean-ops-dev-pipeline")
 LIVE_RUN = Call("states:StartExecution", MACHINE, (("states:statemachinequalifier", "live"),))
 DATA = "data/period_reference=2026-01/x.parquet"
 META = "metadata/00001-x.metadata.json"
+POINTERS = tables("GetTables", "raw_events", "curated_events", "semantic_events", "rebuild_curated_events")
+NOTE = Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "worst#curated-behind"),))
+TOPICS = objects("GetObject", "registry/topics.json")
 BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
 
 CALLS: dict[str, list[Call]] = {
@@ -85,12 +88,21 @@ CALLS: dict[str, list[Call]] = {
         *(Call(f"sqs:{a}", SOURCE) for a in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
         Call("sqs:SendMessage", DLQ),
         Call("firehose:PutRecordBatch", arn("firehose", "deliverystream/lean-ops-dev-events")),
+        *TOPICS, key("Decrypt", "s3"),
         key("Decrypt", "sqs"), key("GenerateDataKey", "sqs"), *log("sqs-processor"),
+    ],
+    "dispatcher": [
+        *POINTERS, *TOPICS,
+        *(Call("dynamodb:BatchGetItem", CHECKPOINTS, (("dynamodb:leadingkeys", f"events#{kind}"),))
+          for kind in ("lease", "curated", "semantic", "dispatch")),
+        Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#dispatch"),)),
+        LIVE_RUN, Call("states:DescribeExecution", arn("states", "execution:lean-ops-dev-pipeline:run")),
+        key("Decrypt", "s3"), key("Decrypt", "dynamodb"), *log("dispatcher"),
     ],
     "get-all-checkpoints": [
         *tables("GetTable", "raw_events", "curated_events", "semantic_events"),
         *objects("GetObject", f"raw_events/{META}", f"curated_events/{META}", f"semantic_events/{META}"),
-        *objects("GetObject", "contracts/events.yaml"),
+        *objects("GetObject", "contracts/events.yaml"), *TOPICS,
         *listing("contracts/events.yaml", "raw_events/metadata/"),
         Call("dynamodb:GetItem", CHECKPOINTS), Call("dynamodb:UpdateItem", CHECKPOINTS),
         Call("states:DescribeExecution", arn("states", "execution:lean-ops-dev-pipeline:run")),
@@ -105,6 +117,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("AbortMultipartUpload", f"curated_events/{DATA}"),
         *objects("GetObject", "contracts/events.yaml"),
         *listing("contracts/events.yaml", "raw_events/", "curated_events/"),
+        *TOPICS, NOTE,
         Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
         key("Decrypt", "dynamodb"), Call("sqs:SendMessage", DLQ), key("Decrypt", "sqs"),
         key("GenerateDataKey", "sqs"), *log("curation"),
@@ -119,7 +132,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("DeleteObject", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
         *objects("AbortMultipartUpload", f"semantic_events/{DATA}"),
         *objects("GetObject", "contracts/events.yaml"), *listing("contracts/events.yaml", "curated_events/"),
-        Call("dynamodb:PutItem", DRIFT_LOG),
+        *TOPICS, NOTE, Call("dynamodb:PutItem", DRIFT_LOG),
         Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf")),
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"),
         key("Decrypt", "secretsmanager"), *log("semantic"),
@@ -161,25 +174,30 @@ CALLS: dict[str, list[Call]] = {
           )),
         *(o for layer in ("raw", "curated", "semantic")
           for o in objects("AbortMultipartUpload", f"{layer}_events/{DATA}")),
-        Call("dynamodb:GetItem", CHECKPOINTS),
+        Call("dynamodb:GetItem", CHECKPOINTS), *TOPICS, *POINTERS, Call("dynamodb:BatchGetItem", CHECKPOINTS),
+        Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#upkeep-raw"),)),
+        Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-maintenance:live")),
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"), *log("maintenance"),
     ],
     "alert": [
         Call("secretsmanager:GetSecretValue",
              arn("secretsmanager", "secret:lean-ops-dev-alert-endpoints-AbCdEf")),
-        key("Decrypt", "secretsmanager"), *log("alert"),
+        Call("dynamodb:GetItem", CHECKPOINTS, (("dynamodb:leadingkeys", "worst#raw-behind"),)),
+        key("Decrypt", "secretsmanager"), key("Decrypt", "dynamodb"), *log("alert"),
     ],
     "observation": [
         *tables("GetTable", "raw_events", "curated_events", "semantic_events"),
         *objects("GetObject", f"raw_events/{META}", f"curated_events/{META}", f"semantic_events/{META}"),
-        *objects("GetObject", "raw_events/data/x.parquet", "contracts/events.yaml"),
-        *listing("contracts/events.yaml", "raw_events/metadata/"), Call("dynamodb:GetItem", CHECKPOINTS),
+        *objects("GetObject", "raw_events/data/x.parquet"), *TOPICS, *POINTERS,
+        *listing("raw_events/metadata/"), Call("dynamodb:GetItem", CHECKPOINTS),
+        Call("dynamodb:BatchGetItem", CHECKPOINTS), NOTE,
+        Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#observed"),)),
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "s3"), key("Decrypt", "dynamodb"),
         *log("observation"),
     ],
     "snowflake-latency": [
         Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-snowflake-AbCdEf")),
-        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/events.yaml"),
+        *TOPICS,
         *(Call(f"dynamodb:{a}", CHECKPOINTS, (("dynamodb:leadingkeys", "snowflake-latency#history"),))
           for a in ("GetItem", "PutItem")),
         *(key("Decrypt", s) for s in ("s3", "dynamodb", "secretsmanager")), *log("snowflake-latency"),
@@ -192,7 +210,7 @@ CALLS: dict[str, list[Call]] = {
         Call("s3:ListBucketMultipartUploads", "arn:aws:s3:::lake"),
         key("Decrypt", "s3", BUCKET_CONTEXT), key("GenerateDataKey", "s3", BUCKET_CONTEXT),
         Call("logs:PutLogEvents",
-             arn("logs", "log-group:/aws/kinesisfirehose/lean-ops-dev-events:log-stream:delivery")),
+             arn("logs", "log-group:/aws/kinesisfirehose/lean-ops-dev-delivery:log-stream:delivery")),
     ],
     "snowflake-storage": [
         *(o for a in ("GetObject", "GetObjectVersion")
@@ -219,7 +237,6 @@ CALLS: dict[str, list[Call]] = {
         *(Call(f"xray:{a}", "*") for a in (
             "PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")),
     ],
-    "schedule": [LIVE_RUN],
     "function-schedule": [
         Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-function-schedule:live")),
     ],
@@ -236,9 +253,13 @@ MADE_BY = {
     "sqs:ReceiveMessage": {"receive_message"},
     "sqs:ChangeMessageVisibility": {"change_message_visibility_batch"},
     "dynamodb:GetItem": {"get_item"},
+    "dynamodb:BatchGetItem": {"batch_get_item"},
+    "glue:GetTables": {"get_paginator"},
+    "states:StartExecution": {"start_execution"},
     "dynamodb:UpdateItem": {"update_item"},
     "dynamodb:PutItem": {"put_item"},
     "states:DescribeExecution": {"describe_execution"},
+    "lambda:InvokeFunction": {"invoke"},
     "lambda:ListEventSourceMappings": {"list_event_source_mappings"},
     "lambda:UpdateEventSourceMapping": {"update_event_source_mapping"},
     "cloudwatch:DescribeAlarms": {"describe_alarms"},
@@ -279,5 +300,6 @@ WILDCARDS = {
     ("ci-apply", "ManageSubscriptions"): "SNS takes no resource for what is done to a subscription",
     ("ci-apply", "CreateMappings"): "a mapping has no ARN before it exists; the condition names functions",
     ("ci-apply", "ManageQueries"): "CloudWatch Logs takes no resource for a stored query",
+    ("ci-smoke", "FindWithoutResource"): "lists of alarms, mappings and log groups take no resource",
     ("ci-apply-lake", "CreateKey"): "a key has no ARN before it exists; the condition names its tags",
 }

@@ -74,14 +74,24 @@ def test_every_function_reads_the_settings_of_its_own() -> None:
 
 
 def test_what_the_catalogue_renders_to_is_all_that_a_function_reads() -> None:
-    target = LocalTarget(
-        env="dev", region="eu-west-1", topics=("events",), endpoints={"": "http://localhost"}
-    )
+    target = LocalTarget(env="dev", region="eu-west-1", endpoints={"": "http://localhost"})
     urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}
     values = placeholder_values(target, urls)
     for entry in function_catalogue():
         rendered = {name: render(text, values) for name, text in entry.environment.items()}
-        assert OF_FUNCTION[entry.name].from_environment(rendered).topics == ("events",)
+        assert OF_FUNCTION[entry.name].from_environment(rendered).name_prefix == target.name_prefix
+
+
+def test_the_environment_of_every_function_fits_lambda_with_the_longest_names() -> None:
+    """Lambda takes 4 KB of names and values; half of it is used by the longest project and region."""
+    target = LocalTarget(
+        env="staging", project="p" * 20, region="ap-northeast-1", endpoints={"": "http://localhost"}
+    )
+    urls = dict.fromkeys((target.source_queue, target.dead_letter_queue), "https://sqs." + "x" * 120)
+    values = placeholder_values(target, urls)
+    for entry in function_catalogue():
+        rendered = {name: render(text, values) for name, text in entry.environment.items()}
+        assert sum(len(name) + len(value) for name, value in rendered.items()) <= 2_048, entry.name
 
 
 def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:

@@ -38,12 +38,11 @@ SERVICES = [
     "function-schedule",
     "iot-rule",
     "pipeline",
-    "schedule",
     "snowflake-catalog",
     "snowflake-storage",
 ]
 ROLES = [*FUNCTIONS, *SERVICES]
-CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake"]
+CI = ["boundary", "ci-apply", "ci-apply-lake", "ci-apply-roles", "ci-plan", "ci-plan-lake", "ci-smoke"]
 RESOURCE_POLICIES = ["alarm-topic", "encryption-key", "lake-bucket", "queue"]
 TRUST = ["trust-account", "trust-external", "trust-github", "trust-lambda", "trust-source"]
 
@@ -255,8 +254,7 @@ LONGEST = VALUES | {
     "database": PREFIX.replace("-", "_"), "lake_bucket": f"{PREFIX}-lake-000000000000",
     "kms_key_arn": f"arn:aws:kms:ap-northeast-1:000000000000:key/{'0' * 36}",
     "state_bucket": f"{PREFIX}-terraform-state-000000000000", "lock_table": f"{PREFIX}-terraform-locks",
-    "state_key": f"{'p' * 20}/staging/terraform.tfstate", "topic": "t" * 30,
-    "stream_name": f"{PREFIX}-{'t' * 30}",
+    "state_key": f"{'p' * 20}/staging/terraform.tfstate",
     "queue_name": f"{PREFIX}-source", "topic_name": f"{PREFIX}-governance",
     "boundary_arn": f"arn:aws:iam::000000000000:policy/{PREFIX}-boundary",
     "function_name": f"{PREFIX}-{max(FUNCTIONS, key=len)}", "service": "scheduler.amazonaws.com",
@@ -278,7 +276,7 @@ def test_policies_fit_their_kind_with_the_longest_names(name: str) -> None:
 
 
 def test_a_start_is_judged_on_the_machine_and_through_its_alias_only() -> None:
-    for role in ("schedule", "pipeline"):
+    for role in ("dispatcher", "pipeline"):
         machine, alias = MACHINE, (("states:statemachinequalifier", "live"),)
         assert decision(policy(role), Call("states:StartExecution", machine, alias)) == "Allow"
         assert decision(policy(role), Call("states:StartExecution", machine)) == "ImplicitDeny"

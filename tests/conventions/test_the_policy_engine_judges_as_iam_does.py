@@ -77,6 +77,8 @@ CONDITIONS = [
     ("ForAllValues:StringEquals", {"k:keys": ["a", "b"]}, {"k:keys": ["a"]}, "Allow"),
     ("ForAllValues:StringEquals", {"k:keys": ["a", "b"]}, {"k:keys": ["a", "c"]}, "ImplicitDeny"),
     ("ForAllValues:StringEquals", {"k:keys": ["a", "b"]}, {}, "Allow"),
+    ("ForAllValues:StringLike", {"k:keys": ["*#a", "b#*"]}, {"k:keys": ["x#a", "b#x"]}, "Allow"),
+    ("ForAllValues:StringLike", {"k:keys": ["*#a"]}, {"k:keys": ["x#a", "x#b"]}, "ImplicitDeny"),
     ("Null", {"aws:resourcetag/project": "true"}, {}, "Allow"),
     ("Null", {"aws:resourcetag/project": "true"}, {"aws:resourcetag/project": "x"}, "ImplicitDeny"),
 ]

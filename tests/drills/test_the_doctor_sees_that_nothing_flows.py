@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from pyiceberg.types import StringType
 
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.accounts import observation
 from lean_ops.accounts.messages import Message
 from lean_ops.environment.target import Target
@@ -103,19 +104,20 @@ def test_a_manifest_that_is_gone(target: Target, lean_ops: LeanOps) -> None:
 
 
 def test_runs_that_fail_before_they_have_the_lease(target: Target, lean_ops: LeanOps) -> None:
-    client, name = target.client("lambda"), target.function("get_all_checkpoints")
-    configured: Any = client.get_function_configuration(FunctionName=name)["Environment"]
-    wrong: Any = {"Variables": {**configured["Variables"], "LEAN_OPS_TOPICS": "others"}}
-    client.update_function_configuration(FunctionName=name, Environment=wrong)
+    s3, place = target.client("s3"), dict[str, Any](Bucket=target.lake_bucket, Key=REGISTRY_KEY)
+    registry = s3.get_object(**place)["Body"].read()
+    s3.put_object(**place, Body=registry_of({"others": Topic()}).written())
     try:
         assert not ended_well(target)
-        found = problems(lean_ops)["runs"]
+        both = problems(lean_ops)
+        assert "expected events, weather in the registry, found others" in both["topics"]
+        found = both["runs"]
         assert (
             "topic weather: its last run ended FAILED before it had the lease: InvalidInput: topic" in found
         )
         assert "`lean-ops run --topic weather`" in found
     finally:
-        client.update_function_configuration(FunctionName=name, Environment=configured)
+        s3.put_object(**place, Body=registry)
     assert set(problems(lean_ops)) == {"runs"}  # it had failed, whatever is mended since
     assert ended_well(target)
     assert lean_ops("doctor").exit_code == 0

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
+from typer.testing import CliRunner
 
 from lean_ops.accounts import observation
+from lean_ops.cli import app
+from lean_ops.commands import options
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
@@ -37,9 +41,11 @@ LOCAL = VALUES | {
 SERVICES = {
     "CloudWatch": "cloudwatch", "DynamoDB": "dynamodb", "Firehose": "firehose", "Glue": "glue",
     "Lambda": "lambda", "S3": "s3", "SFN": "states", "SQS": "sqs", "Secrets Manager": "secretsmanager",
+    "CloudWatch Logs": "logs", "STS": "sts",
 }  # fmt: skip
 # Where a call is not called like the right to it (service authorization reference).
 RIGHTS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
     "s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket",
     "sqs:SendMessageBatch": "sqs:SendMessage", "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
@@ -54,8 +60,12 @@ NOT_SEEN = {
         "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem",
         "lambda:UpdateEventSourceMapping",
     },
-    "curation": {"sqs:SendMessage"},  # of rows that make the code fail
-    "maintenance": {"glue:GetDatabase", "glue:UpdateTable", "s3:PutObject"},  # of tables with many files
+    # Of rows that make the code fail, and of topics that an alarm is about.
+    "curation": {"sqs:SendMessage", "dynamodb:UpdateItem"},
+    "semantic": {"dynamodb:UpdateItem"},
+    "observation": {"dynamodb:UpdateItem"},
+    # Of tables with many files, and of many tables.
+    "maintenance": {"glue:GetDatabase", "glue:UpdateTable", "s3:PutObject", "lambda:InvokeFunction"},
 }  # fmt: skip
 
 
@@ -70,6 +80,27 @@ def message(number: int, turn: int, *, device_type: str = "pump") -> str:
         "publish_time": datetime.now(UTC).isoformat(), "payload": payload,
     }  # fmt: skip
     return json.dumps(event)
+
+
+SMOKE = "the smoke run"
+
+
+def _try_it(folder: Path) -> list[Recorded]:
+    """What `make smoke` calls: doctor, and a run."""
+    found: list[Recorded] = []
+    make = BaseClient._make_api_call  # type: ignore[attr-defined] # what every call goes through
+
+    def made(self: Any, operation: str, request: Recorded) -> Any:
+        found.append({"service": self.meta.service_model.service_id, "call": operation, "request": request})
+        return make(self, operation, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", made)
+        patch.setattr(options, "STACKS", folder)
+        for words in (["doctor"], ["run"]):
+            done = CliRunner().invoke(app, [*words, "--stack", "stack"])
+            assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +120,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[R
             for line in path.read_text().splitlines():
                 call = json.loads(line)
                 found[call["function"].removeprefix(f"{target.name_prefix}-").replace("-", "_")].append(call)
+        found[SMOKE] = _try_it(folder)
         yield dict(found)
     finally:
         stack.down(wipe=True)
@@ -105,21 +137,36 @@ def _go_all_the_way(target: Target) -> None:
         execution = pipeline.start(target, "events")
         assert [visit.name for visit in pipeline.follow(target, execution)][-1] == "FullPipelineSuccess"
     missing = {"topic": "events", "run_id": "r"}
-    others = ["archive_dead_letters", "circuit_breaker", "maintenance", "observation"]
-    for name, event in [("notify_missing_schema", missing), *((name, {}) for name in others)]:
+    others = ["archive_dead_letters", "circuit_breaker", "dispatcher", "maintenance", "observation"]
+    # Every third look of observation counts what arrived.
+    special = {"observation": {"time": datetime.now(UTC).replace(minute=0).isoformat()}}
+    asked = [(name, special.get(name, {})) for name in others]
+    for name, event in [("notify_missing_schema", missing), *asked]:
         answer = target.client("lambda").invoke(FunctionName=target.function(name), Payload=json.dumps(event))
         assert "FunctionError" not in answer, answer["Payload"].read()
 
 
 def judged(recorded: Recorded) -> list[Call]:
-    """What IAM is asked about one recorded call."""
+    """What IAM is asked about one recorded call; about each of its items, where it has several."""
     service, request = SERVICES[recorded["service"]], recorded["request"]
     action = f"{service}:{recorded['call']}"
     scope = f"arn:aws:{service}:{LOCAL['region']}:{LOCAL['account']}:"
-    resources, context = RESOURCES[service](request, scope)
-    return [Call(RIGHTS.get(action, action), resource, context) for resource in resources]
+    requests = [
+        {"TableName": table, "Key": key}
+        for table, asked in request.get("RequestItems", {}).items()
+        for key in asked["Keys"]
+    ]
+    if action in WITHOUT_RESOURCE:
+        return [Call(action, "*")]
+    found = []
+    for one in requests or [request]:
+        resources, context = RESOURCES[service](one, scope)
+        found += [Call(RIGHTS.get(action, action), resource, context) for resource in resources]
+    return found
 
 
+# Their filters are no resource.
+WITHOUT_RESOURCE = {"lambda:ListEventSourceMappings", "logs:DescribeLogGroups", "cloudwatch:DescribeAlarms"}
 Asked = tuple[list[str], tuple[tuple[str, str], ...]]
 
 
@@ -137,11 +184,18 @@ def _items(request: Recorded, scope: str) -> Asked:
 
 def _tables(request: Recorded, scope: str) -> Asked:
     """Glue asks for the catalog and the database as well."""
-    database = request.get("DatabaseName", request["Name"])
+    database = request["DatabaseName"] if "DatabaseName" in request else request["Name"]
     asked = ["catalog", f"database/{database}"]
-    if "DatabaseName" in request:
-        asked.append(f"table/{database}/{request['Name']}")
+    if "DatabaseName" in request:  # of all tables, each of which the caller must be allowed
+        asked.append(f"table/{database}/{request.get('Name', 'quarantine_events')}")
     return [scope + part for part in asked], ()
+
+
+def _executions(request: Recorded, _scope: str) -> Asked:
+    """A start is judged on the machine, with its alias beside it; the local stack has none."""
+    if "executionArn" in request:
+        return [request["executionArn"]], ()
+    return [request["stateMachineArn"]], (("states:statemachinequalifier", "live"),)
 
 
 RESOURCES: dict[str, Callable[[Recorded, str], Asked]] = {
@@ -149,11 +203,19 @@ RESOURCES: dict[str, Callable[[Recorded, str], Asked]] = {
     "dynamodb": _items,
     "firehose": lambda request, scope: ([f"{scope}deliverystream/{request['DeliveryStreamName']}"], ()),
     "glue": _tables,
-    "lambda": lambda _request, _scope: (["*"], ()),
+    "lambda": lambda request, scope: (
+        [f"{scope}function:{request['FunctionName']}"] if "FunctionName" in request else ["*"],
+        (),
+    ),
+    "logs": lambda _request, _scope: (["*"], ()),
+    "sts": lambda _request, _scope: (["*"], ()),
     "s3": _objects,
     "secretsmanager": lambda request, scope: ([f"{scope}secret:{request['SecretId']}-AbCdEf"], ()),
-    "sqs": lambda request, scope: ([scope + request["QueueUrl"].rpartition("/")[2]], ()),
-    "states": lambda request, _scope: ([request["executionArn"]], ()),
+    "sqs": lambda request, scope: (
+        [scope + request.get("QueueName", request.get("QueueUrl", "").rpartition("/")[2])],
+        (),
+    ),
+    "states": _executions,
 }
 
 
@@ -166,6 +228,20 @@ def test_what_a_function_calls_is_allowed(function: str, calls: dict[str, list[R
     asked = {call for recorded in calls[function] for call in judged(recorded)}
     assert asked
     assert [call for call in sorted(asked) if decision(document, call) != "Allow"] == []
+
+
+# What the library behind a command calls beside what the command does.
+_OF_THE_EMULATOR = {"sts:GetCallerIdentity", "sts:AssumeRole"}
+
+
+def test_what_the_smoke_run_calls_is_allowed_and_nothing_else_is(calls: dict[str, list[Recorded]]) -> None:
+    document = policy("ci-smoke", LOCAL)
+    asked = {call for recorded in calls[SMOKE] for call in judged(recorded)}
+    # Who asks who he is needs no right to it.
+    asked = {call for call in asked if call.action not in _OF_THE_EMULATOR}
+    assert [call for call in sorted(asked) if decision(document, call) != "Allow"] == []
+    granted = {action for statement in document["Statement"] for action in listed(statement["Action"])}
+    assert granted - {call.action for call in asked} - {"kms:Decrypt"} == set()
 
 
 @pytest.mark.parametrize("function", SEEN)

@@ -45,6 +45,7 @@ from common.contract.contracts import load_contract
 from common.lake.merge import committing
 from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.cli import app
 from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.local.provision import placeholder_values
@@ -599,8 +600,10 @@ class _Contracts:
     def head_object(self, **_options: Any) -> dict[str, Any]:
         return {}
 
-    def get_object(self, **_options: Any) -> dict[str, Any]:
-        return {"Body": BytesIO(self._world.contract_text().encode())}
+    def get_object(self, **options: Any) -> dict[str, Any]:
+        registry = registry_of({TOPIC: Topic(contract=True)})
+        contract = self._world.contract_text().encode()
+        return {"Body": BytesIO(registry.written() if options["Key"] == REGISTRY_KEY else contract)}
 
 
 @cache

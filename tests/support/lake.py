@@ -24,7 +24,7 @@ from common.runtime.settings import JobSettings
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
 Row = dict[str, Any]
-SETTINGS: Final = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 512)
+SETTINGS: Final = JobSettings("p", "e", "lake", "checkpoints", 10**9, 10**12, 512)
 
 
 def no_row(rows: Sequence[SetAside]) -> None:
@@ -39,7 +39,7 @@ class LocalLake:
         self, root: Path, layers: Iterable[str] = LAYERS, contract: Contract | None = None, topic: str = "t"
     ) -> None:
         self.root, self.contract, self.topic = root, contract, topic
-        self.settings = replace(SETTINGS, topics=(topic,))
+        self.settings = SETTINGS
         self.catalog: Catalog = self.connect()
         self.catalog.create_namespace("lake")
         for layer in layers:

@@ -12,6 +12,7 @@ import pytest
 
 from common.contract.contracts import load_contract
 from common.lake.specifications import LAYERS, TableSpec
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.checks.planned import Plan
 from lean_ops.environment import alarm_catalogue
 from lean_ops.environment.repository import (
@@ -19,6 +20,7 @@ from lean_ops.environment.repository import (
     TABLE_SPECIFICATIONS,
     contract_files,
     function_catalogue,
+    render,
 )
 from lean_ops.environment.target import Target
 
@@ -96,16 +98,16 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
     schedules = len([entry for entry in catalogue if entry.schedule])
     listeners = sum(len(entry.alarm_topics) for entry in catalogue)
     asynchronous = len([entry for entry in catalogue if entry.schedule or entry.alarm_topics])
-    roles = functions + schedules + topics + 2  # Firehose's a topic; state machine, its schedule
+    roles = functions + schedules + 2  # Firehose's and the state machine's
     found = Counter(r.kind for r in plan.resources)
     assert found == Counter({
         "aws_sqs_queue": 2, "aws_sqs_queue_policy": 2, "aws_sqs_queue_redrive_allow_policy": 1,
         "aws_lambda_event_source_mapping": 1, "aws_kinesis_firehose_delivery_stream": topics,
-        "aws_cloudwatch_log_stream": topics, "aws_cloudwatch_log_group": topics + functions + 1,
+        "aws_cloudwatch_log_stream": 1, "aws_cloudwatch_log_group": functions + 2,
         "aws_s3_bucket": 1, "aws_s3_bucket_versioning": 1, "aws_s3_bucket_policy": 1,
         "aws_s3_bucket_server_side_encryption_configuration": 1, "aws_s3_bucket_public_access_block": 1,
         "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
-        "aws_s3_object": topics + layers, "aws_glue_catalog_database": 1,
+        "aws_s3_object": topics + layers + 1, "aws_glue_catalog_database": 1,
         "aws_glue_catalog_table": 4 * topics,
         "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_alias": functions,
         "aws_lambda_layer_version": layers,
@@ -113,12 +115,19 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_lambda_function_event_invoke_config": asynchronous,
         "aws_iam_role": roles, "aws_iam_role_policy": roles,
         "aws_sfn_state_machine": 1, "aws_sfn_alias": 1, "aws_scheduler_schedule_group": 1,
-        "aws_scheduler_schedule": topics + schedules,
+        "aws_scheduler_schedule": schedules,
         "aws_cloudwatch_metric_alarm": len(alarm_names(plan)), "aws_cloudwatch_dashboard": 1,
         "aws_cloudwatch_query_definition": len([*ROOT.glob("modules/monitoring/queries/*.logsinsights")]),
         "aws_sns_topic": len(monitoring.topics), "aws_sns_topic_policy": len(monitoring.topics),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_budgets_budget": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
+
+
+def test_the_registry_says_what_the_local_stack_says(plan: Plan, target: Target) -> None:
+    (content,) = [o["content"] for o in plan.of("aws_s3_object") if o["key"] == REGISTRY_KEY]
+    contracts = contract_files()
+    expected = registry_of({topic: Topic(contract=topic in contracts) for topic in target.topics})
+    assert json.loads(content) == json.loads(expected.written())
 
 
 def test_functions_are_what_the_catalogue_says(plan: Plan, target: Target) -> None:
@@ -131,7 +140,6 @@ def test_functions_are_what_the_catalogue_says(plan: Plan, target: Target) -> No
         assert function["architectures"] == ["arm64"]
         variables = function["environment"][0]["variables"]
         assert variables.keys() == entry.environment.keys()
-        assert variables["LEAN_OPS_TOPICS"] == ",".join(target.topics)
         assert not [v for v in variables.values() if "${" in v]
 
 
@@ -142,7 +150,8 @@ def test_functions_start_when_the_catalogue_says(plan: Plan, target: Target) -> 
     for entry in function_catalogue():
         name = target.function(entry.name)
         if entry.schedule:
-            assert schedules[name]["schedule_expression"] == entry.schedule
+            expected = render(entry.schedule, {"schedule_rate": "15 minutes"})
+            assert schedules[name]["schedule_expression"] == expected
             assert json.loads(schedules[name]["target"][0]["input"]) == {"trigger": "schedule"}
         else:
             assert name not in schedules
@@ -200,10 +209,6 @@ def test_policies_are_the_files_of_the_repository_rendered(plan: Plan, target: T
     for role in policies:
         own = dict(values)
         name = role["name"].removeprefix(f"{target.name_prefix}-")
-        if name.startswith("raw-"):
-            own |= {"topic": name.removeprefix("raw-").replace("-", "_")}
-            own |= {"stream_name": f"{target.name_prefix}-{name.removeprefix('raw-')}"}
-            name = "delivery"
         if name.startswith("schedule-"):
             own |= {"function_name": f"{target.name_prefix}-{name.removeprefix('schedule-')}"}
             name = "function-schedule"

@@ -85,7 +85,6 @@ def curation(lake: SqlCatalog, _batch: Path, root: Path) -> float:
         {
             "LEAN_OPS_PROJECT": "lean-ops",
             "LEAN_OPS_ENV": "bench",
-            "LEAN_OPS_TOPICS": "events",
             "LEAN_OPS_DATABASE": "lake",
             "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
             "LEAN_OPS_BATCH_ROWS": "1000000",

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,8 +28,8 @@ SETTINGS = AlertSettings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
         "LEAN_OPS_ENV": "test",
-        "LEAN_OPS_TOPICS": "events",
         "LEAN_OPS_ALERT_SECRET_ID": "lean-ops-test-alert-endpoints",
+        "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
     }
 )
 CONTEXT = cast("Any", SimpleNamespace(aws_request_id="r"))
@@ -78,6 +79,14 @@ class Secret:
 
     def __init__(self, value: str | None) -> None:
         self.value = value
+        self.notes: dict[str, Any] | Exception = {}
+
+    def get_item(self, *, TableName: str, Key: dict[str, dict[str, str]]) -> dict[str, Any]:
+        """Which topics an alarm is about: a note of DynamoDB, beside the secret."""
+        if isinstance(self.notes, Exception):
+            raise self.notes
+        assert TableName == "checkpoints"
+        return {"Item": self.notes} if Key["checkpoint_id"]["S"] == "worst#curated-behind" else {}
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
         assert SecretId == SETTINGS.alert_secret_id
@@ -107,6 +116,7 @@ def secret(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Secret:
     )
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
     monkeypatch.setattr(function, "_secrets", lambda: secret)
+    monkeypatch.setattr(function, "_dynamodb", lambda: secret)
     asker = Asker(retry=RetryPolicy(base_s=0.001))
     monkeypatch.setattr(function, "_asker", lambda: asker)
     return secret
@@ -385,6 +395,33 @@ def test_a_notice_that_cannot_be_sent_keeps_no_other_back(channel: Channel) -> N
     with pytest.raises(InvalidInput, match="alarm_topics"):
         function.handler(event, CONTEXT)
     assert len(channel.received) == 1
+
+
+def _noted(hours_ago: float, value: float) -> dict[str, Any]:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC) - timedelta(hours=hours_ago)
+    return {"L": [{"N": str(value)}, {"N": str(int(at.timestamp()))}]}
+
+
+def test_a_notice_names_the_topics_that_its_alarm_is_about(channel: Channel, secret: Secret) -> None:
+    secret.notes = {
+        "topic weather": _noted(0.1, 9000),
+        "topic events": _noted(0.2, 3000),
+        "topic old": _noted(9, 99999),
+        "topic damaged": {"S": "?"},
+        "checkpoint_id": {"S": "worst#curated-behind"},
+    }
+    assert function.handler(notification("chat", "curated-behind"), CONTEXT)["sent"] == 1
+    assert "Topics, the worst first: weather, events." in json.dumps(channel.received)
+    assert function.handler(notification("chat", "semantic-behind"), CONTEXT)["sent"] == 1
+    assert "Topics, the worst first" not in json.dumps(channel.received[1:])
+
+
+def test_a_notice_goes_out_without_its_topics_where_nobody_knows_them(
+    channel: Channel, secret: Secret
+) -> None:
+    secret.notes = ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetItem")
+    assert function.handler(notification("chat", "curated-behind"), CONTEXT)["sent"] == 1
+    assert "Topics, the worst first" not in json.dumps(channel.received)
 
 
 @pytest.mark.usefixtures("secret")

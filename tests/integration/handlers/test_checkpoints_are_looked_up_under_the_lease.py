@@ -13,6 +13,7 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
+from common.runtime.topics import Topic, registry_of
 from get_all_checkpoints import handler as function
 from lean_ops.environment.target import Target
 
@@ -21,7 +22,8 @@ from ...support.lake import merge_rows
 ROOT = Path(__file__).parents[3]
 TABLE = "look-up-test"
 WAITS = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}
-SETTINGS = LookUpSettings("p", "e", ("t",), "lake", TABLE, "look-up-test")
+TOPICS = registry_of({"t": Topic()})
+SETTINGS = LookUpSettings("p", "e", "lake", TABLE, "look-up-test")
 
 
 class Interrupted:
@@ -122,6 +124,7 @@ def look_up(
         return Interrupted(place.target.client(service), calls, at, lambda: place.operate(execution))
 
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
+    monkeypatch.setattr(function, "read_registry", lambda *_: TOPICS)
     monkeypatch.setattr(function, "_client", client)
     monkeypatch.setattr(function, "lake_catalog", lambda: place.catalog)
     event = {"topic": "t", "execution_arn": execution, "continued_from": ""}
@@ -149,6 +152,7 @@ def test_a_topic_that_does_not_exist_gets_no_lease(
     target: Target, execution: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(function, "_settings", lambda: SETTINGS)
+    monkeypatch.setattr(function, "read_registry", lambda *_: TOPICS)
     monkeypatch.setattr(function, "_client", target.client)
     event = {"topic": "no_such", "execution_arn": execution, "continued_from": ""}
     with pytest.raises(InvalidInput, match="topic: expected one of t, found 'no_such'"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,26 +14,42 @@ from pyiceberg.table import Table
 
 from common.lake.specifications import TableSpec
 from common.runtime.settings import LookUpSettings
+from common.runtime.topics import Topic, registry_of
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from observation import handler as observation
 from observation.handler import LayersUnseen, handler
+from observation.looking import Look
 
 TOPICS = ("events", "weather")
-CONTEXT: Any = SimpleNamespace(aws_request_id="r")
+CONTEXT: Any = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 300_000)
 AT = {"time": "2026-03-01T13:00:00Z"}
 
 
 class Services:
-    """S3 with a contract for every topic, CloudWatch and DynamoDB with nothing in them."""
+    """S3 with a registry of topics with contracts; CloudWatch, DynamoDB and Glue with nothing in them."""
 
-    def head_object(self, **_request: Any) -> dict[str, Any]:
-        return {}
+    def __init__(self) -> None:
+        self.remembered: set[str] = set()
+
+    def get_object(self, **_request: Any) -> dict[str, Any]:
+        return {"Body": BytesIO(registry_of(dict.fromkeys(TOPICS, Topic(contract=True))).written())}
 
     def get_metric_data(self, **_request: Any) -> dict[str, Any]:
-        return {"MetricDataResults": [{"Values": []}]}
+        return {"MetricDataResults": []}
 
     def get_item(self, **_request: Any) -> dict[str, Any]:
         return {}
+
+    def batch_get_item(self, **_request: Any) -> dict[str, Any]:
+        return {"Responses": {}}
+
+    def put_item(self, *, Item: dict[str, Any], **_request: Any) -> dict[str, Any]:
+        self.remembered.add(Item["checkpoint_id"]["S"])
+        return {}
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "get_tables"
+        return SimpleNamespace(paginate=lambda **_: [{"TableList": []}])
 
 
 @pytest.fixture
@@ -41,7 +58,6 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlCata
         {
             "LEAN_OPS_PROJECT": "lean-ops",
             "LEAN_OPS_ENV": "test",
-            "LEAN_OPS_TOPICS": ",".join(TOPICS),
             "LEAN_OPS_LAKE_BUCKET": "lake",
             "LEAN_OPS_DATABASE": "lake",
             "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
@@ -54,7 +70,8 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqlCata
             # What is looked at, every layer has; pyiceberg writes no Bloom filters, which the others want.
             fill(TableSpec.load(TABLE_SPECIFICATIONS, "raw").create(catalog, settings.table(layer, topic)))
     monkeypatch.setattr(observation, "_settings", lambda: settings)
-    monkeypatch.setattr(observation, "_client", lambda _service: Services())
+    services = Services()
+    monkeypatch.setattr(observation, "_client", lambda _service: services)
     monkeypatch.setattr(observation, "lake_catalog", lambda: catalog)
     yield catalog
     catalog.close()
@@ -84,31 +101,41 @@ def seen(topic: str) -> set[str]:
     return {f"{topic} {name}" for name in layers | {"curated_lag_s", "semantic_lag_s", "records_missing"}}
 
 
-def look(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> tuple[set[str], str]:
-    """What was seen, by topic and name, and what the error said."""
+def look(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[set[str], str, set[str]]:
+    """What was seen, by topic and name, what the error said, and which topics were remembered."""
     found: dict[str, dict[str, float]] = {}
-    observe = observation._observe
+    layers, arrivals = observation._layers, observation._arrivals
 
-    def noting(topic: str, *rest: Any) -> dict[str, float]:
-        found[topic] = observe(topic, *rest)
+    def noting(one: Look, topic: str) -> dict[str, float]:
+        found[topic] = layers(one, topic)
         return found[topic]
+
+    def counting(one: Look) -> dict[str, int]:
+        missing = arrivals(one)
+        for topic, count in missing.items():
+            found[topic]["records_missing"] = count
+        return missing
 
     said = ""
     with monkeypatch.context() as patch:
-        patch.setattr(observation, "_observe", noting)
+        patch.setattr(observation, "_layers", noting)
+        patch.setattr(observation, "_arrivals", counting)
         try:
             handler(AT, CONTEXT)
         except LayersUnseen as error:
             said = str(error)
     assert '"Observations"' in capsys.readouterr().out
-    return {f"{topic} {name}" for topic, values in found.items() for name in values}, said
+    seen = {f"{topic} {name}" for topic, values in found.items() for name in values}
+    return seen, said, {key.partition("#")[0] for key in observation._client("dynamodb").remembered}
 
 
 @pytest.mark.usefixtures("catalog")
 def test_everything_is_seen_where_nothing_is_damaged(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert look(capsys, monkeypatch) == (seen("events") | seen("weather"), "")
+    assert look(capsys, monkeypatch) == (seen("events") | seen("weather"), "", set(TOPICS))
 
 
 @pytest.mark.parametrize("what", ["metadata", "manifest list", "manifest"])
@@ -121,7 +148,8 @@ def test_a_damaged_table_is_named_and_all_others_are_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     damage(catalog, layer, "events", what)
-    found, said = look(capsys, monkeypatch)
+    found, said, remembered = look(capsys, monkeypatch)
+    assert remembered == {"weather"}  # what could not be seen is looked at again next time
     assert seen("weather") <= found
     others = {"raw", "curated", "semantic"} - {layer}
     assert {f"events {other}_freshness_s" for other in others} <= found
@@ -134,6 +162,7 @@ def test_a_table_that_is_missing_is_named_and_all_others_are_seen(
     catalog: SqlCatalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog.drop_table(observation._settings().table("curated", "events"))
-    found, said = look(capsys, monkeypatch)
+    found, said, remembered = look(capsys, monkeypatch)
+    assert remembered == {"weather"}  # what could not be seen is looked at again next time
     assert seen("weather") | {"events raw_freshness_s", "events semantic_freshness_s"} <= found
     assert "TableMissing" in said

@@ -31,7 +31,7 @@ from common.layers.curated import curate
 
 root, budget, portion = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
-settings = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, portion, budget)
+settings = JobSettings("p", "e", "lake", "checkpoints", 10**9, portion, budget)
 reading.BATCH_BYTES //= 8
 reading.BATCH_ROWS //= 8
 files.STEP_BYTES //= 8

@@ -19,8 +19,9 @@ from common.runtime.settings import LakeSettings
 from ...support.lake import merge_rows
 
 ROOT = Path(__file__).parents[3]
-SETTINGS = LakeSettings("p", "e", ("a", "b", "c"), "lake", "checkpoints")
-TABLES = [f"lake.quarantine_{topic}" for topic in SETTINGS.topics]
+SETTINGS = LakeSettings("p", "e", "lake", "checkpoints")
+TOPICS = ("a", "b", "c")
+TABLES = [f"lake.quarantine_{topic}" for topic in TOPICS]
 
 
 def lose_manifest(table: Table) -> None:
@@ -71,8 +72,7 @@ def test_one_broken_table_is_told_and_the_others_are_compacted(
             SETTINGS,
             catalog,
             cast("Any", None),  # only RAW asks for checkpoints
-            topics=SETTINGS.topics,
-            layers=["quarantine"],
+            places=[(topic, "quarantine") for topic in TOPICS],
             policy=UpkeepPolicy(compaction=CompactionPolicy(files=1)),
             now=datetime.now(UTC),
             run_id="r",

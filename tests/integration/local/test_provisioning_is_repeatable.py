@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from common.runtime.topics import read_registry
 from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import LAMBDA_CODE, contract_files, function_catalogue
 from lean_ops.environment.target import Target
@@ -53,7 +54,6 @@ def test_every_function_of_the_catalogue_is_there_with_its_settings(target: Targ
             entry.timeout_s,
         )
         variables = found["Environment"]["Variables"]
-        assert variables["LEAN_OPS_TOPICS"] == ",".join(target.topics)
         assert not any("${" in value for value in variables.values())
 
 
@@ -66,6 +66,13 @@ def test_every_topic_has_its_tables_and_its_stream(target: Target) -> None:
             layers += ["semantic", "quarantine"]
         assert {f"{layer}_{topic}" for layer in layers} <= tables
         assert target.settings.delivery_stream(topic) in streams
+
+
+def test_the_registry_names_every_topic_and_its_contract(target: Target) -> None:
+    found = read_registry(target.client("s3"), target.lake_bucket)
+    assert {name: topic.contract for name, topic in found.topics.items()} == {
+        topic: topic in contract_files() for topic in target.topics
+    }
 
 
 def test_tables_lie_in_the_lake_bucket_under_their_name(target: Target) -> None:

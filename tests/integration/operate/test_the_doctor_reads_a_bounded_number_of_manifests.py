@@ -27,7 +27,7 @@ def target(tmp_path: Path) -> Iterator[Any]:
     """An environment whose RAW table has one manifest a commit; the doctor's bound is below that."""
     catalog = SqlCatalog("test", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}")
     catalog.create_namespace("lake")
-    settings = LakeSettings("lean-ops", "test", ("events",), "lake", "checkpoints")
+    settings = LakeSettings("lean-ops", "test", "lake", "checkpoints")
     table = TableSpec.load(TABLE_SPECIFICATIONS, "raw").create(catalog, settings.table("raw", "events"))
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     row = {"idempotency_key": "k", "period_reference": "2026-03", "publish_time": at, "ingestion_ts": at}

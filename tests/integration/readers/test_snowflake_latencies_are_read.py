@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -31,6 +32,7 @@ from common.runtime.asking import Answer, Asker
 from common.runtime.errors import InvalidInput
 from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SnowflakeSettings
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.commands.refresh import SnowflakeNotConfigured, access, refresh_statement
 from lean_ops.environment.target import Target
 from snowflake_latency import handler as function
@@ -41,7 +43,6 @@ SETTINGS = SnowflakeSettings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
         "LEAN_OPS_ENV": "test",
-        "LEAN_OPS_TOPICS": "events,bare",
         "LEAN_OPS_LAKE_BUCKET": "lake",
         "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
         "LEAN_OPS_SNOWFLAKE_SECRET_ID": "lean-ops-test-snowflake",
@@ -173,6 +174,7 @@ class Aws:
     def __init__(self, secret: str | None) -> None:
         self.secret = secret
         self.item: dict[str, Any] | None = None
+        self.contracts = {"events"}
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
         assert SecretId == "lean-ops-test-snowflake"
@@ -186,9 +188,10 @@ class Aws:
     def put_item(self, *, TableName: str, Item: dict[str, Any]) -> None:
         self.item = Item
 
-    def head_object(self, *, Bucket: str, Key: str) -> None:
-        if Key != "contracts/events.yaml":
-            raise ClientError({"Error": {"Code": "404", "Message": ""}}, "call")
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        assert (Bucket, Key) == ("lake", REGISTRY_KEY)
+        topics = {topic: Topic(contract=topic in self.contracts) for topic in ("events", "bare")}
+        return {"Body": BytesIO(registry_of(topics).written())}
 
 
 def secret(url: str, **changes: str) -> str:
@@ -296,9 +299,9 @@ def test_partitions_that_come_later_are_waited_for(snowflake: Snowflake) -> None
 
 
 def test_a_table_that_snowflake_does_not_know_hides_neither_latencies_nor_other_tables(
-    snowflake: Snowflake, aws: Aws, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    snowflake: Snowflake, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(aws, "head_object", lambda **_request: None)  # every topic has a contract
+    aws.contracts = {"events", "bare"}
     snowflake.missing, snowflake.refreshing = "semantic_events", "STALLED"
     done = function.handler(at(NOW), CONTEXT)
     assert (done["queries"], done["stalled"]) == (3, ["LEAN_OPS.SEMANTIC.semantic_bare"])

@@ -14,8 +14,8 @@ FOLDER = os.environ.get("RECORDED_CALLS")
 # What identifies the resource of a call; anything else of a request is nobody's business.
 NAMES = {
     "Bucket", "CatalogId", "DatabaseName", "DeliveryStreamName", "EventSourceMapping", "EventSourceArn",
-    "FunctionName", "Key", "Name", "Prefix", "QueueUrl", "SecretId", "TableName", "UUID", "executionArn",
-    "stateMachineArn", "TopicArn",
+    "FunctionName", "Key", "Name", "Prefix", "QueueUrl", "RequestItems", "SecretId", "TableName", "UUID",
+    "executionArn", "stateMachineArn", "TopicArn",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def test_every_placeholder_without_a_value_is_named() -> None:
 
 def test_a_function_sees_the_common_environment_and_its_own() -> None:
     entry = next(entry for entry in function_catalogue() if entry.name == "sqs_processor")
-    assert entry.environment["LEAN_OPS_TOPICS"] == "${topics}"
+    assert entry.environment["LEAN_OPS_PROJECT"] == "${project}"
     assert entry.environment["LEAN_OPS_DEAD_LETTER_QUEUE_URL"] == "${dead_letter_queue_url}"
 
 

@@ -58,7 +58,7 @@ def test_the_catalogue_is_accepted() -> None:
         ({"threshold": "much"}, "a number or one placeholder"),
         ({"expression": "age + other"}, "expected the expression to use age"),
         ({"expression": "age +"}, "metric math"),
-        ({"per": "topic"}, "a metric for each topic"),
+        ({"per": "topic"}, "each topic to be named"),
         ({"description": "More than usual in ${topic}"}, "what topic stands for"),
         ({"missing_data": "maybe"}, "Invalid enum value 'maybe'"),
         ({"treshold": "1"}, "unknown field `treshold`"),
@@ -77,21 +77,34 @@ def test_several_metrics_need_an_expression(tmp_path: Path) -> None:
         load(changed(tmp_path, {"expression": None}, "message-error-rate"))
 
 
-def test_an_alarm_about_topics_exists_for_each_of_them() -> None:
-    streams = {"events": "lean-ops-test-events", "weather_stations": "lean-ops-test-weather-stations"}
-    alarms = {alarm.name: alarm for alarm in deployed(load(), VALUES, list(streams), streams)}
+def test_an_alarm_about_topics_watches_the_worst_and_those_that_are_watched() -> None:
+    alarms = {alarm.name: alarm for alarm in deployed(load(), VALUES, ["weather_stations"])}
     assert "lean-ops-test-dead-letter-age" in alarms
-    stalled = alarms["lean-ops-test-delivery-stalled-weather-stations"]
-    assert {metric.dimensions["DeliveryStreamName"] for metric in stalled.alarm.metrics} == {
-        "lean-ops-test-weather-stations"
+    behind = alarms["lean-ops-test-curated-behind"]
+    assert behind.alarm.metrics[0].dimensions == {"environment": "test", "layer": "curated"}
+    assert behind.alarm.description.startswith("Curated of a topic has not read")
+    own = alarms["lean-ops-test-curated-behind-weather-stations"]
+    assert own.alarm.metrics[0].dimensions == {
+        **behind.alarm.metrics[0].dimensions,
+        "topic": "weather_stations",
     }
-    behind = alarms["lean-ops-test-curated-behind-weather-stations"]
-    assert (behind.alarm.metrics[0].dimensions["topic"], behind.threshold) == ("weather_stations", 2700.0)
-    assert behind.runbook == "docs/runbook.md#curated-behind"
+    assert own.alarm.description.startswith("Curated of weather_stations has not read")
+    assert own.threshold == behind.threshold == 2700.0
+    assert own.runbook == "docs/runbook.md#curated-behind"
+
+
+def test_no_alarm_is_of_one_topic_alone(tmp_path: Path) -> None:
+    change = {
+        "metrics": [
+            {"id": "m", "namespace": "n", "name": "x", "dimensions": {"topic": "a"}, "statistic": "Sum"}
+        ]
+    }
+    with pytest.raises(CatalogueError, match="expected metrics of all topics"):
+        load(changed(tmp_path, {**change, "per": "topic", "description": "Something of ${topic}"}))
 
 
 def test_no_placeholder_is_left_over() -> None:
-    for alarm in deployed(load(), VALUES, ["events"], {"events": "lean-ops-test-events"}):
+    for alarm in deployed(load(), VALUES, ["events"]):
         assert "${" not in repr(alarm)
         assert len(alarm.alarm.description) <= 700
 

@@ -13,8 +13,9 @@ from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
 from sqs_processor.batch import BatchOutcome, process
 
-SETTINGS = SqsProcessorSettings("lean-ops", "test", ("events", "weather"), "queue")
-PARSER = EventParser(frozenset(SETTINGS.topics))
+SETTINGS = SqsProcessorSettings("lean-ops", "test", "queue", "lake")
+TOPICS = frozenset({"events", "weather"})
+PARSER = EventParser(TOPICS)
 NO_WAIT = RetryPolicy(attempts=3, sleep=lambda _s: None)
 
 
@@ -190,9 +191,7 @@ def test_a_message_that_the_code_cannot_read_is_dead_with_its_reason_and_its_nei
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     firehose, queue = Firehose(), Queue()
-    outcome = run(
-        [good(n) for n in range(5)], firehose, queue, parser=BrokenParser(frozenset(SETTINGS.topics))
-    )
+    outcome = run([good(n) for n in range(5)], firehose, queue, parser=BrokenParser(TOPICS))
     assert accepted_numbers(firehose) == [0, 1, 3, 4]
     assert (outcome.retry, dict(outcome.rejected)) == ([], {"UNPROCESSABLE": 1})
     (attributes,) = queue.attributes

@@ -104,13 +104,6 @@ def test_invocations_without_errors_are_no_errors_and_no_invocations_are_no_alar
     assert judged("invocation-error-rate", errors=[1.0, 1.0], invocations=[10.0, 10.0])
 
 
-def test_a_stream_that_takes_and_does_not_deliver_is_stalled_and_a_silent_one_is_not() -> None:
-    stalled = ALARMS["delivery-stalled"]
-    for incoming, delivered, up in (([5.0] * 4, [None] * 4, True), ([None] * 4, [None] * 4, False)):
-        values = result(stalled.expression, {"incoming": incoming, "delivered": delivered})
-        assert is_up(stalled, values, before=False) == up
-
-
 def test_thresholds_of_the_local_stack_are_terraforms_defaults() -> None:
     text = (ROOT / "variables.tf").read_text()
     default = {

@@ -157,7 +157,7 @@ def test_an_environment_is_billed_by_what_it_did(counted: CloudWatch) -> None:
     assert lines["starts of curation"]["count"] == pytest.approx(672 * month)
     assert lines["time of curation"]["count"] == pytest.approx(672 * 4 * month * 3_008 / 1_024)
     assert lines["starts of curation"]["measured"] is True
-    states = lines["states of a run that finds nothing"]
+    states = lines["states of every run"]
     assert states["count"] == pytest.approx(1_344 * month * found["settings"]["idle_states"])
     assert counted.asked == 2 + 2 * found["usage"]["topics"] + 2 * len(found["settings"]["functions"])
 

@@ -7,6 +7,7 @@ prints the plan in Terraform's JSON form. ``infra/with-provider`` finds the prov
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from common.runtime.errors import PermanentError
@@ -46,15 +47,16 @@ class Plan:
         return {str(values[attribute]) for values in self.of(kind)}
 
 
-def planned(env: str) -> Plan:
+def planned(env: str, root: Path = ROOT) -> Plan:
     """The plan of ``env``: of its managed resources, all of which are new.
 
-    Raises PlanFailed with what Terraform said.
+    ``root`` is a copy of the repository whose modules are installed. Raises PlanFailed with what Terraform
+    said.
     """
     done = subprocess.run(  # noqa: S603 - arguments of our own, no shell
-        [ROOT / "infra/with-provider", "terraform", "test", "-json", "-verbose",
+        [root / "infra/with-provider", "terraform", "test", "-json", "-verbose",
          "-test-directory=tests/environments", f"-var-file=environments/{env}.tfvars"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     plans = [message["test_plan"] for message in messages if message["type"] == "test_plan"]

@@ -68,8 +68,11 @@ def maintain(
                 target.settings,
                 target.catalog(),
                 target.client("dynamodb"),
-                topics=[topic] if topic else target.topics,
-                layers=[layer.value] if layer else LAYERS,
+                places=[
+                    (one, name)
+                    for one in ([topic] if topic else target.topics)
+                    for name in ([layer.value] if layer else LAYERS)
+                ],
                 policy=policy,
                 now=datetime.now(UTC),
                 run_id=run_id,

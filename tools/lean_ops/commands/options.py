@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from common.runtime.errors import InvalidInput
+from common.runtime.topics import named
 from lean_ops.environment.repository import ROOT
 from lean_ops.environment.target import Target
 from lean_ops.local.target import LocalTarget
@@ -75,7 +76,7 @@ def check_topic(target: Target, topic: str) -> None:
     """Raise InvalidInput for a topic that the environment does not have."""
     if topic not in target.topics:
         raise InvalidInput(
-            f"--topic: expected one of {', '.join(target.topics)}, found {topic!r}; "
+            f"--topic: expected one of {named(target.topics)}, found {topic!r}; "
             "a topic is known by its file in contracts/, or listed in LEAN_OPS_TOPICS"
         )
 

@@ -4,8 +4,9 @@ Terraform makes alarms, topics and dashboard of the same file; here it is read f
 ``lean-ops alarms`` and ``lean-ops doctor``, and for the tests that hold it against the functions' metrics and
 against the runbook.
 
-An alarm is one metric, or an expression over several. ``per`` repeats it: ``topic`` for every topic of the
-environment, ``function`` for every function that a schedule or an alarm invokes (nobody waits for those).
+An alarm is one metric, or an expression over several. ``per`` repeats it: ``function`` for every function
+that a schedule or an alarm invokes (nobody waits for those). ``topic`` is one alarm on the worst of all
+topics, and one for each topic that is watched, on the metrics that carry its name.
 """
 
 import ast
@@ -140,22 +141,21 @@ def load(path: Path = CATALOGUE) -> Catalogue:
 
 
 def deployed(
-    catalogue: Catalogue, values: Mapping[str, str], topics: Sequence[str], streams: Mapping[str, str]
+    catalogue: Catalogue, values: Mapping[str, str], watched: Sequence[str] = ()
 ) -> list[DeployedAlarm]:
     """The alarms of an environment, by the names that Terraform gives them.
 
-    ``values`` fill the placeholders, ``name_prefix`` among them; ``streams`` is the delivery stream of each
-    topic.
+    ``values`` fill the placeholders, ``name_prefix`` among them; ``watched``: topics that have their own.
     """
     return [
         DeployedAlarm(
             entry,
             subject,
             "-".join([values["name_prefix"], entry, *([subject.replace("_", "-")] if subject else [])]),
-            _filled(alarm, {**values, **own}),
+            _filled(alarm, {**values, **own}, subject if alarm.per == "topic" else ""),
         )
         for entry, alarm in catalogue.alarms.items()
-        for subject, own in _subjects(alarm, topics, streams)
+        for subject, own in _subjects(alarm, watched)
     ]
 
 
@@ -175,20 +175,26 @@ def watched_functions() -> list[str]:
     ]
 
 
-def _subjects(
-    alarm: Alarm, topics: Sequence[str], streams: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, str]]]:
+def _subjects(alarm: Alarm, watched: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     match alarm.per:
         case "topic":
-            yield from ((topic, {"topic": topic, "delivery_stream": streams[topic]}) for topic in topics)
+            yield "", {"topic": "a topic"}
+            yield from ((topic, {"topic": topic}) for topic in watched)
         case "function":
             yield from ((function, {"function": function}) for function in watched_functions())
         case None:
             yield "", {}
 
 
-def _filled(alarm: Alarm, values: Mapping[str, str]) -> Alarm:
-    return msgspec.json.decode(render(msgspec.json.encode(alarm).decode(), values), type=Alarm)
+def _filled(alarm: Alarm, values: Mapping[str, str], topic: str) -> Alarm:
+    filled = msgspec.json.decode(render(msgspec.json.encode(alarm).decode(), values), type=Alarm)
+    if not topic:
+        return filled
+    own = [
+        msgspec.structs.replace(metric, dimensions={**metric.dimensions, "topic": topic})
+        for metric in filled.metrics
+    ]
+    return msgspec.structs.replace(filled, metrics=own)
 
 
 def _wrong(alarm: Alarm, catalogue: Catalogue) -> Iterator[str]:
@@ -208,11 +214,13 @@ def _wrong(alarm: Alarm, catalogue: Catalogue) -> Iterator[str]:
     if not _PLACEHOLDER.fullmatch(alarm.threshold) and not re.fullmatch(r"\d+(\.\d+)?", alarm.threshold):
         yield f"expected a number or one placeholder as threshold, found {alarm.threshold!r}"
     used = set(_PLACEHOLDER.findall(msgspec.json.encode(alarm).decode()))
-    own = {"topic": {"topic", "delivery_stream"}, "function": {"function"}, None: set()}
-    if strange := used & {"topic", "delivery_stream", "function"} - own[alarm.per]:
+    own = {"topic": {"topic"}, "function": {"function"}, None: set()}
+    if strange := used & {"topic", "function"} - own[alarm.per]:
         yield f"expected per to say what {', '.join(sorted(strange))} stands for, found {alarm.per}"
     if alarm.per and not used & own[alarm.per]:
-        yield f"expected a metric for each {alarm.per}, found none that names it"
+        yield f"expected each {alarm.per} to be named, found nothing that names it"
+    if alarm.per == "topic" and any("topic" in metric.dimensions for metric in alarm.metrics):
+        yield "expected metrics of all topics, found one of a single topic; watched topics are added to them"
     yield from _wrong_metrics(alarm.metrics)
     yield from _wrong_expression(alarm.expression, [metric.id for metric in alarm.metrics])
 

@@ -295,7 +295,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     if table.current_snapshot() is None:
         connection.register(name, table.schema().as_arrow().empty_table())
         return
-    source = f"iceberg_scan('{_quoted(table.metadata_location)}')"
+    source = iceberg_scan(table.metadata_location)
     connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {source}')  # noqa: S608 - a path of the catalog
 
 
@@ -303,6 +303,14 @@ def _create_view_of_current(connection: duckdb.DuckDBPyConnection, table: Table)
     name = table.name()[-1]
     there = f"WHERE {DELETED} IS NOT TRUE" if DELETED in table.schema().column_names else ""
     connection.execute(f'CREATE VIEW "{name}{CURRENT}" AS SELECT * FROM "{name}" {there}')  # noqa: S608 - a name of the catalog
+
+
+def iceberg_scan(metadata_location: str) -> str:
+    """DuckDB's reading of a table, whose metadata may be compressed (Firehose writes RAW's so)."""
+    packed = (
+        ", metadata_compression_codec = 'gzip'" if metadata_location.endswith(".gz.metadata.json") else ""
+    )
+    return f"iceberg_scan('{_quoted(metadata_location)}'{packed})"
 
 
 def _quoted(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.runtime.errors import PermanentError
+from common.runtime.errors import InvalidInput, PermanentError
 
 ROOT = Path(__file__).resolve().parents[3]
 LAMBDA_CODE = ROOT / "modules/compute/lambda"
@@ -24,6 +24,8 @@ CONTRACTS = ROOT / "contracts"
 # `$.x` and `$$.x` are JSONPath and stay; only `${name}` is a placeholder.
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_TOPIC = re.compile(r"[a-z][a-z0-9_]{0,29}")
+
 
 class UnknownPlaceholder(PermanentError):  # noqa: N818 - the placeholder is unknown; "error" would say less
     """A file names a placeholder that nothing gives a value for."""
@@ -33,9 +35,9 @@ class UnknownPlaceholder(PermanentError):  # noqa: N818 - the placeholder is unk
 class FunctionEntry:
     """One function of the catalogue. ``environment`` still holds its placeholders.
 
-    ``schedule``: expression of EventBridge Scheduler, such as ``rate(15 minutes)``, None for none; the event
-    is then ``{"trigger": "schedule"}``. ``alarm_topics``: the alarm topics (keys of ``topics`` in
-    modules/monitoring/catalogue.json) whose notifications invoke the function.
+    ``schedule``: expression of EventBridge Scheduler, such as ``rate(15 minutes)``, None for none, with its
+    placeholders too; the event is then ``{"trigger": "schedule"}``. ``alarm_topics``: the alarm topics (keys
+    of ``topics`` in modules/monitoring/catalogue.json) whose notifications invoke the function.
     """
 
     name: str
@@ -100,8 +102,22 @@ def contract_files(directory: Path = CONTRACTS) -> dict[str, Path]:
 def known_topics(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Topics with a contract, and those the environment adds (``LEAN_OPS_TOPICS``, comma separated).
 
-    ``events``, the default topic, is always one of them.
+    ``events``, the default topic, is always one of them. Raises InvalidInput for a name that cannot be a
+    topic's, as ``terraform plan`` does (variables.tf).
     """
     env = os.environ if environ is None else environ
     listed = {topic.strip() for topic in env.get("LEAN_OPS_TOPICS", "").split(",")} - {""}
-    return tuple(sorted({"events", *contract_files(), *listed}))
+    topics = tuple(sorted({"events", *contract_files(), *listed}))
+    if wrong := [topic for topic in topics if not _TOPIC.fullmatch(topic)]:
+        raise InvalidInput(
+            "topics: expected names of 1 to 30 lower-case letters, digits and underscores, starting with a "
+            f"letter, found {', '.join(map(repr, wrong))}; rename the file in contracts/, or mend "
+            "LEAN_OPS_TOPICS"
+        )
+    functions = json.loads(FUNCTION_CATALOGUE.read_text())["functions"]
+    if taken := sorted(set(topics) & functions.keys()):
+        raise InvalidInput(
+            "topics: expected names that no function has, so that nobody takes one's stream for the other, "
+            f"found {', '.join(taken)}; rename the file in contracts/, or mend LEAN_OPS_TOPICS"
+        )
+    return topics

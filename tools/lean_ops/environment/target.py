@@ -147,7 +147,7 @@ class Target:
     @property
     def settings(self) -> LakeSettings:
         """Names as the functions know them."""
-        return LakeSettings(self.project, self.env, self.topics, self.database, self.checkpoints_table)
+        return LakeSettings(self.project, self.env, self.database, self.checkpoints_table)
 
     @property
     def name_prefix(self) -> str:

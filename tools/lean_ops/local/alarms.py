@@ -52,8 +52,7 @@ def alarms_of(target: Target) -> list[DeployedAlarm]:
         "state_machine_arn": target.state_machine_arn,
         "processor_function": target.function("sqs_processor"),
     }
-    streams = {topic: target.settings.delivery_stream(topic) for topic in target.topics}
-    return deployed(load(), values, target.topics, streams)
+    return deployed(load(), values)
 
 
 def create(target: Target, function_arns: Mapping[str, str]) -> None:

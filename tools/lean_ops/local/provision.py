@@ -17,6 +17,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_key
 from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import UpkeepPolicy
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.build.packaging import code_archive
 from lean_ops.environment.repository import (
     LAMBDA_CODE,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 SOURCE_FUNCTION = "sqs_processor"
+# A laptop has few cores, and each run takes one.
+RUNS_AT_ONCE = 4
+SCHEDULE_RATE = "15 minutes"
 
 _LAYERS_OF_EVERY_TOPIC = ("raw", "curated")
 
@@ -75,13 +79,15 @@ def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LA
     _pii_key(target)
     _iceberg_tables(target, target.catalog())
     _delivery_streams(target, tuning)
+    _registry(target)
     values = placeholder_values(target, queue_urls)
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
-    _state_machine(target, values | {f"{name}_arn": arn for name, arn in arns.items()})
+    machine = {"state_machine_arn": target.state_machine_arn}
+    _state_machine(target, values | machine | {f"{name}_arn": arn for name, arn in arns.items()})
     alarms.create(target, arns)
     if tuning.schedules:
-        _schedules(target, arns)
+        _schedules(target, arns, values)
 
 
 def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[str, str]:
@@ -92,7 +98,6 @@ def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[st
         "name_prefix": target.name_prefix,
         "region": str(target.region),
         "account": target.account,
-        "topics": ",".join(target.topics),
         "database": target.database,
         "lake_bucket": target.lake_bucket,
         "checkpoints_table": target.checkpoints_table,
@@ -101,8 +106,11 @@ def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[st
         "source_queue_url": queue_urls[target.source_queue],
         "dead_letter_queue_url": queue_urls[target.dead_letter_queue],
         "pii_key_secret_id": target.pii_key_secret,
-        "state_machine_arn": target.state_machine_arn,
+        "live_state_machine_arn": target.runnable_arn,
+        "runs_at_once": str(RUNS_AT_ONCE),
+        "schedule_rate": SCHEDULE_RATE,
         "queue_function": target.function(SOURCE_FUNCTION),
+        "upkeep_function": target.live("maintenance"),
         "snapshot_retention_days": str(UpkeepPolicy().snapshots_for.days),
         "orphan_file_retention_days": str(UpkeepPolicy().orphans_for.days),
         "partition": target.partition,
@@ -146,6 +154,13 @@ def _contracts(target: Target) -> None:
     s3 = target.client("s3")
     for topic, path in contract_files().items():
         s3.put_object(Bucket=target.lake_bucket, Key=contract_key(topic), Body=path.read_bytes())
+
+
+def _registry(target: Target) -> None:
+    """The topics, for the functions: last of what a topic needs, so that none is taken before it is there."""
+    contracts = contract_files()
+    registry = registry_of({topic: Topic(contract=topic in contracts) for topic in target.topics})
+    target.client("s3").put_object(Bucket=target.lake_bucket, Key=REGISTRY_KEY, Body=registry.written())
 
 
 def _dynamodb_tables(target: Target) -> None:
@@ -292,14 +307,14 @@ def _state_machine(target: Target, values: Mapping[str, str]) -> None:
         )
 
 
-def _schedules(target: Target, arns: Mapping[str, str]) -> None:
+def _schedules(target: Target, arns: Mapping[str, str], values: Mapping[str, str]) -> None:
     client = target.client("scheduler")
     for entry in function_catalogue():
         if entry.schedule is None:
             continue
         request: Any = {
             "Name": target.function(entry.name),
-            "ScheduleExpression": entry.schedule,
+            "ScheduleExpression": render(entry.schedule, values),
             "FlexibleTimeWindow": {"Mode": "OFF"},
             "Target": {
                 "Arn": arns[entry.name],

@@ -5,12 +5,14 @@ A channel whose value is absent is off, and each alarm for it says so in the log
 """
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from alert import channels, notice
+from alert.notice import Notice, State
 from alert.sending import send
 from common.runtime.asking import Asker
 from common.runtime.clients import client
@@ -18,6 +20,7 @@ from common.runtime.errors import InvalidInput, LeanOpsError
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import AlertSettings
+from common.runtime.worst import listed, worst
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -31,6 +34,11 @@ def _settings() -> AlertSettings:
 @cache
 def _secrets() -> Any:
     return client("secretsmanager")
+
+
+@cache
+def _dynamodb() -> Any:
+    return client("dynamodb")
 
 
 @cache
@@ -65,7 +73,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, int]:
 def _tell(record: dict[str, Any]) -> bool:
     """Whether somebody was told; False where no channel is set."""
     settings = _settings()
-    told = notice.read(record, settings.name_prefix)
+    told = _with_topics(notice.read(record, settings.name_prefix))
     facts = {"alarm": told.alarm, "state": told.state.value, "severity": told.severity}
     if told.unknown:
         logger("alert").error("a notification lacks details", extra={**facts, "missing": told.unknown})
@@ -79,6 +87,24 @@ def _tell(record: dict[str, Any]) -> bool:
     send(_asker(), post)
     logger("alert").info("told", extra={**facts, "channel": post.channel})
     return True
+
+
+def _with_topics(told: Notice) -> Notice:
+    """The notice with the topics that it is about, where they are known; it goes out without them too."""
+    if told.state is not State.RAISED:
+        return told
+    settings = _settings()
+    alarm = told.alarm.removeprefix(f"{settings.name_prefix}-")
+    try:
+        topics = worst(_dynamodb(), settings.checkpoints_table, alarm, told.at)
+    except (ClientError, BotoCoreError) as error:
+        logger("alert").error(
+            "topics of an alarm are unknown", extra={"alarm": told.alarm, "error": type(error).__name__}
+        )
+        return told
+    if not topics:
+        return told
+    return replace(told, why=f"{told.why} Topics, the worst first: {listed(topics)}.".lstrip())
 
 
 def _endpoints(needed: tuple[str, ...]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """State machine → merge new RAW events of a topic into Curated."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import CurationSettings
+from common.runtime.topics import is_watched
+from common.runtime.worst import note
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -64,18 +67,18 @@ def _report(topic: str, done: Curated) -> None:
         log.warning(done.fallback, extra=facts)
     merged = asdict(done.merge) if done.merge else {}
     log.info("curated", extra={**facts, "merge": merged})
-    emit(
-        settings.project,
-        {
-            "RowsRead": done.rows_read,
-            "RowsSetAside": done.set_aside,
-            "RowsWritten": int(done.as_json()["records_written"]),
-            "BacklogRows": done.backlog_rows,
-            "FullReads": 1 if done.fallback else 0,
-        },
-        environment=settings.env,
-        topic=topic,
-        layer="curated",
-    )
+    values = {
+        "RowsRead": done.rows_read,
+        "RowsSetAside": done.set_aside,
+        "RowsWritten": int(done.as_json()["records_written"]),
+        "BacklogRows": done.backlog_rows,
+        "FullReads": 1 if done.fallback else 0,
+    }
+    emit(settings.project, values, environment=settings.env, layer="curated")
+    if is_watched(_client("s3"), settings.lake_bucket, topic):
+        emit(settings.project, values, environment=settings.env, topic=topic, layer="curated")
+    now = datetime.now(UTC)
+    for alarm, name in (("rows-set-aside", "RowsSetAside"), ("checkpoint-expired", "FullReads")):
+        note(_client("dynamodb"), settings.checkpoints_table, alarm, {topic: values[name]}, now)
     # One alarm for all topics; the drift log names the topic.
     emit(settings.project, {"ColumnLimitReached": 1 if done.columns_full else 0}, environment=settings.env)

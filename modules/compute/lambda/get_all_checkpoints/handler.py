@@ -13,6 +13,7 @@ from common.layers.lease import acquire
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.settings import LookUpSettings
+from common.runtime.topics import read_registry
 from get_all_checkpoints.lookup import check_topic, look_up
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, execution_arn, continued_from}`` → ``{lease: held|busy, …}`` (see ``lookup.Checkpoints``)."""
     settings = _settings()
     dynamodb = _client("dynamodb")
-    check_topic(event["topic"], settings)
+    check_topic(event["topic"], read_registry(_client("s3"), settings.lake_bucket))
     held = acquire(
         dynamodb,
         _client("stepfunctions"),

@@ -12,6 +12,7 @@ from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import LookUpSettings
+from common.runtime.topics import Registry, named
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
@@ -44,12 +45,12 @@ class Checkpoints:
         return asdict(self)
 
 
-def check_topic(topic: str, settings: LookUpSettings) -> None:
+def check_topic(topic: str, registry: Registry) -> None:
     """Raises InvalidInput for a topic that the environment does not have, before it gets a lease."""
-    if topic not in settings.topics:
+    if topic not in registry.topics:
         raise InvalidInput(
-            f"topic: expected one of {', '.join(settings.topics)}, found {topic!r}; "
-            "topics are listed in the environment's configuration"
+            f"topic: expected one of {named(registry.topics)}, found {topic!r}; "
+            "topics come from contracts/ and the environment's configuration"
         )
 
 

@@ -1,19 +1,25 @@
-"""Schedule → compact, expire and clean up the tables, as far as the time of one invocation goes."""
+"""Schedule → compact, expire and clean up the tables that have changed, shared out where they are many."""
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from common.lake.catalog import lake_catalog
-from common.lake.specifications import LAYERS
+from common.lake.pointers import pointers
+from common.lake.specifications import LAYERS, open_table
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure, maintain
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError
+from common.runtime.items import read_items
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import MaintenanceSettings
+from common.runtime.topics import read_registry
+from maintenance.due import Kept, Place, due, places, shares
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -28,39 +34,107 @@ def _settings() -> MaintenanceSettings:
 
 
 @cache
-def _dynamodb() -> Any:
-    return client("dynamodb")
+def _client(service: str) -> Any:
+    return client(service)
 
 
 @logged("maintenance")
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    """``{topic?, layer?}`` (default: all) → ``{tables: [what was done], unfinished}``.
+    """``{tables?}``: those of them (default: all) that are due → ``{tables: [what was done], unfinished}``.
 
-    Raises the error of a table that could not be kept up, after the others are.
+    Where many of all are due, this function is started anew for shares of them: ``{shared}``, their number.
+    ``{topic, layer?}``: these tables, due or not. Raises the error of a table that could not be kept up, when
+    the others have been.
     """
-    settings = _settings()
-    policy = replace(
+    now = datetime.now(UTC)
+    if "topic" in event:
+        asked = [Place(event["topic"], layer) for layer in ([event["layer"]] if "layer" in event else LAYERS)]
+        return _answer([one for _, one in _keep_up(asked, now, context)])
+    found, known, left = _due(event.get("tables"), now)
+    if "tables" not in event and len(parts := shares(found)) > 1:
+        for part in parts:
+            _client("lambda").invoke(
+                FunctionName=_settings().upkeep_function,
+                InvocationType="Event",
+                Payload=json.dumps({"tables": [place.name for place in part]}),
+            )
+        logger("maintenance").info("shared out", extra={"tables": len(found), "workers": len(parts)})
+        return {"tables": [], "unfinished": [], "shared": len(parts)}
+    done = []
+    for place, one in _keep_up(found, now, context):
+        done.append(one)
+        if isinstance(one, Upkeep) and one.finished:
+            _remember(place, known[place], left[place.name], now)
+    return _answer(done)
+
+
+def _policy() -> UpkeepPolicy:
+    return replace(
         UpkeepPolicy(),
-        snapshots_for=timedelta(days=settings.snapshot_retention_days),
-        orphans_for=timedelta(days=settings.orphan_file_retention_days),
+        snapshots_for=timedelta(days=_settings().snapshot_retention_days),
+        orphans_for=timedelta(days=_settings().orphan_file_retention_days),
     )
-    done = list(
-        maintain(
-            settings,
-            lake_catalog(),
-            _dynamodb(),
-            topics=[event["topic"]] if "topic" in event else settings.topics,
-            layers=[event["layer"]] if "layer" in event else LAYERS,
-            policy=policy,
-            now=datetime.now(UTC),
-            run_id=f"maintenance-{context.aws_request_id}",
-            go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
-        )
+
+
+def _due(
+    tables: Sequence[str] | None, now: datetime
+) -> tuple[list[Place], dict[Place, Kept], dict[str, str]]:
+    """Tables to be looked after, what is remembered of them, and where they are."""
+    settings = _settings()
+    found = pointers(_client("glue"), settings.database)
+    topics = sorted(read_registry(_client("s3"), settings.lake_bucket).topics)
+    among = places(topics, found)
+    if tables is not None:
+        among = [place for place in among if place.name in set(tables)]
+    items = read_items(_client("dynamodb"), settings.checkpoints_table, (place.item for place in among))
+    known = {place: Kept.of(items.get(place.item, {})) for place in among}
+    return due(known, found, int(now.timestamp()), _policy()), known, found
+
+
+def _keep_up(
+    asked: Sequence[Place], now: datetime, context: "LambdaContext"
+) -> Iterator[tuple[Place, Upkeep | Failure]]:
+    for one in maintain(
+        _settings(),
+        lake_catalog(),
+        _client("dynamodb"),
+        places=[(place.topic, place.layer) for place in asked],
+        policy=_policy(),
+        now=now,
+        run_id=f"maintenance-{context.aws_request_id}",
+        go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
+        fullest_first=False,
+    ):
+        yield Place.of(one.table.rpartition(".")[2]), one
+
+
+def _remember(place: Place, kept: Kept, found: str, now: datetime) -> None:
+    """Where the table is left: what others commit from here on makes it due again."""
+    settings = _settings()
+    left = open_table(lake_catalog(), settings.table(place.layer, place.topic)).metadata_location
+    _client("dynamodb").put_item(
+        TableName=settings.checkpoints_table,
+        Item={
+            "checkpoint_id": {"S": place.item},
+            **kept.after(found, left, int(now.timestamp())).as_item(),
+        },
     )
+
+
+def _answer(done: Sequence[Upkeep | Failure]) -> dict[str, Any]:
+    settings = _settings()
     kept = [one for one in done if isinstance(one, Upkeep)]
     failures = [one for one in done if isinstance(one, Failure)]
     for upkeep in kept:
-        _report(settings, upkeep)
+        logger("maintenance").info("kept up", extra=asdict(upkeep))
+    emit(
+        settings.project,
+        {
+            "FilesCompacted": sum(upkeep.compacted_files for upkeep in kept),
+            "MostFilesInPartition": max((upkeep.after.most_in_a_partition for upkeep in kept), default=0),
+        },
+        environment=settings.env,
+    )
     for failure in failures:
         # Of errors that are not this project's only the class is logged, as ``common.runtime.logs`` says.
         detail = str(failure.error) if isinstance(failure.error, LeanOpsError) else ""
@@ -74,20 +148,3 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
         "tables": [asdict(upkeep) for upkeep in kept],
         "unfinished": [upkeep.table for upkeep in kept if not upkeep.finished],
     }
-
-
-def _report(settings: MaintenanceSettings, upkeep: Upkeep) -> None:
-    logger("maintenance").info("kept up", extra=asdict(upkeep))
-    layer, _, topic = upkeep.table.rpartition(".")[2].partition("_")
-    emit(
-        settings.project,
-        {
-            "FilesCompacted": upkeep.compacted_files,
-            "MostFilesInPartition": upkeep.after.most_in_a_partition,
-            "SnapshotsExpired": upkeep.snapshots_expired,
-            "OrphansRemoved": upkeep.orphans_removed,
-        },
-        environment=settings.env,
-        topic=topic,
-        layer=layer,
-    )

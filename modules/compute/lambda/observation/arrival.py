@@ -16,10 +16,11 @@ hour, and an event that waited in the queue for longer than the hour is not coun
 reports more than is missing.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -34,11 +35,17 @@ from observation.freshness import INGESTED
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient
-    from types_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDataQueryTypeDef
+    from types_boto3_cloudwatch.type_defs import (
+        DimensionTypeDef,
+        MetricDataQueryTypeDef,
+        MetricStatTypeDef,
+    )
 
 # Longer than Firehose buffers (60 s here, at most 900 s) and than metrics take to arrive.
 SETTLED: Final = timedelta(seconds=LATE_S)
 WINDOW: Final = timedelta(hours=1)
+# GetMetricData takes so many queries a call.
+_AT_ONCE: Final = 500
 _EVER: Final = (-(2**63), 2**63 - 1)
 
 
@@ -104,42 +111,99 @@ def _files_since(raw: Table, since: datetime) -> Iterator[tuple[DataFile, int, i
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """What CloudWatch has counted of one topic's way into RAW.
+
+    ``accepted`` in the window; ``refused`` by Firehose since its begin; ``accepted_late`` since its end.
+    ``stalled``: since then Firehose took records and delivered none; ``age_s``: the age in seconds of the
+    oldest that it had not delivered.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    accepted_late: int = 0
+    stalled: bool = False
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Counters:
-    """What CloudWatch has counted for one topic of the environment ``env``."""
+    """Reads CloudWatch for the topics of the environment ``env``; ``streams``: by topic."""
 
     cloudwatch: "CloudWatchClient"
     project: str
     env: str
-    topic: str
-    stream: str
+    streams: Mapping[str, str]
 
-    def read(self, window: Window, now: datetime) -> tuple[int, int, int]:
-        """Accepted in ``window``; refused by Firehose since its begin; accepted late since its end."""
-        topic: list[DimensionTypeDef] = [
-            {"Name": "environment", "Value": self.env},
-            {"Name": "topic", "Value": self.topic},
-        ]
-        stream: list[DimensionTypeDef] = [{"Name": "DeliveryStreamName", "Value": self.stream}]
-        refused = "DeliveryToIceberg.FailedRowCount"
-        return (
-            self._sum(_query(self.project, "EventsAccepted", topic), window.since, window.until),
-            self._sum(_query("AWS/Firehose", refused, stream), window.since, now),
-            self._sum(_query(self.project, "EventsAcceptedLate", topic), window.until, now),
+    def read(self, window: Window, now: datetime) -> dict[str, Delivery]:
+        """Of every topic. Where nothing was accepted no more is asked: each metric that is read costs."""
+        own, firehose = self._own, self._firehose
+        accepted = self._values(window.since, window.until, [own("EventsAccepted", t) for t in self.streams])
+        busy = [topic for topic, count in zip(self.streams, accepted, strict=True) if count]
+        refused = self._values(
+            window.since, now, [firehose("DeliveryToIceberg.FailedRowCount", topic) for topic in busy]
         )
+        lately = [
+            [own("EventsAcceptedLate", topic) for topic in busy],
+            [firehose("IncomingRecords", topic) for topic in busy],
+            [firehose("DeliveryToIceberg.SuccessfulRowCount", topic) for topic in busy],
+            [firehose("DeliveryToIceberg.DataFreshness", topic, "Maximum") for topic in busy],
+        ]
+        late, incoming, delivered, age = (self._values(window.until, now, metrics) for metrics in lately)
+        counts = dict(zip(self.streams, accepted, strict=True))
+        return {topic: Delivery() for topic in self.streams} | {
+            topic: Delivery(
+                accepted=int(counts[topic]),
+                refused=int(refused[number]),
+                accepted_late=int(late[number]),
+                stalled=incoming[number] > 0 and not delivered[number],
+                age_s=age[number],
+            )
+            for number, topic in enumerate(busy)
+        }
 
-    def _sum(self, query: "MetricDataQueryTypeDef", since: datetime, until: datetime) -> int:
-        answer = self.cloudwatch.get_metric_data(MetricDataQueries=[query], StartTime=since, EndTime=until)
-        return int(sum(answer["MetricDataResults"][0]["Values"]))
+    def _own(self, name: str, topic: str) -> "MetricStatTypeDef":
+        return _metric(self.project, name, {"environment": self.env, "topic": topic}, "Sum")
+
+    def _firehose(self, name: str, topic: str, statistic: str = "Sum") -> "MetricStatTypeDef":
+        return _metric("AWS/Firehose", name, {"DeliveryStreamName": self.streams[topic]}, statistic)
+
+    def _values(
+        self, since: datetime, until: datetime, metrics: "Sequence[MetricStatTypeDef]"
+    ) -> list[float]:
+        """The sum, or the greatest, of each metric's values; as many metrics a call as it takes."""
+        found: list[float] = []
+        for start in range(0, len(metrics), _AT_ONCE):
+            some = metrics[start : start + _AT_ONCE]
+            queries: list[MetricDataQueryTypeDef] = [
+                {"Id": f"m{number}", "MetricStat": metric} for number, metric in enumerate(some)
+            ]
+            values: dict[str, list[float]] = defaultdict(list)
+            page: Any = {}
+            while True:
+                answer = self.cloudwatch.get_metric_data(
+                    MetricDataQueries=queries, StartTime=since, EndTime=until, **page
+                )
+                for result in answer["MetricDataResults"]:
+                    values[result["Id"]] += result["Values"]
+                if "NextToken" not in answer:
+                    break
+                page = {"NextToken": answer["NextToken"]}
+            found += [
+                max(values[f"m{number}"], default=0.0)
+                if metric["Stat"] == "Maximum"
+                else sum(values[f"m{number}"])
+                for number, metric in enumerate(some)
+            ]
+        return found
 
 
-def _query(namespace: str, name: str, dimensions: "list[DimensionTypeDef]") -> "MetricDataQueryTypeDef":
+def _metric(namespace: str, name: str, dimensions: Mapping[str, str], statistic: str) -> "MetricStatTypeDef":
+    listed: list[DimensionTypeDef] = [{"Name": key, "Value": value} for key, value in dimensions.items()]
     return {
-        "Id": "counted",
-        "MetricStat": {
-            "Metric": {"Namespace": namespace, "MetricName": name, "Dimensions": dimensions},
-            "Period": 60,
-            "Stat": "Sum",
-        },
+        "Metric": {"Namespace": namespace, "MetricName": name, "Dimensions": listed},
+        "Period": 60,
+        "Stat": statistic,
     }
 
 

@@ -1,30 +1,34 @@
-"""Schedule → metrics about the layers of every topic: freshness, lag, and records that did not arrive.
+"""Schedule → metrics about the layers of all topics: freshness, lag, and records that did not arrive.
 
+One pass, whatever the number of topics: pointers and checkpoints of all in few calls, then the tables of
+those that have changed, several at once, as far as the time goes. Alarms watch the worst topic, and notes say
+which it is (``common.runtime.worst``); topics that are watched have metrics of their own.
 Nothing is changed and no payload is read. A table that cannot be looked at (it is missing, its metadata are
 damaged) hides neither the other layers of its topic nor other topics: all are looked at, each that could not
 be is named and counted, and then the error rises.
 """
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.metrics import MetricUnit
-from pyiceberg.catalog import Catalog
-from pyiceberg.table import Table
 
-from common.contract.store import contract_exists
 from common.lake.catalog import lake_catalog
-from common.lake.progress import checkpoint_of
+from common.lake.pointers import pointers
 from common.lake.specifications import open_table
 from common.runtime.clients import client
-from common.runtime.errors import LeanOpsError, PermanentError
+from common.runtime.errors import PermanentError
+from common.runtime.items import read_items
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import LookUpSettings
-from observation import arrival, freshness
-from observation.arrival import Counters, Window
+from common.runtime.topics import read_registry
+from common.runtime.worst import note
+from observation import arrival
+from observation.arrival import Counters, Delivery, Window
+from observation.looking import SOURCES, Look, look_at_what_changed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,75 +44,75 @@ def _client(service: str) -> Any:
     return client(service)
 
 
-_Seen = TypeVar("_Seen")
-_SOURCES: Final = {"curated": "raw", "semantic": "curated"}
-_LAGS: Final = {"curated": freshness.raw_lag, "semantic": freshness.curated_lag}
-_SHORT: Final = {"FreshnessSeconds": "freshness", "LagSeconds": "lag"}
+_LOOK_MINUTES: Final = 5
+"""Between two looks: the function's schedule."""
+_ARRIVAL_MINUTES: Final = 15
+# What must be left when a topic is begun: its tables are opened and their manifests read.
+_A_LOOK_MS: Final = 45_000
+_MOST_SAID: Final = 20
 
 
 class LayersUnseen(PermanentError):  # noqa: N818 - layers are unseen; "error" would say less
     """Some layers could not be looked at; the others were."""
 
 
-class _Failures:
-    """What could not be looked at, and why."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, str] = {}
-
-    def attempt(self, what: str, look: Callable[[], _Seen]) -> _Seen | None:
-        """What ``look`` gives; None where it fails, for whatever reason: one table must not hide others."""
-        try:
-            return look()
-        except Exception as error:
-            # Of errors that are not this project's only the class is kept: their messages may quote a value.
-            said = f": {error}" if isinstance(error, LeanOpsError) else ""
-            self.found[what] = f"{type(error).__name__}{said}"
-            return None
-
-
 @logged("observation")
-def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, dict[str, float]]:
-    """Per topic ``{<layer>_freshness_s, <layer>_lag_s, records_missing}``, which are emitted as well.
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, dict[str, float]]:
+    """Per topic ``{<layer>_freshness_s, <layer>_lag_s, records_missing}``; the worst of each is emitted.
 
     ``time`` in the event (RFC 3339) stands for now. Raises LayersUnseen, after everything else was seen.
     """
     settings = _settings()
     now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
-    catalog = lake_catalog()
-    failures = _Failures()
-    seen = {topic: _observe(topic, catalog, now, failures) for topic in settings.topics}
+    registry = read_registry(_client("s3"), settings.lake_bucket)
+    keys = (f"{topic}#{kind}" for topic in registry.topics for kind in ("curated", "semantic", "observed"))
+    one = Look(
+        settings,
+        registry,
+        lake_catalog(),
+        _client("dynamodb"),
+        now,
+        pointers(_client("glue"), settings.database),
+        read_items(_client("dynamodb"), settings.checkpoints_table, keys),
+    )
+    left = look_at_what_changed(one, lambda: context.get_remaining_time_in_millis() > _A_LOOK_MS)
+    found = {topic: _layers(one, topic) for topic in registry.topics}
+    _worst_lags(one)
+    # Counters cost by the call, and count an hour: every third look reads them.
+    if now.minute % _ARRIVAL_MINUTES < _LOOK_MINUTES:
+        for topic, missing in _arrivals(one).items():
+            found[topic]["records_missing"] = missing
+    failures = one.failures.found
     emit(
         settings.project,
-        {"Observations": 1, "LayersUnseen": len(failures.found)},
+        {"Observations": 1, "LayersUnseen": len(failures)},
         environment=settings.env,
     )
-    logger("observation").info("observed", extra={"topics": seen})
-    if failures.found:
-        logger("observation").error("not all layers could be seen", extra={"unseen": failures.found})
+    logger("observation").info(
+        "observed", extra={"topics": len(found), "looked_at": sorted(one.looked_at), "left": left}
+    )
+    if failures:
+        logger("observation").error("not all layers could be seen", extra={"unseen": failures})
+        more = len(failures) - _MOST_SAID
         raise LayersUnseen(
             "observation: expected to see every layer, found "
-            + "; ".join(f"{what}: {why}" for what, why in sorted(failures.found.items()))
+            + "; ".join(f"{what}: {why}" for what, why in sorted(failures.items())[:_MOST_SAID])
+            + (f"; and {more} more" if more > 0 else "")
             + "; see `lean-ops doctor`, all others were seen"
         )
-    return seen
+    return found
 
 
-def _observe(topic: str, catalog: Catalog, now: datetime, failures: _Failures) -> dict[str, float]:
-    settings = _settings()
-    has_contract = failures.attempt(
-        f"contract of {topic}", lambda: contract_exists(_client("s3"), settings.lake_bucket, topic)
-    )
-    layers = ("raw", "curated", "semantic") if has_contract else ("raw", "curated")
-    tables: dict[str, Table] = {}
-    for layer in layers:
-        name = settings.table(layer, topic)
-        table = failures.attempt(name, partial(open_table, catalog, name))
-        if table is not None:
-            tables[layer] = table
-    found: dict[str, float] = {}
-    for layer in tables:
-        values = _layer(topic, layer, tables, now, failures)
+def _layers(one: Look, topic: str) -> dict[str, float]:
+    """Freshness and lag of a topic's layers now, by what was seen of them at any time; emitted if watched."""
+    settings, now = _settings(), one.now.timestamp()
+    ages, lags = one.seen[topic].freshness_s(now), one.seen[topic].lag_s(now)
+    for layer in {*ages, *lags} if one.registry.topics[topic].watched else ():
+        values = {}
+        if layer in ages:
+            values["FreshnessSeconds"] = ages[layer]
+        if layer in lags:
+            values["LagSeconds"] = lags[layer]
         emit(
             settings.project,
             values,
@@ -117,43 +121,79 @@ def _observe(topic: str, catalog: Catalog, now: datetime, failures: _Failures) -
             topic=topic,
             layer=layer,
         )
-        found |= {f"{layer}_{_SHORT[name]}_s": seconds for name, seconds in values.items()}
-    if (raw := tables.get("raw")) is not None:
-        missing = failures.attempt(f"arrival of {topic}", lambda: _missing(topic, raw, now))
-        if missing is not None:
-            found["records_missing"] = missing
-            emit(settings.project, {"RecordsMissing": missing}, environment=settings.env, topic=topic)
-    return found
+    return {f"{layer}_freshness_s": age for layer, age in ages.items()} | {
+        f"{layer}_lag_s": lag for layer, lag in lags.items()
+    }
 
 
-def _layer(
-    topic: str, layer: str, tables: dict[str, Table], now: datetime, failures: _Failures
-) -> dict[str, float]:
-    """``FreshnessSeconds`` and ``LagSeconds`` of a layer, as far as they can be known."""
-    settings, table = _settings(), tables[layer]
-    name = settings.table(layer, topic)
-    values: dict[str, float] = {}
-    newest = failures.attempt(f"freshness of {name}", lambda: freshness.newest_event(table))
-    if newest is not None:
-        values["FreshnessSeconds"] = (now - newest).total_seconds()
-    source = tables.get(_SOURCES.get(layer, ""))
-    if source is not None:
-
-        def behind() -> timedelta:
-            checkpoint = checkpoint_of(table, layer, topic, settings, _client("dynamodb"))
-            return _LAGS[layer](source, checkpoint, now)
-
-        lag = failures.attempt(f"lag of {name}", behind)
-        if lag is not None:
-            values["LagSeconds"] = lag.total_seconds()
-    return values
-
-
-def _missing(topic: str, raw: Table, now: datetime) -> int:
+def _worst_lags(one: Look) -> None:
     settings = _settings()
-    window = Window.settled(now)
-    counters = Counters(
-        _client("cloudwatch"), settings.project, settings.env, topic, settings.delivery_stream(topic)
+    for layer in SOURCES:
+        lags = {
+            topic: seen.lag_s(one.now.timestamp()).get(layer, 0.0)
+            for topic, seen in one.seen.items()
+            # Whoever is kept from working lags on purpose.
+            if not one.registry.topics[topic].paused
+        }
+        emit(
+            settings.project,
+            {"LagSeconds": max(lags.values(), default=0.0)},
+            unit=MetricUnit.Seconds,
+            environment=settings.env,
+            layer=layer,
+        )
+        _note(one, f"{layer}-behind", lags)
+
+
+def _arrivals(one: Look) -> dict[str, int]:
+    """Records missing, by topic; of those whose counters or RAW could not be read there is nothing."""
+    settings = _settings()
+    window = Window.settled(one.now)
+    streams = {topic: settings.delivery_stream(topic) for topic in one.registry.topics}
+    counters = Counters(_client("cloudwatch"), settings.project, settings.env, streams)
+    deliveries = one.failures.attempt("arrival", lambda: counters.read(window, one.now)) or {}
+    missing = {}
+    for topic, delivery in deliveries.items():
+        lost = one.failures.attempt(f"arrival of {topic}", partial(_missing, one, topic, delivery, window))
+        if lost is not None:
+            missing[topic] = lost
+    emit(
+        settings.project,
+        {
+            "RecordsMissing": max(missing.values(), default=0),
+            "RowsRefused": sum(delivery.refused for delivery in deliveries.values()),
+            "DeliveriesStalled": sum(delivery.stalled for delivery in deliveries.values()),
+            "DeliveryAgeSeconds": max((delivery.age_s for delivery in deliveries.values()), default=0.0),
+        },
+        environment=settings.env,
     )
-    accepted, refused, late = counters.read(window, now)
-    return arrival.missing(accepted, arrival.rows(raw, window), refused, late)
+    for topic, delivery in deliveries.items():
+        if one.registry.topics[topic].watched and topic in missing:
+            emit(
+                settings.project,
+                {
+                    "RecordsMissing": missing[topic],
+                    "RowsRefused": delivery.refused,
+                    "DeliveriesStalled": int(delivery.stalled),
+                    "DeliveryAgeSeconds": delivery.age_s,
+                },
+                environment=settings.env,
+                topic=topic,
+            )
+    _note(one, "records-missing", missing)
+    _note(one, "delivery-failed", {topic: delivery.refused for topic, delivery in deliveries.items()})
+    _note(one, "delivery-stalled", {topic: delivery.stalled for topic, delivery in deliveries.items()})
+    _note(one, "raw-behind", {topic: delivery.age_s for topic, delivery in deliveries.items()})
+    return missing
+
+
+def _missing(one: Look, topic: str, delivery: Delivery, window: Window) -> int:
+    if not delivery.accepted:
+        return 0
+    raw = open_table(one.catalog, _settings().table("raw", topic))
+    in_raw = arrival.rows(raw, window)
+    return arrival.missing(delivery.accepted, in_raw, delivery.refused, delivery.accepted_late)
+
+
+def _note(one: Look, alarm: str, values: Mapping[str, float]) -> None:
+    note(_client("dynamodb"), _settings().checkpoints_table, alarm, values, one.now)

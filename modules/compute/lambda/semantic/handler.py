@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from common.contract import drift
 from common.contract.contracts import Contract, load_contract
@@ -16,9 +17,14 @@ from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import SemanticSettings
+from common.runtime.topics import is_watched
+from common.runtime.worst import note
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# Of so few rows no share says anything.
+_FEW_ROWS: Final = 100
 
 
 @cache
@@ -114,17 +120,19 @@ def _report(topic: str, done: Published) -> None:
             "merge": asdict(done.merge) if done.merge else {},
         },
     )
-    emit(
-        settings.project,
-        {
-            "RowsRead": done.rows_read,
-            "RowsWritten": int(answer["records_written"]),
-            "RowsQuarantined": done.quarantined,
-            "RowsSetAside": done.set_aside,
-            "ValuesNulled": sum(done.nulled.values()),
-            "BacklogRows": done.backlog_rows,
-        },
-        environment=settings.env,
-        topic=topic,
-        layer="semantic",
-    )
+    few = done.rows_read <= _FEW_ROWS
+    values = {
+        "RowsRead": done.rows_read,
+        "RowsWritten": int(answer["records_written"]),
+        "RowsQuarantined": done.quarantined,
+        "PercentQuarantined": 0.0 if few else 100 * done.quarantined / done.rows_read,
+        "RowsSetAside": done.set_aside,
+        "ValuesNulled": sum(done.nulled.values()),
+        "BacklogRows": done.backlog_rows,
+    }
+    emit(settings.project, values, environment=settings.env, layer="semantic")
+    if is_watched(_client("s3"), settings.lake_bucket, topic):
+        emit(settings.project, values, environment=settings.env, topic=topic, layer="semantic")
+    now = datetime.now(UTC)
+    for alarm, name in (("rows-set-aside", "RowsSetAside"), ("quarantine-share", "PercentQuarantined")):
+        note(_client("dynamodb"), settings.checkpoints_table, alarm, {topic: values[name]}, now)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
-from common.contract.store import contract_exists
 from common.readers.history import latencies, refreshing
 from common.readers.sql_api import Access, SqlApi
 from common.runtime.asking import Asker
@@ -19,6 +18,7 @@ from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
 from common.runtime.settings import SnowflakeSettings
+from common.runtime.topics import read_registry
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -97,11 +97,11 @@ def _access() -> Access | None:
 
 def _tables(access: Access) -> list[str]:
     """Semantic tables, of the topics that have a contract, by their names in Snowflake."""
-    settings = _settings()
+    registry = read_registry(_client("s3"), _settings().lake_bucket)
     return [
         f"{access.database}.{access.schema}.semantic_{topic}"
-        for topic in settings.topics
-        if contract_exists(_client("s3"), settings.lake_bucket, topic)
+        for topic, known in registry.topics.items()
+        if known.contract
     ]
 
 

@@ -116,3 +116,8 @@ def process(
         letter.reason.code for letter in batch.rejected if letter.record["messageId"] not in refused
     )
     return BatchOutcome(len(messages), delivered, rejected, [*retry_ids, *refused], sorted(error_codes))
+
+
+def untouched(messages: Sequence[Mapping[str, Any]], error_code: str) -> BatchOutcome:
+    """The outcome of a batch that could not be begun: each of its messages is tried again."""
+    return BatchOutcome(len(messages), {}, {}, [message["messageId"] for message in messages], [error_code])

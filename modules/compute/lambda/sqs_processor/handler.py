@@ -1,16 +1,18 @@
 """Queue → Firehose. Answers with ``batchItemFailures``: the messages that SQS is to deliver again."""
 
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from common.intake.events import EventParser
 from common.runtime.clients import client
+from common.runtime.errors import ServiceFailure
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import LATE_S, emit
 from common.runtime.retrying import RetryPolicy
 from common.runtime.settings import SqsProcessorSettings
-from sqs_processor.batch import BatchOutcome, process
+from common.runtime.topics import Topics
+from sqs_processor.batch import BatchOutcome, process, untouched
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,9 +23,14 @@ def _settings() -> SqsProcessorSettings:
     return SqsProcessorSettings.from_environment()
 
 
+@lru_cache(maxsize=1)
+def _parser(topics: frozenset[str]) -> EventParser:
+    return EventParser(topics)
+
+
 @cache
-def _parser() -> EventParser:
-    return EventParser(frozenset(_settings().topics))
+def _topics() -> Topics:
+    return Topics(_client("s3"), _settings().lake_bucket)
 
 
 @cache
@@ -33,16 +40,25 @@ def _client(service: str) -> Any:
 
 @logged("sqs_processor")
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, list[dict[str, str]]]:
-    """Entry point of the queue's event source mapping (ReportBatchItemFailures)."""
-    outcome = process(
-        event["Records"],
-        settings=_settings(),
-        parser=_parser(),
-        firehose=_client("firehose"),
-        sqs=_client("sqs"),
-        retry=RetryPolicy(),
-        time_left_s=lambda: context.get_remaining_time_in_millis() / 1000,
-    )
+    """Entry point of the queue's event source mapping (ReportBatchItemFailures).
+
+    Without a registry nobody can say which topics there are: no message is rejected for that.
+    """
+    try:
+        parser = _parser(_topics().current().names)
+    except ServiceFailure as error:
+        logger("sqs_processor").error(str(error))
+        outcome = untouched(event["Records"], "REGISTRY_UNREAD")
+    else:
+        outcome = process(
+            event["Records"],
+            settings=_settings(),
+            parser=parser,
+            firehose=_client("firehose"),
+            sqs=_client("sqs"),
+            retry=RetryPolicy(),
+            time_left_s=lambda: context.get_remaining_time_in_millis() / 1000,
+        )
     _report(outcome)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in outcome.retry]}
 
@@ -74,6 +90,8 @@ def _report(outcome: BatchOutcome) -> None:
         },
         environment=settings.env,
     )
+    if _topics().stale or "REGISTRY_UNREAD" in outcome.error_codes:
+        emit(settings.project, {"RegistryUnread": 1}, environment=settings.env)
     now = datetime.now(UTC)
     for topic, minutes in outcome.delivered.items():
         # By the minute of ingestion, so that they can be held against RAW's ingestion times.

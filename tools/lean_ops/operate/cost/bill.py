@@ -20,6 +20,7 @@ from lean_ops.operate.cost.settings import MONTH_S, Settings
 GIB: Final = 2**30
 _DAYS: Final = 30
 _HOURS: Final = MONTH_S / 3_600
+_EVERY_RUN: Final = "states of every run"
 
 
 class Scope(StrEnum):
@@ -167,6 +168,11 @@ def _fixed(basis: Basis) -> Iterator[Quantity]:
     yield Quantity("looks for Snowflake's secret", fixed, "secret-read", looks)
     yield Quantity("dashboard", fixed, "dashboard-month", basis.settings.dashboards)
     yield Quantity("alarms", fixed, "alarm-metric-month", basis.settings.alarm_metrics)
+    watched = basis.settings.watched_topics
+    alarms = watched * basis.settings.topic_alarm_metrics
+    yield Quantity("alarms of watched topics", fixed, "alarm-metric-month", alarms)
+    metrics = watched * _metrics(basis, When.WATCHED, of_topics=True)
+    yield Quantity("metrics of watched topics", fixed, "metric-month", metrics)
     yield Quantity(
         "metrics of the functions", fixed, "metric-month", _metrics(basis, When.ALWAYS, of_topics=False)
     )
@@ -184,34 +190,26 @@ def _fixed(basis: Basis) -> Iterator[Quantity]:
 def _topics(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     """What every topic costs, whether events come or not."""
     topics, scope = usage.topics, Scope.TOPICS
-    runs, looks = topics * basis.settings.runs, topics * basis.settings.functions["observation"].runs
-    kept = topics * 4 * basis.settings.functions["maintenance"].runs
-    watched = topics * basis.settings.topic_alarm_metrics
-    yield Quantity("alarms of topics", scope, "alarm-metric-month", watched)
+    dispatches, looks = topics * basis.settings.looks, topics * basis.settings.functions["observation"].runs
     metrics = topics * _metrics(basis, When.ALWAYS, of_topics=True)
     yield Quantity("metrics of topics", scope, "metric-month", metrics)
-    read = looks * basis.assumed("metrics-read-per-observation")
-    yield Quantity("counters that observation reads", scope, "metric-read", read)
-    yield Quantity("schedules of topics", scope, "schedule-invocation", runs)
-    yield from _transitions(
-        "states of a run that finds nothing", scope, runs * basis.settings.idle_states, basis
-    )
-    yield from _invoked(
-        "get_all_checkpoints", scope, runs, basis.assumed("seconds-look-up"), basis, traced=False
-    )
-    yield Quantity("traces of runs", scope, "trace", runs)
-    yield Quantity(
-        "lease of a run, written", scope, "dynamodb-write", runs * basis.assumed("run-write-units")
-    )
-    units = runs * basis.assumed("run-read-units") + looks * basis.assumed("observation-read-units")
-    yield Quantity("leases and checkpoints, read", scope, "dynamodb-read", units)
-    yield _seconds("observation", scope, looks * basis.assumed("seconds-observed-topic"), basis)
-    yield _seconds("maintenance", scope, kept * basis.assumed("seconds-kept-table"), basis)
-    opened = 3 * runs + 3 * looks + kept
-    yield Quantity("tables opened", scope, "glue-request", opened)
-    # A run and a look ask for the contract as well.
-    gets = opened * basis.assumed("requests-a-look") + runs + looks
-    yield Quantity("metadata read", scope, "s3-get", gets)
+    read = looks * basis.assumed("looks-at-arrival")
+    yield Quantity("counters of what was accepted, read", scope, "metric-read", read)
+    # A run is started for a topic with something to read; for others the dispatcher looks, and that is all.
+    units = dispatches * basis.assumed("dispatch-read-units")
+    yield Quantity("leases and checkpoints, looked at", scope, "dynamodb-read", units)
+    pages = 4 * dispatches / basis.assumed("tables-a-page")
+    yield Quantity("pointers, looked at", scope, "glue-request", pages)
+    yield _seconds("dispatcher", scope, dispatches * basis.assumed("seconds-dispatched-topic"), basis)
+    yield Quantity("pointers, observed", scope, "glue-request", 4 * looks / basis.assumed("tables-a-page"))
+    units = looks * basis.assumed("observation-read-units")
+    yield Quantity("what was seen, read", scope, "dynamodb-read", units)
+    yield _seconds("observation", scope, looks * basis.assumed("seconds-observed-at-rest"), basis)
+    turns = topics * basis.settings.functions["maintenance"].runs
+    yield Quantity("pointers, kept up", scope, "glue-request", 4 * turns / basis.assumed("tables-a-page"))
+    units = turns * basis.assumed("upkeep-read-units")
+    yield Quantity("what was kept up, read", scope, "dynamodb-read", units)
+    yield _seconds("maintenance", scope, turns * basis.assumed("seconds-at-rest-upkeep"), basis)
 
 
 def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
@@ -225,13 +223,16 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     # A commit to RAW for every interval in which something came, or more where the buffer is full before.
     intervals = busy * MONTH_S / max(1, basis.settings.buffer_interval_s)
     commits = max(min(events, intervals), size / (basis.settings.buffer_mib * 2**20))
-    runs = min(busy * basis.settings.runs, commits)
-    rounds = max(runs, events / basis.settings.batch_rows)
+    # Each is followed by one that finds nothing, unless something new has come by the next look.
+    runs = min(busy * basis.settings.looks, 2 * commits)
+    rounds = max(min(runs, commits), events / basis.settings.batch_rows)
+    yield from _runs(max(runs, rounds), basis)
     yield Quantity("commits to RAW", scope, "s3-put", commits * basis.assumed("commit-puts"))
     yield Quantity(
         "pointer of RAW", scope, "glue-request", commits * basis.assumed("commit-catalog-requests")
     )
 
+    yield from _after_changes(commits, rounds, basis, busy)
     merges = 2 * rounds  # Curated and Semantic
     more_states = rounds * (basis.settings.busy_states - basis.settings.idle_states)
     yield from _transitions("states of a run that merges", scope, more_states, basis)
@@ -253,6 +254,37 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     yield Quantity("old metadata of tables", scope, "s3-gib-month", metadata / GIB)
     kept = basis.assumed("layers-kept") * basis.assumed("stored-share") * basis.assumed("stored-versions")
     yield Quantity("a month of events, stored for a month", scope, "s3-gib-month", size * kept / GIB)
+
+
+def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> Iterator[Quantity]:
+    """What observation and upkeep do about tables that have changed."""
+    scope = Scope.EVENTS
+    looks, turns = (busy * basis.settings.functions[name].runs for name in ("observation", "maintenance"))
+    looked, kept = min(looks, commits + 2 * rounds), min(4 * turns, commits + 3 * rounds)
+    yield _seconds("observation", scope, looked * basis.assumed("seconds-observed-topic"), basis)
+    yield _seconds("maintenance", scope, kept * basis.assumed("seconds-kept-table"), basis)
+    yield Quantity("what was seen, written", scope, "dynamodb-write", looked + kept)
+    yield Quantity("tables that are observed or kept up", scope, "glue-request", 3 * looked + kept)
+    gets = (3 * looked + kept) * basis.assumed("requests-a-look")
+    yield Quantity("metadata of tables that changed", scope, "s3-get", gets)
+    read = looks * basis.assumed("looks-at-arrival") * basis.assumed("metrics-read-per-busy-topic")
+    yield Quantity("counters of deliveries, read", scope, "metric-read", read)
+
+
+def _runs(runs: float, basis: Basis) -> Iterator[Quantity]:
+    """What every run does, whether it finds something or not."""
+    scope = Scope.EVENTS
+    yield from _transitions(_EVERY_RUN, scope, runs * basis.settings.idle_states, basis)
+    yield from _invoked(
+        "get_all_checkpoints", scope, runs, basis.assumed("seconds-look-up"), basis, traced=False
+    )
+    yield Quantity("traces of runs", scope, "trace", runs)
+    writes, reads = (basis.assumed(f"run-{kind}-units") for kind in ("write", "read"))
+    yield Quantity("lease of a run, written", scope, "dynamodb-write", runs * writes)
+    yield Quantity("lease and checkpoints of a run, read", scope, "dynamodb-read", runs * reads)
+    yield Quantity("tables that a run opens", scope, "glue-request", 3 * runs)
+    gets = runs * (3 * basis.assumed("requests-a-look") + 2)  # the contract and the registry as well
+    yield Quantity("metadata that a run reads", scope, "s3-get", gets)
 
 
 def _intake(usage: Usage, basis: Basis) -> Iterator[Quantity]:
@@ -372,4 +404,4 @@ def _as_measured(quantities: list[Quantity], measured: Measured, settings: Setti
 
 
 def _is_idle_run(one: Quantity) -> bool:
-    return one.counted_by == "executions" and one.scope is Scope.TOPICS
+    return one.counted_by == "executions" and one.item == _EVERY_RUN

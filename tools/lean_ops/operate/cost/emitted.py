@@ -15,6 +15,8 @@ class When(StrEnum):
     """Each time that the function's schedule starts it, events or not."""
     EVENTS = "events"
     """When events come."""
+    WATCHED = "watched"
+    """For topics that are watched, each time or when events come."""
     RARELY = "rarely"
     """When something is wrong or is switched on; a few hours a month, not counted."""
 
@@ -33,19 +35,26 @@ class Emitted:
     times: int = 1
 
 
+_DELIVERIES: Final = ("RecordsMissing", "RowsRefused", "DeliveriesStalled", "DeliveryAgeSeconds")
+_CURATED: Final = ("RowsRead", "RowsSetAside", "RowsWritten", "BacklogRows", "FullReads")
+_PUBLISHED: Final = (
+    "RowsRead",
+    "RowsWritten",
+    "RowsQuarantined",
+    "PercentQuarantined",
+    "RowsSetAside",
+    "ValuesNulled",
+    "BacklogRows",
+)
 EMITTED: Final = (
     Emitted("circuit_breaker", ("BreakerOpen", "BreakerHalfOpen"), (), When.ALWAYS),
     Emitted("observation", ("Observations", "LayersUnseen"), (), When.ALWAYS),
-    Emitted("observation", ("FreshnessSeconds",), ("topic", "layer"), When.ALWAYS, 3),
-    Emitted("observation", ("LagSeconds",), ("topic", "layer"), When.ALWAYS, 2),  # RAW lags behind nothing
-    Emitted("observation", ("RecordsMissing",), ("topic",), When.ALWAYS),
-    Emitted(
-        "maintenance",
-        ("FilesCompacted", "MostFilesInPartition", "SnapshotsExpired", "OrphansRemoved"),
-        ("topic", "layer"),
-        When.ALWAYS,
-        4,
-    ),
+    Emitted("observation", ("LagSeconds",), ("layer",), When.ALWAYS, 2),  # RAW lags behind nothing
+    Emitted("observation", _DELIVERIES, (), When.ALWAYS),
+    Emitted("observation", _DELIVERIES, ("topic",), When.WATCHED),
+    Emitted("observation", ("FreshnessSeconds",), ("topic", "layer"), When.WATCHED, 3),
+    Emitted("observation", ("LagSeconds",), ("topic", "layer"), When.WATCHED, 2),
+    Emitted("maintenance", ("FilesCompacted", "MostFilesInPartition"), (), When.ALWAYS),
     Emitted(
         "archive_dead_letters",
         ("DeadLettersArchived", "IncompleteArchivePasses", "DamagedArchiveLines"),
@@ -60,20 +69,13 @@ EMITTED: Final = (
     ),
     Emitted("sqs_processor", ("EventsAccepted",), ("topic",), When.EVENTS),
     Emitted("sqs_processor", ("EventsAcceptedLate",), ("topic",), When.RARELY),
+    Emitted("sqs_processor", ("RegistryUnread",), (), When.RARELY),
     Emitted("sqs_processor", ("EventsRejectedByReason",), ("reason",), When.RARELY),
-    Emitted(
-        "curation",
-        ("RowsRead", "RowsSetAside", "RowsWritten", "BacklogRows", "FullReads"),
-        ("topic", "layer"),
-        When.EVENTS,
-    ),
+    Emitted("curation", _CURATED, ("layer",), When.EVENTS),
+    Emitted("curation", _CURATED, ("topic", "layer"), When.WATCHED),
     Emitted("curation", ("ColumnLimitReached",), (), When.EVENTS),
-    Emitted(
-        "semantic",
-        ("RowsRead", "RowsWritten", "RowsQuarantined", "RowsSetAside", "ValuesNulled", "BacklogRows"),
-        ("topic", "layer"),
-        When.EVENTS,
-    ),
+    Emitted("semantic", _PUBLISHED, ("layer",), When.EVENTS),
+    Emitted("semantic", _PUBLISHED, ("topic", "layer"), When.WATCHED),
     Emitted("notify_missing_schema", ("MissingContract",), ("topic",), When.RARELY),
     Emitted("alert", ("AlertsSent", "AlertsOff"), (), When.RARELY),
     Emitted("snowflake_latency", ("SnowflakeQueryMilliseconds",), (), When.RARELY),

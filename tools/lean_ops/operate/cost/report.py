@@ -123,20 +123,20 @@ def _others(settings: Settings) -> Iterator[tuple[str, Settings]]:
     for seconds in (300, 900):
         yield "buffer_interval_s", replace(settings, buffer_interval_s=seconds)
     for minutes in (5, 60):
-        yield "schedule_minutes", replace(settings, schedule_minutes=minutes)
+        yield "schedule_minutes", settings.looking_every(minutes)
     yield "snapshot_retention_days", replace(settings, snapshot_retention_days=1)
     yield "log_retention_days", replace(settings, log_retention_days=30)
     yield "key_buckets", replace(settings, key_buckets=4)
-    yield "topic_alarm_metrics", replace(settings, topic_alarm_metrics=0)
+    yield "watched_topics", replace(settings, watched_topics=settings.watched_topics + 1)
 
 
 def _demands(usage: Usage, settings: Settings, table: PriceTable) -> Iterator[Demand]:
     scheduled = [function for function in settings.functions.values() if function.every_s]
     needed = {
-        "alarms": settings.alarms + usage.topics * settings.topic_alarms,
+        "alarms": settings.alarms + settings.watched_topics * settings.topic_alarms,
         "delivery-streams": usage.topics,
-        # Of every function, every schedule, every stream; the state machine's and that of its schedules.
-        "roles": len(settings.functions) + len(scheduled) + usage.topics + 2,
+        # Of every function and schedule; the state machine's and Firehose's.
+        "roles": len(settings.functions) + len(scheduled) + 2,
     }
     for name, count in needed.items():
         quota = table.quota(name)

@@ -13,12 +13,12 @@ def planned(settings: Settings, topics: int) -> dict[str, int]:
     """How many of each type that costs by itself, or that lines are multiplied by, the bill is for."""
     scheduled = sum(function.every_s is not None for function in settings.functions.values())
     return {
-        "aws_cloudwatch_metric_alarm": settings.alarms + topics * settings.topic_alarms,
+        "aws_cloudwatch_metric_alarm": settings.alarms + settings.watched_topics * settings.topic_alarms,
         "aws_cloudwatch_dashboard": settings.dashboards,
         "aws_kms_key": settings.keys,
         "aws_secretsmanager_secret": settings.secrets,
         "aws_lambda_function": len(settings.functions),
-        "aws_scheduler_schedule": topics + scheduled,
+        "aws_scheduler_schedule": scheduled,
         "aws_kinesis_firehose_delivery_stream": topics,
         "aws_glue_catalog_table": 4 * topics,
     }
@@ -44,7 +44,7 @@ FREE: Final = {
     "aws_s3_bucket_public_access_block": _ONE_OF_ITS,
     "aws_s3_bucket_ownership_controls": _ONE_OF_ITS,
     "aws_s3_bucket_lifecycle_configuration": "expiration is free",
-    "aws_s3_object": "contracts and layers, some 100 MB: less than a cent",
+    "aws_s3_object": "contracts, layers and the registry, some 100 MB: less than a cent",
     "aws_glue_catalog_database": "an object of the catalog, of which a million are free",
     "aws_lambda_alias": _ONE_OF_ITS,
     "aws_lambda_layer_version": "stored by Lambda, 75 GB free",

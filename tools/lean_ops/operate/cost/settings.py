@@ -7,7 +7,7 @@ alarms, the state machine and the tables have catalogues of their own.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +19,14 @@ from lean_ops.environment.repository import (
     STATE_MACHINE,
     TABLE_SPECIFICATIONS,
     function_catalogue,
+    render,
 )
 
 MONTH_S: Final = 30 * 86_400
 _BLOCK: Final = re.compile(r'^variable "(\w+)" \{(.*?)^\}', re.MULTILINE | re.DOTALL)
 _DEFAULT: Final = re.compile(r"^  default\s*=\s*(-?\d+(?:\.\d+)?)\s*$", re.MULTILINE)
 _VALUE: Final = re.compile(r'^(\w+)\s*=\s*(?:"([^"]*)"|(-?\d+(?:\.\d+)?))\s*$', re.MULTILINE)
+_WATCHED: Final = re.compile(r"^watched_topics\s*=\s*\[([^\]]*)\]", re.MULTILINE)
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _SECONDS: Final = {"minute": 60, "hour": 3_600, "day": 86_400}
 _NONCURRENT: Final = re.compile(r"noncurrent_days\s*=\s*(\d+)")
@@ -53,9 +55,9 @@ class Function:
 class Settings:
     """All that the bill depends on beside what comes in.
 
-    ``alarms``, ``topic_alarms``: alarms of an environment, and of each topic; ``…_metrics``: the metrics that
-    they look at, which is what is billed. ``idle_states``, ``busy_states``: states that a run enters when it
-    finds nothing, and when it merges into both layers.
+    ``alarms``, ``topic_alarms``: alarms of an environment, and of each topic that is watched; ``…_metrics``:
+    the metrics that they look at, which is what is billed. ``idle_states``, ``busy_states``: states that a
+    run enters when it finds nothing, and when it merges into both layers.
     """
 
     buffer_interval_s: float
@@ -74,6 +76,7 @@ class Settings:
     alarm_metrics: int
     topic_alarms: int
     topic_alarm_metrics: int
+    watched_topics: int
     idle_states: int
     busy_states: int
     keys: int = 1
@@ -81,9 +84,14 @@ class Settings:
     dashboards: int = 1
 
     @property
-    def runs(self) -> float:
-        """Scheduled runs of a topic, a month."""
+    def looks(self) -> float:
+        """Looks of the dispatcher, a month: at most so many runs has a topic, and each takes what is new."""
         return MONTH_S / (60 * self.schedule_minutes)
+
+    def looking_every(self, minutes: float) -> "Settings":
+        """The same with another schedule of the dispatcher."""
+        dispatcher = replace(self.functions["dispatcher"], every_s=int(60 * minutes))
+        return replace(self, schedule_minutes=minutes, functions={**self.functions, "dispatcher": dispatcher})
 
 
 def settings_of(env: str | None = None, root: Path = ROOT) -> Settings:
@@ -125,7 +133,7 @@ def settings_of(env: str | None = None, root: Path = ROOT) -> Settings:
             entry.name: Function(
                 entry.memory_mb,
                 functions[entry.name].get("ephemeral_storage_mb", 512),
-                _every(entry.schedule),
+                _every(entry.schedule, number("schedule_minutes")),
             )
             for entry in function_catalogue()
         },
@@ -133,6 +141,7 @@ def settings_of(env: str | None = None, root: Path = ROOT) -> Settings:
         alarm_metrics=sum(fixed),
         topic_alarms=len(per_topic),
         topic_alarm_metrics=sum(per_topic),
+        watched_topics=_watched(env, root),
         idle_states=_states(machine, "NoNewData"),
         busy_states=_states(machine, "RunCurationJob", "RunSemanticJob", "FullPipelineSuccess"),
     )
@@ -151,6 +160,14 @@ def _tfvars(env: str, root: Path) -> dict[str, str]:
     return {name: words or number for name, words, number in _VALUE.findall(text)}
 
 
+def _watched(env: str | None, root: Path) -> int:
+    """How many topics an environment watches: one line of its file, a list of names."""
+    if env is None:
+        return 0
+    found = _WATCHED.search((root / f"environments/{env}.tfvars").read_text())
+    return found[1].count('"') // 2 if found else 0
+
+
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
 
@@ -162,10 +179,11 @@ def _only(pattern: re.Pattern[str], text: str, what: str) -> str:
     return str(found.pop())
 
 
-def _every(schedule: str | None) -> int | None:
-    """Seconds between two starts of ``rate(5 minutes)``."""
+def _every(schedule: str | None, dispatcher_minutes: float) -> int | None:
+    """Seconds between two starts of ``rate(5 minutes)``; the dispatcher's rate is a variable."""
     if schedule is None:
         return None
+    schedule = render(schedule, {"schedule_rate": f"{dispatcher_minutes:.0f} minutes"})
     if not (found := _RATE.fullmatch(schedule)):
         raise SettingUnknown(
             f"functions.json: expected a schedule such as rate(5 minutes), found {schedule!r}"
@@ -174,12 +192,13 @@ def _every(schedule: str | None) -> int | None:
 
 
 def _alarms() -> tuple[list[int], list[int]]:
-    """Metrics of every alarm: of those an environment has, and of those each topic has."""
+    """Metrics of every alarm: of those that an environment has, and of those of each watched topic."""
     fixed: list[int] = []
     per_topic: list[int] = []
     for alarm in alarm_catalogue.load().alarms.values():
         if alarm.per == "topic":
             per_topic.append(len(alarm.metrics))
+            fixed.append(len(alarm.metrics))
         else:
             times = len(alarm_catalogue.watched_functions()) if alarm.per == "function" else 1
             fixed += [len(alarm.metrics)] * times

@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError
 
 from common.contract.contracts import load_contract
 from common.contract.store import contract_exists, read_contract
-from common.runtime.errors import ContractError
+from common.runtime.errors import ContractError, ServiceFailure
+from common.runtime.topics import named, read_registry
 from lean_ops.environment.repository import contract_files, function_catalogue, state_machine_definition
 from lean_ops.environment.target import Target
 from lean_ops.operate.doctor.findings import Finding, Severity
@@ -80,6 +81,28 @@ def state_machine(target: Target) -> Iterator[Finding]:
         yield Finding(target.state_machine, f"expected ACTIVE, found {found['status']}", target.deploy_advice)
 
 
+def topics(target: Target) -> Iterator[Finding]:
+    """The registry, by which functions know the topics, names those of this checkout."""
+    try:
+        known = read_registry(target.client("s3"), target.lake_bucket).names
+    except ServiceFailure as error:
+        yield Finding("registry of topics", str(error), target.deploy_advice)
+        return
+    if not known >= set(target.topics):
+        yield Finding(
+            "registry of topics",
+            f"expected {named(target.topics)} in the registry, found {named(known)}",
+            target.deploy_advice,
+        )
+    elif others := known - set(target.topics):
+        yield Finding(
+            "registry of topics",
+            f"it names {named(others)} as well, which commands here do not know",
+            "set LEAN_OPS_TOPICS to them, or use a checkout that has their contracts",
+            Severity.NOTE,
+        )
+
+
 def contracts(target: Target) -> Iterator[Finding]:
     """Every topic's deployed contract can be read, and is the one of this checkout."""
     s3, files = target.client("s3"), contract_files()
@@ -112,16 +135,17 @@ def contracts(target: Target) -> Iterator[Finding]:
 
 
 def secret(target: Target) -> Iterator[Finding]:
-    """The key that personal data is hashed with is there; its value is not shown."""
+    """The key that personal data is hashed with is there; nobody reads it to know."""
     client = target.client("secretsmanager")
     try:
-        value = client.get_secret_value(SecretId=target.pii_key_secret).get("SecretString", "")
+        versions = client.describe_secret(SecretId=target.pii_key_secret).get("VersionIdsToStages", {})
     except client.exceptions.ResourceNotFoundException:
-        value = ""
-    if not value:
+        versions = {}
+    if not any("AWSCURRENT" in stages for stages in versions.values()):
         yield Finding(
             target.pii_key_secret,
-            "expected a key, found no secret or an empty one: topics with personal data stop at Curated",
+            "expected a key, found no secret or one without a value: topics with personal data stop at "
+            "Curated",
             "put one (docs/deploy.md); never another one later, or hashes can no longer be joined",
         )
 

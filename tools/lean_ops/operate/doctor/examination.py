@@ -17,6 +17,7 @@ CHECKS: Final[dict[str, Check]] = {
     "waiting": intake.dead_letters,
     "functions": code.functions,
     "state machine": code.state_machine,
+    "topics": code.topics,
     "contracts": code.contracts,
     "secret": code.secret,
     "alarms": code.alarms,

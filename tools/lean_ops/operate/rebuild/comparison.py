@@ -108,7 +108,7 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, table: Table, column
         connection.register(f"empty_{name}", table.schema().as_arrow().empty_table())
         source = f"empty_{name}"
     else:
-        source = f"iceberg_scan('{table.metadata_location}')"
+        source = lake.iceberg_scan(table.metadata_location)
     connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {selected} FROM {source}")  # noqa: S608 - as above
 
 

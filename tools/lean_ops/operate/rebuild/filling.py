@@ -87,10 +87,8 @@ def job_settings(target: Target, layer: MergedLayer) -> JobSettings:
     """The settings that the layer's function has: the same portions, the same memory."""
     name = "curation" if layer is MergedLayer.CURATED else "semantic"
     environment = next(entry.environment for entry in function_catalogue() if entry.name == name)
-    names = asdict(target.settings) | {"topics": ",".join(target.topics)}
-    return JobSettings.from_environment(
-        environment | {f"{PREFIX}{field.upper()}": value for field, value in names.items()}
-    )
+    names = {f"{PREFIX}{field.upper()}": value for field, value in asdict(target.settings).items()}
+    return JobSettings.from_environment(environment | names)
 
 
 def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoint | None:

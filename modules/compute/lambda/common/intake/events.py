@@ -19,6 +19,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from common.runtime.errors import RejectedEvent
+from common.runtime.topics import named
 
 # "Maximum size of a record ... 1,000 KiB", Firehose quotas. Counted after the payload became a JSON string.
 MAX_RECORD_BYTES: Final = 1_000 * 1024
@@ -124,8 +125,7 @@ class EventParser:
         if topic not in self._topics:
             raise RejectedEvent(
                 RejectCode.UNKNOWN_TOPIC,
-                "topic_name: expected a topic of this environment "
-                f"({', '.join(sorted(self._topics))}), found another",
+                f"topic_name: expected a topic of this environment ({named(self._topics)}), found another",
             )
         publish_us = round(event.publish_time.timestamp() * 1_000_000)
         if not EARLIEST_PUBLISH_US <= publish_us <= ingestion_us + MAX_FUTURE_US:

@@ -7,6 +7,7 @@ Open to others:
     catalog             the Iceberg catalog
     checkpoints         how far a source was read: where that is written and which record counts
     history             a table's snapshots: its last merge, and the checkpoint it carries
+    pointers            where all tables are, in few calls
     progress            the checkpoint of a layer
     incremental         what is new since a checkpoint, in bounded portions
     reading             rows of a table, streamed
@@ -25,6 +26,7 @@ __all__ = [
     "incremental",
     "merge",
     "merging_by_halves",
+    "pointers",
     "progress",
     "reading",
     "rule",

@@ -1,4 +1,4 @@
-"""Keeping the tables of an environment in shape, one after the other, the one with most files first."""
+"""Keeping tables in shape, one after the other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -40,29 +40,31 @@ def maintain(
     catalog: Catalog,
     dynamodb: "DynamoDBClient",
     *,
-    topics: Iterable[str],
-    layers: Iterable[str],
+    places: Iterable[tuple[str, str]],
     policy: UpkeepPolicy,
     now: datetime,
     run_id: str,
     go_on: Callable[[], bool] = lambda: True,
     dry_run: bool = False,
+    fullest_first: bool = True,
 ) -> Iterator[Upkeep | Failure]:
-    """Keep up every table of ``topics`` and ``layers`` that exists, and tell what was done to each.
+    """Keep up every table of ``places``, topic and layer, that exists, and tell what was done to each.
 
     ``go_on`` is asked before every portion of work; tables that are not reached wait for the next time.
-    ``dry_run``: tell what would be done, change nothing.
+    ``dry_run``: tell what would be done, change nothing. ``fullest_first``: that takes a look at all of them;
+    else in the order of ``places``.
     """
-    listed = list(layers)
     found: list[tuple[str, str]] = []
-    for topic, layer in ((topic, layer) for topic in topics for layer in listed):
+    for topic, layer in places:
         try:
             if catalog.table_exists(settings.table(layer, topic)):
                 found.append((topic, layer))
         except Exception as error:
             yield Failure(settings.table(layer, topic), error)
-    files = {place: _most_files(catalog, settings.table(place[1], place[0])) for place in found}
-    for topic, layer in sorted(found, key=lambda place: -files[place]):
+    if fullest_first:
+        files = {place: _most_files(catalog, settings.table(place[1], place[0])) for place in found}
+        found.sort(key=lambda place: -files[place])
+    for topic, layer in found:
         if not go_on():
             return
         identifier = settings.table(layer, topic)

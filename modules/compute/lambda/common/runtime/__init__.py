@@ -11,6 +11,9 @@ Open to others:
     asking           HTTP calls, bounded in time and bytes
     logs             one line, one shape
     metrics          CloudWatch metrics in the log
+    items            many items of a table in few calls
+    topics           which topics the environment has
+    worst            which topics an alarm is about
     arrowtypes       names for Arrow's generic types, for annotations
 """
 
@@ -21,8 +24,11 @@ __all__ = [
     "clients",
     "errors",
     "foreign_errors",
+    "items",
     "logs",
     "metrics",
     "retrying",
     "settings",
+    "topics",
+    "worst",
 ]

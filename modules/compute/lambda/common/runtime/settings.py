@@ -24,7 +24,6 @@ class Settings:
 
     project: str
     env: str
-    topics: tuple[str, ...]
 
     @property
     def name_prefix(self) -> str:
@@ -79,9 +78,10 @@ class JobSettings(LakeSettings):
 
 @dataclass(frozen=True)
 class SqsProcessorSettings(Settings):
-    """Of ``sqs_processor``."""
+    """Of ``sqs_processor``. ``lake_bucket``: the bucket of the registry of topics."""
 
     dead_letter_queue_url: str
+    lake_bucket: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,18 @@ class LookUpSettings(LakeSettings):
     """Of ``get_all_checkpoints`` and ``observation``, which look at tables and contracts."""
 
     lake_bucket: str
+
+
+@dataclass(frozen=True)
+class DispatcherSettings(LakeSettings):
+    """Of ``dispatcher``. ``runs_at_once``: topics that may be worked on at the same time.
+
+    ``live_state_machine_arn``: what a run is started with, with its alias where it has one.
+    """
+
+    lake_bucket: str
+    live_state_machine_arn: str
+    runs_at_once: int
 
 
 @dataclass(frozen=True)
@@ -137,17 +149,26 @@ class BreakerSettings(Settings):
 
 @dataclass(frozen=True)
 class MaintenanceSettings(LakeSettings):
-    """Of ``maintenance``: how many days snapshots, and files that nothing refers to, are kept."""
+    """Of ``maintenance``: how many days snapshots, and files that nothing refers to, are kept.
 
+    ``upkeep_function``: the function itself, with its alias where it has one: it shares out its work.
+    """
+
+    lake_bucket: str
+    upkeep_function: str
     snapshot_retention_days: int
     orphan_file_retention_days: int
 
 
 @dataclass(frozen=True)
 class AlertSettings(Settings):
-    """Of ``alert``. ``alert_secret_id``: the secret that says where alarms go."""
+    """Of ``alert``. ``alert_secret_id``: the secret that says where alarms go.
+
+    ``checkpoints_table``: where it is noted which topics an alarm is about.
+    """
 
     alert_secret_id: str
+    checkpoints_table: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +182,7 @@ class SnowflakeSettings(Settings):
 
 OF_FUNCTION: Final[Mapping[str, type[Settings]]] = {
     "sqs_processor": SqsProcessorSettings,
+    "dispatcher": DispatcherSettings,
     "get_all_checkpoints": LookUpSettings,
     "curation": CurationSettings,
     "semantic": SemanticSettings,
@@ -175,21 +197,16 @@ OF_FUNCTION: Final[Mapping[str, type[Settings]]] = {
 """The class of every function of the catalogue."""
 
 
-def _parsed(variable: str, kind: object, env: Mapping[str, str]) -> str | int | tuple[str, ...]:
+def _parsed(variable: str, kind: object, env: Mapping[str, str]) -> str | int:
     """The value of a variable as a field's type has it."""
     text = env.get(variable, "").strip()
     if kind is int:
         if not text.isascii() or not text.isdigit() or int(text) < 1:
             raise _wrong(variable, "a whole number of at least 1", text)
         return int(text)
-    if kind is str:
-        if not text:
-            raise _wrong(variable, "a value", text)
-        return text
-    listed = tuple(part.strip() for part in text.split(","))
-    if not all(listed):
-        raise _wrong(variable, "names separated by commas", text)
-    return listed
+    if not text:
+        raise _wrong(variable, "a value", text)
+    return text
 
 
 def _wrong(variable: str, expected: str, text: str) -> MissingSetting:

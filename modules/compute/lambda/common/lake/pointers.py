@@ -1,0 +1,31 @@
+"""Where each table is: its metadata pointer, of all tables of a database in a call a hundred.
+
+A pointer changes with every commit and with nothing else, so that a table whose pointer is as it was has
+nothing new. Light: no Iceberg is loaded.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types_boto3_glue.client import GlueClient
+
+_PAGE: Final = 100
+_NEVER_COMMITTED: Final = "00000-"
+
+
+def pointers(glue: "GlueClient", database: str) -> dict[str, str]:
+    """Location of the metadata file by name of the table; what is no Iceberg table is left out."""
+    found = {}
+    pages = glue.get_paginator("get_tables").paginate(
+        DatabaseName=database, PaginationConfig={"PageSize": _PAGE}
+    )
+    for page in pages:
+        for table in page["TableList"]:
+            if location := table.get("Parameters", {}).get("metadata_location"):
+                found[table["Name"]] = location
+    return found
+
+
+def never_committed(pointer: str) -> bool:
+    """Whether a pointer is the one that a table was created with: catalogs number the files from zero."""
+    return pointer.rpartition("/")[2].startswith(_NEVER_COMMITTED)

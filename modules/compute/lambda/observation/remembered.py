@@ -1,0 +1,61 @@
+"""What was seen of a topic's layers, kept until something changes: the numbers follow from two times a layer.
+
+Freshness grows from when the newest event was ingested, lag from when the oldest unread commit was made. They
+stay true while no pointer and no checkpoint has changed, so that an idle topic's tables are not opened.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+LAYERS: Final = ("raw", "curated", "semantic")
+
+
+def digest(topic: str, pointers: Mapping[str, str], items: Mapping[str, Mapping[str, Any]]) -> str:
+    """Stands for all that is measured of a topic: its pointers and its checkpoints."""
+    places = [pointers.get(f"{layer}_{topic}", "") for layer in LAYERS]
+    checkpoints = [
+        json.dumps(items.get(f"{topic}#{layer}", {}), sort_keys=True, default=str)
+        for layer in ("curated", "semantic")
+    ]
+    return hashlib.sha256("\n".join([*places, *checkpoints]).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Times in seconds since 1970, by layer. ``at``: when this was looked at; 0 for never.
+
+    ``newest``: when the newest event was ingested. ``unread``: since when its source has had something that
+    the layer has not read, None for a layer that has read all.
+    """
+
+    digest: str = ""
+    at: float = 0.0
+    newest: Mapping[str, float] = field(default_factory=dict)
+    unread: Mapping[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> Self:
+        """What an item says; nothing, where it is damaged."""
+        try:
+            said = json.loads(item["seen"]["S"])
+            newest = {layer: float(time) for layer, time in said["newest"].items()}
+            unread = {layer: None if time is None else float(time) for layer, time in said["unread"].items()}
+            return cls(str(said["digest"]), float(said["at"]), newest, unread)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return cls()
+
+    def as_item(self) -> dict[str, Any]:
+        """The attributes of the item, beside its key."""
+        said = {"digest": self.digest, "at": self.at, "newest": self.newest, "unread": self.unread}
+        return {"seen": {"S": json.dumps(said, sort_keys=True)}}
+
+    def freshness_s(self, now: float) -> dict[str, float]:
+        """By layer, how long ago its newest event was ingested."""
+        return {layer: now - time for layer, time in self.newest.items()}
+
+    def lag_s(self, now: float) -> dict[str, float]:
+        """By layer, how long it has had something to read."""
+        return {layer: 0.0 if time is None else max(0.0, now - time) for layer, time in self.unread.items()}
