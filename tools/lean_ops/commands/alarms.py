@@ -29,7 +29,9 @@ def alarms(
 
     def tell() -> None:
         if shown:
-            columns = ["alarm", "state", "since", "topics", "runbook"]
+            columns = ["alarm", "state", "since", "runbook"]
+            if any(alarm["topics"] for alarm in shown):
+                columns.insert(3, "topics")
             show_table("Alarms", columns, [[alarm[column] for column in columns] for alarm in shown])
         else:
             say(f"None of {len(found)} alarms is up.")
