@@ -3,7 +3,7 @@ locals {
   streams = { for topic in keys(var.raw_tables) : topic => "${var.environment.name_prefix}-${replace(topic, "_", "-")}" }
 }
 
-# One role and one log for all streams: a topic adds its stream and its tables, nothing else (docs/adr/0016).
+# One role and one log for all streams: a topic adds its stream and its tables, nothing else (docs/adr/0019).
 module "delivery_role" {
   source = "../role"
 

@@ -30,7 +30,7 @@ from common.layers.semantic import publish
 from common.runtime.settings import JobSettings
 
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
-SETTINGS = JobSettings("p", "e", ("t",), "lake", "checkpoints", 10**9, 10**12, 2048)
+SETTINGS = JobSettings("p", "e", "lake", "checkpoints", 10**9, 10**12, 2048)
 START = datetime(2026, 5, 1, tzinfo=UTC)
 NUMBERS = tuple(f"n{number}" for number in range(10))
 TEXTS = tuple(f"t{number}" for number in range(10))

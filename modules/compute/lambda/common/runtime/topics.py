@@ -1,4 +1,4 @@
-"""The topics of an environment are data, one object of the lake bucket, no setting of a function (ADR 16).
+"""The topics of an environment are data, one object of the lake bucket, no setting of a function (ADR 19).
 
     {"version": 1, "topics": {"events": {"contract": true, "paused": false, "watched": false}}}
 
