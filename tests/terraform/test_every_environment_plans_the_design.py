@@ -77,7 +77,7 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
 def alarm_names(plan: Plan) -> set[str]:
     subjects: dict[str | None, Iterable[str | None]] = {
         None: [None],
-        "topic": [topic.replace("_", "-") for topic in contract_files()],
+        "topic": [None],  # the worst of all; no environment here has topics of its own alarms
         "function": alarm_catalogue.watched_functions(),
     }
     return {

@@ -27,8 +27,9 @@ def test_alarms_look_at_as_many_metrics_as_are_billed(plan: Plan) -> None:
         for query in alarm["metric_query"]
         if query["metric"]
     ]
-    settings, topics = settings_of(plan.env), len(contract_files())
-    assert len(looked_at) == settings.alarm_metrics + topics * settings.topic_alarm_metrics
+    settings = settings_of(plan.env)
+    watched = settings.watched_topics * settings.topic_alarm_metrics
+    assert len(looked_at) == settings.alarm_metrics + watched
 
 
 def test_every_own_metric_that_an_alarm_looks_at_is_counted(plan: Plan) -> None:
@@ -55,8 +56,8 @@ def test_settings_are_those_that_are_planned(plan: Plan) -> None:
     assert {group["retention_in_days"] for group in plan.of("aws_cloudwatch_log_group")} == {
         settings.log_retention_days
     }
-    runs = [s for s in plan.of("aws_scheduler_schedule") if "-run-" in s["name"]]
-    assert {s["schedule_expression"] for s in runs} == {f"rate({settings.schedule_minutes:.0f} minutes)"}
+    (looks,) = [s for s in plan.of("aws_scheduler_schedule") if s["name"].endswith("-dispatcher")]
+    assert looks["schedule_expression"] == f"rate({settings.schedule_minutes:.0f} minutes)"
     for function in plan.of("aws_lambda_function"):
         name = function["function_name"].removeprefix(f"lean-ops-{plan.env}-").replace("-", "_")
         known = settings.functions[name]
