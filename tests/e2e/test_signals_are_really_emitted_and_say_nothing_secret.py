@@ -48,7 +48,7 @@ AWS = {
 }  # fmt: skip
 # Emitted where Snowflake is configured: tests/integration/readers/test_snowflake_latencies_are_read.py.
 SNOWFLAKE = {"SnowflakeQueryMilliseconds", "SnowflakeRefreshStalled"}
-# Of a registry that cannot be read: tests/unit/test_topics_are_data.py.
+# Of a registry that cannot be read: tests/unit/handlers/test_topics_are_data.py.
 UNREAD = {"RegistryUnread"}
 
 

@@ -25,7 +25,7 @@ from dispatcher import handler as function
 from dispatcher.judging import BACK_OFF_S, LONGEST_BACK_OFF_S, Memory, Sight
 from dispatcher.passing import Dispatcher, Done
 
-from ..simulation.in_process import DynamoDB
+from ...simulation.in_process import DynamoDB
 
 TABLE = "dispatcher-test"
 MACHINE = "arn:aws:states:eu-west-1:000000000000:stateMachine:lean-ops-test-pipeline"
