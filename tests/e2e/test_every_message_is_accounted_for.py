@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
+from common.intake.events import DELETE
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.accounts.messages import Kind, Message
@@ -76,7 +77,12 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     target = replace(LocalTarget.running(stack.folder), topics=("bare", "events", "weather"))
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1))
     scenario = Scenario(
-        events=EVENTS, days=0.25, broken_rate=0.02, violation_rate=0.02, end=datetime.now(UTC)
+        events=EVENTS,
+        days=0.25,
+        broken_rate=0.02,
+        violation_rate=0.02,
+        delete_share=0.2,
+        end=datetime.now(UTC),
     )
     pipe = Pipeline(target, Ledger(folder / "ledger"), scenario)
     history = History(scenario).messages()
@@ -117,11 +123,13 @@ def test_dead_letters_are_the_broken_messages_unchanged_each_with_its_reason(don
 
 
 def test_payloads_are_in_raw_byte_for_byte(done: Pipeline) -> None:
-    sent = {m.message_id: m.body for m in History(done.scenario) if m.kind is not Kind.BROKEN}
-    rows = done.rows("raw_events").select(["message_id", "json_payload"]).to_pylist()
-    assert rows
+    sent = {m.message_id: m for m in History(done.scenario) if m.kind is not Kind.BROKEN}
+    rows = done.rows("raw_events").select(["message_id", "json_payload", "operation"]).to_pylist()
+    assert {row["operation"] for row in rows} == {None, DELETE}
     for row in rows:
-        assert f'"payload":{row["json_payload"]}' in sent[row["message_id"]]
+        message = sent[row["message_id"]]
+        assert (row["json_payload"] is None) == (row["operation"] == DELETE) == message.deletes
+        assert message.deletes or f'"payload":{row["json_payload"]}' in message.body
 
 
 def test_semantic_is_typed_and_holds_no_personal_data_in_clear(done: Pipeline) -> None:
@@ -130,7 +138,7 @@ def test_semantic_is_typed_and_holds_no_personal_data_in_clear(done: Pipeline) -
     clear = {
         json.loads(m.body)["payload"].get("operator", {}).get("email")
         for m in History(done.scenario)
-        if m.kind is not Kind.BROKEN
+        if m.kind is not Kind.BROKEN and not m.deletes
     } - {None}
     assert clear
     for table in ("semantic_events", "quarantine_events"):
