@@ -37,10 +37,11 @@ def _sent(target: Target) -> None:
 
 def test_the_section_has_commands() -> None:
     assert len(COMMANDS) > 12
-    assert {command.split()[0] for command in COMMANDS} == {"audit", "dlq", "query", "replay", "run", "trace"}
+    named = {command.split()[0] for command in COMMANDS}
+    assert named == {"audit", "dlq", "history", "query", "replay", "run", "trace"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs_as_it_is_written(command: str, lean_ops: Callable[..., Result]) -> None:
-    result = lean_ops(*shlex.split(command.replace("MESSAGE_ID", "runbook-1")))
+    result = lean_ops(*shlex.split(command.replace("MESSAGE_ID", "runbook-1").replace("KEY", "runbook-1")))
     assert result.exit_code == 0, (result.exception, result.output)

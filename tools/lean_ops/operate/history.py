@@ -58,7 +58,7 @@ def history(target: Target, topic: str, key: str, since: datetime | None = None)
         copies.setdefault((event["message_id"], event["publish_time"]), []).append(event)
     ordered = sorted(copies.values(), key=lambda same: (same[0]["publish_time"], *_order(same[0])))
     held = {layer: _held(target, topic, layer, where) for layer in ("curated", "semantic", "quarantine")}
-    newer = [same[0]["publish_time"] for same in ordered[1:]] + [None]
+    newer = [*(same[0]["publish_time"] for same in ordered[1:]), None]
     return [
         KeyVersion(
             same[0]["message_id"],
@@ -69,7 +69,7 @@ def history(target: Target, topic: str, key: str, since: datetime | None = None)
             DELETE if _deletes(same[0]) else "upsert",
             _fate(same[0], held, newest=until is None),
         )
-        for same, until in zip(ordered, newer, strict=True)
+        for same, until in zip(ordered, newer, strict=False)  # of no version, nothing is the newest
     ]
 
 
