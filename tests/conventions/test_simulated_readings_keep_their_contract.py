@@ -37,7 +37,7 @@ def rows(topic: str) -> Iterator[tuple[dict[str, str], str]]:
     scenario = Scenario(events=6_000, end=datetime(2026, 3, 1, tzinfo=UTC), violation_rate=0.05)
     stream = History(scenario) if topic == "events" else islice(weather_station_readings(), 2_000)
     for message in stream:
-        if message.kind is not Kind.BROKEN:
+        if message.kind is not Kind.BROKEN and not message.deletes:
             body = msgspec.json.decode(message.body, type=dict[str, msgspec.Raw])
             yield (
                 dict(leaves(msgspec.json.decode(body["payload"], type=dict[str, msgspec.Raw]))),

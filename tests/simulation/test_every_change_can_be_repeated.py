@@ -58,6 +58,7 @@ READING = {
     "release show",
     "status",
     "tables",
+    "history",
     "trace",
 }
 

@@ -59,6 +59,7 @@ def record(key: str, **changes: Any) -> bytes:
         "publish_time": 1_767_225_600_000_000,
         "ingestion_ts": 1_767_225_600_000_000,
         "json_payload": "{}",
+        "operation": None,
     }
     return json.dumps(row | changes).encode()
 
