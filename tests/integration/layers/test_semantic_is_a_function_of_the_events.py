@@ -230,6 +230,29 @@ def test_only_what_raw_received_since_is_looked_up(lake: Lake, monkeypatch: pyte
     assert sum(read) == 1
 
 
+def test_refused_keys_beyond_what_is_held_at_once_are_looked_up_in_parts(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.layers.versions._KEYS_AT_ONCE", 1)
+    monkeypatch.setattr("common.lake.reading.BATCH_ROWS", 1)
+    # Quarantine has a file a period.
+    bad = [event(f"k{n}", "b", n * 60 * 24 * 31 + 5, "bad") for n in range(4)]
+    lake.run(*bad)
+    asked: list[int] = []
+
+    def watched(*which: Any) -> Any:
+        asked.append(1)
+        return appended(*which)
+
+    monkeypatch.setattr("common.layers.versions.appended", watched)
+    good = [event(f"k{n}", "g", 0, n) for n in range(4)]
+    lake.append(good)
+    lake.curate()
+    lake.publish()
+    assert lake.semantic() == expected([*bad, *good], 99)
+    assert len(asked) > 1
+
+
 def test_an_older_version_meets_the_columns_that_the_contract_has_gained(lake: Lake) -> None:
     lake.run(B)
     lake.contract = contract("1.1.0", 99, more="unit")

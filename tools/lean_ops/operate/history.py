@@ -8,9 +8,9 @@ a slowly changing dimension of type 2. Values are not shown: ``lean-ops query`` 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, Final
 
-from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
@@ -58,7 +58,7 @@ def history(target: Target, topic: str, key: str, since: datetime | None = None)
         copies.setdefault((event["message_id"], event["publish_time"]), []).append(event)
     ordered = sorted(copies.values(), key=lambda same: (same[0]["publish_time"], *_order(same[0])))
     held = {layer: _held(target, topic, layer, where) for layer in ("curated", "semantic", "quarantine")}
-    newer = [*(same[0]["publish_time"] for same in ordered[1:]), None]
+    newer = [same[0]["publish_time"] for same in ordered[1:]]
     return [
         KeyVersion(
             same[0]["message_id"],
@@ -69,7 +69,7 @@ def history(target: Target, topic: str, key: str, since: datetime | None = None)
             DELETE if _deletes(same[0]) else "upsert",
             _fate(same[0], held, newest=until is None),
         )
-        for same, until in zip(ordered, newer, strict=False)  # of no version, nothing is the newest
+        for same, until in zip_longest(ordered, newer)  # of the newest there is no newer one
     ]
 
 
@@ -91,7 +91,7 @@ def _held(target: Target, topic: str, layer: str, where: BooleanExpression) -> M
     """The row that a merged table has of the key."""
     try:
         table = open_table(target.catalog(), target.settings.table(layer, topic))
-    except (NoSuchTableError, TableMissing):  # a topic without a contract has no Semantic and no Quarantine
+    except TableMissing:  # a topic without a contract has no Semantic and no Quarantine
         return None
     rows = _rows(table, ("message_id", "publish_time", DELETED, "reasons", "_contract_version"), where)
     return rows[0] if rows else None
