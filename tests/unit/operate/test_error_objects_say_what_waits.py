@@ -49,6 +49,25 @@ def test_a_failed_record_is_taken_byte_for_byte_with_its_code_under_any_publishe
     assert "canary" not in repr(waiting)
 
 
+def test_a_record_from_before_a_column_of_raw_is_completed_and_a_whole_one_left_alone() -> None:
+    whole = {**msgspec.json.decode(RECORD), "json_payload": '{"operation": 1}'}
+    old = {name: value for name, value in whole.items() if name != "operation"}
+    entry = only(line(msgspec.json.encode(old)))
+    assert isinstance(entry, FailedRecord)
+    assert msgspec.json.decode(entry.data) == {**whole, "operation": None}
+    spaced = json.dumps(whole).encode()
+    entry = only(line(spaced))
+    assert isinstance(entry, FailedRecord)
+    assert entry.data == spaced
+
+
+def test_a_delete_that_failed_is_replayed_as_one() -> None:
+    delete = msgspec.json.encode(RawRecord("m-2", "k", "events", "2026-02", None, 1, 2, None, "delete"))
+    entry = only(line(delete))
+    assert isinstance(entry, FailedRecord)
+    assert (entry.data, entry.waiting.payload) == (delete, "")
+
+
 def test_a_line_without_code_and_time_takes_those_of_its_object() -> None:
     entry = only(line())
     assert isinstance(entry, FailedRecord)

@@ -40,7 +40,10 @@ _COLUMNS: Final = RawRecord.__struct_fields__
 
 @dataclass(frozen=True)
 class FailedRecord:
-    """A record of RAW that Firehose could not deliver, byte for byte as it was put."""
+    """A record of RAW that Firehose could not deliver, byte for byte as it was put.
+
+    Columns that RAW has gained since are added, as null.
+    """
 
     line: bytes
     waiting: Waiting
