@@ -9,44 +9,20 @@ from typing import Any
 
 import pytest
 
-from common.contract.contracts import Contract, load_contract
+from common.contract.contracts import Contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.specifications import LAYERS
 from common.layers.rejudging import Appeal, Verdicts, judge_again
 from common.runtime.errors import InvalidInput
 
+from ...support.contracts import up_to
 from ...support.lake import LocalLake
 
 PERIOD = "2026-05"
 START = datetime(2026, 5, 1, tzinfo=UTC)
-
-
-def contract(version: str, maximum: int, more: str = "") -> Contract:
-    return load_contract(
-        f"""
-apiVersion: v3.2.0
-kind: DataContract
-id: test.t
-version: {version}
-status: active
-schema:
-  - name: t
-    properties:
-      - name: value
-        description: A number
-        logicalType: number
-        physicalType: decimal(10,2)
-        criticalDataElement: true
-        logicalTypeOptions:
-          maximum: {maximum}
-        transformSourceObjects: [value]
-{more}""",
-        "t",
-    )
-
-
-WRONG = contract("1.0.0", 10)
-MENDED = contract("1.1.0", 100)
+DECIMAL = "decimal(10,2)"
+WRONG = up_to(10, physical=DECIMAL)
+MENDED = up_to(100, "1.1.0", DECIMAL)
 
 
 class Lake(LocalLake):
@@ -169,7 +145,7 @@ def test_columns_that_the_mended_contract_adds_are_there(lake: Lake) -> None:
         logicalType: string
         transformSourceObjects: [value]
 """
-    lake.judge_again(contract("1.1.0", 100, extra))
+    lake.judge_again(up_to(100, "1.1.0", DECIMAL, extra))
     (row,) = lake.table("semantic").scan().to_arrow().to_pylist()
     assert (row["extra"], row["_contract_version"]) == ("50", "1.1.0")
 

@@ -11,46 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.contract.contracts import Contract, load_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import appended
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep.compaction import CompactionPolicy, compact
 from common.layers.rejudging import Appeal, judge_again
 
+from ...support.contracts import up_to
 from ...support.generated import cases
 from ...support.lake import LocalLake
 from ...support.oracle import Event, newest_good
 
 START = datetime(2026, 5, 31, 22, tzinfo=UTC)
 DELETE = "delete"
-
-
-def contract(version: str, maximum: int, more: str = "") -> Contract:
-    return load_contract(
-        f"""
-apiVersion: v3.2.0
-kind: DataContract
-id: test.t
-version: {version}
-status: active
-schema:
-  - name: t
-    properties:
-      - name: value
-        description: A number
-        logicalType: integer
-        criticalDataElement: true
-        logicalTypeOptions:
-          maximum: {maximum}
-        transformSourceObjects: [value]
-"""
-        + (f"      - name: {more}\n        description: More\n        logicalType: string\n" if more else ""),
-        "t",
-    )
-
-
-STRICT, MENDED = contract("1.0.0", 99), contract("1.1.0", 999)
+STRICT, MENDED = up_to(99), up_to(999, "1.1.0")
+UNIT = "      - name: unit\n        description: Its unit\n        logicalType: string\n"
 
 
 class Lake(LocalLake):
@@ -255,7 +230,7 @@ def test_refused_keys_beyond_what_is_held_at_once_are_looked_up_in_parts(
 
 def test_an_older_version_meets_the_columns_that_the_contract_has_gained(lake: Lake) -> None:
     lake.run(B)
-    lake.contract = contract("1.1.0", 99, more="unit")
+    lake.contract = up_to(99, "1.1.0", more=UNIT)
     lake.run(G1)
     assert lake.semantic()["k"][0] == "g1"
 
