@@ -143,7 +143,7 @@ def test_a_rolled_back_table_is_as_it_was_and_comes_forward_with_the_next_run(
 ) -> None:
     listed = json.loads(lean_ops("rollback", layer, "--json").output)
     # A commit of older versions alone says nothing of how far the source was read.
-    first = [snapshot for snapshot in listed if snapshot["checkpoint"] != NOTHING][-1]
+    first = [snapshot for snapshot in listed if snapshot["checkpoint"] != "-"][-1]
     assert [s["current"] for s in listed] == [True] + [False] * (len(listed) - 1)
     result = lean_ops("rollback", layer, "--to", first["snapshot_id"], *WHY)
     assert result.exit_code == 0, result

@@ -41,7 +41,7 @@ def ok(process: Process) -> None:
 def deliver(world: World, payloads: list[dict[str, Any]]) -> None:
     """Events with these payloads, each with a key of its own."""
     first = len(world.sent)
-    world._deliver(
+    world.deliver(
         [
             {
                 "message_id": f"m{number:06}",

@@ -1,5 +1,6 @@
 """A rollback brings back what the snapshot was: rows, columns, partition spec, and where readers go on."""
 
+import json
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,14 +10,15 @@ import pytest
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import StringType
 
-from common.lake.checkpoints import NOTHING
+from common.lake.checkpoints import NOTHING, SOURCE_TOKEN
+from common.lake.history import said_by
 from common.lake.upkeep import retention
 from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops.environment import lake
 from lean_ops.operate import checkpoints
 from lean_ops.operate.checkpoints import MergedLayer
 
-from .world import TOPIC, Process, World
+from .world import TOPIC, Event, Process, World
 
 WHY = ("--reason", "INC-1")
 
@@ -63,6 +65,31 @@ def test_values_of_a_replaced_column_are_there_again(
     assert seen_by_duckdb(world) == set(right.values())
     world.contract = ("1.0.0", "integer")
     world.send(4)
+    ok(world.command("run"))
+    assert readings(world) == world.published()
+
+
+def test_a_snapshot_of_older_versions_alone_can_be_gone_back_to(world: World) -> None:
+    def event(number: int, reading: object) -> Event:
+        return {
+            "message_id": f"stood-{number}",
+            "idempotency_key": "stood",
+            "topic_name": TOPIC,
+            "period_reference": "2026-06",
+            "publish_time": datetime(2026, 6, 1, number, tzinfo=UTC),
+            "ingestion_ts": datetime(2026, 6, 2, number, tzinfo=UTC),
+            "json_payload": json.dumps({"reading": reading}),
+        }
+
+    world.deliver([event(1, 7), event(2, "broken")])
+    ok(world.command("run"))
+    looked_up = world.snapshots("semantic")[0]
+    table = world.catalog.load_table(world.target.settings.table("semantic", TOPIC))
+    assert SOURCE_TOKEN not in said_by(table.current_snapshot())
+    world.send(6)
+    ok(world.command("run"))
+    ok(world.command("rollback", "semantic", "--to", looked_up, *WHY))
+    assert readings(world)["stood"] == 7
     ok(world.command("run"))
     assert readings(world) == world.published()
 

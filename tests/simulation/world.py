@@ -332,7 +332,7 @@ class World:
                 self.queues.returning.add(_text(self.letters[-1]))
         if self.sent and self.random.random() < 0.3:
             events.append(self.random.choice(self.sent))  # a network retry
-        self._deliver(events)
+        self.deliver(events)
         self.history.append(f"send {number}")
 
     def take_queue(self) -> None:
@@ -340,10 +340,11 @@ class World:
         taken = list(self.queues.waiting[SOURCE].values())
         self.queues.waiting[SOURCE].clear()
         if taken:
-            self._deliver([self._parsed(message.body) for message in taken])
+            self.deliver([self._parsed(message.body) for message in taken])
             self.history.append(f"{len(taken)} from the queue")
 
-    def _deliver(self, events: list[Event]) -> None:
+    def deliver(self, events: list[Event]) -> None:
+        """Put events into RAW, as Firehose does."""
         raw = self.catalog.load_table(self.target.settings.table("raw", TOPIC))
         raw.append(pa.Table.from_pylist(events, schema=raw.schema().as_arrow()))
         self.sent += events
