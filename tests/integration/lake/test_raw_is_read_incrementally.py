@@ -16,7 +16,8 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.incremental import Bounds, new_appends, read
+from common.lake.incremental import Bounds, appended, new_appends, read
+from common.lake.reading import read_files
 
 ALL = Bounds(rows=10**9, bytes=10**12)
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -42,11 +43,17 @@ class _Replace(_OverwriteFiles):
         return Summary(Operation.REPLACE, **summary.additional_properties)
 
 
-def compact(table: Table) -> None:
-    live = [task.file for task in table.scan().plan_files()]
+def compact(table: Table, *numbers: int) -> None:
+    """Put all files together, or those that begin with these numbers."""
+    tasks = [
+        task
+        for task in table.scan().plan_files()
+        if not numbers or read_files(table, [task]).read_all()["n"][0].as_py() in numbers
+    ]
+    live = [task.file for task in tasks]
     if not live:
         return
-    (merged,) = _dataframe_to_data_files(table.metadata, table.scan().to_arrow(), table.io)
+    (merged,) = _dataframe_to_data_files(table.metadata, read_files(table, tasks).read_all(), table.io)
     with table.transaction() as transaction:
         producer = _Replace(Operation.OVERWRITE, transaction, table.io)
         for file in live:
@@ -138,6 +145,69 @@ def test_a_compaction_neither_repeats_nor_hides_rows_still_to_be_read(table: Tab
     assert sorted(take(table, since)[0]) == [2, 3, 4]
 
 
+def test_a_file_that_a_compaction_left_alone_is_read_once(table: Table) -> None:
+    append(table, 0)
+    since = take(table, None)[1]
+    append_files(table, 1, 2, 3)
+    compact(table, 1, 2)
+    append(table, 4)
+    portion = new_appends(table, since, ALL)
+    assert (portion.rows, len(portion.tasks)) == (4, 4)
+    assert sorted(take(table, since)[0]) == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_in_a_snapshot_says_the_same_when_more_of_its_files_were_compacted(table: Table) -> None:
+    append(table, 0)
+    since = take(table, None)[1]
+    append_files(table, 1, 2, 3, 4)
+    compact(table, 1, 2)
+    append(table, 5)
+    seen, since, _ = take(table, since, Bounds(rows=4, bytes=10**12))
+    compact(table)
+    seen += take(table, since)[0]
+    assert sorted(seen) == [1, 2, 3, 4, 5]
+
+
+def test_rows_that_were_deleted_before_they_were_read_are_left_out_and_counted(table: Table) -> None:
+    append(table, 0)
+    since = take(table, None)[1]
+    append_files(table, 1, 2, 3)
+    append(table, 4)
+    table.delete("n == 2")
+    append(table, 5)
+    portion = new_appends(table, since, ALL)
+    assert (portion.rows, portion.gone_rows) == (4, 1)
+    assert sorted(take(table, since)[0]) == [1, 3, 4, 5]
+    looked_up: list[Any] = read(table, appended(table, since, None)).read_all()["n"].to_pylist()
+    assert sorted(looked_up) == [1, 3, 4, 5]
+
+
+def test_rows_of_a_file_that_was_written_again_come_with_the_file_in_its_place(table: Table) -> None:
+    append(table, 0)
+    since = take(table, None)[1]
+    append(table, 1, 2, 3)
+    table.delete("n == 2")
+    assert sorted(take(table, since)[0]) == [1, 3]
+
+
+def test_files_keep_their_numbers_when_others_of_their_snapshot_are_deleted(table: Table) -> None:
+    append(table, 0)
+    since = take(table, None)[1]
+    append_files(table, 1, 2, 3)
+    first, since, _ = take(table, since, Bounds(rows=1, bytes=10**12))
+    table.delete(f"n == {first[0]}")
+    assert sorted(first + take(table, since)[0]) == [1, 2, 3]
+
+
+def test_a_full_read_in_portions_leaves_out_what_was_deleted_meanwhile(table: Table) -> None:
+    append_files(table, 1, 2, 3)
+    seen, since, _ = take(table, None, Bounds(rows=1, bytes=10**12))
+    (deleted,) = sorted({1, 2, 3} - set(seen))[:1]
+    table.delete(f"n == {deleted}")
+    seen += take(table, since)[0]
+    assert sorted([*seen, deleted]) == [1, 2, 3]
+
+
 def test_an_expired_checkpoint_falls_back_to_everything_and_says_so(table: Table) -> None:
     append(table, 1)
     since = take(table, None)[1]
@@ -174,19 +244,25 @@ def test_a_checkpoint_from_another_history_falls_back(table: Table) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_any_mix_of_appends_compactions_expiry_and_bounds_loses_no_row(table: Table, seed: int) -> None:
+def test_any_mix_of_appends_compactions_deletes_expiry_and_bounds_loses_no_row(
+    table: Table, seed: int
+) -> None:
     draw = random.Random(seed)
     written: set[int] = set()
+    deleted: set[int] = set()
     seen: set[int] = set()
     since: SourceCheckpoint | None = None
     for _ in range(25):
-        action = draw.choice(["append", "append", "append", "compact", "expire", "read", "read"])
+        action = draw.choice(["append", "append", "append", "compact", "delete", "expire", "read", "read"])
         if action == "append":
             numbers = [len(written) + i for i in range(draw.randint(1, 4))]
             written |= set(numbers)
-            append(table, *numbers)
-        elif action == "compact" and written:
-            compact(table)
+            draw.choice([append, append_files])(table, *numbers)
+        elif action == "compact" and written - deleted:
+            compact(table, *draw.choice([(), sorted(written)[::2]]))
+        elif action == "delete" and written - deleted:
+            deleted.add(gone := draw.choice(sorted(written - deleted)))
+            table.delete(f"n == {gone}")
         elif action == "expire" and draw.random() < 0.3 and written:
             expire_all_but_newest(table)
         elif action == "read":
@@ -200,6 +276,6 @@ def test_any_mix_of_appends_compactions_expiry_and_bounds_loses_no_row(table: Ta
         if after == since:
             break
         since = after
-    assert seen == written
+    assert written - deleted <= seen <= written
     current = table.current_snapshot()
     assert current is None or (since is not None and since.token == str(current.snapshot_id))

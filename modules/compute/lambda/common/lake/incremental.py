@@ -3,7 +3,10 @@
 RAW is append-only and is read by snapshot range: the data files that each snapshot after the checkpoint
 added, oldest first. Compaction is invisible to this (its snapshots add no rows). A first read, and one
 whose checkpoint is no longer in the table's history (expired, rolled back), takes all live files of the
-current snapshot instead, in portions too; merging what was merged before changes nothing.
+current snapshot instead, in portions too; merging what was merged before changes nothing. A file that has
+left the table since it was added, by a deletion or because it was written again without some rows, is not
+read: its rows are gone, or come with the file in its place. It keeps its number, so that a checkpoint within
+its snapshot still says the same.
 
 Curated is rewritten by merges, so a snapshot range would read untouched rows again. Every merge numbers
 the rows that it writes (``_merge_seq``); new is what has a greater number than the checkpoint, and file
@@ -11,7 +14,7 @@ statistics leave out the files that hold no such row.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +35,8 @@ from common.runtime.errors import TableMismatch
 # Snapshots of these operations add rows. An overwrite may add rows again that were there before (somebody
 # corrected RAW by hand); reading them again is harmless, leaving them out would not be.
 _ADDING: Final = frozenset({Operation.APPEND, Operation.OVERWRITE})
+# Files that leave with these take rows with them; a compaction (``replace``) only puts them elsewhere.
+_REMOVING: Final = frozenset({Operation.DELETE, Operation.OVERWRITE})
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,9 @@ class Portion:
 
     ``checkpoint`` is where the source has been read to once the portion is merged; ``None`` means that
     the source is empty. ``rows`` and ``backlog_rows`` count stored rows of this portion and of what is
-    left after it, before row filters; ``row_bytes`` as in ``Bounds``. ``fallback`` says why the source is
-    being read from the start although there was a checkpoint.
+    left after it, before row filters; ``gone_rows`` those of files that have left the table, which are not
+    read; ``row_bytes`` as in ``Bounds``. ``fallback`` says why the source is being read from the start
+    although there was a checkpoint.
     """
 
     tasks: Sequence[FileScanTask]
@@ -65,21 +71,30 @@ class Portion:
     backlog_rows: int
     fallback: str | None = None
     row_bytes: int = 0
+    gone_rows: int = 0
 
 
 class _Measure:
-    """What a portion holds so far, measured file by file until it is full."""
+    """What a portion holds so far, measured file by file until it is full. ``gone``: files not to be read."""
 
-    def __init__(self, table: Table, files: Iterable[DataFile], bounds: Bounds) -> None:
-        self._sizes = decoded_sizes(table, files)
+    def __init__(
+        self, table: Table, files: Iterable[DataFile], bounds: Bounds, gone: Collection[str] = ()
+    ) -> None:
+        self._sizes = decoded_sizes(table, (file for file in files if file.file_path not in gone))
         self._bounds = bounds
+        self._gone = gone
         self.rows = 0
         self.bytes = 0
+        self.gone_rows = 0
 
-    def take(self, file: DataFile) -> None:
-        """Take the next file."""
+    def take(self, file: DataFile) -> bool:
+        """Take the next file; False where it is not to be read."""
+        if file.file_path in self._gone:
+            self.gone_rows += file.record_count
+            return False
         self.rows += file.record_count
         self.bytes += next(self._sizes) + file.record_count * self._bounds.row_bytes
+        return True
 
     @property
     def full(self) -> bool:
@@ -131,8 +146,10 @@ def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoin
         return Portion((), AlwaysTrue(), upto, 0, 0)
     added = _added_files(table, last or current, since) if since is not None else None
     if added is None or since is None:
-        tasks = list(table.scan(snapshot_id=(last or current).snapshot_id).plan_files())
+        begun = (last or current).snapshot_id
+        tasks = list(table.scan(snapshot_id=begun).plan_files())
     else:
+        begun = since.snapshot_id
         begin = {since.snapshot_id: since.files or 0}
         end = {upto.snapshot_id: upto.files} if upto is not None and not upto.full_scan else {}
         tasks = [
@@ -140,7 +157,11 @@ def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoin
             for snapshot, files in added
             for file in files[begin.get(snapshot.snapshot_id, 0) : end.get(snapshot.snapshot_id)]
         ]
-    return Portion(tasks, AlwaysTrue(), upto, sum(task.file.record_count for task in tasks), 0)
+    gone = _gone_since(table, begun)
+    left = [task for task in tasks if task.file.file_path not in gone]
+    rows = sum(task.file.record_count for task in left)
+    gone_rows = sum(task.file.record_count for task in tasks) - rows
+    return Portion(left, AlwaysTrue(), upto, rows, 0, gone_rows=gone_rows)
 
 
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
@@ -160,21 +181,31 @@ def _portion_of_range(
     tasks: list[FileScanTask] = []
     # Of the snapshot that the last run stopped in, the first files are done.
     done = {since.snapshot_id: since.files or 0}
-    measure = _Measure(table, (f for s, files in added for f in files[done.get(s.snapshot_id, 0) :]), bounds)
+    gone = _gone_since(table, since.snapshot_id)
+    files_left = (f for s, files in added for f in files[done.get(s.snapshot_id, 0) :])
+    measure = _Measure(table, files_left, bounds, gone)
     backlog = 0
     checkpoint = since
     for snapshot, files in added:
         first = done.get(snapshot.snapshot_id, 0)
         for number, file in enumerate(files[first:], first + 1):
             if measure.full:
-                backlog += file.record_count
+                backlog += 0 if file.file_path in gone else file.record_count
                 continue
-            tasks.append(FileScanTask(file))
-            measure.take(file)
+            if measure.take(file):
+                tasks.append(FileScanTask(file))
             checkpoint = _checkpoint(snapshot, number)
         if not measure.full or checkpoint == _checkpoint(snapshot, len(files)):
             checkpoint = _checkpoint(snapshot, None)
-    return Portion(tasks, AlwaysTrue(), checkpoint, measure.rows, backlog, row_bytes=bounds.row_bytes)
+    return Portion(
+        tasks,
+        AlwaysTrue(),
+        checkpoint,
+        measure.rows,
+        backlog,
+        row_bytes=bounds.row_bytes,
+        gone_rows=measure.gone_rows,
+    )
 
 
 def _portion_of_all(
@@ -190,20 +221,24 @@ def _portion_of_all(
             fallback = f"snapshot {since.snapshot_id} of {_name(table)} expired half-way; reading all again"
     planned = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
     tasks = sorted(planned, key=lambda task: task.file.file_path)
-    measure = _Measure(table, (task.file for task in tasks[done:]), bounds)
+    gone = _gone_since(table, snapshot.snapshot_id)
+    measure = _Measure(table, (task.file for task in tasks[done:]), bounds, gone)
+    taken: list[FileScanTask] = []
     end = done
     while end < len(tasks) and not measure.full:
-        measure.take(tasks[end].file)
+        if measure.take(tasks[end].file):
+            taken.append(tasks[end])
         end += 1
     return Portion(
-        tasks[done:end],
+        taken,
         AlwaysTrue(),
         _checkpoint(snapshot, None if end >= len(tasks) else end, full_scan=end < len(tasks)),
         measure.rows,
-        sum(task.file.record_count for task in tasks[end:])
+        sum(task.file.record_count for task in tasks[end:] if task.file.file_path not in gone)
         + (_added_rows(current) if snapshot is not current else 0),
         fallback,
         bounds.row_bytes,
+        measure.gone_rows,
     )
 
 
@@ -226,13 +261,35 @@ def _added_files(
         chain.append(snapshot)
     chain.reverse()
 
-    added: dict[int, list[DataFile]] = {s.snapshot_id: [] for s in chain if _adds_rows(s)}
+    added: dict[int, list[DataFile]] = {}
+    run: dict[int, list[DataFile]] = {}
     oldest = since.sequence - (since.files is not None)
     for i, snapshot in enumerate(chain):
+        if _adds_rows(snapshot):
+            run[snapshot.snapshot_id] = []
         run_goes_on = i + 1 < len(chain) and _operation(chain[i + 1]) == Operation.APPEND
-        if not run_goes_on and snapshot.snapshot_id in added:
-            _collect_added(table, snapshot, oldest, added)
+        if not run_goes_on and run:
+            # Of this run alone: what comes later may list its files again, all or some of them.
+            _collect_added(table, snapshot, oldest, run)
+            added |= run
+            run = {}
     return [(s, sorted(added.get(s.snapshot_id, []), key=lambda f: f.file_path)) for s in chain]
+
+
+def _gone_since(table: Table, snapshot_id: int) -> set[str]:
+    """Paths of the data files that were deleted, or written again without some rows, after a snapshot."""
+    gone: set[str] = set()
+    for snapshot in lineage(table):
+        if snapshot.snapshot_id == snapshot_id:
+            break
+        if _operation(snapshot) not in _REMOVING:
+            continue
+        for manifest in snapshot.manifests(table.io):
+            if manifest.content != ManifestContent.DATA or manifest.added_snapshot_id != snapshot.snapshot_id:
+                continue
+            entries = manifest.fetch_manifest_entry(table.io, discard_deleted=False)
+            gone |= {e.data_file.file_path for e in entries if e.status == ManifestEntryStatus.DELETED}
+    return gone
 
 
 def _collect_added(table: Table, newest: Snapshot, oldest: int, added: dict[int, list[DataFile]]) -> None:
