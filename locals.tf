@@ -51,8 +51,8 @@ locals {
     policy_values            = merge(local.policy_values, { kms_key_arn = module.encryption.key_arn })
   }
 
-  # What the placeholders of functions.json stand for; the local stack gives the same names their values
-  # there. What names the functions in turn (state machine, alias) is composed.
+  # What the placeholders of functions.json stand for, beside what modules/compute itself names; the local stack
+  # gives the same names their values there.
   placeholder_values = merge(local.policy_values, {
     checkpoints_table     = module.state.checkpoints_table
     drift_log_table       = module.state.drift_log_table
@@ -63,11 +63,7 @@ locals {
     # What the function maintenance keeps of the tables.
     snapshot_retention_days    = tostring(var.snapshot_retention_days)
     orphan_file_retention_days = tostring(var.orphan_file_retention_days)
-    queue_function             = "${local.name_prefix}-sqs-processor:live"
-    upkeep_function            = "${local.name_prefix}-maintenance:live"
-    live_state_machine_arn     = "arn:${data.aws_partition.current.partition}:states:${var.region}:${data.aws_caller_identity.current.account_id}:stateMachine:${local.name_prefix}-pipeline:live"
     runs_at_once               = tostring(var.runs_at_once)
-    # EventBridge's grammar: rate(1 minute), rate(2 minutes).
-    schedule_rate = var.schedule_minutes == 1 ? "1 minute" : "${var.schedule_minutes} minutes"
+    live_state_machine_arn     = module.orchestration.live_state_machine_arn
   })
 }

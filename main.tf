@@ -53,7 +53,7 @@ module "compute" {
   build_directory    = coalesce(var.build_directory, "${path.root}/modules/compute/.build")
   lake_bucket        = module.storage.lake_bucket
   placeholder_values = local.placeholder_values
-  schedule_rate      = local.placeholder_values["schedule_rate"]
+  schedule_minutes   = var.schedule_minutes
   schedule_group     = module.orchestration.schedule_group
   alarm_topic_arns   = module.monitoring.topic_arns
 }

@@ -2,7 +2,11 @@ locals {
   # Keys, sizes and layers come from the catalogue as it stands, so that they are known in every plan;
   # the environment is filled once the resources that it names exist.
   catalogue = jsondecode(file("${path.module}/functions.json"))
-  rendered  = jsondecode(templatefile("${path.module}/functions.json", var.placeholder_values))
+  rendered = jsondecode(templatefile("${path.module}/functions.json", merge(var.placeholder_values, {
+    queue_function  = "${local.names["sqs_processor"]}:live"
+    upkeep_function = "${local.names["maintenance"]}:live"
+    schedule_rate   = local.schedule_rate
+  })))
 
   names = { for name in keys(local.catalogue.functions) : name => "${var.environment.name_prefix}-${replace(name, "_", "-")}" }
 

@@ -1,9 +1,12 @@
 # What starts a function beside the queue and the state machine, by its entry in functions.json:
 # `schedule` an expression of EventBridge Scheduler, `alarm_topics` the alarm topics it hears.
 locals {
+  # EventBridge's grammar: rate(1 minute), rate(2 minutes).
+  schedule_rate = var.schedule_minutes == 1 ? "1 minute" : "${var.schedule_minutes} minutes"
+
   schedules = {
     for name, function in local.catalogue.functions :
-    name => replace(function.schedule, "$${schedule_rate}", var.schedule_rate) if can(function.schedule)
+    name => replace(function.schedule, "$${schedule_rate}", local.schedule_rate) if can(function.schedule)
   }
 
   alarm_listeners = merge([

@@ -48,14 +48,14 @@ variable "placeholder_values" {
   }
 }
 
-variable "schedule_rate" {
-  description = "How often the dispatcher looks at all topics, such as \"15 minutes\"."
-  type        = string
+variable "schedule_minutes" {
+  description = "How often the dispatcher looks at all topics."
+  type        = number
   nullable    = false
 
   validation {
-    condition     = can(regex("^(1 minute|([2-9]|[1-9][0-9]+) minutes)$", var.schedule_rate))
-    error_message = "schedule_rate: expected \"1 minute\" or a number of minutes such as \"15 minutes\", found \"${var.schedule_rate}\"."
+    condition     = var.schedule_minutes >= 1 && var.schedule_minutes <= 1440 && floor(var.schedule_minutes) == var.schedule_minutes
+    error_message = "schedule_minutes: expected a whole number, 1 to 1440 minutes, found ${var.schedule_minutes}."
   }
 }
 

@@ -1,10 +1,18 @@
+locals {
+  name = "${var.environment.name_prefix}-pipeline"
+
+  # Composed: the machine starts itself anew, and functions that it invokes are told of it.
+  machine_arn = "arn:${var.environment.policy_values["partition"]}:states:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:stateMachine:${local.name}"
+  live_arn    = "${local.machine_arn}:live"
+}
+
 module "pipeline_role" {
   source = "../role"
 
-  name                     = "${var.environment.name_prefix}-pipeline"
+  name                     = local.name
   description              = "The state machine invokes the jobs and moves checkpoints forward"
   service                  = "states.amazonaws.com"
-  source_arn               = "arn:${var.environment.policy_values["partition"]}:states:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:stateMachine:${var.environment.name_prefix}-pipeline*"
+  source_arn               = "${local.machine_arn}*"
   policy                   = "pipeline"
   policy_values            = var.environment.policy_values
   permissions_boundary_arn = var.environment.permissions_boundary_arn
@@ -12,13 +20,13 @@ module "pipeline_role" {
 
 resource "aws_cloudwatch_log_group" "pipeline" {
   # Log groups of this prefix do not count against the size limit of the account's log resource policy.
-  name              = "/aws/vendedlogs/states/${var.environment.name_prefix}-pipeline"
+  name              = "/aws/vendedlogs/states/${local.name}"
   retention_in_days = var.environment.log_retention_days
   kms_key_id        = var.environment.kms_key_arn
 }
 
 resource "aws_sfn_state_machine" "pipeline" {
-  name     = "${var.environment.name_prefix}-pipeline"
+  name     = local.name
   role_arn = module.pipeline_role.arn
   type     = "STANDARD"
   publish  = true
@@ -28,9 +36,8 @@ resource "aws_sfn_state_machine" "pipeline" {
     {
       partition         = var.environment.policy_values["partition"]
       checkpoints_table = var.checkpoints_table
-      # A backlog is continued by the version that is live, as it was begun. Composed, since the machine cannot
-      # refer to its own alias.
-      state_machine_arn = "arn:${var.environment.policy_values["partition"]}:states:${var.environment.policy_values["region"]}:${var.environment.policy_values["account"]}:stateMachine:${var.environment.name_prefix}-pipeline:live"
+      # A backlog is continued by the version that is live, as it was begun.
+      state_machine_arn = local.live_arn
     },
   ))
 

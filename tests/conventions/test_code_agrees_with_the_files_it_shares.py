@@ -95,9 +95,10 @@ def test_the_environment_of_every_function_fits_lambda_with_the_longest_names() 
 
 
 def test_terraform_and_the_local_stack_fill_the_same_placeholders() -> None:
-    text = (ROOT / "locals.tf").read_text()
+    text = "".join((ROOT / file).read_text() for file in ("locals.tf", "modules/compute/main.tf"))
     names: set[str] = set()
-    for block in re.findall(r"(?:policy_values = |merge\(local\.policy_values, )\{\n(.*?)\n  \}", text, re.S):
+    given = r"(?:policy_values = |merge\((?:local\.policy_values|var\.placeholder_values), )\{\n(.*?)\n  \}"
+    for block in re.findall(given, text, re.S):
         names |= set(re.findall(r"^ {4}(\w+) +=", block, re.M))
     target = LocalTarget(env="dev", region="eu-west-1", endpoints={"": "http://localhost"})
     urls = {target.source_queue: "https://source", target.dead_letter_queue: "https://dead-letters"}

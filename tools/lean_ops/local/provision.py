@@ -91,7 +91,10 @@ def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LA
 
 
 def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[str, str]:
-    """What the placeholders of the function catalogue stand for on ``target`` (in Terraform: locals.tf)."""
+    """What the placeholders of the function catalogue stand for on ``target``.
+
+    In Terraform locals.tf gives them, and modules/compute what it names itself.
+    """
     return {
         "project": target.project,
         "env": target.env,
