@@ -31,7 +31,7 @@ test: install tools ## Install what is needed and run all tests but those that h
 	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
-test-drills: install ## Break a running stack and heal it: an outage, a full disk, runs that hang (some minutes)
+test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
 # One test that draws for an hour does not hang.

@@ -97,20 +97,22 @@ def test_a_quarantined_event_says_which_rules_it_broke(trace: Trace) -> None:
 def test_the_history_of_a_key_says_which_version_counted_when_and_why(
     lean_ops: Callable[..., Result],
 ) -> None:
-    def fates(key: str) -> list[tuple[str, str, bool]]:
+    def fates(key: str) -> list[tuple[str, str]]:
         answer = lean_ops("history", key, "--json")
         assert answer.exit_code == 0, answer.output
         versions = json.loads(answer.stdout)["versions"]
         bounds = [(version["since"], version["until"]) for version in versions]
         assert [until for _, until in bounds] == [*(since for since, _ in bounds[1:]), None]
-        return [(v["message_id"], v["fate"].partition(" under ")[0], v["copies"] > 1) for v in versions]
+        # SQS delivers at least once: any of them may have a copy more, and the one that was sent twice has.
+        assert all(version["copies"] >= (2 if key == "trace-k1" else 1) for version in versions)
+        return [(version["message_id"], version["fate"].partition(" under ")[0]) for version in versions]
 
-    assert fates("trace-k1") == [("trace-1", "current in Curated; stands in Semantic", True)]
+    assert fates("trace-k1") == [("trace-1", "current in Curated; stands in Semantic")]
     assert fates("trace-k2") == [
-        ("trace-2", "superseded", False),
-        ("trace-2b", "current in Curated; stands in Semantic", False),
+        ("trace-2", "superseded"),
+        ("trace-2b", "current in Curated; stands in Semantic"),
     ]
-    ((older, stands, _), (newer, refused, _)) = fates("trace-k3")
+    ((older, stands), (newer, refused)) = fates("trace-k3")
     assert (older, stands, newer) == ("trace-3", "stands in Semantic", "trace-3b")
     assert "refused by contract" in refused
     assert lean_ops("history", "nobody").exit_code == 1

@@ -165,7 +165,7 @@ def _runs(place: Place) -> list[Any]:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Tables that upkeep came to; what it does there others test (tests/e2e/test_tables_are_kept_…)."""
+    """Tables that upkeep came to; what it does there others test (tests/drills/test_tables_are_kept_…)."""
     came: list[str] = []
 
     def maintain(settings: MaintenanceSettings, *_: Any, places: Any, **_options: Any) -> Iterator[Upkeep]:

@@ -1,7 +1,7 @@
 """What one run of curation holds, in a process of its own: counted as the merge's own test counts it.
 
 Large payloads, many columns that hardly any row has, and rows that Parquet makes tiny: each needs far more
-memory than its files have bytes. All sizes are an eighth of what functions have: steps, batches, budgets.
+memory than its files have bytes. All sizes are a sixteenth of what functions have: steps, batches, budgets.
 """
 
 import json
@@ -32,9 +32,9 @@ from common.layers.curated import curate
 root, budget, portion = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}")
 settings = JobSettings("p", "e", "lake", "checkpoints", 10**9, portion, budget)
-reading.BATCH_BYTES //= 8
-reading.BATCH_ROWS //= 8
-files.STEP_BYTES //= 8
+reading.BATCH_BYTES //= 16
+reading.BATCH_ROWS //= 16
+files.STEP_BYTES //= 16
 pool, since, rows, portions = pa.default_memory_pool(), None, [], 0
 tracemalloc.start()
 while True:
@@ -84,32 +84,32 @@ def run(folder: Path, budget: int, portion: int = 2**40) -> dict[str, Any]:
 
 
 def test_large_payloads_are_taken_in_small_batches(tmp_path: Path) -> None:
-    lake(tmp_path, [json.dumps({"n": n, "text": f"{n:06}" * 20_000}) for n in range(600)], 2).close()
-    found = run(tmp_path, budget=256)
-    assert found["rows"] == [600]
-    assert found["held"] <= 256, found  # the payloads alone are 69 MiB, and in one batch took 5 times as much
+    lake(tmp_path, [json.dumps({"n": n, "text": f"{n:06}" * 20_000}) for n in range(300)], 2).close()
+    found = run(tmp_path, budget=128)
+    assert found["rows"] == [300]
+    assert found["held"] <= 128, found  # the payloads alone are 34 MiB, and in one batch took 5 times as much
 
 
 def test_columns_that_hardly_any_row_has_count_in_every_row(tmp_path: Path) -> None:
-    payloads = [json.dumps({f"leaf_{n % 450:03}": n}) for n in range(20_000)]
+    payloads = [json.dumps({f"leaf_{n % 450:03}": n}) for n in range(10_000)]
     lake(tmp_path, payloads, 2).close()
-    found = run(tmp_path, budget=256)
-    assert sum(found["rows"]) == 20_000
-    assert found["held"] <= 256, found  # 45 MiB of nulls a copy
+    found = run(tmp_path, budget=128)
+    assert sum(found["rows"]) == 10_000
+    assert found["held"] <= 128, found  # 22 MiB of nulls a copy
 
 
 def test_a_portion_ends_with_what_its_rows_take_in_memory(tmp_path: Path) -> None:
-    lake(tmp_path, ['{"text": "' + "x" * 10_000 + '"}'] * 4_000, 4).close()
-    found = run(tmp_path, budget=256, portion=15 * 2**20)
-    assert found["rows"] == [2000, 2000]  # of 10 MiB a file, which has a few kilobytes in Parquet
+    lake(tmp_path, ['{"text": "' + "x" * 10_000 + '"}'] * 2_000, 4).close()
+    found = run(tmp_path, budget=128, portion=15 * 2**19)
+    assert found["rows"] == [1000, 1000]  # of 5 MiB a file, which has a few kilobytes in Parquet
 
 
 @pytest.mark.parametrize("compacted", [False, True])
 def test_what_parquet_makes_tiny_is_decoded_in_small_steps(tmp_path: Path, compacted: bool) -> None:
-    catalog = lake(tmp_path, ['{"text": "' + "x" * 30_000 + '"}'] * 6_000, 6)
+    catalog = lake(tmp_path, ['{"text": "' + "x" * 30_000 + '"}'] * 3_000, 6)
     if compacted:
         compact(catalog, "lake.raw_t", EVENT_RULE, run_id="t", policy=CompactionPolicy(files=1))
     catalog.close()
-    found = run(tmp_path, budget=256)
-    assert sum(found["rows"]) == 6_000
-    assert found["held"] <= 256, found  # 171 MiB of text
+    found = run(tmp_path, budget=128)
+    assert sum(found["rows"]) == 3_000
+    assert found["held"] <= 128, found  # 86 MiB of text
