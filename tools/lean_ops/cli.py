@@ -49,6 +49,7 @@ _PLACES: Final = {
     "checkpoints": "checkpoints.app",
     "contract": "contract.app",
     "dlq": "dlq.app",
+    "erase": "erase.app",
     "release": "release.app",
     "replay": "replay.app",
 }

@@ -4,6 +4,7 @@
     <ledger>/<run>/000000.parquet    a segment: the messages planned to be sent together
     <ledger>/<run>/000000.sent       the queue accepted that segment to the last message
     <ledger>/<run>/finished          the source was sent to its end
+    <ledger>/erased-letters.json     how many dead letters were erased, by reason
 
 A segment is on record before its first message leaves and is marked once the queue has taken the last one.
 So a crash leaves messages that count as possibly sent, never messages that nobody knows of; a run that is
@@ -13,10 +14,11 @@ by DuckDB over the segments.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -26,6 +28,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
 from lean_ops.accounts.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
 
+_LETTERS: Final = "erased-letters.json"
 _NAME: Final[pa.DataType] = pa.dictionary(pa.int8(), pa.string())
 _SCHEMA: Final = pa.schema(
     [
@@ -37,6 +40,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("reject_code", _NAME),
         pa.field("violation", _NAME),
         pa.field("deletes", pa.bool_()),
+        pa.field("erased", pa.bool_()),
     ]
 )
 
@@ -145,9 +149,11 @@ class Ledger:
         segments = [str(mark.with_suffix(".parquet")) for mark in sorted(run.directory.glob("*.sent"))]
         found: dict[str, set[str]] = {}
         for segment in segments:
-            columns = pq.read_table(segment, columns=["topic", "kind", "message_id"]).to_pydict()
-            for topic, kind, message_id in zip(*columns.values(), strict=True):
-                if kind != Kind.BROKEN:
+            rows = pq.read_table(segment)
+            columns = [rows[name].to_pylist() for name in ("topic", "kind", "message_id")]
+            erased = rows["erased"].to_pylist() if "erased" in rows.column_names else [False] * rows.num_rows
+            for topic, kind, message_id, gone in zip(*columns, erased, strict=True):
+                if kind != Kind.BROKEN and not gone:
                     found.setdefault(topic, set()).add(message_id)
         return found
 
@@ -172,6 +178,54 @@ class Ledger:
                 (run.directory / "finished").unlink(missing_ok=True)
                 mark.unlink()
 
+    def forget(self, topic: str, meant: Callable[[str, int], bool], name: Callable[[str], str]) -> int:
+        """Keep of messages that were erased only that they were sent; gives how many there are.
+
+        ``meant``: whether an event of ``topic`` is, by its key and publish time. ``name`` gives what stands
+        in place of keys and message ids. They count as erased from now on (``Sent.erased``).
+        """
+        forgotten = 0
+        for segment in sorted(self._directory.glob("*/*.parquet")):
+            rows = pq.read_table(segment)
+            names = ("topic", "idempotency_key", "publish_us", "message_id")
+            topics, keys, times, ids = (list[Any](rows[name].to_pylist()) for name in names)
+            gone = [
+                one == topic and bool(key) and meant(key, at)
+                for one, key, at in zip(topics, keys, times, strict=True)
+            ]
+            if not any(gone):
+                continue
+            before = rows["erased"].to_pylist() if "erased" in rows.column_names else [False] * len(gone)
+            told = {
+                "message_id": [name(text) if one else text for one, text in zip(gone, ids, strict=True)],
+                "idempotency_key": [
+                    name(text) if one else text for one, text in zip(gone, keys, strict=True)
+                ],
+                "erased": [one or was for one, was in zip(gone, before, strict=True)],
+            }
+            for column, values in told.items():
+                array = pa.array(values, _SCHEMA.field(column).type)
+                place = rows.schema.get_field_index(column)
+                field = _SCHEMA.field(column)
+                rows = rows.append_column(field, array) if place < 0 else rows.set_column(place, field, array)
+            draft = segment.with_suffix(".writing")
+            pq.write_table(rows, draft, compression="zstd")
+            draft.replace(segment)
+            forgotten += sum(gone)
+        return forgotten
+
+    def forget_letters(self, codes: Mapping[str, int]) -> None:
+        """Record that dead letters were erased, by the reason that they were rejected for."""
+        letters = self._letters_erased() + Counter(codes)
+        draft = self._directory / "erased-letters.json.new"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(dict(letters)) + "\n")
+        draft.replace(self._directory / _LETTERS)
+
+    def _letters_erased(self) -> Counter[str]:
+        path = self._directory / _LETTERS
+        return Counter(json.loads(path.read_text())) if path.exists() else Counter()
+
     def unfinished(self) -> list[Mapping[str, object]]:
         """The sources of the runs that were not sent to their end, oldest first."""
         sources = [_source(run) for run in self._runs() if not (run / "finished").exists()]
@@ -180,15 +234,18 @@ class Ledger:
     def sent(self) -> Sent:
         """What was sent, in counts."""
         with self._open() as ledger:
-            ((certain, uncertain),) = ledger.execute(_CERTAINTY).fetchall()
+            ((certain, uncertain, erased),) = ledger.execute(_CERTAINTY).fetchall()
+            letters = self._letters_erased()
+            broken = Counter(dict(ledger.execute(_BROKEN).fetchall()))
             violations: dict[str, dict[str, int]] = {}
             for topic, rule, count in ledger.execute(_VIOLATIONS).fetchall():
                 violations.setdefault(topic, {})[rule] = count
             return Sent(
-                messages=certain,
+                messages=certain - letters.total(),
                 uncertain=uncertain,
+                erased=erased + letters.total(),
                 by_kind=dict(ledger.execute(_KINDS).fetchall()),
-                broken=dict(ledger.execute(_BROKEN).fetchall()),
+                broken=dict(broken - letters),
                 topics={
                     topic: SentTopic(*[*counts, violations.get(topic, {})])
                     for topic, *counts in ledger.execute(_TOPICS).fetchall()
@@ -215,23 +272,27 @@ class Ledger:
         return sorted(path.parent for path in self._directory.glob("*/run.json"))
 
     def _open(self) -> duckdb.DuckDBPyConnection:
-        """A connection with the view ``messages``; ``uncertain`` marks those not known to be sent."""
+        """A connection with the views ``planned`` and ``messages``, which leaves out what was erased.
+
+        ``uncertain`` marks those not known to be sent.
+        """
         # What does not fit into memory is spilled beside the ledger, not into the current directory.
         connection = duckdb.connect(config={"temp_directory": str(self._directory / "spill")})
         segments = sorted(self._directory.glob("*/*.parquet"))
         if segments:
             open_segments = [str(path) for path in segments if not path.with_suffix(".sent").exists()]
             connection.register("open_segments", pa.table({"path": pa.array(open_segments, pa.string())}))
-            # Segments of an earlier version know no deletes.
+            # Segments of earlier versions know no deletes and no erasures.
             messages = connection.read_parquet(
                 [str(path) for path in segments], filename=True, union_by_name=True
             )
-            if "deletes" not in messages.columns:
-                messages = messages.project("*, false AS deletes")
+            for missing in {"deletes", "erased"} - set(messages.columns):
+                messages = messages.project(f"*, false AS {missing}")
             messages = messages.project("*, filename IN (SELECT path FROM open_segments) AS uncertain")
         else:
             messages = connection.from_arrow(_SCHEMA.append(pa.field("uncertain", pa.bool_())).empty_table())
-        messages.create_view("messages")
+        messages.create_view("planned")
+        messages.filter("NOT erased").create_view("messages")
         return connection
 
 
@@ -255,13 +316,17 @@ def _segment(messages: Sequence[Message]) -> pa.Table:
             "reject_code": [message.reject_code for message in messages],
             "violation": [message.violation for message in messages],
             "deletes": [message.deletes for message in messages],
+            "erased": [False] * len(messages),
         },
         schema=_SCHEMA,
     )
 
 
 _KINDS: Final = "SELECT kind, count(*) FROM messages GROUP BY kind ORDER BY kind"
-_CERTAINTY: Final = "SELECT count(*) FILTER (NOT uncertain), count(*) FILTER (uncertain) FROM messages"
+_CERTAINTY: Final = """
+    SELECT count(*) FILTER (NOT uncertain AND NOT erased), count(*) FILTER (uncertain AND NOT erased),
+           count(*) FILTER (erased)
+    FROM planned"""
 _BROKEN: Final = f"""
     SELECT reject_code, count(*) FROM messages
     WHERE kind = '{Kind.BROKEN}' GROUP BY reject_code ORDER BY reject_code"""  # noqa: S608 - constants only

@@ -41,10 +41,14 @@ class SentTopic:
 
 @dataclass(frozen=True)
 class Sent:
-    """Everything sent. ``messages`` the queue accepted; of the ``uncertain`` ones some may have left."""
+    """Everything sent. ``messages`` the queue accepted; of the ``uncertain`` ones some may have left.
+
+    ``erased``: messages beside these whose key was erased since, so that nothing may be left of them.
+    """
 
     messages: int = 0
     uncertain: int = 0
+    erased: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, int] = field(default_factory=dict)
     topics: Mapping[str, SentTopic] = field(default_factory=dict)

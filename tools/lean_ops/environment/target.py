@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, overload
@@ -103,6 +103,11 @@ class Target:
     """The same for events on their way into RAW: Firehose buffers for minutes."""
     delivery_patience_s: ClassVar[float] = 1_200.0
     """Seconds without any movement after which events on their way count as stuck."""
+    delivery_takes: ClassVar[timedelta] = timedelta(hours=3)
+    """Firehose commits a file of rows that it has written within so long, or gives up (it retries for two
+
+    hours).
+    """
     receive_wait_s: ClassVar[int] = 1
     """Long poll of a receive: only in one does SQS ask all of its servers."""
     has_production_timings: ClassVar[bool] = True

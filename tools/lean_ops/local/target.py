@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -33,6 +33,7 @@ class LocalTarget(Target):
     look_s: ClassVar[float] = 0.2
     delivery_look_s: ClassVar[float] = 0.3
     delivery_patience_s: ClassVar[float] = 60.0
+    delivery_takes: ClassVar[timedelta] = timedelta(minutes=1)
     receive_wait_s: ClassVar[int] = 0  # one server, which knows at once
     has_production_timings: ClassVar[bool] = False
     has_snowflake: ClassVar[bool] = False  # DuckDB stands in for it, and reads the newest snapshot each time

@@ -8,6 +8,7 @@ Open to others:
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
     replay        what did not get through, sent again
+    erase         the events of keys out of everything, with a certificate
     breaker       the circuit breaker by hand
     releases      functions back and forward
     holds         who keeps the pipeline away from a topic
@@ -24,6 +25,7 @@ __all__ = [
     "checkpoints",
     "cost",
     "doctor",
+    "erase",
     "export",
     "history",
     "holds",

@@ -10,6 +10,7 @@ from common.contract.contracted import contracted_columns
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import SourceCheckpoint
 from common.layers.curated import Curated, curate
+from common.layers.erased import Erased
 from common.layers.uncurable import send_letters
 from common.payload.columns import Columns
 from common.runtime.clients import client
@@ -33,6 +34,12 @@ def _client(service: str) -> Any:
     return client(service)
 
 
+def _secret() -> bytes:
+    """The key of the hashes of erased keys; asked for where a topic has any."""
+    secret = _client("secretsmanager").get_secret_value(SecretId=_settings().pii_key_secret_id)
+    return str(secret["SecretString"]).encode()
+
+
 @logged("curation")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id, source_token, source_position}`` → the token of ``Curated.as_json``."""
@@ -54,6 +61,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         record_columns=record_columns,
         set_aside=lambda rows: send_letters(_client("sqs"), settings.dead_letter_queue_url, rows),
         contracted=contracted_columns(_client("s3"), settings.lake_bucket, topic),
+        erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _secret),
     )
     _report(topic, done)
     return done.as_json()
@@ -62,7 +70,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
 def _report(topic: str, done: Curated) -> None:
     settings = _settings()
     log = logger("curation")
-    facts = {**done.as_json(), "rows_read": done.rows_read}
+    facts = {**done.as_json(), "rows_read": done.rows_read, "erased": done.erased}
     if done.fallback:
         log.warning(done.fallback, extra=facts)
     merged = asdict(done.merge) if done.merge else {}
@@ -70,6 +78,7 @@ def _report(topic: str, done: Curated) -> None:
     values = {
         "RowsRead": done.rows_read,
         "RowsSetAside": done.set_aside,
+        "RowsErased": done.erased,
         "RowsWritten": int(done.as_json()["records_written"]),
         "BacklogRows": done.backlog_rows,
         "FullReads": 1 if done.fallback else 0,

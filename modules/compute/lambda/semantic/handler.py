@@ -11,6 +11,7 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
+from common.layers.erased import Erased
 from common.layers.rejudging import Appeal, judge_again
 from common.layers.semantic import Published, publish
 from common.runtime.clients import client
@@ -74,6 +75,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         record_replaced=_record_replaced(contract, run_id),
         # An execution that began before its definition knew of them does not say.
         raw_read=SourceCheckpoint.parse(event.get("raw_token", NOTHING), event.get("raw_position", START)),
+        erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
     )
     _report(topic, done)
     return done.as_json()
@@ -91,6 +93,7 @@ def _judge_again(event: dict[str, Any]) -> dict[str, Any]:
         catalog=lake_catalog(),
         pii_key=_pii_key(),
         record_replaced=_record_replaced(contract, run_id),
+        erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
     )
     answer = verdicts.as_json()
     logger("semantic").info(

@@ -22,6 +22,7 @@ from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
 from common.layers.curated import EVERY_ROW, curate
+from common.layers.erased import Erased
 from common.layers.semantic import publish
 from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
@@ -91,6 +92,17 @@ def job_settings(target: Target, layer: MergedLayer) -> JobSettings:
     return JobSettings.from_environment(environment | names)
 
 
+def hashing_secret(target: Target) -> bytes:
+    """The key of the hashes that stand for personal data, and for erased keys."""
+    secret = target.client("secretsmanager").get_secret_value(SecretId=target.pii_key_secret)
+    return str(secret["SecretString"]).encode()
+
+
+def erased_of(target: Target, topic: str) -> Erased:
+    """The keys of a topic whose past was erased."""
+    return Erased.load(target.client("s3"), target.lake_bucket, topic, lambda: hashing_secret(target))
+
+
 def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoint | None:
     """Where to read on.
 
@@ -137,6 +149,7 @@ def _curated_portion(
             contracted=contracted,
             into=rebuild.beside,
             only=published_since(rebuild) if first_pass else EVERY_ROW,
+            erased=erased_of(target, rebuild.topic),
         )
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 
@@ -154,8 +167,7 @@ def _semantic_portion(
     target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
 ) -> Portion:
     contract = contract_of(target, rebuild.topic)
-    secret = target.client("secretsmanager").get_secret_value(SecretId=target.pii_key_secret)
-    pii_key = str(secret["SecretString"]).encode()
+    pii_key = hashing_secret(target)
     # What changed since the rebuild began is taken whenever it was published: the live row may be older.
     only: BooleanExpression = EVERY_ROW
     if rebuild.first_day is not None:
@@ -181,6 +193,7 @@ def _semantic_portion(
             raw_read=raw_read(),
             into=rebuild.beside,
             only=only,
+            erased=erased_of(target, rebuild.topic),
         )
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 

@@ -79,6 +79,17 @@ def read_whole_files_only() -> None:
         Snapshot.manifests = _manifests  # type: ignore[method-assign]
 
 
+def unpacked_blocks(content: bytes) -> Iterator[bytes]:
+    """What each block of an Avro file holds, for one who looks for bytes; raises Malformed."""
+    left = Content(content)
+    header = _header(left)
+    codec = header.compression_codec()
+    while left.left:
+        left.read_int()
+        yield _unpacked(left.read_bytes(), codec)
+        left.read(container.SYNC_SIZE)
+
+
 class Content(BinaryDecoder):
     """Values from ``content``, one after the other, and never a byte from behind it.
 

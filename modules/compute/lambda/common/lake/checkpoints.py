@@ -8,7 +8,7 @@ rebuild makes the table's own word count again.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,8 @@ SOURCE_TOKEN = "lean-ops.source-token"  # noqa: S105 - a place in a table, not a
 SOURCE_POSITION = "lean-ops.source-position"
 RUN_ID = "lean-ops.run-id"
 MERGE_SEQ = "lean-ops.merge-seq"
+READ_BEFORE_ERASURE = "lean-ops.read-before-erasure"
+"""Property of a table: checkpoints of its readers whose snapshots an erasure made it forget (``noted``)."""
 
 MERGE_SEQ_COLUMN: Final = "_merge_seq"
 """Column that holds, in every row of a merged table, the number of the merge that last changed it."""
@@ -37,9 +39,9 @@ NOTHING: Final = "none"
 START: Final = "000000000000000.000000"
 
 _WHOLE: Final = 999_999
-_PLAIN: Final = r"[0-9]+(?:[+*][0-9]+)?"
+_PLAIN: Final = r"[0-9]+(?:[+*~][0-9]+)?"
 _TOKEN: Final = re.compile(
-    r"(?P<id>[0-9]+)(?:(?P<mode>[+*])(?P<files>[0-9]+))?"
+    r"(?P<id>[0-9]+)(?:(?P<mode>[+*~])(?P<files>[0-9]+))?"
     rf"(?:@(?P<versions>{_PLAIN})/(?P<position>[0-9]{{15}}\.[0-9]{{6}}))?"
 )
 _POSITION: Final = re.compile(r"(?P<sequence>[0-9]{15})\.[0-9]{6}")
@@ -56,7 +58,9 @@ class SourceCheckpoint:
     - ``files is None``: all of it, and everything before it;
     - ``files = k``: everything before it, and the first ``k`` of the data files it added;
     - ``files = k, full_scan``: the first ``k`` of all its live data files (a checkpoint expired, so the
-      table is being read again from the start).
+      table is being read again from the start);
+    - ``files = k, full_scan, by_age``: the same, the oldest files first (the checkpoint's snapshot was
+      forgotten by an erasure, and reading goes on with the files that are younger).
 
     ``versions``, of Semantic's only: how far RAW has been searched for older versions of keys whose newest
     version was refused (``common.layers.versions``); None: not at all yet.
@@ -66,6 +70,7 @@ class SourceCheckpoint:
     sequence: int
     files: int | None = None
     full_scan: bool = False
+    by_age: bool = False
     versions: "SourceCheckpoint | None" = None
 
     @property
@@ -77,10 +82,11 @@ class SourceCheckpoint:
 
     @property
     def plain_token(self) -> str:
-        """What is read of the source table: ``<id>``, ``<id>+<k>`` or ``<id>*<k>``."""
+        """What is read of the source table: ``<id>``, ``<id>+<k>``, ``<id>*<k>`` or ``<id>~<k>``."""
         if self.files is None:
             return str(self.snapshot_id)
-        return f"{self.snapshot_id}{'*' if self.full_scan else '+'}{self.files}"
+        mode = "~" if self.by_age else "*" if self.full_scan else "+"
+        return f"{self.snapshot_id}{mode}{self.files}"
 
     @property
     def position(self) -> str:
@@ -95,17 +101,18 @@ class SourceCheckpoint:
         parts, place = _TOKEN.fullmatch(token), _POSITION.fullmatch(position)
         if parts is None or place is None:
             raise InvalidInput(
-                "checkpoint: expected a token <id>, <id>+<files> or <id>*<files> with its position, with or "
-                f"without @<token>/<position> of RAW, found {token!r} at {position!r}; read it again with "
-                "GetAllCheckpoints"
+                "checkpoint: expected a token <id>, <id>+<files>, <id>*<files> or <id>~<files> with its "
+                f"position, with or without @<token>/<position> of RAW, found {token!r} at {position!r}; "
+                "read it again with GetAllCheckpoints"
             )
         files, versions = parts["files"], parts["versions"]
         return cls(
             int(parts["id"]),
             int(place["sequence"]),
             None if files is None else int(files),
-            parts["mode"] == "*",
-            cls.parse(versions, parts["position"]) if versions else None,
+            full_scan=parts["mode"] in ("*", "~"),
+            by_age=parts["mode"] == "~",
+            versions=cls.parse(versions, parts["position"]) if versions else None,
         )
 
     def summary(self) -> dict[str, str]:
@@ -115,6 +122,16 @@ class SourceCheckpoint:
             SOURCE_TOKEN: self.token,
             SOURCE_POSITION: self.position,
         }
+
+
+def noted(checkpoints: Iterable[SourceCheckpoint]) -> str:
+    """Checkpoints as the property READ_BEFORE_ERASURE holds them: ``<snapshot id>:<sequence>``, each once."""
+    return " ".join(sorted({f"{one.snapshot_id}:{one.sequence}" for one in checkpoints}))
+
+
+def is_noted(checkpoint: SourceCheckpoint, properties: Mapping[str, str]) -> bool:
+    """Whether a table's property says that it had the checkpoint's snapshot, with that number."""
+    return noted([checkpoint]) in properties.get(READ_BEFORE_ERASURE, "").split()
 
 
 @dataclass(frozen=True)

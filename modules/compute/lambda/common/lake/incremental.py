@@ -6,7 +6,8 @@ whose checkpoint is no longer in the table's history (expired, rolled back), tak
 current snapshot instead, in portions too; merging what was merged before changes nothing. A file that has
 left the table since it was added, by a deletion or because it was written again without some rows, is not
 read: its rows are gone, or come with the file in its place. It keeps its number, so that a checkpoint within
-its snapshot still says the same.
+its snapshot still says the same. An erasure (docs/adr/0022) makes a table forget snapshots as well, but notes
+the checkpoints of its readers: these go on with the files that are younger, of which a rewritten one is not.
 
 Curated is rewritten by merges, so a snapshot range would read untouched rows again. Every merge numbers
 the rows that it writes (``_merge_seq``); new is what has a greater number than the checkpoint, and file
@@ -27,7 +28,7 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import LongType
 
-from common.lake.checkpoints import MERGE_SEQ_COLUMN, SourceCheckpoint
+from common.lake.checkpoints import MERGE_SEQ_COLUMN, SourceCheckpoint, is_noted
 from common.lake.history import last_merge, lineage, said_by
 from common.lake.reading import decoded_sizes, read_files
 from common.runtime.errors import TableMismatch
@@ -112,6 +113,8 @@ def new_appends(table: Table, since: SourceCheckpoint | None, bounds: Bounds) ->
         added = _added_files(table, current, since)
         if added is not None:
             return _portion_of_range(table, added, since, bounds)
+        if is_noted(since, table.properties):
+            return _portion_of_all(table, current, _older_files(table, current, since), bounds, None)
         fallback = f"checkpoint {since.token} is not in the history of {_name(table)}; reading all again"
     return _portion_of_all(table, current, since, bounds, fallback)
 
@@ -148,6 +151,9 @@ def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoin
     if added is None or since is None:
         begun = (last or current).snapshot_id
         tasks = list(table.scan(snapshot_id=begun).plan_files())
+        if since is not None and not since.full_scan and is_noted(since, table.properties):
+            ages = _ages(table, last or current)
+            tasks = [task for task in tasks if ages[task.file.file_path] > _whole(since)]
     else:
         begun = since.snapshot_id
         begin = {since.snapshot_id: since.files or 0}
@@ -219,8 +225,10 @@ def _portion_of_all(
             snapshot, done = begun, since.files or 0
         else:
             fallback = f"snapshot {since.snapshot_id} of {_name(table)} expired half-way; reading all again"
+    by_age = since is not None and since.by_age and since.snapshot_id == snapshot.snapshot_id
+    ages = _ages(table, snapshot) if by_age else {}
     planned = table.scan(snapshot_id=snapshot.snapshot_id).plan_files()
-    tasks = sorted(planned, key=lambda task: task.file.file_path)
+    tasks = sorted(planned, key=lambda task: (ages.get(task.file.file_path, 0), task.file.file_path))
     gone = _gone_since(table, snapshot.snapshot_id)
     measure = _Measure(table, (task.file for task in tasks[done:]), bounds, gone)
     taken: list[FileScanTask] = []
@@ -232,7 +240,7 @@ def _portion_of_all(
     return Portion(
         taken,
         AlwaysTrue(),
-        _checkpoint(snapshot, None if end >= len(tasks) else end, full_scan=end < len(tasks)),
+        _checkpoint(snapshot, None if end >= len(tasks) else end, full_scan=end < len(tasks), by_age=by_age),
         measure.rows,
         sum(task.file.record_count for task in tasks[end:] if task.file.file_path not in gone)
         + (_added_rows(current) if snapshot is not current else 0),
@@ -240,6 +248,27 @@ def _portion_of_all(
         bounds.row_bytes,
         measure.gone_rows,
     )
+
+
+def _older_files(table: Table, current: Snapshot, since: SourceCheckpoint) -> SourceCheckpoint:
+    """``since``, of a snapshot that is forgotten, as a place among the live files of ``current``."""
+    read = sum(age <= _whole(since) for age in _ages(table, current).values())
+    return _checkpoint(current, read, full_scan=True, by_age=True)
+
+
+def _whole(checkpoint: SourceCheckpoint) -> int:
+    """The sequence number up to which everything is read: a snapshot that was read in part is read again."""
+    return checkpoint.sequence - (checkpoint.files is not None)
+
+
+def _ages(table: Table, snapshot: Snapshot) -> dict[str, int]:
+    """The data sequence number of every live data file, by path."""
+    return {
+        entry.data_file.file_path: entry.sequence_number or 0
+        for manifest in snapshot.manifests(table.io)
+        if manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(table.io)
+    }
 
 
 def _added_files(
@@ -331,13 +360,16 @@ def _merges(table: Table, file: DataFile, newest: int) -> tuple[int, int]:
     )
 
 
-def _checkpoint(snapshot: Snapshot, files: int | None, *, full_scan: bool = False) -> SourceCheckpoint:
+def _checkpoint(
+    snapshot: Snapshot, files: int | None, *, full_scan: bool = False, by_age: bool = False
+) -> SourceCheckpoint:
     if snapshot.sequence_number is None:
         raise TableMismatch(
             f"snapshot {snapshot.snapshot_id}: expected a sequence number, found none; "
             "the source table must be of Iceberg format version 2"
         )
-    return SourceCheckpoint(snapshot.snapshot_id, snapshot.sequence_number, files, full_scan)
+    by_age = by_age and files is not None
+    return SourceCheckpoint(snapshot.snapshot_id, snapshot.sequence_number, files, full_scan, by_age)
 
 
 def _operation(snapshot: Snapshot) -> Operation | None:

@@ -5,6 +5,7 @@ Open to others:
     curated     RAW → Curated
     uncurable   rows of RAW that cannot be curated: dead letters
     semantic    Curated → Semantic and Quarantine
+    erased      keys whose past was erased, and whose rows are left out therefore
     rejudging   refused rows, judged again
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
@@ -15,6 +16,7 @@ whose newest version was refused).
 
 __all__ = [
     "curated",
+    "erased",
     "lease",
     "rejudging",
     "semantic",

@@ -21,6 +21,7 @@ from common.lake.reading import any_of, read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
+from common.layers.erased import NOTHING_ERASED, Erased, Kept
 from common.layers.uncurable import curable
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
 from common.payload.flattening import DELETED, flatten_rows
@@ -38,7 +39,8 @@ class Curated:
 
     ``rows_read`` counts RAW rows; ``backlog_rows`` those left for the next run; ``fallback`` says why RAW was
     read from the start (see ``common.lake.incremental``). ``set_aside`` counts rows that could not be
-    curated. ``columns_full``: leaves went without a column, since the table has as many as it may have.
+    curated, ``erased`` those left out since their key's past was erased. ``columns_full``: leaves went
+    without a column, since the table has as many as it may have.
     """
 
     snapshot_id: str
@@ -48,6 +50,7 @@ class Curated:
     merge: MergeOutcome | None = None
     fallback: str | None = None
     set_aside: int = 0
+    erased: int = 0
     columns_full: bool = False
 
     def as_json(self) -> dict[str, str | int | bool]:
@@ -75,6 +78,7 @@ def curate(
     limits: Limits = DEFAULT_LIMITS,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
+    erased: Erased = NOTHING_ERASED,
 ) -> Curated:
     """Merge the next portion of RAW after ``since`` into Curated.
 
@@ -82,8 +86,9 @@ def curate(
     of RAW to take.
     ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
-    twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. Raises
-    the errors of ``common.lake.merge.merge``.
+    twice is harmless, never told would not be. ``contracted`` are the columns that the contract names.
+    ``erased``: rows that are read as if they were not there. Raises the errors of
+    ``common.lake.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
@@ -100,6 +105,8 @@ def curate(
     columns = Columns.of(curated.schema(), partition_fields, contracted, limits)
     taken = replace(portion, row_filter=And(portion.row_filter, only))
 
+    events = Kept(erased, lambda: read(raw, taken))
+
     def staged(batches: Iterable[pa.RecordBatch], columns: Columns, aside: list[SetAside]) -> StagedSource:
         flattened = curable(batches, lambda rows: flatten_rows(rows, columns), aside)
         return StagedSource.of(flattened, EVENT_RULE, settings.memory_budget_mb)
@@ -114,7 +121,7 @@ def curate(
             checkpoint=checkpoint,
             run_id=run_id,
             evolve=True,
-            history=_History(raw, portion, columns, record_columns),
+            history=_History(raw, portion, columns, record_columns, erased),
         )
 
     def merge_part(rows: pa.Table) -> MergeOutcome | None:
@@ -123,22 +130,22 @@ def curate(
 
     aside: list[SetAside] = []
     with ExitStack() as stack:
-        source = stack.enter_context(staged(read(raw, taken), columns, aside))
+        source = stack.enter_context(staged(events(), columns, aside))
         if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
             stack.close()
             columns, aside = revised, []
-            source = stack.enter_context(staged(read(raw, taken), columns, aside))
+            source = stack.enter_context(staged(events(), columns, aside))
         if aside:
             set_aside(aside)
         if not source.rows:  # every row is deleted or left out: read all the same
-            return replace(nothing, set_aside=len(aside))
+            return replace(nothing, set_aside=len(aside), erased=events.left_out)
         if columns.news():
             record_columns(columns)
         _ready_for(source, curated)
         outcome, unmergeable = merge_what_can_be_merged(
             lambda: merge_into_curated(source, columns, portion.checkpoint),
             merge_part,
-            lambda: read(raw, taken),
+            events,
             f"merging rows of RAW into {identifier}",
         )
         if unmergeable:
@@ -154,6 +161,7 @@ def curate(
         outcome,
         portion.fallback,
         len(aside),
+        events.left_out,
         Rescued(Why.COLUMN_LIMIT) in columns.rescued,
     )
 
@@ -178,9 +186,15 @@ class _History:
     """Reads events again from RAW where a merge decides a tie anew (``common.lake.merge.decide.History``)."""
 
     def __init__(
-        self, raw: Table, portion: Portion, columns: Columns, record: Callable[[Columns], None]
+        self,
+        raw: Table,
+        portion: Portion,
+        columns: Columns,
+        record: Callable[[Columns], None],
+        erased: Erased,
     ) -> None:
         self._raw, self._portion, self._columns, self._record = raw, portion, columns, record
+        self._erased = erased
 
     def __call__(self, keys: Array, publish_times: Array) -> pa.Table | None:
         """All events of these keys at these times, up to the snapshot that is being merged."""
@@ -189,7 +203,7 @@ class _History:
             return None
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         row_filter = And(any_of("publish_time", times), any_of("idempotency_key", keys.to_pylist()))
-        events = read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id)
+        events = self._erased.kept(read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id))
         before = self._columns.news()
         # One that cannot be curated was set aside where it was read first: it decides nothing here.
         known: list[SetAside] = []

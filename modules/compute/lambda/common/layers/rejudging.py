@@ -30,6 +30,7 @@ from common.lake.merge import StagedSource, merge
 from common.lake.reading import read_rows
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
+from common.layers.erased import NOTHING_ERASED, Erased
 from common.layers.semantic import align_columns
 from common.layers.versions import REFUSED, Versions
 from common.runtime.arrowtypes import Column
@@ -134,11 +135,12 @@ def judge_again(
     catalog: Catalog,
     pii_key: bytes,
     record_replaced: Callable[[Sequence[str]], None],
+    erased: Erased = NOTHING_ERASED,
 ) -> Verdicts:
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
 
-    ``pii_key`` and ``record_replaced`` as for ``common.layers.semantic.publish``. Raises the errors of
-    ``common.lake.merge.merge``; whatever it raises, doing it again is safe.
+    ``pii_key``, ``record_replaced`` and ``erased`` as for ``common.layers.semantic.publish``. Raises the
+    errors of ``common.lake.merge.merge``; whatever it raises, doing it again is safe.
     """
     topic = contract.topic
     quarantine = open_table(catalog, settings.table("quarantine", topic))
@@ -179,7 +181,8 @@ def judge_again(
             )
             verdicts.changed = outcome.inserted + outcome.updated
     if verdicts.refused:
-        versions = Versions(contract, settings, catalog, pii_key, settings.table("semantic", topic))
+        semantic_table = settings.table("semantic", topic)
+        versions = Versions(contract, settings, catalog, pii_key, semantic_table, erased)
         stood, _ = versions.publish(pa.concat_tables(refused), None, None, run_id)
         verdicts.older = stood.inserted + stood.updated if stood else 0
     return verdicts

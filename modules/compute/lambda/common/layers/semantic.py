@@ -30,6 +30,7 @@ from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
+from common.layers.erased import NOTHING_ERASED, Erased
 from common.layers.judging import judge
 from common.layers.versions import Versions, refused_keys
 from common.payload.leaves import RESERVED_COLUMNS
@@ -84,6 +85,7 @@ def publish(
     raw_read: SourceCheckpoint | None = None,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
+    erased: Erased = NOTHING_ERASED,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
 
@@ -94,7 +96,8 @@ def publish(
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
-    replace (``align_columns``). Raises the errors of ``common.lake.merge.merge``.
+    replace (``align_columns``). ``erased``: rows of RAW that are no versions. Raises the errors of
+    ``common.lake.merge.merge``.
     """
     topic = contract.topic
     identifier = into or settings.table("semantic", topic)
@@ -107,7 +110,7 @@ def publish(
     if portion.checkpoint is None:
         return Published(_snapshot_id(semantic), None, 0, 0)
     job = _Job(
-        Versions(contract, settings, catalog, pii_key, identifier),
+        Versions(contract, settings, catalog, pii_key, identifier, erased),
         run_id,
         replace(portion.checkpoint, versions=since.versions if since else None),
         None if portion.backlog_rows else raw_read,

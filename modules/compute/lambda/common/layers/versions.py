@@ -35,6 +35,7 @@ from common.lake.reading import any_of, read_rows
 from common.lake.rule import VERSION_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
+from common.layers.erased import NOTHING_ERASED, Erased
 from common.layers.judging import judge
 from common.layers.uncurable import curable
 from common.payload.columns import DEFAULT_LIMITS, Columns
@@ -76,7 +77,7 @@ def refused_keys(quarantine: Table, accepted: Iterable[pa.Table] = ()) -> Iterat
 class Versions:
     """Where older versions are looked up, and what judges them; ``semantic`` is where they are merged into.
 
-    ``pii_key`` as for ``common.contract.casting.cast_rows``.
+    ``pii_key`` as for ``common.contract.casting.cast_rows``. ``erased``: rows of RAW that are no versions.
     """
 
     contract: Contract
@@ -84,6 +85,7 @@ class Versions:
     catalog: Catalog
     pii_key: bytes
     semantic: str
+    erased: Erased = NOTHING_ERASED
 
     def publish(
         self,
@@ -146,7 +148,7 @@ class Versions:
         numbers = pc.subtract(refused["_source_merge_seq"].combine_chunks(), 1)
 
         def wanted() -> Iterator[pa.RecordBatch]:
-            for batch in events:
+            for batch in self.erased.kept(events):
                 found = batch.filter(pc.is_in(batch["idempotency_key"], value_set=keys))
                 if found.num_rows:
                     yield found

@@ -18,8 +18,8 @@
 An error of one subject alone stands beside what raises it, and hangs in the same tree:
 
     PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), FileDamaged, Malformed
-                        (lake.avro), AlertRefused (alert), SnowflakeRefused (readers),
-                        LayersUnseen (observation)
+                        (lake.avro), ErasuresUnreadable (layers), AlertRefused (alert),
+                        SnowflakeRefused (readers), LayersUnseen (observation)
     TransientError      BreakerBusy, MappingBusy (intake.breaker), Unanswered (runtime.asking),
                         SnowflakeUnreachable (readers), AlertUndelivered (alert)
 

@@ -105,11 +105,12 @@ class DispatcherSettings(LakeSettings):
 
 @dataclass(frozen=True)
 class CurationSettings(JobSettings):
-    """Of ``curation``."""
+    """Of ``curation``. ``pii_key_secret_id``: the secret with the key of the hashes of erased keys."""
 
     lake_bucket: str
     drift_log_table: str
     dead_letter_queue_url: str
+    pii_key_secret_id: str
 
 
 @dataclass(frozen=True)

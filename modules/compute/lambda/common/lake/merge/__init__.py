@@ -25,13 +25,14 @@ from common.lake.merge.outcome import MergeOutcome
 from common.lake.merge.reading import TEXT_BYTES
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.staging import KEY_LENGTH_LIMIT, StagedSource
-from common.lake.merge.streams import concurrency, remove_files
+from common.lake.merge.streams import MemoryGate, concurrency, remove_files
 
 __all__ = [
     "KEY_LENGTH_LIMIT",
     "TEXT_BYTES",
     "Change",
     "History",
+    "MemoryGate",
     "MergeOutcome",
     "Planned",
     "SnapshotCommit",

@@ -67,6 +67,9 @@ class Change:
 
     ``removed``: paths of data and delete files that leave. ``schema``: a new current schema, or None.
     ``properties``: table properties set in the same commit. ``summary``: extra snapshot summary entries.
+    ``ages``: data sequence numbers of added files that hold rows of before, by path; others get the commit's
+    own. ``forgets``: of files that leave, manifests say that they left and nothing more, and of those that
+    left earlier nothing: statistics of files quote values.
     """
 
     operation: Operation
@@ -75,6 +78,8 @@ class Change:
     schema: Schema | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, str] = field(default_factory=dict)
+    ages: Mapping[str, int] = field(default_factory=dict)
+    forgets: bool = False
 
 
 class SnapshotCommit:
@@ -182,7 +187,7 @@ class SnapshotCommit:
                 ManifestEntry.from_args(
                     status=ManifestEntryStatus.ADDED,
                     snapshot_id=self.snapshot_id,
-                    sequence_number=None,
+                    sequence_number=self._change.ages.get(f.file_path),
                     file_sequence_number=None,
                     data_file=f,
                 )
@@ -201,7 +206,8 @@ class SnapshotCommit:
             entries = self._live.entries[manifest.manifest_path]
             if not entries:
                 continue
-            if any(e.data_file.file_path in self._change.removed for e in entries):
+            touched = any(e.data_file.file_path in self._change.removed for e in entries)
+            if touched or (self._change.forgets and manifest.deleted_files_count != 0):
                 yield self._write_manifest(manifest.content, [self._carried(e) for e in entries])
             elif len(entries) < SMALL_MANIFEST_ENTRIES:
                 small[manifest.content].append(manifest)
@@ -222,7 +228,9 @@ class SnapshotCommit:
             snapshot_id=self.snapshot_id if left else entry.snapshot_id,
             sequence_number=entry.sequence_number,
             file_sequence_number=entry.file_sequence_number,
-            data_file=entry.data_file,
+            data_file=_without_statistics(entry.data_file)
+            if left and self._change.forgets
+            else entry.data_file,
         )
 
     def _write_manifest(self, content: ManifestContent, entries: Iterable[ManifestEntry]) -> ManifestFile:
@@ -253,6 +261,22 @@ class SnapshotCommit:
         path = self._table.location_provider().new_metadata_location(name)
         self.written.append(path)
         return path
+
+
+def _without_statistics(file: DataFile) -> DataFile:
+    """What has to be said of a file: where it lies, in which partition, and how large it is."""
+    return DataFile.from_args(
+        content=file.content,
+        file_path=file.file_path,
+        file_format=file.file_format,
+        partition=file.partition,
+        record_count=file.record_count,
+        file_size_in_bytes=file.file_size_in_bytes,
+        sort_order_id=file.sort_order_id,
+        spec_id=file.spec_id,
+        equality_ids=None,
+        key_metadata=None,
+    )
 
 
 class _ManifestWriter(ManifestWriterV2):

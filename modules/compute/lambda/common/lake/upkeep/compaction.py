@@ -101,7 +101,7 @@ def compact(
     with ThreadPoolExecutor(concurrency(open_table(catalog, identifier).location())) as pool:
 
         def plan(table: Table, _number: int) -> Planned[CompactionOutcome]:
-            return _plan_portion(_target(table, rule), rule, chosen, run_id, pool)
+            return _plan_portion(target_of(table, rule), rule, chosen, run_id, pool)
 
         while go_on():
             done = commit_until_done(catalog, open_table(catalog, identifier), plan)
@@ -118,7 +118,7 @@ def compact(
     return total
 
 
-def _target(table: Table, rule: MergeRule) -> Target:
+def target_of(table: Table, rule: MergeRule) -> Target:
     """The table as a target to write files of; one without merge sequence (RAW) is never merged into."""
     if MERGE_SEQ_COLUMN in table.schema().column_names:
         return Target.check(table, rule)

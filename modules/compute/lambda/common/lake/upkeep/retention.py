@@ -5,7 +5,7 @@ called with: a snapshot that an incremental reader goes on from stays with all l
 than the longest commit may still be referred to.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,9 +49,19 @@ def expire_snapshots(
     ``still_read``: snapshots that incremental readers continue from; the oldest of them and all later ones
     stay. Raises TableMissing, and CommitConflict where other writers kept committing first.
     """
+    return forget_snapshots(
+        catalog, identifier, lambda table: expirable(table, older_than, keep_last, still_read)
+    )
+
+
+def forget_snapshots(catalog: Catalog, identifier: str, choose: Callable[[Table], list[int]]) -> list[int]:
+    """Forget the snapshots that ``choose`` names of the table as it is then; gives their ids.
+
+    Raises TableMissing, and CommitConflict where other writers kept committing first.
+    """
     for _ in range(_ATTEMPTS):
         table = open_table(catalog, identifier)
-        ids = expirable(table, older_than, keep_last, still_read)
+        ids = choose(table)
         if not ids:
             return []
         try:

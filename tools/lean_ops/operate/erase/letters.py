@@ -1,0 +1,177 @@
+"""Events that lie outside of tables: dead letters, their archive, and what Firehose could not deliver.
+
+An event is meant where its topic and key are. Where nobody can read a key (a message that is no JSON, a
+record that is cut off), it is meant if one of the keys stands in it within quotes; a message of another
+known topic never is.
+"""
+
+import base64
+import binascii
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from common.intake.archive import PREFIX as ARCHIVE
+from common.intake.archive import MalformedArchive, decode_line
+from common.intake.queue_pass import QueuedMessage, QueuePass
+from common.layers.erased import Erased
+from lean_ops.accounts.observation import REDRIVEN
+from lean_ops.environment.target import Target
+from lean_ops.operate.erase.objects import Objects
+from lean_ops.operate.replay.error_objects import PREFIX as ERRORS
+
+PLACES: Final = {"dead-letter archive": ARCHIVE, "delivery errors": ERRORS}
+_QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Meant:
+    """Whether an event outside of tables is to go: by clear keys, and by what is remembered.
+
+    ``topics``: those of the environment. ``until_us``: what was published up to then of ``keys`` is meant,
+    in microseconds since 1970.
+    """
+
+    topic: str
+    topics: Collection[str]
+    keys: frozenset[str]
+    until_us: int
+    erased: Erased
+
+    def event(self, key: str, published_us: int | None = None) -> bool:
+        """Whether an event of the topic is meant; one whose time nobody can tell is."""
+        named = key in self.keys and (published_us is None or published_us <= self.until_us)
+        return named or self.erased.covers(key, published_us)
+
+    def message(self, body: bytes) -> bool:
+        """Whether a message, or a record of RAW, is of an erased key."""
+        try:
+            event = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return self._quoted(body)
+        if not isinstance(event, dict):
+            return self._quoted(body)
+        topic, key = event.get("topic_name"), event.get("idempotency_key")
+        if topic != self.topic and isinstance(topic, str) and topic in self.topics:
+            return False
+        if isinstance(key, str):
+            return self.event(key, _published(event.get("publish_time")))
+        return self._quoted(body)
+
+    def line(self, key: str, line: bytes) -> bool:
+        """Whether a line of an archive object, or of an error object, holds such an event."""
+        if key.startswith(ARCHIVE):
+            try:
+                body = decode_line(line, key).body
+            except MalformedArchive:
+                return self._quoted(line) or self._quoted(line.replace(b'\\"', b'"'))
+            return self.message(body.encode("utf-8", "surrogatepass"))
+        return any(self.message(record) for record in _records(line))
+
+    def lines(self, key: str, content: bytes) -> list[tuple[bytes, bool]] | None:
+        """The lines of an object, and whether each holds such an event; None for one that holds no events."""
+        if not key.startswith((ARCHIVE, ERRORS)):
+            return None
+        return [(line, bool(line.strip()) and self.line(key, line)) for line in content.split(b"\n")]
+
+    def count(self, key: str, content: bytes) -> int:
+        """How many lines of an object hold such an event."""
+        return sum(meant for _, meant in self.lines(key, content) or ())
+
+    def _quoted(self, text: bytes) -> bool:
+        return any(map(self.event, _texts_in(text)))
+
+
+def _texts_in(text: bytes) -> Iterator[str]:
+    for found in _QUOTED.finditer(text):
+        try:
+            yield msgspec.json.decode(found[0], type=str)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            yield found[1].decode(errors="replace")
+
+
+def _records(line: bytes) -> Iterator[bytes]:
+    """What a line of an error object may hold an event in: its record, and else itself."""
+    try:
+        document = msgspec.json.decode(line)
+        yield base64.b64decode(document["rawData"], validate=True)
+        # Firehose's own words about a record may quote it.
+        yield str({name: value for name, value in document.items() if name != "rawData"}).encode()
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+        RecursionError,
+        binascii.Error,
+        TypeError,
+        KeyError,
+        ValueError,
+    ):
+        yield line
+
+
+def _published(value: Any) -> int | None:
+    """Microseconds since 1970 of a publish time, as an event or a record of RAW has it; None for neither."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        return round(datetime.fromisoformat(str(value)).timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        return None
+
+
+def count_in_queue(target: Target, meant: Meant, queue_url: str) -> int:
+    """How many dead letters of the queue are meant; all are given back."""
+    with _pass(target, queue_url) as letters:
+        return sum(_is_meant(meant, message) for batch in letters.batches() for message in batch)
+
+
+def erase_from_queue(
+    target: Target, meant: Meant, queue_url: str, told: Callable[[Counter[str]], None]
+) -> bool:
+    """Remove the dead letters that are meant; whether the whole queue was seen, and all of them went.
+
+    ``told`` how many went, by the reason that they were rejected for.
+    """
+    stayed = 0
+    with _pass(target, queue_url) as letters:
+        for batch in letters.batches():
+            if gone := [message for message in batch if _is_meant(meant, message)]:
+                kept = set(letters.remove(gone))
+                removed = [message for message in gone if message.message_id not in kept]
+                told(Counter(message.text_attribute("error_code") or REDRIVEN for message in removed))
+                stayed += len(kept)
+        return letters.complete and not stayed
+
+
+def count_in_objects(objects: Objects, meant: Meant, prefix: str) -> int:
+    """How many lines of the current objects under ``prefix`` are meant."""
+    current = (one for one in objects.versions(prefix) if one.current and not one.marker)
+    return sum(meant.count(one.key, objects.read(one) or b"") for one in current)
+
+
+def erase_from_objects(objects: Objects, meant: Meant, prefix: str, told: Callable[[int], None]) -> None:
+    """Take such lines out of all objects under ``prefix``, and remove the versions that have them."""
+    for one in list(objects.versions(prefix)):
+        content = None if one.marker else objects.read(one)
+        lines = meant.lines(one.key, content or b"") or ()
+        if not any(gone for _, gone in lines):
+            continue
+        if one.current:
+            kept = [line for line, gone in lines if not gone]
+            objects.replace(one.key, b"\n".join(kept) if any(map(bytes.strip, kept)) else b"")
+            told(len(lines) - len(kept))
+        else:
+            objects.remove([one])
+
+
+def _is_meant(meant: Meant, message: QueuedMessage) -> bool:
+    return meant.message(message.body.encode("utf-8", "surrogatepass"))
+
+
+def _pass(target: Target, queue_url: str) -> QueuePass:
+    return QueuePass(target.client("sqs"), queue_url, wait_s=target.receive_wait_s)
