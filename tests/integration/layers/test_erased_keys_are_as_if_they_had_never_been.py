@@ -1,6 +1,7 @@
 """After an erasure tables are those of a history without these keys, and no file has a byte of them."""
 
 import random
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,8 +131,8 @@ def test_a_row_that_a_merge_took_away_is_erased_from_the_files_that_still_hold_i
 def test_a_key_that_only_an_old_snapshot_shows_goes_with_that_snapshot(lake: ErasingLake) -> None:
     lake.merge([_curated("k", 1), _curated("other", 1)])
     lake.merge([_curated("k", 2)])
-    table = lake.table("curated")
-    table.delete("idempotency_key == 'k'")
+    with warnings.catch_warnings(action="ignore"):  # pyiceberg says what it does not implement
+        lake.table("curated").delete("idempotency_key == 'k'")
     assert foresee_erasure(lake.table("curated"), Doomed.of_keys(pa.array(["k"]))).past
     lake.erase("k")
     assert lake.clear_texts("secret-of-k") == {}
@@ -141,8 +142,8 @@ def test_a_key_that_only_an_old_snapshot_shows_goes_with_that_snapshot(lake: Era
 def _curated(key: str, minute: int) -> dict[str, Any]:
     published = datetime(2026, 5, 1, 0, minute, tzinfo=UTC)
     return {
-        "idempotency_key": key, "message_id": f"secret-of-{key}", "topic_name": "t", "period_reference": "2026-05",
-        "publish_time": published, "ingestion_ts": published,
+        "idempotency_key": key, "message_id": f"secret-of-{key}", "topic_name": "t",
+        "period_reference": "2026-05", "publish_time": published, "ingestion_ts": published,
     }  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def test_a_reader_goes_on_with_what_is_younger_and_reads_nothing_else_again(lake
 
 def test_a_checkpoint_of_a_table_of_the_same_name_before_is_not_noted(lake: ErasingLake) -> None:
     lake.run(G1)
-    lake.raw_read = SourceCheckpoint(4711, 1)
+    lake.raw_read, lake.published = SourceCheckpoint(4711, 1), None
     lake.erase("k")
     assert READ_BEFORE_ERASURE not in lake.table("raw").properties
 
@@ -188,19 +189,19 @@ def test_the_tables_own_checkpoint_survives(lake: ErasingLake) -> None:
 def test_a_late_event_and_a_replay_bring_nothing_back(lake: ErasingLake, lost: str) -> None:
     lake.run(G1, *OTHERS)
     lake.erase("k")
-    lake.append([G1, event("k", "late", 4, 1)])
+    lake.append([G1, event("k", "came-later", 4, 1)])
     if lost == "checkpoint":
         lake.raw_read = lake.published = None
     done = lake.run_curation(lake.raw_read)
     assert done.erased == 2
     lake.settle()
     assert lake.semantic() == expected(OTHERS, 99)
-    assert lake.clear_texts("late").keys() == {p for p in lake.clear_texts("late") if "raw_t" in str(p)}
+    assert lake.clear_texts("came-later").keys() == {p for p in lake.clear_texts("came-later") if "raw_t" in str(p)}
     erase(
         lake.catalog, lake.identifier("raw"), RULES["raw"], Doomed(lake.erased.among), run_id="late",
         readers=[lake.raw_read] if lake.raw_read else [],
     )  # fmt: skip
-    assert lake.clear_texts("late") == {}
+    assert lake.clear_texts("came-later") == {}
 
 
 def test_what_is_published_after_the_erasure_is_a_new_life_of_the_key(lake: ErasingLake) -> None:
@@ -216,7 +217,7 @@ def replace_time(one: Event, moment: datetime) -> Event:
 
 
 @settings(
-    max_examples=cases(12),
+    max_examples=cases(6),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
