@@ -21,6 +21,7 @@ KILLS = 6 if "OPERATION_SEQUENCES" in os.environ else 1
 SIMULATED: dict[str, Words] = {
     "checkpoints reset": ("checkpoints", "reset", "curated", *WHY),
     "checkpoints set": ("checkpoints", "set", "semantic", "--to", "SNAPSHOT", *WHY),
+    "erase rows": ("erase", "--key", "k1", "--yes", "--json", *WHY),
     "maintain": ("maintain", "--snapshot-days", "0", *WHY),
     "pause": ("pause", *WHY),
     "rebuild": ("rebuild", "--layer", "curated", "--yes", *WHY),
@@ -54,6 +55,7 @@ READING = {
     "dlq show",
     "cost",
     "doctor",
+    "erase verify",
     "query",
     "release show",
     "status",
@@ -112,6 +114,8 @@ def undo(world: World) -> None:
 @pytest.mark.parametrize("command", sorted(SIMULATED))
 def test_given_twice_killed_and_beside_itself_it_ends_the_same(world: World, command: str) -> None:
     given = words(world, command)
+    if command == "erase rows":
+        world.erased = {"k1"}
     ok(world.command(*given))
     once = state(world)
     ok(world.command(*given))

@@ -2,7 +2,7 @@
 
 What works is the real code: the command line's commands, the functions' handlers, the merge engine on real
 Iceberg files (a SQLite catalog), and DynamoDB as the emulator evaluates it, called without a network.
-Stand-ins are Step Functions (who runs), SQS, S3 (contracts only), Lambda's invoke and the clock of those who
+Stand-ins are Step Functions (who runs), SQS, S3 (without versions), Lambda's invoke and the clock of those who
 wait.
 
 Every call to the catalog, to DynamoDB or to a queue goes through ``World.external``. There a process can be
@@ -42,6 +42,7 @@ from pyiceberg.typedef import Identifier
 from sqlalchemy.event import listen
 
 from common.contract.contracts import load_contract
+from common.contract.store import contract_key
 from common.lake.merge import committing
 from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
@@ -122,6 +123,8 @@ class World:
         self._back = threading.Event()
         self.letters: list[Event] = []
         self.letters_may_return = False
+        self.objects: dict[str, bytes] = {}
+        self.erased: set[str] = set()
         shutil.copytree(_empty_tables(), folder, dirs_exist_ok=True)
         _move(folder, _empty_tables())
         self.catalog = _WatchedCatalog(self, folder)
@@ -396,7 +399,11 @@ class World:
 
     def expected(self) -> dict[str, Event]:
         """Curated by a single pass over everything that was sent, by key."""
-        return single_pass(self.sent)
+        return single_pass(self.kept())
+
+    def kept(self) -> list[Event]:
+        """What was sent, but for events of erased keys."""
+        return [event for event in self.sent if event["idempotency_key"] not in self.erased]
 
     def published(self) -> dict[str, Any]:
         """Semantic by a single pass over everything that was sent, reading by key."""
@@ -405,7 +412,7 @@ class World:
             return self.contract[1] == "string" or payload["reading"] != "broken"
 
         kind = str if self.contract[1] == "string" else int
-        found = newest_good(self.sent, accepted)
+        found = newest_good(self.kept(), accepted)
         return {key: kind(json.loads(event["json_payload"])["reading"]) for key, event in found.items()}
 
     def contract_text(self) -> str:
@@ -553,6 +560,9 @@ class _SimulatedTarget(LocalTarget):
     def client(self, service: Any) -> Any:
         return client(service)
 
+    def deliver_now(self) -> None:
+        """What was delivered is in RAW."""
+
     def catalog(self) -> Catalog:
         return self.world.catalog  # type: ignore[attr-defined,no-any-return] # set above
 
@@ -568,7 +578,7 @@ def client(service: str, **_options: Any) -> Any:
         case "stepfunctions":
             return _StepFunctions(world)
         case "s3":
-            return _Contracts(world)
+            return _Bucket(world)
         case "secretsmanager":
             return SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "key"})
         case "lambda":
@@ -594,17 +604,62 @@ class _Functions:
         return {"Payload": BytesIO(json.dumps(invoke("semantic", json.loads(Payload))).encode())}
 
 
-class _Contracts:
+class _Bucket:
+    """The lake bucket: contract and registry, what operations put there, and the files of tables.
+
+    It keeps no versions. Files of tables are listed by their folder's name, as on AWS.
+    """
+
     def __init__(self, world: World) -> None:
         self._world = world
 
     def head_object(self, **_options: Any) -> dict[str, Any]:
         return {}
 
-    def get_object(self, **options: Any) -> dict[str, Any]:
-        registry = registry_of({TOPIC: Topic(contract=True)})
-        contract = self._world.contract_text().encode()
-        return {"Body": BytesIO(registry.written() if options["Key"] == REGISTRY_KEY else contract)}
+    def get_object(self, Key: str, **_options: Any) -> dict[str, Any]:
+        return {"Body": BytesIO(self._content(Key))}
+
+    def put_object(self, Key: str, Body: bytes, **_options: Any) -> None:
+        self._world.external(lambda: self._world.objects.update({Key: Body}))
+
+    def delete_objects(self, Delete: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        def call() -> dict[str, Any]:
+            for one in Delete["Objects"]:
+                self._world.objects.pop(one["Key"], None)
+                if (path := self._file(one["Key"])).is_file():
+                    path.unlink()
+            return {}
+
+        return self._world.external(call)
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_object_versions"
+        return SimpleNamespace(
+            paginate=lambda Prefix, **_: [self._world.external(lambda: self._listed(Prefix))]
+        )
+
+    def _listed(self, prefix: str) -> dict[str, Any]:
+        files = (path for path in self._tables().rglob("*") if path.is_file())
+        keys = [*self._world.objects, *(str(path.relative_to(self._tables())) for path in files)]
+        common = {"IsLatest": True, "VersionId": "null", "Size": 1, "LastModified": START}
+        return {"Versions": [{"Key": key, **common} for key in sorted(keys) if key.startswith(prefix)]}
+
+    def _content(self, key: str) -> bytes:
+        if key == REGISTRY_KEY:
+            return registry_of({TOPIC: Topic(contract=True)}).written()
+        if key == contract_key(TOPIC):
+            return self._world.contract_text().encode()
+        if key in self._world.objects:
+            return self._world.objects[key]
+        if self._file(key).is_file():
+            return self._file(key).read_bytes()
+        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+
+    def _tables(self) -> Path:
+        return self._world.folder / self._world.target.database
+
+    def _file(self, key: str) -> Path:
+        return self._tables() / key
 
 
 @cache

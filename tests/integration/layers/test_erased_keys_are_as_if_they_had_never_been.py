@@ -196,7 +196,7 @@ def test_a_late_event_and_a_replay_bring_nothing_back(lake: ErasingLake, lost: s
     assert done.erased == 2
     lake.settle()
     assert lake.semantic() == expected(OTHERS, 99)
-    assert lake.clear_texts("came-later").keys() == {p for p in lake.clear_texts("came-later") if "raw_t" in str(p)}
+    assert all("raw_t" in str(path) for path in lake.clear_texts("came-later"))
     erase(
         lake.catalog, lake.identifier("raw"), RULES["raw"], Doomed(lake.erased.among), run_id="late",
         readers=[lake.raw_read] if lake.raw_read else [],

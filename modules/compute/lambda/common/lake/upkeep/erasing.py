@@ -3,10 +3,10 @@
     found = foresee_erasure(table, rows)         # what shows such rows; changes nothing
     done = erase(catalog, identifier, rule, rows, run_id=…, readers=…)
 
-A delete hides a row; it stays in its file, in the snapshots before, and in the statistics that manifests have
-of files, also of those that left. Here the data files that physically hold such a row are written again
-without it, in one commit whose snapshot has no statistics of files that left. Then every snapshot before it is forgotten,
-and the files that only those referred to are removed.
+A delete hides a row; it stays in its file, in the snapshots before, and in the statistics that manifests
+have of files, also of those that left. Here the data files that physically hold such a row are written
+again without it, in one commit whose snapshot has no statistics of files that left. Then every snapshot
+before it is forgotten, and the files that only those referred to are removed.
 
 The commit is made beside Firehose's appends and planned again when one was first. Whoever merges into the
 table, or rebuilds it, is to be kept away. Every step can be repeated: a table that shows no such row any more

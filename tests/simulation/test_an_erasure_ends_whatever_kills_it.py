@@ -1,0 +1,82 @@
+"""An erasure that is killed at any of its calls ends as if nothing had happened, once the command is repeated."""
+
+import json
+import os
+
+import pytest
+
+from common.layers.erased import Hasher
+
+from ..support.searching import files_with
+from .world import LETTERS, TOPIC, World, _text
+
+ERASE = ("erase", "--key", "person-4711", "--yes", "--json", "--reason", "INC-1")
+# Every call in the long profile (``make test-operations-long``).
+KILLS = 1_000 if "OPERATION_SEQUENCES" in os.environ else 4
+CLEAR = ("person-4711", "secret-message")
+
+
+def fill(world: World, turn: int) -> None:
+    """Events of the person in all places, a run after them."""
+    mine = [
+        {**world._event(), "idempotency_key": "person-4711", "message_id": f"secret-message-{turn}-{number}"}
+        for number in range(2)
+    ]
+    world.deliver(mine)
+    world.queues.put(LETTERS, _text(mine[0]))
+    world.objects[f"dead-letters/2026-06-01/{turn}.ndjson"] = (
+        json.dumps(
+            {"message_id": "m", "sent_ms": 1, "receive_count": 1, "attributes": {}, "body": _text(mine[1])}
+        ).encode()
+        + b"\n"
+    )
+    world.send(2)
+    assert world.command("run").error is None
+
+
+def certificates(world: World) -> list[dict[str, object]]:
+    return [json.loads(body) for key, body in world.objects.items() if key.startswith("erasures/certificates/")]
+
+
+def assert_gone(world: World) -> None:
+    assert files_with(world.folder / world.target.database, *CLEAR) == {}
+    everything = json.dumps({key: repr(body) for key, body in world.objects.items()})
+    assert not [text for text in CLEAR if text in everything]
+    assert not [m for m in world.queues.waiting[LETTERS].values() if "person-4711" in m.body]
+    found = certificates(world)
+    assert found and all(one["complete"] for one in found), found
+    assert Hasher(b"key", TOPIC)("person-4711") in json.dumps(found)
+    assert not [key for key in world.objects if key.startswith("erasures/work/")]
+
+
+def test_killed_at_any_call_and_repeated_it_ends_the_same(world: World) -> None:
+    world.erased = {"person-4711"}
+    fill(world, 0)
+    whole = world.command(*ERASE)
+    assert_gone(world)
+    places = range(whole.calls // KILLS // 2, whole.calls, max(1, whole.calls // KILLS))
+    for turn, at in enumerate(places, start=1):
+        fill(world, turn)
+        killed = world.command(*ERASE, kill_at=at, answered=turn % 2 == 0)
+        assert killed.killed or at > killed.calls, at
+        world.clock += 1000
+        assert world.command(*ERASE).error is None, at
+        assert_gone(world)
+        for key in [key for key in world.objects if key.startswith("erasures/certificates/")]:
+            del world.objects[key]
+    world.take_queue()
+    assert world.command("run").error is None
+    expected = {key: event["message_id"] for key, event in world.expected().items()}
+    assert {row["idempotency_key"]: row["message_id"] for row in world.rows("curated")} == expected
+
+
+@pytest.mark.parametrize("doing", ["run", "maintain"])
+def test_beside_runs_and_upkeep_it_ends_the_same(world: World, doing: str) -> None:
+    world.erased = {"person-4711"}
+    fill(world, 0)
+    words = ("maintain", "--snapshot-days", "0", "--reason", "x") if doing == "maintain" else ("run",)
+    both = world.beside([ERASE, words])
+    assert both[1].error is None or doing == "maintain"
+    world.clock += 1000
+    assert world.command(*ERASE).error is None
+    assert_gone(world)
