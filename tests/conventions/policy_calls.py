@@ -80,6 +80,8 @@ DATA = "data/period_reference=2026-01/x.parquet"
 META = "metadata/00001-x.metadata.json"
 POINTERS = tables("GetTables", "raw_events", "curated_events", "semantic_events", "rebuild_curated_events")
 NOTE = Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "worst#curated-behind"),))
+PII_KEY = Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf"))
+ERASED = "erasures/remembered/events.json"
 TOPICS = objects("GetObject", "registry/topics.json")
 BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
 
@@ -115,9 +117,9 @@ CALLS: dict[str, list[Call]] = {
         *objects("PutObject", f"curated_events/{DATA}", f"curated_events/{META}"),
         *objects("DeleteObject", f"curated_events/{DATA}"),
         *objects("AbortMultipartUpload", f"curated_events/{DATA}"),
-        *objects("GetObject", "contracts/events.yaml"),
-        *listing("contracts/events.yaml", "raw_events/", "curated_events/"),
-        *TOPICS, NOTE,
+        *objects("GetObject", "contracts/events.yaml", ERASED),
+        *listing("contracts/events.yaml", "raw_events/", "curated_events/", ERASED),
+        *TOPICS, NOTE, PII_KEY, key("Decrypt", "secretsmanager"),
         Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
         key("Decrypt", "dynamodb"), Call("sqs:SendMessage", DLQ), key("Decrypt", "sqs"),
         key("GenerateDataKey", "sqs"), *log("curation"),
@@ -131,9 +133,9 @@ CALLS: dict[str, list[Call]] = {
         *objects("PutObject", f"semantic_events/{DATA}", f"quarantine_events/{META}"),
         *objects("DeleteObject", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
         *objects("AbortMultipartUpload", f"semantic_events/{DATA}"),
-        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/events.yaml", "curated_events/"),
-        *TOPICS, NOTE, Call("dynamodb:PutItem", DRIFT_LOG),
-        Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf")),
+        *objects("GetObject", "contracts/events.yaml", ERASED),
+        *listing("contracts/events.yaml", "curated_events/", ERASED),
+        *TOPICS, NOTE, Call("dynamodb:PutItem", DRIFT_LOG), PII_KEY,
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"),
         key("Decrypt", "secretsmanager"), *log("semantic"),
     ],

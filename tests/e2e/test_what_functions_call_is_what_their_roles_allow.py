@@ -60,8 +60,8 @@ NOT_SEEN = {
         "cloudwatch:GetMetricData", "dynamodb:PutItem", "dynamodb:UpdateItem",
         "lambda:UpdateEventSourceMapping",
     },
-    # Of rows that make the code fail, and of topics that an alarm is about.
-    "curation": {"sqs:SendMessage", "dynamodb:UpdateItem"},
+    # Of rows that make the code fail, of topics that an alarm is about, and of keys that were erased.
+    "curation": {"sqs:SendMessage", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"},
     "semantic": {"dynamodb:UpdateItem"},
     "observation": {"dynamodb:UpdateItem"},
     # Of tables with many files, and of many tables.

@@ -6,7 +6,7 @@ Their errors hang in the tree of ``common.runtime.errors``, which decides how a 
                         LocalStackError (local), SnowflakeNotConfigured (commands), CheckFailed, UnmarkedPage,
                         PlanFailed (checks), DownloadFailed, MissingSource, ForeignArchive, ForeignBinary,
                         UnlockedDependency, PackageTooLarge, BrokenPackage (build), MissingPrice,
-                        SettingUnknown (operate)
+                        SettingUnknown, WorkUnreadable (operate)
     InvalidInput        NoRelease (operate)
     TransientError      TargetUnreachable (environment), HoldLost, OrderFailed, CheckpointMoved (operate)
 """
