@@ -78,7 +78,6 @@ def _report(topic: str, done: Curated) -> None:
     values = {
         "RowsRead": done.rows_read,
         "RowsSetAside": done.set_aside,
-        "RowsErased": done.erased,
         "RowsWritten": int(done.as_json()["records_written"]),
         "BacklogRows": done.backlog_rows,
         "FullReads": 1 if done.fallback else 0,
