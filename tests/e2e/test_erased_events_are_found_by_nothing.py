@@ -152,16 +152,16 @@ def test_a_certificate_is_verified_and_finds_what_was_brought_back(
         "attributes": {},
         "body": message(1, KEY).body,
     }
-    place = {"Bucket": target.lake_bucket, "Key": "dead-letters/2026-01-01/planted.ndjson"}
-    target.client("s3").put_object(Body=json.dumps(planted).encode(), **place)
+    s3, place = target.client("s3"), "dead-letters/2026-01-01/planted.ndjson"
+    s3.put_object(Bucket=target.lake_bucket, Key=place, Body=json.dumps(planted).encode())
     try:
         file = tmp_path / "certificate.json"
         file.write_text(json.dumps(certificate))
         found = lean_ops("erase", "verify", str(file), "--json", *keys)
         assert found.exit_code == 1
-        assert {one["key"] for one in json.loads(found.stdout)["found"]} == {place["Key"]}
+        assert {one["key"] for one in json.loads(found.stdout)["found"]} == {place}
     finally:
-        target.client("s3").delete_object(**place)
+        s3.delete_object(Bucket=target.lake_bucket, Key=place)
 
 
 def test_no_byte_of_the_stopped_stack_knows_it(stack: Stack, erased: dict[str, Any]) -> None:

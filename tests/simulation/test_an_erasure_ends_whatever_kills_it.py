@@ -1,4 +1,4 @@
-"""An erasure that is killed at any of its calls ends as if nothing had happened, once the command is repeated."""
+"""An erasure that is killed at any of its calls ends as if nothing had happened, once it is repeated."""
 
 import json
 import os
@@ -8,7 +8,8 @@ import pytest
 from common.layers.erased import Hasher
 
 from ..support.searching import files_with
-from .world import LETTERS, TOPIC, World, _text
+from .queues import LETTERS
+from .world import TOPIC, World, text_of
 
 ERASE = ("erase", "--key", "person-4711", "--yes", "--json", "--reason", "INC-1")
 # Every call in the long profile (``make test-operations-long``).
@@ -19,14 +20,14 @@ CLEAR = ("person-4711", "secret-message")
 def fill(world: World, turn: int) -> None:
     """Events of the person in all places, a run after them."""
     mine = [
-        {**world._event(), "idempotency_key": "person-4711", "message_id": f"secret-message-{turn}-{number}"}
+        {**world.event(), "idempotency_key": "person-4711", "message_id": f"secret-message-{turn}-{number}"}
         for number in range(2)
     ]
     world.deliver(mine)
-    world.queues.put(LETTERS, _text(mine[0]))
+    world.queues.put(LETTERS, text_of(mine[0]))
     world.objects[f"dead-letters/2026-06-01/{turn}.ndjson"] = (
         json.dumps(
-            {"message_id": "m", "sent_ms": 1, "receive_count": 1, "attributes": {}, "body": _text(mine[1])}
+            {"message_id": "m", "sent_ms": 1, "receive_count": 1, "attributes": {}, "body": text_of(mine[1])}
         ).encode()
         + b"\n"
     )
@@ -35,7 +36,8 @@ def fill(world: World, turn: int) -> None:
 
 
 def certificates(world: World) -> list[dict[str, object]]:
-    return [json.loads(body) for key, body in world.objects.items() if key.startswith("erasures/certificates/")]
+    kept = {key: body for key, body in world.objects.items() if key.startswith("erasures/certificates/")}
+    return [json.loads(body) for body in kept.values()]
 
 
 def assert_gone(world: World) -> None:

@@ -2,8 +2,8 @@
 
 What works is the real code: the command line's commands, the functions' handlers, the merge engine on real
 Iceberg files (a SQLite catalog), and DynamoDB as the emulator evaluates it, called without a network.
-Stand-ins are Step Functions (who runs), SQS, S3 (without versions), Lambda's invoke and the clock of those who
-wait.
+Stand-ins are Step Functions (who runs), SQS, S3 (without versions), Lambda's invoke and the clock of those
+who wait.
 
 Every call to the catalog, to DynamoDB or to a queue goes through ``World.external``. There a process can be
 killed, before its n-th call or after it (the call was made, its answer never seen), and there the scheduler
@@ -327,12 +327,12 @@ class World:
 
     def send(self, number: int) -> None:
         """Deliver events to RAW: corrections, repetitions and late ones among them."""
-        events = [self._event() for _ in range(number)]
+        events = [self.event() for _ in range(number)]
         if self.random.random() < 0.4:
-            self.letters.append(self._event())
-            self.queues.put(LETTERS, _text(self.letters[-1]))
+            self.letters.append(self.event())
+            self.queues.put(LETTERS, text_of(self.letters[-1]))
             if self.letters_may_return and self.random.random() < 0.4:
-                self.queues.returning.add(_text(self.letters[-1]))
+                self.queues.returning.add(text_of(self.letters[-1]))
         if self.sent and self.random.random() < 0.3:
             events.append(self.random.choice(self.sent))  # a network retry
         self.deliver(events)
@@ -359,7 +359,8 @@ class World:
         received = START + timedelta(days=1, seconds=len(self.sent))
         return {**event, "publish_time": published, "ingestion_ts": received}
 
-    def _event(self) -> Event:
+    def event(self) -> Event:
+        """An event that nobody has sent yet."""
         number = (len(self.sent) + len(self.letters)) * 10 + self.random.randrange(10)
         published = START + timedelta(minutes=self.random.randrange(300))
         dice = self.random.random()
@@ -445,7 +446,7 @@ class World:
         self.catalog.close()
 
 
-def _text(event: Event) -> str:
+def text_of(event: Event) -> str:
     """A message with an event in it."""
     return json.dumps({**event, "publish_time": event["publish_time"].isoformat(), "ingestion_ts": None})
 

@@ -23,6 +23,7 @@ from common.layers.erased import (
 )
 
 HASHER = Hasher(b"secret", "events")
+MOMENT: pa.DataType = pa.timestamp("us", "UTC")
 UNTIL = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
@@ -51,8 +52,9 @@ def load(bucket: Any, secret: bytes = b"secret") -> Erased:
 
 def rows(*events: tuple[str | None, datetime]) -> pa.RecordBatch:
     keys, times = zip(*events, strict=True)
-    schema = pa.schema([("idempotency_key", pa.string()), ("publish_time", pa.timestamp("us", "UTC"))])
-    return pa.RecordBatch.from_arrays([pa.array(keys), pa.array(times, schema.field(1).type)], schema=schema)
+    kinds: list[tuple[str, pa.DataType]] = [("idempotency_key", pa.string()), ("publish_time", MOMENT)]
+    schema = pa.schema(kinds)
+    return pa.RecordBatch.from_arrays([pa.array(keys), pa.array(times, MOMENT)], schema=schema)
 
 
 def test_the_memory_has_no_key_in_clear_and_no_hash_of_another_topic_or_secret() -> None:
