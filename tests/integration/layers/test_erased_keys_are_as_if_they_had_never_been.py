@@ -12,14 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.lake.checkpoints import READ_BEFORE_ERASURE, SourceCheckpoint
-from common.lake.history import committed
+from common.lake.checkpoints import READ_BEFORE_ERASURE, Entry, SourceCheckpoint, reconcile
+from common.lake.history import committed, lineage, since_last_merge
 from common.lake.incremental import Bounds, new_appends
 from common.lake.upkeep import Doomed, TableErased, erase, foresee_erasure
 from common.layers.curated import Curated
 from common.layers.erased import NOTHING_ERASED, Erased, Erasure, Hasher
 from common.layers.semantic import Published
 from common.layers.upkeep import RULES
+from common.runtime.errors import TableMismatch
 
 from ...support.generated import cases
 from ...support.oracle import Event, single_pass
@@ -183,6 +184,36 @@ def test_the_tables_own_checkpoint_survives(lake: ErasingLake) -> None:
         after = committed(lake.table(layer))
         assert entry is not None and after is not None
         assert (after.token, after.position) == (entry.token, entry.position)
+
+
+def test_a_record_that_spoke_of_a_forgotten_snapshot_still_speaks_of_the_newest_merge(
+    lake: ErasingLake,
+) -> None:
+    """So that a checkpoint which an operator set back stays set back."""
+    lake.run(G1, *OTHERS)
+    current = lake.table("curated").current_snapshot()
+    assert current is not None
+    rewound = Entry("none", "000000000000000.000000", str(current.snapshot_id), rewound=True)
+    for keys in (("k",), ("k0", "k1")):
+        lake.erase(*keys)
+        curated = lake.table("curated")
+        assert curated.snapshot_by_id(current.snapshot_id) is None
+        assert reconcile(committed(curated), rewound, since_last_merge(lineage(curated))) == rewound
+    lake.run(event("new", "n", 9, 1))
+    curated = lake.table("curated")
+    assert reconcile(committed(curated), rewound, since_last_merge(lineage(curated))) == committed(curated)
+
+
+def test_a_tag_that_keeps_old_snapshots_is_named_before_anything_is_done(lake: ErasingLake) -> None:
+    lake.run(G1)
+    raw = lake.table("raw")
+    current = raw.current_snapshot()
+    assert current is not None
+    raw.manage_snapshots().create_tag(current.snapshot_id, "audit-2026").commit()
+    before = lake.table("raw").metadata
+    with pytest.raises(TableMismatch, match="audit-2026"):
+        lake.erase("k")
+    assert lake.table("raw").metadata == before
 
 
 @pytest.mark.parametrize("lost", ["nothing", "checkpoint"])

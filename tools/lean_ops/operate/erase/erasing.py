@@ -166,7 +166,7 @@ class Erasing:
             erasure = Erasure(todo.id, todo.until, tuple(map(hasher, todo.keys)))
             remember(self._objects.s3, self._objects.bucket, self.topic, hasher, erasure)
         meant = _meant(self.target, self.topic, todo.keys, todo.until)
-        for layer in MergedLayer:
+        for layer in (one for one in MergedLayer if one in _tables(self.target, self.topic)):
             held.check()
             if files := rebuild.discard(self.target, self.topic, layer):
                 self.removed[f"rebuild of {layer}"]["files"] += files

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from common.lake.avro import Malformed, unpacked_blocks
-from common.lake.merge import MemoryGate
+from common.lake.merge import MemoryGate, rows_at_once
 from common.lake.rule import flags
 from lean_ops.operate.erase.objects import Objects, Version
 from lean_ops.operate.erase.terms import Terms, stands_alone
@@ -36,7 +36,6 @@ _BASE64: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4}){4,}(?:[A-Za-z0-9+/]{2,3}={0,
 # Objects that describe data and hold none: a value that stands in one is a name there.
 _DESCRIBING: Final = ("contracts/", "registry/")
 _TABLE_METADATA: Final = ".metadata.json"
-_BATCH_ROWS: Final = 8_192
 _THREADS: Final = 4
 _HELD_BYTES: Final = 2**30
 _HASHED: Final = -1
@@ -216,7 +215,8 @@ def _parquet(
 ) -> None:
     file = pq.ParquetFile(io.BytesIO(content))
     has_key = {_KEY, "publish_time"} <= set(file.schema_arrow.names)
-    for batch in file.iter_batches(_BATCH_ROWS):
+    groups = range(file.num_row_groups)
+    for batch in (b for g in groups for b in file.iter_batches(rows_at_once(file, g), row_groups=[g])):
         erased = np.ones(batch.num_rows, dtype=bool)  # without a key nobody can say that it is another's
         if has_key:
             erased = is_erased(pa.table({name: batch[name] for name in (_KEY, "publish_time")}))

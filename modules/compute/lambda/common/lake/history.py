@@ -18,6 +18,7 @@ from common.lake.checkpoints import (
     SOURCE_POSITION,
     SOURCE_SNAPSHOT_ID,
     SOURCE_TOKEN,
+    STANDS_FOR,
     START,
     Entry,
 )
@@ -63,7 +64,8 @@ def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | No
 def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
     """Ids of the snapshots that hold what the newest merge left: it, and compactions after it.
 
-    An empty table answers NOTHING, its only state.
+    Those that an erasure has made the table forget are among them. An empty table answers NOTHING, its only
+    state.
     """
     ids: list[str] = []
     newest: str | None = None
@@ -72,7 +74,7 @@ def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
         if newest is not None and number != newest:
             break
         newest = newest or number
-        ids.append(str(snapshot.snapshot_id))
+        ids += [str(snapshot.snapshot_id), *said_by(snapshot).get(STANDS_FOR, "").split()]
     return ids or [NOTHING]
 
 

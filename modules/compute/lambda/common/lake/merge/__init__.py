@@ -22,7 +22,7 @@ from common.lake.merge.decide import History
 from common.lake.merge.engine import merge
 from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import MergeOutcome
-from common.lake.merge.reading import TEXT_BYTES
+from common.lake.merge.reading import TEXT_BYTES, rows_at_once
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.staging import KEY_LENGTH_LIMIT, StagedSource
 from common.lake.merge.streams import MemoryGate, concurrency, remove_files
@@ -43,4 +43,5 @@ __all__ = [
     "live_files",
     "merge",
     "remove_files",
+    "rows_at_once",
 ]

@@ -30,16 +30,17 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.types import StringType
 
-from common.lake.checkpoints import READ_BEFORE_ERASURE, RUN_ID, SourceCheckpoint, is_noted, noted
-from common.lake.history import carried_on
+from common.lake.checkpoints import READ_BEFORE_ERASURE, RUN_ID, STANDS_FOR, SourceCheckpoint, is_noted, noted
+from common.lake.history import carried_on, lineage, since_last_merge
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
+from common.lake.merge.planning import COPIES
 from common.lake.merge.positions import ExistingDeletes, Positions
-from common.lake.merge.reading import StoredFile
+from common.lake.merge.reading import PIECE_BYTES, StoredFile, decoded_size
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.source import conform
-from common.lake.merge.streams import concurrency, remove_files
+from common.lake.merge.streams import MemoryGate, concurrency, remove_files
 from common.lake.merge.target import Target
 from common.lake.rule import MergeRule, flags
 from common.lake.specifications import open_table
@@ -51,6 +52,7 @@ from common.runtime.errors import TableMismatch
 ERASED_ROWS: Final = "lean-ops.erased-rows"
 """In the summary of an erasure's snapshot: rows that left with it."""
 
+_HELD_BYTES: Final = 2**30
 _KEY: Final = "idempotency_key"
 _LOOKED_AT: Final = (_KEY, "publish_time")
 
@@ -193,6 +195,7 @@ class _Erasure:
         showing = _showing(table, live, self.doomed, self.pool)
         if table.current_snapshot() is None or not (showing.anywhere or showing.stale):
             return Planned(TableErased(self.target.name))
+        _check_references(table)
         chosen = [file for file in live.files if file.path in showing.live]
         rewritten = self._rewritten(chosen, showing)
         removed = frozenset(file.path for file in chosen)
@@ -202,7 +205,12 @@ class _Erasure:
             added=[new for _, new in rewritten],
             removed=removed | dropped,
             properties=_properties(table, readers),
-            summary={**carried_on(table), RUN_ID: run_id, ERASED_ROWS: str(showing.rows)},
+            summary={
+                **carried_on(table),
+                STANDS_FOR: " ".join(since_last_merge(lineage(table))),
+                RUN_ID: run_id,
+                ERASED_ROWS: str(showing.rows),
+            },
             ages={new.file_path: file.entry.sequence_number or 0 for file, new in rewritten},
             forgets=True,
         )
@@ -222,14 +230,17 @@ class _Erasure:
         deletes = ExistingDeletes(self.target.table.io, self.pool)
         deletes.load(chosen)
         writer = DataFileWriter(self.target, self.rule)
+        gate = MemoryGate(_HELD_BYTES)
 
         def rewrite(file: LiveFile) -> DataFile | None:
-            pieces = _pieces(self.target, file, deletes.of(file, showing.live))
-            first = next(pieces, None)
-            if first is None:
-                return None
-            path = self.target.new_path(self.target.directory(file.file.partition), "parquet")
-            return writer.write(path, file.file.partition, first, pieces)
+            size = COPIES * min(decoded_size(self.target.table, file.file), PIECE_BYTES)
+            with gate.hold(size):
+                pieces = _pieces(self.target, file, deletes.of(file, showing.live))
+                first = next(pieces, None)
+                if first is None:
+                    return None
+                path = self.target.new_path(self.target.directory(file.file.partition), "parquet")
+                return writer.write(path, file.file.partition, first, pieces)
 
         pairs = zip(chosen, self.pool.map(rewrite, chosen), strict=True)
         return [(file, new) for file, new in pairs if new is not None]
@@ -313,16 +324,19 @@ def _pieces(target: Target, file: LiveFile, gone: Positions) -> Iterator[pa.Tabl
                 yield conform(rows, target, None)
 
 
-def _forget_all_before(catalog: Catalog, table: Table, snapshot_id: int) -> int:
-    """Forget every snapshot that is older than this one; gives how many."""
-    commit = table.snapshot_by_id(snapshot_id)
-    number = (commit.sequence_number or 0) if commit is not None else 0
-    named = [name for name, ref in table.metadata.refs.items() if name != MAIN_BRANCH]
-    if named:
+def _check_references(table: Table) -> None:
+    """Raise TableMismatch where a branch or a tag keeps old snapshots."""
+    if named := [name for name in table.metadata.refs if name != MAIN_BRANCH]:
         raise TableMismatch(
             f"table {'.'.join(table.name())}: expected no branch or tag that keeps snapshots from before the "
             f"erasure, found {', '.join(named)}; remove them with the engine that made them, then run again"
         )
+
+
+def _forget_all_before(catalog: Catalog, table: Table, snapshot_id: int) -> int:
+    """Forget every snapshot that is older than this one; gives how many."""
+    commit = table.snapshot_by_id(snapshot_id)
+    number = (commit.sequence_number or 0) if commit is not None else 0
     return len(
         forget_snapshots(
             catalog,
