@@ -1,8 +1,8 @@
 """Events that lie outside of tables: dead letters, their archive, and what Firehose could not deliver.
 
 An event is meant where its topic and key are. Where nobody can read a key (a message that is no JSON, a
-record that is cut off), it is meant if one of the keys stands in it within quotes; a message of another
-known topic never is.
+record that is cut off), it is meant if one of the keys stands in it; a message of another known topic never
+is.
 """
 
 import base64
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,7 @@ from common.layers.erased import Erased
 from lean_ops.accounts.observation import REDRIVEN
 from lean_ops.environment.target import Target
 from lean_ops.operate.erase.objects import Objects
+from lean_ops.operate.erase.terms import Terms
 from lean_ops.operate.replay.error_objects import PREFIX as ERRORS
 
 PLACES: Final = {"dead-letter archive": ARCHIVE, "delivery errors": ERRORS}
@@ -53,15 +55,15 @@ class Meant:
         try:
             event = msgspec.json.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return self._quoted(body)
+            return self._names_a_key(body)
         if not isinstance(event, dict):
-            return self._quoted(body)
+            return self._names_a_key(body)
         topic, key = event.get("topic_name"), event.get("idempotency_key")
         if topic != self.topic and isinstance(topic, str) and topic in self.topics:
             return False
         if isinstance(key, str):
             return self.event(key, _published(event.get("publish_time")))
-        return self._quoted(body)
+        return self._names_a_key(body)
 
     def line(self, key: str, line: bytes) -> bool:
         """Whether a line of an archive object, or of an error object, holds such an event."""
@@ -69,7 +71,7 @@ class Meant:
             try:
                 body = decode_line(line, key).body
             except MalformedArchive:
-                return self._quoted(line) or self._quoted(line.replace(b'\\"', b'"'))
+                return self._names_a_key(line) or self._names_a_key(line.replace(b'\\"', b'"'))
             return self.message(body.encode("utf-8", "surrogatepass"))
         return any(self.message(record) for record in _records(line))
 
@@ -83,8 +85,16 @@ class Meant:
         """How many lines of an object hold such an event."""
         return sum(meant for _, meant in self.lines(key, content) or ())
 
-    def _quoted(self, text: bytes) -> bool:
-        return any(map(self.event, _texts_in(text)))
+    def _names_a_key(self, text: bytes) -> bool:
+        """Of what nobody can read: whether a key stands in it within quotes, or one in clear anywhere
+
+        alone.
+        """
+        return any(map(self.event, _texts_in(text))) or bool(self._terms.standing_alone(text))
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(sorted(self.keys))
 
 
 def _texts_in(text: bytes) -> Iterator[str]:

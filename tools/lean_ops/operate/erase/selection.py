@@ -34,7 +34,7 @@ from lean_ops.environment.target import Target
 
 _KEY: Final = "idempotency_key"
 _EXAMPLE: Final = "\"device__id = 'd-17'\""
-_LONGEST: Final = 10_000
+_LONGEST: Final = 2_000
 
 
 @dataclass(frozen=True)
