@@ -83,6 +83,7 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/merge/bench_thresholds.py --write
 	$(BIN)/python tests/benchmarks/bench_flattening.py --write
 	$(BIN)/python tests/benchmarks/bench_semantic.py --write
+	$(BIN)/python tests/benchmarks/bench_erase.py --write
 	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
 	$(BIN)/python tests/benchmarks/bench_demo.py --write
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write

@@ -236,14 +236,15 @@ def _in_statistics(metadata: Any, terms: Terms) -> set[int]:
     columns = (group.column(number).statistics for group in groups for number in range(metadata.num_columns))
     raw = {bound for found in columns if found is not None for bound in (found.min_raw, found.max_raw)}
     texts = {bound for bound in raw if isinstance(bound, bytes)}
-    return {number for number, text in enumerate(terms.texts) if text.encode() in texts}
+    return {terms.number_of_bytes[text] for text in texts & terms.number_of_bytes.keys()}
 
 
 def _keys_of(batch: pa.RecordBatch, erased: npt.NDArray[np.bool_], terms: Terms) -> set[int]:
     """The erased keys of rows; ``_HASHED`` stands for those that only a hash tells."""
-    known = {text: number for number, text in enumerate(terms.texts)}
+    if not erased.any():
+        return set()
     keys: Any = batch.column(_KEY).filter(pa.array(erased))
-    return {known.get(str(key), _HASHED) for key in keys.to_pylist()}
+    return {terms.number_of.get(str(key), _HASHED) for key in keys.to_pylist()}
 
 
 def _cells(batch: pa.RecordBatch, terms: Terms) -> Iterator[tuple[int, int]]:

@@ -31,6 +31,8 @@ class Terms:
 
     def __init__(self, texts: Collection[str]) -> None:
         self.texts: Final = tuple(texts)
+        self.number_of: Final = {text: number for number, text in enumerate(self.texts)}
+        self.number_of_bytes: Final = {_utf8(text): number for number, text in enumerate(self.texts)}
         self._forms: Final[list[tuple[bytes, int]]] = []
         by_end: dict[int, dict[int, list[int]]] = {_LONG: defaultdict(list), _SHORT: defaultdict(list)}
         self._tiny: Final[list[int]] = []
@@ -65,7 +67,7 @@ class Terms:
             number
             for first, end, number in self.places(np.frombuffer(content, np.uint8))
             if content[:first].endswith(_avro_length(end - first))
-            and self.texts[number].encode("utf-8", "surrogatepass") == content[first:end]
+            and self.number_of_bytes.get(content[first:end]) == number
         }
 
     def places(self, content: Bytes) -> Iterator[tuple[int, int, int]]:
@@ -101,8 +103,10 @@ class _Ends:
                 continue
             window = content[shift : shift + count * self._width].view(self._type).astype(np.uint64)
             likely = np.flatnonzero(self._seen[_mixed(window)])
-            known = likely[np.isin(window[likely], self._numbers)]
-            for index in known.tolist():
+            if not len(likely):
+                continue
+            nearest = np.searchsorted(self._numbers, window[likely]).clip(max=len(self._numbers) - 1)
+            for index in likely[self._numbers[nearest] == window[likely]].tolist():
                 for place in self._places[int(window[index])]:
                     yield shift + (index + 1) * self._width, place
 
@@ -119,18 +123,22 @@ def stands_alone(content: bytes, first: int, end: int) -> bool:
 
 def _forms(text: str) -> set[bytes]:
     """A text in UTF-8 as it is, and as JSON writes it once or twice; a short one with its quotes only."""
-    plain = text.encode("utf-8", "surrogatepass")
+    plain = _utf8(text)
     forms = set() if _is_short(text) else {plain}
     for ascii_only in (True, False):
         once = json.dumps(text, ensure_ascii=ascii_only)
         shown = once if _is_short(text) else once[1:-1]
         twice = json.dumps(shown, ensure_ascii=ascii_only)[1:-1]
-        forms |= {form.encode("utf-8", "surrogatepass") for form in (shown, twice)}
+        forms |= {_utf8(form) for form in (shown, twice)}
     return forms
 
 
 def _is_short(text: str) -> bool:
-    return len(text.encode("utf-8", "surrogatepass")) < _SHORT
+    return len(_utf8(text)) < _SHORT
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _avro_length(size: int) -> bytes:
