@@ -13,7 +13,7 @@ from .world import TOPIC, World, text_of
 
 ERASE = ("erase", "--key", "person-4711", "--yes", "--json", "--reason", "INC-1")
 # Every call in the long profile (``make test-operations-long``).
-KILLS = 1_000 if "OPERATION_SEQUENCES" in os.environ else 4
+KILLS = 1_000 if "OPERATION_SEQUENCES" in os.environ else 3
 CLEAR = ("person-4711", "secret-message")
 
 
