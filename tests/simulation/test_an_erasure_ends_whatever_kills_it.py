@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from common.layers.erased import Hasher
+from common.runtime.errors import InvalidInput
 
 from ..support.searching import files_with
 from .queues import LETTERS
@@ -82,3 +85,85 @@ def test_beside_runs_and_upkeep_it_ends_the_same(world: World, doing: str) -> No
     world.clock += 1000
     assert world.command(*ERASE).error is None
     assert_gone(world)
+
+
+def test_a_rebuild_in_progress_and_files_without_a_table_go_too(world: World) -> None:
+    world.erased = {"person-4711"}
+    fill(world, 0)
+    assert world.command("rebuild", "--layer", "curated", "--json", "--reason", "INC-1").error is None
+    tables = world.folder / world.target.database
+    copies = {}
+    for layer in ("raw", "curated"):
+        holding = next(
+            path for path in files_with(tables / f"{layer}_{TOPIC}", *CLEAR) if path.suffix == ".parquet"
+        )
+        copies[layer] = holding.with_name("left-behind.parquet")
+        copies[layer].write_bytes(holding.read_bytes())
+    others = pq.read_table(copies["raw"]).num_rows - 2
+    assert world.command(*ERASE).error is None
+    assert_gone(world)
+    assert [
+        name[-1] for name in world.catalog.list_tables(world.target.database) if "rebuild" in name[-1]
+    ] == []
+    assert not copies["curated"].exists()
+    # Rows of others may be wanted: Firehose names such files in its error objects.
+    assert (pq.read_table(copies["raw"]).num_rows if copies["raw"].exists() else 0) == others
+
+
+def test_a_topic_without_a_contract_is_erased_too(world: World) -> None:
+    world.erased = {"person-4711"}
+    fill(world, 0)
+    for layer in ("semantic", "quarantine"):
+        world.catalog.drop_table(world.target.settings.table(layer, TOPIC))
+        shutil.rmtree(world.folder / world.target.database / f"{layer}_{TOPIC}")
+    assert world.command(*ERASE).error is None
+    assert_gone(world)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "expected one of --key, --keys, --where and --late"),
+        (("--key", "k", "--late"), "found --key and --late"),
+        (("--where", "idempotency_key is not null"), "--all"),
+        (("--where", "true"), "names one"),
+        (("--key", "k", "--yes"), "--reason"),
+    ],
+)
+def test_what_is_not_said_well_enough_changes_nothing(
+    world: World, words: tuple[str, ...], said: str
+) -> None:
+    before = {layer: world.snapshots(layer) for layer in ("raw", "curated", "semantic")}
+    refused = world.command("erase", *words, "--json")
+    assert isinstance(refused.error, InvalidInput)
+    assert said in str(refused.error)
+    assert world.command("erase", "--key", "k1", "--json").error is None  # a look
+    assert {layer: world.snapshots(layer) for layer in ("raw", "curated", "semantic")} == before
+    assert world.objects == {}
+
+
+def test_a_certificate_is_found_by_its_id_and_only_with_its_own_keys(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.erased = {"person-4711"}
+    fill(world, 0)
+    assert world.command(*ERASE).error is None
+    (certificate,) = certificates(world)
+    name = str(certificate["id"])
+    assert world.command("erase", "verify", name, "--key", "person-4711", "--json").error is None
+    for words, said in (
+        ((name, "--key", "another"), "expected its 1 keys"),
+        (("no-such-id",), "found neither"),
+        ((__file__,), "found something else"),
+    ):
+        refused = world.command("erase", "verify", *words, "--json")
+        assert isinstance(refused.error, InvalidInput)
+        assert said in str(refused.error)
+    capsys.readouterr()
+    world.objects["dead-letters/2026-06-01/back.ndjson"] = (
+        b'{"body": "{\\"idempotency_key\\": \\"person-4711\\"}"}'
+    )
+    world.command("erase", "verify", name, "--json")
+    assert [one["key"] for one in json.loads(capsys.readouterr().out)["found"]] == [
+        "dead-letters/2026-06-01/back.ndjson"
+    ]

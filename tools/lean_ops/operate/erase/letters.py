@@ -7,7 +7,6 @@ is.
 
 import base64
 import binascii
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from lean_ops.operate.erase.terms import Terms
 from lean_ops.operate.replay.error_objects import PREFIX as ERRORS
 
 PLACES: Final = {"dead-letter archive": ARCHIVE, "delivery errors": ERRORS}
-_QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Meant:
             try:
                 body = decode_line(line, key).body
             except MalformedArchive:
-                return self._names_a_key(line) or self._names_a_key(line.replace(b'\\"', b'"'))
+                return self._names_a_key(line)
             return self.message(body.encode("utf-8", "surrogatepass"))
         return any(self.message(record) for record in _records(line))
 
@@ -98,11 +96,18 @@ class Meant:
 
 
 def _texts_in(text: bytes) -> Iterator[str]:
-    for found in _QUOTED.finditer(text):
-        try:
-            yield msgspec.json.decode(found[0], type=str)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            yield found[1].decode(errors="replace")
+    """All that stands between two quotes, inside or outside: where a text is cut off nobody knows which is
+    which.
+
+    A JSON text within another has its quotes escaped.
+    """
+    plain = text.replace(b'\\"', b'"')
+    for whole in {text, plain}:
+        for found in whole.split(b'"')[1:-1]:
+            try:
+                yield msgspec.json.decode(b'"' + found + b'"', type=str)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                yield found.decode(errors="replace")
 
 
 def _records(line: bytes) -> Iterator[bytes]:
