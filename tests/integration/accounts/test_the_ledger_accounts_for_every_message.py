@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from common.runtime.errors import InvalidInput
@@ -90,6 +91,33 @@ def test_counts_equal_those_of_a_plain_pass(ledger: Ledger) -> None:
     assert topic.tied_keys == sum(len({bool(m.violation) for m in v}) == 2 for v in newest)
     assert topic.violations == Counter(m.violation for m in good if m.violation)
     assert topic.judged
+
+
+@pytest.mark.parametrize(
+    "of_before", [False, True], ids=["segments of today", "segments without deletes and erasures"]
+)
+def test_erased_messages_are_neither_missing_nor_named(
+    ledger: Ledger, tmp_path: Path, *, of_before: bool
+) -> None:
+    messages = list(History(replace(SCENARIO, events=3_000)))
+    record(ledger, messages)
+    if of_before:
+        for path in tmp_path.rglob("*.parquet"):
+            pq.write_table(pq.read_table(path).drop_columns(["erased"]), path)
+    before = ledger.sent()
+    gone = [m for m in messages if m.key == messages[0].key]
+    others = {m.key for m in messages if m.key} - {gone[0].key}
+
+    for _ in range(2):  # repeated, nothing more is forgotten
+        ledger.forget("events", lambda key, _at: key == gone[0].key, lambda text: f"hash of {len(text)}")
+        sent = ledger.sent()
+        assert sent.erased == len(gone)
+        assert sent.messages == before.messages - len(gone)
+        assert sent.topics["events"].keys == len(others)
+    ledger.forget_letters({"NOT_JSON": 1})
+    assert ledger.sent().broken["NOT_JSON"] == before.broken["NOT_JSON"] - 1
+    assert ledger.sent().erased == len(gone) + 1
+    assert gone[0].key not in str([pq.read_table(path).to_pydict() for path in tmp_path.rglob("*.parquet")])
 
 
 def test_a_planned_segment_counts_as_possibly_sent(ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from common.layers.erased import NOTHING_ERASED, Erased, Erasure, Hasher
 from common.layers.semantic import Published
 from common.layers.upkeep import RULES
 from common.runtime.errors import TableMismatch
+from observation.arrival import Window, rows
 
 from ...support.generated import cases
 from ...support.oracle import Event, single_pass
@@ -202,6 +203,22 @@ def test_a_record_that_spoke_of_a_forgotten_snapshot_still_speaks_of_the_newest_
     lake.run(event("new", "n", 9, 1))
     curated = lake.table("curated")
     assert reconcile(committed(curated), rewound, since_last_merge(lineage(curated))) == committed(curated)
+
+
+def test_erased_rows_are_not_counted_as_missing(lake: ErasingLake) -> None:
+    minute = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
+    recent = [
+        {**one, "ingestion_ts": minute + timedelta(seconds=n)} for n, one in enumerate([G1, G2, *OTHERS])
+    ]
+    lake.run(*recent)
+    window = Window(minute - timedelta(minutes=5), minute + timedelta(minutes=55))
+    assert rows(lake.table("raw"), window) == 7
+    lake.erase("k")
+    lake.append([{**B, "ingestion_ts": minute}])
+    lake.erase("k", "k0")
+    assert len(lake.rows("raw")) == 4
+    assert rows(lake.table("raw"), window) == 8
+    assert rows(lake.table("raw"), Window(minute + timedelta(minutes=1), minute + timedelta(minutes=61))) == 0
 
 
 def test_a_tag_that_keeps_old_snapshots_is_named_before_anything_is_done(lake: ErasingLake) -> None:

@@ -208,7 +208,7 @@ class Ledger:
                 place = rows.schema.get_field_index(column)
                 field = _SCHEMA.field(column)
                 rows = rows.append_column(field, array) if place < 0 else rows.set_column(place, field, array)
-            draft = segment.with_suffix(".writing")
+            draft = segment.with_suffix(".erasing")
             pq.write_table(rows, draft, compression="zstd")
             draft.replace(segment)
             forgotten += sum(gone)

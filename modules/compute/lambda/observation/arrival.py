@@ -29,6 +29,7 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
+from common.lake.history import erased_by_minute
 from common.lake.reading import read_files
 from common.runtime.metrics import LATE_S
 from observation.freshness import INGESTED
@@ -46,6 +47,7 @@ SETTLED: Final = timedelta(seconds=LATE_S)
 WINDOW: Final = timedelta(hours=1)
 # GetMetricData takes so many queries a call.
 _AT_ONCE: Final = 500
+_MINUTE_US: Final = 60_000_000
 _EVER: Final = (-(2**63), 2**63 - 1)
 
 
@@ -69,9 +71,13 @@ def missing(accepted: int, in_raw: int, refused: int, accepted_late: int) -> int
 
 
 def rows(raw: Table, window: Window) -> int:
-    """Rows of RAW that were ingested in ``window``."""
+    """Rows of RAW that were ingested in ``window``, those included that were erased since.
+
+    Erasures count by the minute: a window begins and ends with one.
+    """
     begin, end = _micros(window.since), _micros(window.until)
-    whole = 0
+    minutes = range(begin // _MINUTE_US, end // _MINUTE_US)
+    whole = sum(count for minute, count in erased_by_minute(raw).items() if minute in minutes)
     edges: list[FileScanTask] = []
     for file, first, last in _files_since(raw, window.since):
         if begin <= first and last < end:

@@ -27,6 +27,8 @@ SOURCE_TOKEN = "lean-ops.source-token"  # noqa: S105 - a place in a table, not a
 SOURCE_POSITION = "lean-ops.source-position"
 RUN_ID = "lean-ops.run-id"
 MERGE_SEQ = "lean-ops.merge-seq"
+ERASED_INGESTED = "lean-ops.erased-ingested"
+"""Of an erasure's commit in RAW: erased rows by the minute of ingestion, ``<minute since 1970>:<rows>``."""
 STANDS_FOR = "lean-ops.stands-for"
 """Of an erasure's commit: snapshots before it that held what the newest merge left, and are forgotten."""
 READ_BEFORE_ERASURE = "lean-ops.read-before-erasure"

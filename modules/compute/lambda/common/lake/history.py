@@ -12,6 +12,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import LongType
 
 from common.lake.checkpoints import (
+    ERASED_INGESTED,
     MERGE_SEQ,
     MERGE_SEQ_COLUMN,
     NOTHING,
@@ -127,6 +128,16 @@ def kept_without(table: Table) -> dict[str, str]:
         return {SOURCE_SNAPSHOT_ID: NOTHING, SOURCE_TOKEN: NOTHING, SOURCE_POSITION: START}
     checkpoint = entry.checkpoint
     return checkpoint.summary() if checkpoint is not None else {}
+
+
+def erased_by_minute(table: Table) -> dict[int, int]:
+    """Rows that erasures took out of RAW lately, by the minute (since 1970) of their ingestion."""
+    found: dict[int, int] = {}
+    for snapshot in table.snapshots():
+        for entry in said_by(snapshot).get(ERASED_INGESTED, "").split():
+            minute, _, rows = entry.partition(":")
+            found[int(minute)] = found.get(int(minute), 0) + int(rows)
+    return found
 
 
 def _newest_in_files(table: Table) -> int | None:

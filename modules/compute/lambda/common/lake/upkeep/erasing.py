@@ -13,9 +13,11 @@ table, or rebuilds it, is to be kept away. Every step can be repeated: a table t
 is left as it is.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -30,8 +32,17 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.types import StringType
 
-from common.lake.checkpoints import READ_BEFORE_ERASURE, RUN_ID, STANDS_FOR, SourceCheckpoint, is_noted, noted
-from common.lake.history import carried_on, lineage, since_last_merge
+from common.lake.checkpoints import (
+    ERASED_INGESTED,
+    MERGE_SEQ_COLUMN,
+    READ_BEFORE_ERASURE,
+    RUN_ID,
+    STANDS_FOR,
+    SourceCheckpoint,
+    is_noted,
+    noted,
+)
+from common.lake.history import carried_on, erased_by_minute, lineage, since_last_merge
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
@@ -52,6 +63,8 @@ from common.runtime.errors import TableMismatch
 ERASED_ROWS: Final = "lean-ops.erased-rows"
 """In the summary of an erasure's snapshot: rows that left with it."""
 
+_INGESTED: Final = "ingestion_ts"
+_COUNTED: Final = timedelta(hours=6)
 _HELD_BYTES: Final = 2**30
 _KEY: Final = "idempotency_key"
 _LOOKED_AT: Final = (_KEY, "publish_time")
@@ -210,6 +223,7 @@ class _Erasure:
                 STANDS_FOR: " ".join(since_last_merge(lineage(table))),
                 RUN_ID: run_id,
                 ERASED_ROWS: str(showing.rows),
+                **self._ingested(showing, live),
             },
             ages={new.file_path: file.entry.sequence_number or 0 for file, new in rewritten},
             forgets=True,
@@ -224,6 +238,20 @@ class _Erasure:
             snapshot_id=commit.snapshot_id,
         )
         return Planned(done, commit, [new.file_path for _, new in rewritten])
+
+    def _ingested(self, showing: Showing, live: LiveFiles) -> dict[str, str]:
+        """Rows of RAW that are gone from hours whose arrivals are still counted, those of before included."""
+        table = self.target.table
+        if MERGE_SEQ_COLUMN in table.schema().column_names:
+            return {}
+        first = int((datetime.now(UTC) - _COUNTED).timestamp()) // 60
+        minutes = Counter({at: rows for at, rows in erased_by_minute(table).items() if at >= first})
+        for file in (one for one in live.files if one.path in showing.live):
+            with StoredFile(self.target, file.file) as stored:
+                times: Any = stored.rows([_INGESTED], showing.live[file.path])[_INGESTED]
+            micros = times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(0).to_numpy()
+            minutes.update(at for at in (micros // 60_000_000).tolist() if at >= first)
+        return {ERASED_INGESTED: " ".join(f"{at}:{rows}" for at, rows in sorted(minutes.items()))}
 
     def _rewritten(self, chosen: Sequence[LiveFile], showing: Showing) -> list[tuple[LiveFile, DataFile]]:
         """Files and those that take their places; one of which no row is left has none."""
