@@ -77,8 +77,9 @@ def test_a_good_event_is_followed_from_the_queue_to_semantic_in_time(trace: Trac
 
 
 def test_a_copy_is_named_as_one(trace: Trace) -> None:
-    accepted = [s["what"] for s in trace("trace-1") if s["place"] == "source queue"]
-    assert accepted == ["accepted", "accepted again: a copy, the first one counts"]
+    first, *copies = [s["what"] for s in trace("trace-1") if s["place"] == "source queue"]
+    assert first == "accepted"
+    assert set(copies) == {"accepted again: a copy, the first one counts"}  # sent twice; SQS may add to that
 
 
 def test_a_superseded_event_names_what_took_its_place(trace: Trace) -> None:
