@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.payload.columns import NOTE, Columns, Limits, notes_of, path_note
 from common.payload.flattening import flatten
-from common.payload.leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name
+from common.payload.leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name, normalised, normalised_each
 
 from ...support.generated import cases
 
@@ -96,6 +96,15 @@ def test_names_are_paths_lower_cased_and_normalised(row: Row) -> None:
         "n_1st": "3",
         "a_b_c": "4",
     }
+
+
+KEYS = st.text(st.sampled_from(["a", "Z", "0", "_", " ", "\n", "\0", "é", "İ", "\u212a", "Σ", "\ud800"]))
+
+
+@settings(max_examples=cases(100), deadline=None)
+@given(st.lists(st.lists(KEYS, min_size=1, max_size=3).map(tuple)))
+def test_names_that_are_made_together_are_those_that_are_made_alone(paths: list[tuple[str, ...]]) -> None:
+    assert normalised_each(paths) == [normalised(path) for path in paths]
 
 
 @pytest.mark.parametrize("payload", ['{"a":{"b":"x"},"A__B":1.10}', '{"A__B":1.10,"a":{"b":"x"}}'])

@@ -29,7 +29,7 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.types import NestedField, StringType
 
-from common.payload.leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, pointer
+from common.payload.leaves import NOT_FOR_LEAVES, Path, is_usable, normalised, normalised_each, pointer
 from common.payload.rescued import Rescued, Why
 from common.runtime.arrowtypes import Field
 
@@ -116,18 +116,7 @@ class Columns:
 
     def look_at(self, uses: Mapping[Path, int]) -> None:
         """Decide on the paths of some rows; ``uses`` counts the rows in which each has a value."""
-        # A payload may have a hundred thousand paths: what is done for each is all the time that this takes.
-        candidates: dict[str, Path] = {}
-        rivals: dict[str, list[Path]] = {}
-        for path, rows in uses.items():
-            if path in self._uses:
-                self._uses[path] += rows
-            elif path not in self._columns and (name := self._free_name(path)) is not None:
-                self._uses[path] = rows
-                if name in self.claimed:
-                    self.rescue(Why.OTHER_PATH, name)
-                elif candidates.setdefault(name, path) is not path:
-                    rivals.setdefault(name, [candidates[name]]).append(path)
+        candidates, rivals = self._candidates(uses)
         room = self.limits.columns - len(self.owners.keys() | self.claimed.keys())
         chosen = self._choose(candidates, rivals, room)
         for name, path in chosen.items():
@@ -174,32 +163,53 @@ class Columns:
         note = self.claimed.get(name) or self.owners.get(name)
         return pa.field(name, pa.string(), metadata={DOC_KEY: note.encode()} if note else None)
 
-    def _free_name(self, path: Path) -> str | None:
-        """The column that a path may come to own; its owner gets it at once, for others it is noted."""
-        name = normalised(path)
+    def _candidates(self, uses: Mapping[Path, int]) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+        """Count the uses; gives a path of each name that has no owner yet, and all of a name with several."""
+        # A payload may have a hundred thousand paths: what is done for each is all the time that this takes.
+        candidates: dict[str, Path] = {}
+        rivals: dict[str, list[Path]] = {}
+        known = self._uses
+        spoken_for = NOT_FOR_LEAVES.union(self.reserved, self.bound, self.owners, self.claimed)
+        for (path, rows), name in zip(uses.items(), normalised_each(uses), strict=True):
+            if path in known:
+                known[path] += rows
+                continue
+            if name in spoken_for or not is_usable(name):
+                if path in self._columns or not self._is_free(name, path):
+                    continue
+                if name in self.claimed:
+                    known[path] = rows
+                    self.rescue(Why.OTHER_PATH, name)
+                    continue
+            known[path] = rows
+            if candidates.setdefault(name, path) is not path:
+                rivals.setdefault(name, [candidates[name]]).append(path)
+        return candidates, rivals
+
+    def _is_free(self, name: str, path: Path) -> bool:
+        """Whether a path may come to own a column; its owner gets it at once, for others it is noted."""
         if name in NOT_FOR_LEAVES or name in self.reserved:
             self.rescue(Why.RESERVED_NAME, name)
-            return None
+            return False
         if not is_usable(name):
             self.rescue(Why.UNUSABLE_NAME)
-            return None
+            return False
         if name in self.bound and self.bound[name] != path_note(path):
             self.rescue(Why.OTHER_PATH, name)
-            return None
+            return False
         owner = self.owners.get(name)
         if owner is None:
-            return name
+            return True
         if owner == path_note(path):
             self._columns[path] = name
         else:
             self.rescue(Why.OTHER_PATH, name)
-        return None
+        return False
 
     def _chosen_of_all(self) -> dict[str, Path]:
         candidates: dict[str, Path] = {}
         rivals: dict[str, list[Path]] = {}
-        for path in self._uses:
-            name = normalised(path)
+        for path, name in zip(self._uses, normalised_each(self._uses), strict=True):
             if candidates.setdefault(name, path) is not path:
                 rivals.setdefault(name, [candidates[name]]).append(path)
         return self._choose(candidates, rivals, self.limits.columns - len(self.owners))

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Any, Final
 
@@ -186,9 +186,9 @@ class Flattener:
     def _read_singles(self, texts: list[str | None]) -> list[list[Leaf] | None]:
         """The leaves of rows that are read one by one, looked at; None for what is not one JSON object."""
         read = [_leaves_or_none(text, self.columns.limits.depth) for text in texts]
-        uses: Counter[Path] = Counter()
-        for leaves in read:
-            uses.update({leaf.path for leaf in leaves or () if leaf.text is not None})
+        # Once for each row, however often a key is written in it.
+        each = [dict.fromkeys([leaf.path for leaf in of or () if leaf.text is not None], 1) for of in read]
+        uses = each[0] if len(each) == 1 else Counter(chain.from_iterable(each))
         self.columns.look_at(uses)
         return read
 

@@ -8,6 +8,7 @@ much faster for payloads that look alike, and leaves the rest to this.
 
 import json
 import re
+from collections.abc import Collection
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Final, NamedTuple, NoReturn
 
@@ -54,6 +55,7 @@ _EMPTY_OBJECT: Final = re.compile(_NO_MEMBERS)
 _OBJECT_START: Final = re.compile(rf"{_SPACE}(?=\{{)")
 _SPACE_TO_END: Final = re.compile(rf"{_SPACE}\Z")
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9_]")
+_NOT_IN_LINES_OF_NAMES: Final = re.compile(r"[^a-z0-9_\n]")
 
 
 class NotAnObject(ValueError):  # noqa: N818 - says what the text is
@@ -83,6 +85,14 @@ def normalised(path: Path) -> str:
         name = _NOT_IN_NAMES.sub("_", name)
         prefixed = f"n_{name}"
     return prefixed if name[:1].isdigit() else name
+
+
+def normalised_each(paths: Collection[Path]) -> list[str]:
+    """``normalised`` of many paths: all at once where no key has anything that a name has not."""
+    text = "\n".join(["__".join(path) for path in paths]).lower()
+    if _NOT_IN_LINES_OF_NAMES.search(text) or text.count("\n") != len(paths) - 1:
+        return [normalised(path) for path in paths]
+    return [f"n_{name}" if name[:1].isdigit() else name for name in text.split("\n")]
 
 
 def column_name(path: Path) -> str | None:
@@ -180,7 +190,7 @@ def _object(text: str, start: int, path: Path, max_depth: int, leaves: list[Leaf
         if member is None:
             raise NotAnObject(f"expected a member of an object at character {position}")
         key, string, literal, after = member.groups()
-        inner = (*path, _string(key))
+        inner = (*path, key[1:-1] if "\\" not in key else _string(key))
         position = member.end()
         if literal is not None:
             if literal != "null":
