@@ -176,6 +176,7 @@ CALLS: dict[str, list[Call]] = {
           )),
         *(o for layer in ("raw", "curated", "semantic")
           for o in objects("AbortMultipartUpload", f"{layer}_events/{DATA}")),
+        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/"),
         Call("dynamodb:GetItem", CHECKPOINTS), *TOPICS, *POINTERS, Call("dynamodb:BatchGetItem", CHECKPOINTS),
         Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#upkeep-raw"),)),
         Call("lambda:InvokeFunction", arn("lambda", "function:lean-ops-dev-maintenance:live")),

@@ -9,25 +9,26 @@ from common.lake.history import last_merge, said_by
 from common.payload.flattening import DELETED
 
 from ...support.oracle import Event
-from .test_semantic_is_a_function_of_the_events import D2, D7, G1, G2, B, Lake, event
+from ...support.topic import TopicLake, event
+from .test_semantic_is_a_function_of_the_events import D2, D7, G1, G2, STRICT, B
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
+def lake(tmp_path: Path) -> Iterator[TopicLake]:
+    lake = TopicLake(tmp_path, STRICT)
     yield lake
     lake.close()
 
 
-def curated(lake: Lake) -> dict[str, Event]:
+def curated(lake: TopicLake) -> dict[str, Event]:
     return lake.by_key("curated")
 
 
-def snapshots(lake: Lake) -> list[object]:
+def snapshots(lake: TopicLake) -> list[object]:
     return [lake.table(layer).current_snapshot() for layer in ("curated", "semantic")]
 
 
-def test_a_tombstone_has_no_payload_and_older_versions_do_not_overcome_it(lake: Lake) -> None:
+def test_a_tombstone_has_no_payload_and_older_versions_do_not_overcome_it(lake: TopicLake) -> None:
     lake.run(G1)
     lake.run(D2)
     found = curated(lake)["k"]
@@ -37,7 +38,7 @@ def test_a_tombstone_has_no_payload_and_older_versions_do_not_overcome_it(lake: 
     assert lake.semantic() == {}
 
 
-def test_a_newer_upsert_brings_the_key_back(lake: Lake) -> None:
+def test_a_newer_upsert_brings_the_key_back(lake: TopicLake) -> None:
     lake.run(G1, D2)
     lake.run(G2)
     found = curated(lake)["k"]
@@ -45,14 +46,14 @@ def test_a_newer_upsert_brings_the_key_back(lake: Lake) -> None:
     assert lake.semantic()["k"][0] == "g2"
 
 
-def test_a_delete_moves_the_key_out_of_another_day_and_month(lake: Lake) -> None:
+def test_a_delete_moves_the_key_out_of_another_day_and_month(lake: TopicLake) -> None:
     lake.run(G1, event("other", "o", 0, 1))
     lake.run(event("k", "later", 3_000, "delete"))
     assert curated(lake)["k"]["period_reference"] == "2026-06"
     assert lake.semantic().keys() == {"other"}
 
 
-def test_a_delete_settles_what_waits_in_quarantine(lake: Lake) -> None:
+def test_a_delete_settles_what_waits_in_quarantine(lake: TopicLake) -> None:
     lake.run(B)
     lake.run(D7)
     lake.judge_again()
@@ -60,7 +61,7 @@ def test_a_delete_settles_what_waits_in_quarantine(lake: Lake) -> None:
     assert len(lake.rows("quarantine")) == 1
 
 
-def test_a_delete_again_changes_nothing(lake: Lake) -> None:
+def test_a_delete_again_changes_nothing(lake: TopicLake) -> None:
     lake.run(G1)
     lake.run(D2)
     before = [lake.table(layer).current_snapshot() for layer in ("curated", "semantic")]
@@ -69,7 +70,7 @@ def test_a_delete_again_changes_nothing(lake: Lake) -> None:
     assert before == after
 
 
-def test_a_commit_says_how_many_keys_it_removed(lake: Lake) -> None:
+def test_a_commit_says_how_many_keys_it_removed(lake: TopicLake) -> None:
     lake.run(G1, event("other", "o", 0, 1))
     lake.run(D2, event("nobody", "n", 0, "delete"))
     merged = last_merge(lake.table("semantic"))
@@ -81,7 +82,7 @@ def test_a_commit_says_how_many_keys_it_removed(lake: Lake) -> None:
     assert counts == {"inserted": "0", "updated": "0", "removed": "1", "unchanged": "1"}
 
 
-def test_tables_from_before_there_were_deletes_take_them(lake: Lake) -> None:
+def test_tables_from_before_there_were_deletes_take_them(lake: TopicLake) -> None:
     for layer, column in (("raw", "operation"), ("curated", DELETED)):
         with lake.table(layer).update_schema() as update:
             update.delete_column(column)

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,108 +11,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import appended
-from common.lake.rule import EVENT_RULE
-from common.lake.upkeep.compaction import CompactionPolicy, compact
-from common.layers.rejudging import Appeal, judge_again
 
 from ...support.contracts import up_to
 from ...support.generated import cases
-from ...support.lake import LocalLake
 from ...support.oracle import Event, newest_good
+from ...support.topic import DELETE, TopicLake, event
 
-START = datetime(2026, 5, 31, 22, tzinfo=UTC)
-DELETE = "delete"
 STRICT, MENDED = up_to(99), up_to(999, "1.1.0")
 UNIT = "      - name: unit\n        description: Its unit\n        logicalType: string\n"
 
 
-class Lake(LocalLake):
-    """All tables of one topic, and the runs that fill them."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, contract=STRICT)
-        self.raw_read: SourceCheckpoint | None = None
-        self.published: SourceCheckpoint | None = None
-
-    def curate(self, rows: int = 10**9) -> None:
-        """One run of Curated."""
-        self.raw_read = self.run_curation(self.raw_read, rows).checkpoint
-
-    def publish(self, rows: int = 10**9, *, lost: bool = False) -> None:
-        """One run of Semantic; where it is ``lost``, nobody recorded how far it got."""
-        assert self.contract is not None
-        done = self.run_publication(self.contract, self.published, rows, raw_read=self.raw_read)
-        if not lost:
-            self.published = done.checkpoint
-
-    def run(self, *events: Event) -> None:
-        """Deliver, and run the pipeline until nothing is left."""
-        if events:
-            self.append(events)
-        self.settle()
-
-    def settle(self, rows: int = 10**9) -> None:
-        """Run until nothing is left."""
-        before = (self.raw_read, self.published)
-        while before != (before := self._round(rows)):
-            pass
-
-    def _round(self, rows: int) -> tuple[SourceCheckpoint | None, SourceCheckpoint | None]:
-        self.curate(rows)
-        self.publish(rows)
-        return self.raw_read, self.published
-
-    def judge_again(self) -> None:
-        """Judge everything that was refused again."""
-        assert self.contract is not None
-        for period in sorted({row["period_reference"] for row in self.rows("quarantine")}):
-            judge_again(
-                self.contract,
-                Appeal(period),
-                "op",
-                settings=self.settings,
-                catalog=self.catalog,
-                pii_key=b"key",
-                record_replaced=lambda _columns: None,
-            )
-
-    def compact_raw(self) -> None:
-        """Put RAW's files together."""
-        policy = CompactionPolicy(files=1)
-        compact(self.catalog, self.identifier("raw"), EVENT_RULE, run_id="upkeep", policy=policy)
-
-    def semantic(self) -> dict[str, tuple[str, datetime, int]]:
-        """Message, time and value, by key."""
-        found = self.by_key("semantic")
-        return {key: (row["message_id"], row["publish_time"], row["value"]) for key, row in found.items()}
-
-
 @pytest.fixture
-def lake(tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake(tmp_path)
+def lake(tmp_path: Path) -> Iterator[TopicLake]:
+    lake = TopicLake(tmp_path, STRICT)
     yield lake
     lake.close()
 
 
-def event(key: str, message: str, minute: int, value: object, second: int = 0) -> Event:
-    published = START + timedelta(minutes=minute)
-    return {
-        "message_id": message,
-        "idempotency_key": key,
-        "topic_name": "t",
-        "period_reference": published.strftime("%Y-%m"),
-        "correlation_id": None,
-        "publish_time": published,
-        "ingestion_ts": START + timedelta(days=1, seconds=second),
-        "json_payload": None if value is DELETE else json.dumps({"value": value}),
-        "operation": "delete" if value is DELETE else None,
-    }
-
-
 def expected(events: Iterable[Event], maximum: int) -> dict[str, tuple[str, datetime, int]]:
-    """What ``Lake.semantic`` must give under a contract."""
+    """What ``TopicLake.semantic`` must give under a contract."""
 
     def accepted(payload: dict[str, Any]) -> bool:
         return isinstance(payload["value"], int) and payload["value"] <= maximum
@@ -152,20 +70,24 @@ D2, D7 = event("k", "d2", 2, DELETE), event("k", "d7", 7, DELETE)
     ],
     ids=lambda cuts: " | ".join("+".join(e["message_id"] for e in cut) for cut in cuts),
 )
-def test_the_newest_good_version_stands_however_runs_are_cut(lake: Lake, cuts: list[list[Event]]) -> None:
+def test_the_newest_good_version_stands_however_runs_are_cut(
+    lake: TopicLake, cuts: list[list[Event]]
+) -> None:
     for cut in cuts:
         lake.run(*cut)
     assert lake.semantic() == expected([e for cut in cuts for e in cut], 99)
 
 
-def test_a_newer_good_version_replaces_what_stood_in_for_a_refused_one(lake: Lake) -> None:
+def test_a_newer_good_version_replaces_what_stood_in_for_a_refused_one(lake: TopicLake) -> None:
     lake.run(G1, B)
     later = event("k", "g3", 9, 3)
     lake.run(later)
     assert lake.semantic() == expected([G1, B, later], 99)
 
 
-def test_a_refused_version_that_the_mended_contract_accepts_replaces_what_stood_in_for_it(lake: Lake) -> None:
+def test_a_refused_version_that_the_mended_contract_accepts_replaces_what_stood_in_for_it(
+    lake: TopicLake,
+) -> None:
     high = event("k", "high", 5, 500)
     lake.run(G1, high)
     assert lake.semantic()["k"][0] == "g1"
@@ -174,7 +96,7 @@ def test_a_refused_version_that_the_mended_contract_accepts_replaces_what_stood_
     assert lake.semantic()["k"][0] == "high"
 
 
-def test_judging_again_finds_an_older_version_that_is_good_now(lake: Lake) -> None:
+def test_judging_again_finds_an_older_version_that_is_good_now(lake: TopicLake) -> None:
     lake.run(G1, event("k", "high", 3, 500), B)
     lake.contract = MENDED
     lake.judge_again()
@@ -182,7 +104,7 @@ def test_judging_again_finds_an_older_version_that_is_good_now(lake: Lake) -> No
 
 
 def test_nothing_is_looked_up_where_nothing_was_ever_refused(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: TopicLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.layers.versions.appended", lambda *_: pytest.fail("RAW was read"))
     lake.run(G1)
@@ -190,7 +112,7 @@ def test_nothing_is_looked_up_where_nothing_was_ever_refused(
     assert lake.semantic()["k"][0] == "g2"
 
 
-def test_only_what_raw_received_since_is_looked_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_raw_received_since_is_looked_up(lake: TopicLake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.run(B, *(event(f"k{n}", "m", 0, n) for n in range(50)))
     read: list[int] = []
 
@@ -206,7 +128,7 @@ def test_only_what_raw_received_since_is_looked_up(lake: Lake, monkeypatch: pyte
 
 
 def test_refused_keys_beyond_what_is_held_at_once_are_looked_up_in_parts(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    lake: TopicLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.layers.versions._KEYS_AT_ONCE", 1)
     monkeypatch.setattr("common.lake.reading.BATCH_ROWS", 1)
@@ -228,14 +150,14 @@ def test_refused_keys_beyond_what_is_held_at_once_are_looked_up_in_parts(
     assert len(asked) > 1
 
 
-def test_an_older_version_meets_the_columns_that_the_contract_has_gained(lake: Lake) -> None:
+def test_an_older_version_meets_the_columns_that_the_contract_has_gained(lake: TopicLake) -> None:
     lake.run(B)
     lake.contract = up_to(99, "1.1.0", more=UNIT)
     lake.run(G1)
     assert lake.semantic()["k"][0] == "g1"
 
 
-def test_a_lost_record_of_the_look_up_costs_a_look_up_and_nothing_else(lake: Lake) -> None:
+def test_a_lost_record_of_the_look_up_costs_a_look_up_and_nothing_else(lake: TopicLake) -> None:
     lake.run(B)
     lake.append([G1])
     lake.curate()
@@ -278,7 +200,7 @@ def test_any_cut_order_repetition_and_loss_gives_the_same_table(
     ]
     draw = random.Random(data.draw(st.integers(0, 2**16), label="order"))
     shuffled = draw.sample(events, len(events))
-    lake = Lake(tmp_path_factory.mktemp("lake"))
+    lake = TopicLake(tmp_path_factory.mktemp("lake"), STRICT)
     while shuffled:
         size = draw.randint(1, len(shuffled))
         lake.append(shuffled[:size])

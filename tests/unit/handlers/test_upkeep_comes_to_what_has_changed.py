@@ -19,8 +19,9 @@ def at(pointer: str) -> str:
     return f"s3://lake/raw_events/metadata/{pointer}.metadata.json"
 
 
-def is_due(kept: Kept, pointer: str, now: int = NOW) -> bool:
-    return due({PLACE: kept}, {PLACE.name: pointer}, now, POLICY) == [PLACE]
+def is_due(kept: Kept, pointer: str, now: int = NOW, contract: int | None = None) -> bool:
+    contracts = {} if contract is None else {PLACE.topic: contract}
+    return due({PLACE: kept}, {PLACE.name: pointer}, now, POLICY, contracts) == [PLACE]
 
 
 def test_a_table_is_due_when_somebody_has_committed_to_it() -> None:
@@ -40,6 +41,22 @@ def test_a_table_that_rests_is_due_daily_until_its_snapshots_and_orphans_are_gon
     assert times == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
+def test_a_table_that_rests_is_due_when_a_day_of_it_is_past() -> None:
+    later = NOW + 400 * DAY
+    kept = Kept().after(at("00001-a"), at("00002-b"), NOW, past=later)
+    rested = kept.after(kept.pointer, kept.pointer, NOW + 30 * DAY, past=later)
+    assert not is_due(rested, kept.pointer, later - 1)
+    assert is_due(rested, kept.pointer, later)
+    assert not is_due(rested.after(kept.pointer, kept.pointer, later), kept.pointer, later + DAY)
+
+
+def test_a_table_that_rests_is_due_when_its_contract_has_changed() -> None:
+    kept = Kept().after(at("00001-a"), at("00002-b"), NOW)
+    assert not is_due(kept, kept.pointer, NOW + 60, contract=NOW - 60)
+    assert is_due(kept, kept.pointer, NOW + 120, contract=NOW + 60)
+    assert not is_due(kept.after(kept.pointer, kept.pointer, NOW + 180), kept.pointer, NOW + 240, NOW + 60)
+
+
 def test_tables_that_nobody_has_committed_to_are_left_alone() -> None:
     pointers = {
         "raw_a": at("00000-x"),
@@ -57,7 +74,8 @@ def test_a_damaged_memory_is_none() -> None:
         {"pointer": {"S": "x"}, "at": {"N": "?"}, "changed": {"N": "1"}},
     ):
         assert Kept.of(item) == Kept()
-    kept = Kept("p", 5, 3)
+    assert Kept.of({"pointer": {"S": "p"}, "at": {"N": "5"}, "changed": {"N": "3"}}) == Kept("p", 5, 3)
+    kept = Kept("p", 5, 3, 7)
     assert Kept.of(kept.as_item()) == kept
 
 

@@ -1,12 +1,14 @@
-"""``maintain``: compact, expire and clean up tables."""
+"""``maintain``: drop what is past, compact, expire and clean up tables."""
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Final
 
 import typer
 
+from common.contract.contracted import row_retention
 from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure
@@ -50,7 +52,7 @@ def maintain(
     ] = _DEFAULT.orphans_for.days,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")] = "routine",
 ) -> Answer:
-    """Compact small and deleted-from files, expire snapshots, remove orphan files. Safe beside runs.
+    """Drop days that are past by contract, compact, expire snapshots, remove orphan files. Safe beside runs.
 
     Tables also get the properties that their specifications gained since they were created.
     """
@@ -76,6 +78,7 @@ def maintain(
                 policy=policy,
                 now=datetime.now(UTC),
                 run_id=run_id,
+                retention_of=cache(lambda name: row_retention(target.client("s3"), target.lake_bucket, name)),
                 dry_run=dry_run,
             )
         )
@@ -86,6 +89,7 @@ def maintain(
         entry.counts["properties_set"] = _align(target, topic, layer)
         done = run(f"maintain-{entry.operation_id}")
         for upkeep in (one for one in done if isinstance(one, Upkeep)):
+            entry.counts["rows_past"] += upkeep.past.rows
             entry.counts["files_compacted"] += upkeep.compacted_files
             entry.counts["snapshots_expired"] += upkeep.snapshots_expired
             entry.counts["orphans_removed"] += upkeep.orphans_removed
@@ -113,11 +117,14 @@ def _answer(done: list[Upkeep | Failure], *, dry_run: bool) -> Answer:
             say("There is no such table.")
             return
         columns = [
-            "table", "files", "most in a partition", "delete files", "size", "compacted", "snapshots expired",
-            "orphans removed", "freed",
+            "table", "past days", "past rows", "past size", "files", "most in a partition", "delete files",
+            "size", "compacted", "snapshots expired", "orphans removed", "freed",
         ]  # fmt: skip
         title = "What would be done" if dry_run else "What was done"
         show_table(title, columns, [_row(one, dry_run=dry_run) for one in kept])
+        for one in kept:
+            if held := one.past.held_back_rows:
+                say(f"{one.table}: {held:,} rows are past and stay until every layer has read them.")
 
     document = {
         "dry_run": dry_run,
@@ -135,6 +142,9 @@ def _row(done: Upkeep, *, dry_run: bool) -> list[object]:
     before, after = done.before, done.after
     return [
         done.table,
+        done.past.partitions,
+        done.past.rows,
+        human_bytes(done.past.bytes),
         both(before.data_files, after.data_files),
         both(before.most_in_a_partition, after.most_in_a_partition),
         both(before.delete_files, after.delete_files),

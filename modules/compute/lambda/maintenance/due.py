@@ -1,8 +1,9 @@
 """Which tables are to be looked after now, by what is remembered of the last time, and by how many workers.
 
-A table is due when its pointer is not the one that upkeep left behind. What only time brings, the end of a
-snapshot's or of an orphan's days, comes to tables that rest as well: they are due once a day until even that
-has passed, and then never again until something changes.
+A table is due when its pointer is not the one that upkeep left behind, or its contract is another. What only
+time brings, the end of a snapshot's or of an orphan's days, comes to tables that rest as well: they are due
+once a day until even that has passed, and then never again until something changes, or a day of theirs is
+past by the contract.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,18 +50,21 @@ class Place:
 class Kept:
     """When a table was looked after last. Times in seconds since 1970; zero for never.
 
-    ``pointer``: where upkeep left it. ``changed``: when it was last found changed by somebody else.
+    ``pointer``: where upkeep left it. ``changed``: when it was last found changed by somebody else. ``past``:
+    when rows of it will be past.
     """
 
     pointer: str = ""
     at: int = 0
     changed: int = 0
+    past: int = 0
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Self:
         """What an item says; nothing, where it is damaged."""
         try:
-            return cls(str(item["pointer"]["S"]), int(item["at"]["N"]), int(item["changed"]["N"]))
+            past = int(item.get("past", {"N": "0"})["N"])
+            return cls(str(item["pointer"]["S"]), int(item["at"]["N"]), int(item["changed"]["N"]), past)
         except (KeyError, TypeError, ValueError):
             return cls()
 
@@ -70,15 +74,16 @@ class Kept:
             "pointer": {"S": self.pointer},
             "at": {"N": str(self.at)},
             "changed": {"N": str(self.changed)},
+            "past": {"N": str(self.past)},
         }
 
-    def after(self, found: str, left: str, now: int) -> Self:
-        """After the table was found at ``found`` and left at ``left``."""
-        return type(self)(left, now, self.changed if found == self.pointer else now)
+    def after(self, found: str, left: str, now: int, past: int = 0) -> Self:
+        """After the table was found at ``found`` and left at ``left``; ``past``: when rows of it will be."""
+        return type(self)(left, now, self.changed if found == self.pointer else now, past)
 
-    def is_due(self, pointer: str, now: int, policy: UpkeepPolicy) -> bool:
-        """Whether the table, which is at ``pointer``, is to be looked after."""
-        if pointer != self.pointer:
+    def is_due(self, pointer: str, now: int, policy: UpkeepPolicy, contract: int = 0) -> bool:
+        """Whether the table, at ``pointer`` and with a contract of that time, is to be looked after."""
+        if pointer != self.pointer or contract >= self.at or 0 < self.past <= now:
             return True
         until = self.changed + (max(policy.snapshots_for, policy.orphans_for) + 2 * _AGAIN).total_seconds()
         return self.at + _AGAIN.total_seconds() <= now and self.at < until
@@ -91,10 +96,21 @@ def places(topics: Sequence[str], pointers: Mapping[str, str]) -> list[Place]:
 
 
 def due(
-    known: Mapping[Place, Kept], pointers: Mapping[str, str], now: int, policy: UpkeepPolicy
+    known: Mapping[Place, Kept],
+    pointers: Mapping[str, str],
+    now: int,
+    policy: UpkeepPolicy,
+    contracts: Mapping[str, int],
 ) -> list[Place]:
-    """Those to be looked after, the one first that has waited longest."""
-    found = [place for place, kept in known.items() if kept.is_due(pointers[place.name], now, policy)]
+    """Those to be looked after, the one first that has waited longest.
+
+    ``contracts``: when the contracts of topics were last changed, in seconds since 1970.
+    """
+    found = [
+        place
+        for place, kept in known.items()
+        if kept.is_due(pointers[place.name], now, policy, contracts.get(place.topic, -1))
+    ]
     return sorted(found, key=lambda place: known[place].at)
 
 

@@ -1,4 +1,4 @@
-"""Schedule → compact, expire and clean up the tables that have changed, shared out where they are many."""
+"""Schedule → drop what is past, compact, expire and clean up, shared out where many tables are due."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from common.contract.contracted import row_retention
+from common.contract.store import contract_times
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import pointers
 from common.lake.specifications import LAYERS, open_table
@@ -64,7 +66,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     for place, one in _keep_up(found, now, context):
         done.append(one)
         if isinstance(one, Upkeep) and one.finished:
-            _remember(place, known[place], left[place.name], now)
+            at = int(now.timestamp())
+            _remember(place, known[place].after(left[place.name], _pointer(place), at, one.past.next_at_s))
     return _answer(done)
 
 
@@ -88,7 +91,8 @@ def _due(
         among = [place for place in among if place.name in set(tables)]
     items = read_items(_client("dynamodb"), settings.checkpoints_table, (place.item for place in among))
     known = {place: Kept.of(items.get(place.item, {})) for place in among}
-    return due(known, found, int(now.timestamp()), _policy()), known, found
+    changed = contract_times(_client("s3"), settings.lake_bucket)
+    return due(known, found, int(now.timestamp()), _policy(), changed), known, found
 
 
 def _keep_up(
@@ -102,22 +106,23 @@ def _keep_up(
         policy=_policy(),
         now=now,
         run_id=f"maintenance-{context.aws_request_id}",
+        retention_of=cache(lambda topic: row_retention(_client("s3"), _settings().lake_bucket, topic)),
         go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
         fullest_first=False,
     ):
         yield Place.of(one.table.rpartition(".")[2]), one
 
 
-def _remember(place: Place, kept: Kept, found: str, now: datetime) -> None:
-    """Where the table is left: what others commit from here on makes it due again."""
+def _pointer(place: Place) -> str:
+    """Where the table is now: what others commit from here on makes it due again."""
     settings = _settings()
-    left = open_table(lake_catalog(), settings.table(place.layer, place.topic)).metadata_location
+    return open_table(lake_catalog(), settings.table(place.layer, place.topic)).metadata_location
+
+
+def _remember(place: Place, kept: Kept) -> None:
     _client("dynamodb").put_item(
-        TableName=settings.checkpoints_table,
-        Item={
-            "checkpoint_id": {"S": place.item},
-            **kept.after(found, left, int(now.timestamp())).as_item(),
-        },
+        TableName=_settings().checkpoints_table,
+        Item={"checkpoint_id": {"S": place.item}, **kept.as_item()},
     )
 
 

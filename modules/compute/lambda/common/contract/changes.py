@@ -13,6 +13,7 @@ from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType
 
 from common.contract.contracts import Contract, Finding, lint, load_contract
 from common.contract.properties import Limits, Property
+from common.lake.specifications import LAYERS
 
 # A change and whether readers break by it.
 Change = tuple[Literal["breaks", "fits"], str, str]
@@ -35,16 +36,17 @@ def review(text: str, topic: str, before: str | None = None) -> list[Finding]:
 
 def compare(old: Contract, new: Contract) -> list[Finding]:
     """What changed: an error for what breaks readers without a new major version, a note for all else."""
-    changes = list(_changes(old, new))
+    changes = [(kind, f"property {name}", message) for kind, name, message in _changes(old, new)]
+    changes += _retention_changes(old, new)
     allowed = new.major > old.major
     findings = [
         Finding(
             "error" if kind == "breaks" and not allowed else "note",
-            f"property {name}",
+            where,
             message
             + (f"; this needs version {old.major + 1}.0.0" if kind == "breaks" and not allowed else ""),
         )
-        for kind, name, message in changes
+        for kind, where, message in changes
     ]
     if changes and allowed:
         findings.append(
@@ -89,6 +91,24 @@ def _changes(old: Contract, new: Contract) -> Iterator[Change]:
     for p in added:
         # A critical newcomer sends rows to quarantine that were fine: devices may not send it yet.
         yield "breaks" if p.critical else "fits", p.name, "added, critical" if p.critical else "added"
+
+
+def _retention_changes(old: Contract, new: Contract) -> Iterator[Change]:
+    """Rows that a reader relied on go: as a column may, with a new major version."""
+    for layer in LAYERS:
+        was, now = old.retention.days.get(layer), new.retention.days.get(layer)
+        if was == now:
+            continue
+        shorter = now is not None and (was is None or now < was)
+        earlier, later = ("for good" if days is None else f"for {days} days" for days in (was, now))
+        yield (
+            "breaks" if shorter else "fits",
+            f"retention of {layer}_{new.topic}",
+            f"rows were kept {earlier} and are kept {later}"
+            + ("" if shorter else "; what was dropped comes back with a rebuild, as far as RAW has it"),
+        )
+    if old.retention.refuses_late != new.retention.refuses_late:
+        yield "fits", "lateEvents", "changed: counts for events that arrive from now on"
 
 
 def _property_changes(was: Property, now: Property) -> Iterator[Change]:

@@ -1,9 +1,10 @@
-"""The columns of Curated that a topic's contract names: they are admitted whatever else fills the table."""
+"""What a topic's contract says to others than Semantic: columns of Curated, and how long rows are kept."""
 
 import logging
 from typing import TYPE_CHECKING
 
-from common.contract.contracts import load_contract
+from common.contract.contracts import Contract, load_contract
+from common.contract.retention import FOR_GOOD, Retention
 from common.contract.store import contract_exists, read_contract
 from common.runtime.errors import ContractError
 
@@ -18,13 +19,21 @@ def contracted_columns(s3: "S3Client", bucket: str, topic: str) -> frozenset[str
 
     Such a contract stops Semantic, which says what is wrong with it; Curated goes on without.
     """
+    contract = _contract(s3, bucket, topic, "no column is admitted first")
+    return frozenset(property_.source for property_ in contract.properties) if contract else frozenset()
+
+
+def row_retention(s3: "S3Client", bucket: str, topic: str) -> Retention:
+    """How long rows are kept: for good where there is no contract, or one that cannot be read."""
+    contract = _contract(s3, bucket, topic, "no row is dropped")
+    return contract.retention if contract else FOR_GOOD
+
+
+def _contract(s3: "S3Client", bucket: str, topic: str, so_that: str) -> Contract | None:
     if not contract_exists(s3, bucket, topic):
-        return frozenset()
+        return None
     try:
-        contract = load_contract(read_contract(s3, bucket, topic), topic)
+        return load_contract(read_contract(s3, bucket, topic), topic)
     except ContractError as error:
-        logger.warning(
-            "topic %s: its contract cannot be read, so that no column is admitted first: %s", topic, error
-        )
-        return frozenset()
-    return frozenset(property_.source for property_ in contract.properties)
+        logger.warning("topic %s: its contract cannot be read, so that %s: %s", topic, so_that, error)
+        return None

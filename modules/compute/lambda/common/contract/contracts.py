@@ -11,7 +11,9 @@ Two things are this project's own reading of the standard:
   exact text, hexadecimal), ``mask`` (the constant ``***``) or ``drop`` (the column is not in Semantic);
 - ``transformSourceObjects`` has one entry, the Curated column that the property is read from;
 - the contract's custom property ``volume`` is ``high`` (default) or ``low``: a topic of few events a day,
-  whose tables are partitioned by month when they are created (docs/adr/0006).
+  whose tables are partitioned by month when they are created (docs/adr/0006);
+- ``slaProperties`` with ``property: retention`` say how long tables keep rows, and the custom property
+  ``lateEvents`` what becomes of an event that is past on arrival (``common.contract.retention``).
 """
 
 import re
@@ -28,6 +30,7 @@ from pyiceberg.types import NestedField
 from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
 from common.contract.properties import Property, read_property, repeated
+from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.yaml_bounds import check_bounds
 from common.runtime.errors import ContractError
 
@@ -35,16 +38,21 @@ _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
 _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 # Longer integers say nothing about any column (the widest has 38 digits), and Python would not print them.
 _INTEGER_BITS: Final = 4096
+_CUSTOM: Final = frozenset({"volume", "lateEvents"})
 
 
 @dataclass(frozen=True)
 class Contract:
-    """The contract of one topic, in the order of the file. ``low_volume``: few events a day."""
+    """The contract of one topic, in the order of the file.
+
+    ``low_volume``: few events a day. ``retention``: how long its tables keep rows.
+    """
 
     topic: str
     version: str
     properties: tuple[Property, ...]
     low_volume: bool = False
+    retention: Retention = FOR_GOOD
 
     @property
     def major(self) -> int:
@@ -106,6 +114,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
         document = OpenDataContractStandard(**raw)
         table = _table(document, topic)
         low_volume = _low_volume(document)
+        retention = read_retention(document, topic)
     except (yaml.YAMLError, ContractError) as error:
         return None, [Finding("error", "file", str(error))]
     except ValidationError as error:
@@ -137,11 +146,13 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
                 findings.append(Finding("warning", where, message))
         findings += [Finding("warning", where, message) for message in _doubts(source)]
     findings += _laid_open(properties)
+    findings += [Finding("warning", where, doubt) for where, doubt in _document_doubts(document)]
+    findings += [Finding("warning", where, doubt) for where, doubt in doubts(document, retention, topic)]
     findings += [
         Finding("error", f"property {name}", "expected each name once, found it again")
         for name in repeated(p.name for p in properties)
     ]
-    return Contract(topic, document.version or "", tuple(properties), low_volume), findings
+    return Contract(topic, document.version or "", tuple(properties), low_volume, retention), findings
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -179,6 +190,12 @@ def _low_volume(document: OpenDataContractStandard) -> bool:
     if len(stated) != 1 or stated[0] not in ("high", "low"):
         raise ContractError(f"customProperties, volume: expected high or low, once, found {stated}")
     return bool(stated[0] == "low")
+
+
+def _document_doubts(document: OpenDataContractStandard) -> Iterator[tuple[str, str]]:
+    """Custom properties of the contract that nothing reads: one of ours, misspelled, would look like that."""
+    for name in sorted({str(c.property) for c in document.customProperties or []} - _CUSTOM):
+        yield f"customProperties, {name}", "documented to readers, not enforced by the pipeline"
 
 
 def _laid_open(properties: list[Property]) -> Iterator[Finding]:

@@ -4,7 +4,8 @@
 changed contract reaches the jobs without a new deployment of their code.
 """
 
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -13,12 +14,13 @@ from common.runtime.errors import ContractError
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
+_FOLDER: Final = "contracts/"
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
 def contract_key(topic: str) -> str:
     """Object key of a topic's contract."""
-    return f"contracts/{topic}.yaml"
+    return f"{_FOLDER}{topic}.yaml"
 
 
 def contract_exists(s3: "S3Client", bucket: str, topic: str) -> bool:
@@ -30,6 +32,16 @@ def contract_exists(s3: "S3Client", bucket: str, topic: str) -> bool:
             raise
         return False
     return True
+
+
+def contract_times(s3: "S3Client", bucket: str) -> dict[str, int]:
+    """When the contract of each topic was last written, in seconds since 1970."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_FOLDER)
+    return {
+        PurePosixPath(found["Key"]).stem: int(found["LastModified"].timestamp())
+        for page in pages
+        for found in page.get("Contents", ())
+    }
 
 
 def read_contract(s3: "S3Client", bucket: str, topic: str) -> str:

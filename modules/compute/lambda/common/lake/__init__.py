@@ -6,6 +6,7 @@ Open to others:
     avro                the metadata's files, read whole or not at all
     catalog             the Iceberg catalog
     checkpoints         how far a source was read: where that is written and which record counts
+    closing             up to when a table is closed: rows that were dropped, and are taken in no more
     history             a table's snapshots: its last merge, and the checkpoint it carries
     pointers            where all tables are, in few calls
     progress            the checkpoint of a layer
@@ -22,6 +23,7 @@ __all__ = [
     "avro",
     "catalog",
     "checkpoints",
+    "closing",
     "history",
     "incremental",
     "merge",

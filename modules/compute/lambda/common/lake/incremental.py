@@ -170,6 +170,21 @@ def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoin
     return Portion(left, AlwaysTrue(), upto, rows, 0, gone_rows=gone_rows)
 
 
+def without_rows_after(table: Table, sequence: int) -> int:
+    """The last sequence number up to which ``table`` was given no rows after ``sequence``.
+
+    Files that compactions have written since then hold nothing else than what was there. Where the history
+    does not reach back so far, it is ``sequence`` itself.
+    """
+    ordered = sorted(lineage(table), key=lambda snapshot: snapshot.sequence_number or 0)
+    if not ordered or (ordered[0].sequence_number or 0) > sequence + 1:
+        return sequence
+    later = [s for s in ordered if (s.sequence_number or 0) > sequence]
+    first = next((s for s in later if _adds_rows(s)), None)
+    last = ordered[-1].sequence_number if first is None else (first.sequence_number or 0) - 1
+    return max(sequence, last or 0)
+
+
 def read(table: Table, portion: Portion, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
     """Stream a portion as record batches (``common.lake.reading``); row-level deletes are applied.
 

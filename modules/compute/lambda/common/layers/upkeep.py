@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.lake.progress import checkpoint_of
+from common.contract.retention import FOR_GOOD, Retention
+from common.lake.incremental import without_rows_after
+from common.lake.progress import checkpoint_of, read_by_every_state
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
-from common.lake.upkeep import Upkeep, UpkeepPolicy, foresee, keep_up, shape
+from common.lake.upkeep import RowRetention, Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.runtime.settings import LakeSettings
 
 if TYPE_CHECKING:
@@ -44,15 +46,17 @@ def maintain(
     policy: UpkeepPolicy,
     now: datetime,
     run_id: str,
+    retention_of: Callable[[str], Retention] = lambda _topic: FOR_GOOD,
     go_on: Callable[[], bool] = lambda: True,
     dry_run: bool = False,
     fullest_first: bool = True,
 ) -> Iterator[Upkeep | Failure]:
     """Keep up every table of ``places``, topic and layer, that exists, and tell what was done to each.
 
-    ``go_on`` is asked before every portion of work; tables that are not reached wait for the next time.
-    ``dry_run``: tell what would be done, change nothing. ``fullest_first``: that takes a look at all of them;
-    else in the order of ``places``.
+    ``retention_of``: what the contract of a topic says about rows that are past. ``go_on`` is asked before
+    every portion of work; tables that are not reached wait for the next time. ``dry_run``: tell what would be
+    done, change nothing. ``fullest_first``: that takes a look at all of them; else in the order of
+    ``places``.
     """
     found: list[tuple[str, str]] = []
     for topic, layer in places:
@@ -71,9 +75,19 @@ def maintain(
         try:
             read = _still_read(settings, catalog, dynamodb, topic) if layer == "raw" else ()
             rebuild = _rebuild(settings, catalog, topic, layer)
+            rows = None
+            if (days := retention_of(topic).days.get(layer)) is not None:
+                upto = _read_upto(settings, catalog, dynamodb, topic) if layer == "raw" else None
+                rows = RowRetention(days, now, upto)
             if dry_run:
                 yield foresee(
-                    catalog, identifier, now=now, policy=policy, still_read=read, also_used_by=rebuild
+                    catalog,
+                    identifier,
+                    now=now,
+                    policy=policy,
+                    still_read=read,
+                    also_used_by=rebuild,
+                    rows=rows,
                 )
                 continue
             yield keep_up(
@@ -85,6 +99,7 @@ def maintain(
                 policy=policy,
                 still_read=read,
                 also_used_by=rebuild,
+                rows=rows,
                 go_on=go_on,
             )
         except Exception as error:
@@ -103,12 +118,37 @@ def _still_read(
     settings: LakeSettings, catalog: Catalog, dynamodb: "DynamoDBClient", topic: str
 ) -> tuple[int, ...]:
     """Snapshots of RAW from which Curated, and a rebuild of Curated, go on reading."""
-    curated = open_table(catalog, settings.table("curated", topic))
-    readers = [(curated, "curated")]
-    readers += [(table, "rebuild") for table in _rebuild(settings, catalog, topic, "curated")]
+    readers = _readers(settings, catalog, topic)
     entries = [checkpoint_of(table, layer, topic, settings, dynamodb) for table, layer in readers]
     checkpoints = [entry.checkpoint for entry in entries if entry]
     return tuple(checkpoint.snapshot_id for checkpoint in checkpoints if checkpoint)
+
+
+def _read_upto(settings: LakeSettings, catalog: Catalog, dynamodb: "DynamoDBClient", topic: str) -> int:
+    """Sequence number of RAW up to which nobody can go back to before having read it.
+
+    Not Curated by a rollback, not a rebuild of it, and not Semantic, which looks for older versions there.
+    """
+    raw = open_table(catalog, settings.table("raw", topic))
+    read = []
+    for table, of in _readers(settings, catalog, topic):
+        entry = checkpoint_of(table, of, topic, settings, dynamodb)
+        read.append(read_by_every_state(table, entry))
+    semantic = settings.table("semantic", topic)
+    if catalog.table_exists(semantic):
+        table = open_table(catalog, semantic)
+        entry = checkpoint_of(table, "semantic", topic, settings, dynamodb)
+        read.append(read_by_every_state(table, entry, of_versions=True))
+    return without_rows_after(raw, min(read))
+
+
+def _readers(settings: LakeSettings, catalog: Catalog, topic: str) -> list[tuple[Table, str]]:
+    """The tables that are merged from RAW, each with the name that its checkpoint is recorded under."""
+    curated = open_table(catalog, settings.table("curated", topic))
+    return [
+        (curated, "curated"),
+        *((table, "rebuild") for table in _rebuild(settings, catalog, topic, "curated")),
+    ]
 
 
 def _rebuild(settings: LakeSettings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:

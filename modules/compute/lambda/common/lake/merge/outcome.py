@@ -7,9 +7,10 @@ from dataclasses import astuple, dataclass
 class Counts:
     """What became of rows of a source.
 
-    Of ``rows_read``, ``duplicate_messages`` and ``superseded`` lost inside the batch, in the first and in the
-    second stage; what became of the rest against the stored rows say ``inserted``, ``updated``, ``removed``
-    and ``unchanged``.
+    Of ``rows_read``, ``past`` were published before the table takes rows (``common.lake.closing``), and
+    ``duplicate_messages`` and ``superseded`` lost inside the batch, in the first and in the second stage;
+    what became of the rest against the stored rows say ``inserted``, ``updated``, ``removed`` and
+    ``unchanged``.
     """
 
     rows_read: int = 0
@@ -19,6 +20,7 @@ class Counts:
     updated: int = 0
     unchanged: int = 0
     removed: int = 0
+    past: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

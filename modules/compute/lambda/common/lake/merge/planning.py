@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.typedef import Record
 
+from common.lake.closing import closed_before, still_taken
 from common.lake.merge.decide import Decision, History, decide
 from common.lake.merge.livefiles import LiveFile, LiveFiles
 from common.lake.merge.locate import StoredRows, locate
@@ -108,8 +109,13 @@ class DeletePlan:
 
 
 def plan(basis: Basis, target: Target, shard: pa.Table) -> ShardPlan:
-    """What becomes of a shard, on a target that has its columns."""
+    """What becomes of a shard, on a target that has its columns.
+
+    Rows from before the target takes any (``common.lake.closing``) are left out.
+    """
     rule = basis.rule
+    read = shard.num_rows
+    shard = still_taken(shard, closed_before(target.table))
     winners = choose_winners(shard.select(list(rule.columns)), rule)
     wanted = conform(shard.select([rule.key, rule.order[0]]).take(winners.rows), target, 0)
     stored = locate(target, rule, basis.live.files, wanted, deletes=basis.deletes, pool=basis.pool)
@@ -135,13 +141,14 @@ def plan(basis: Basis, target: Target, shard: pa.Table) -> ShardPlan:
         ),
         deleted,
         Counts(
-            shard.num_rows,
+            read,
             winners.duplicate_messages,
             winners.superseded,
             decision.inserted,
             decision.updated,
             decision.unchanged,
             decision.removed,
+            read - shard.num_rows,
         ),
         row_bytes,
     )

@@ -1,10 +1,14 @@
-"""Everything that one table needs from time to time, within a bounded time: compact, expire, clean up."""
+"""Everything that one table needs from time to time, within a bounded time.
+
+Days that are past are dropped, small files compacted, old snapshots and orphan files removed.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
@@ -15,6 +19,9 @@ from common.lake.rule import MergeRule
 from common.lake.specifications import open_table
 from common.lake.upkeep.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
 from common.lake.upkeep.retention import expirable, expire_snapshots, find_orphans, remove_orphans
+from common.lake.upkeep.row_retention import Past, RowRetention, drop_past, foresee_past
+
+NOTHING_PAST: Final = Past()
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,9 @@ class UpkeepPolicy:
     """What is kept, and for how long.
 
     ``snapshots_for``: age up to which snapshots stay (time travel, rollback, readers that refresh late);
-    ``snapshots_at_least``: so many stay whatever their age. ``orphans_for``: age of a file from which it can
-    no longer belong to a commit in progress (a job takes 15 minutes, a rebuild a day at most).
+    ``snapshots_at_least``: so many stay whatever their age, but for tables whose rows are not kept for good:
+    what these dropped must not live on in a snapshot. ``orphans_for``: age of a file from which it can no
+    longer belong to a commit in progress (a job takes 15 minutes, a rebuild a day at most).
     """
 
     compaction: CompactionPolicy = field(default_factory=CompactionPolicy)
@@ -47,7 +55,8 @@ class Shape:
 class Upkeep:
     """What was done to one table, or would be (``foresee``, where ``after`` is ``before``).
 
-    ``compacted_files``: files that a compaction replaces; ``finished`` is False when time was up first.
+    ``past``: rows that the contract keeps no longer. ``compacted_files``: files that a compaction replaces;
+    ``finished`` is False when time was up first.
     """
 
     table: str
@@ -59,6 +68,7 @@ class Upkeep:
     orphans_removed: int
     orphan_bytes: int
     finished: bool = True
+    past: Past = NOTHING_PAST
 
 
 def shape(table: Table) -> Shape:
@@ -85,16 +95,21 @@ def keep_up(
     policy: UpkeepPolicy,
     still_read: Collection[int] = (),
     also_used_by: Collection[Table] = (),
+    rows: RowRetention | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Upkeep:
-    """Compact, expire and clean up one table.
+    """Drop what is past of one table, compact, expire and clean up.
 
-    ``still_read`` and ``also_used_by``: see ``expire_snapshots`` and ``remove_orphans``. ``go_on`` is asked
-    before every portion of work. Raises the errors of those functions; what was done before one stays done.
+    ``still_read`` and ``also_used_by``: see ``expire_snapshots`` and ``remove_orphans``. ``rows``: which rows
+    are past; None: they are kept for good. ``go_on`` is asked before every portion of work. Raises the errors
+    of those functions; what was done before one stays done.
     """
     before = shape(open_table(catalog, identifier))
     compaction = CompactionOutcome()
     expired: list[int] = []
+    past = NOTHING_PAST
+    if rows is not None and go_on():
+        past = drop_past(catalog, identifier, rows, run_id=run_id)
     if go_on():
         compaction = compact(catalog, identifier, rule, run_id=run_id, policy=policy.compaction, go_on=go_on)
     if go_on():
@@ -102,7 +117,7 @@ def keep_up(
             catalog,
             identifier,
             older_than=now - policy.snapshots_for,
-            keep_last=policy.snapshots_at_least,
+            keep_last=_at_least(policy, rows),
             still_read=still_read,
         )
     finished = go_on()
@@ -121,6 +136,7 @@ def keep_up(
         len(orphans),
         sum(orphan.size for orphan in orphans),
         finished,
+        past,
     )
 
 
@@ -132,13 +148,14 @@ def foresee(
     policy: UpkeepPolicy,
     still_read: Collection[int] = (),
     also_used_by: Collection[Table] = (),
+    rows: RowRetention | None = None,
 ) -> Upkeep:
     """What ``keep_up`` would do to one table now; changes nothing."""
     table = open_table(catalog, identifier)
     with ThreadPoolExecutor(concurrency(table.location())) as pool:
         groups = compaction_groups(table, live_files(table, pool).files, policy.compaction, pool)
     orphans = find_orphans(table, now - policy.orphans_for, also_used_by)
-    expired = expirable(table, now - policy.snapshots_for, policy.snapshots_at_least, still_read)
+    expired = expirable(table, now - policy.snapshots_for, _at_least(policy, rows), still_read)
     found = shape(table)
     return Upkeep(
         identifier,
@@ -149,4 +166,9 @@ def foresee(
         len(expired),
         len(orphans),
         sum(orphan.size for orphan in orphans),
+        past=foresee_past(table, rows) if rows is not None else NOTHING_PAST,
     )
+
+
+def _at_least(policy: UpkeepPolicy, rows: RowRetention | None) -> int:
+    return policy.snapshots_at_least if rows is None else 1
