@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 from pyiceberg.types import DecimalType, StringType
 
+from common.lake.closing import CLOSED_BEFORE
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import Kind, Message
 from lean_ops.environment import audit
@@ -220,6 +221,28 @@ def test_a_swap_is_undone_by_a_rollback(target: Target, lean_ops: LeanOps) -> No
     assert result.exit_code == 0, result.exception
     assert rows(target, "curated").equals(before)
     run(target)
+
+
+def test_a_rebuild_that_would_lose_what_raw_has_dropped_is_refused_and_says_the_day(
+    target: Target, lean_ops: LeanOps
+) -> None:
+    raw = table(target, "raw")
+    found: list[Any] = rows(target, "curated")["publish_time"].to_pylist()
+    dropped = datetime.combine(sorted(found)[len(found) // 2], time(), UTC)
+    with raw.transaction() as change:
+        change.set_properties({CLOSED_BEFORE: dropped.isoformat()})
+    before = rows(target, "curated")
+    try:
+        refused = lean_ops("rebuild", "--layer", "curated", *WHY)
+        assert refused.exit_code != 0
+        said = " ".join(str(refused.exception or refused.output).split())
+        assert f"begin with --from {dropped.date()}" in said
+        from_then = ("--from", str(dropped.date()), "--yes", "--json")
+        rebuilt(lean_ops("rebuild", "--layer", "curated", *from_then, *WHY))
+    finally:
+        with table(target, "raw").transaction() as change:
+            change.remove_properties(CLOSED_BEFORE)
+    assert rows(target, "curated").equals(before)
 
 
 def test_an_empty_rebuild_is_not_swapped_in(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,9 @@ class TopicLake(LocalLake):
 
     def curate(self, rows: int = 10**9) -> None:
         """One run of Curated."""
-        self.raw_read = self.run_curation(self.raw_read, rows, set_aside=self.letters.extend).checkpoint
+        refused = self.retention.days["curated"] if self.retention.refuses_late else None
+        done = self.run_curation(self.raw_read, rows, set_aside=self.letters.extend, refused_after=refused)
+        self.raw_read = done.checkpoint
 
     def publish(self, rows: int = 10**9, *, lost: bool = False) -> None:
         """One run of Semantic; where it is ``lost``, nobody recorded how far it got."""

@@ -231,6 +231,23 @@ def test_a_run_of_late_rows_alone_commits_nothing(lake: TopicLake) -> None:
     assert lake.table("curated").current_snapshot() == before
 
 
+def test_a_late_event_is_refused_with_its_reason_where_the_contract_says_so(lake: TopicLake) -> None:
+    lake.retention = Retention(ALL.days, refuses_late=True)
+    late = {**on(0, "late"), "ingestion_ts": when_past(0)}
+    lake.run(on(0, "in time"), late, {**on(1, "just in time"), "ingestion_ts": when_past(0)})
+    assert keys(lake, "curated") == {"in time", "just in time"}
+    (letter,) = lake.letters
+    assert letter.row["idempotency_key"].to_pylist() == ["late"]
+    assert letter.found == (
+        "expected an event of the 20 days that its contract keeps rows for, found an older one"
+    )
+    # Reading RAW again refuses what was late, and nothing that came in time.
+    lake.keep_up(when_past(0), ["curated", "semantic"])
+    read_again(lake)
+    assert {one.row["idempotency_key"][0].as_py() for one in lake.letters} == {"late"}
+    assert keys(lake, "curated") == {"just in time"}
+
+
 def test_a_merge_that_upkeep_overtakes_is_planned_again_without_what_is_past(
     lake: TopicLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

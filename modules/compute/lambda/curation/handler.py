@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from common.contract import drift
-from common.contract.contracted import contracted_columns
+from common.contract.contracted import contracted_columns, row_retention
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import SourceCheckpoint
 from common.layers.curated import Curated, curate
@@ -52,6 +52,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         entries += [drift.renamed_column(topic, *names, run_id) for names in columns.renamed.items()]
         drift.record(_client("dynamodb"), settings.drift_log_table, entries)
 
+    retention = row_retention(_client("s3"), settings.lake_bucket, topic)
     done = curate(
         topic,
         SourceCheckpoint.parse(event["source_token"], event["source_position"]),
@@ -61,6 +62,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         record_columns=record_columns,
         set_aside=lambda rows: send_letters(_client("sqs"), settings.dead_letter_queue_url, rows),
         contracted=contracted_columns(_client("s3"), settings.lake_bucket, topic),
+        refused_after=retention.days["curated"] if retention.refuses_late else None,
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _secret),
     )
     _report(topic, done)

@@ -31,12 +31,14 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.types import NestedField, StringType
 
+from common.contract.contracted import row_retention
 from common.lake.checkpoints import MERGE_SEQ, SourceCheckpoint
+from common.lake.closing import CLOSED_BEFORE, OPEN, closed_before
 from common.lake.history import last_merge, lineage, said_by
 from common.lake.merge import concurrency, remove_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
-from common.lake.upkeep import referenced_files
+from common.lake.upkeep import RowRetention, referenced_files
 from common.payload.columns import NOTE, leaf_columns
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
 from lean_ops.environment.target import Target
@@ -111,12 +113,15 @@ class Rebuild:
                 schema = without_columns(schema, leaf_columns(schema))
             counts = checkpoint_of(live, layer, topic, settings, target.client("dynamodb"))
             read = counts.checkpoint if counts else None
+            raw = open_table(catalog, settings.table("raw", topic))
+            _check_dropped(identifier, live, raw, first_day)
             if first_day is not None:
                 _check_first_day(identifier, live, schema, read, first_day=first_day, layer=layer)
             notes = {
                 _FROM: first_day.isoformat() if first_day else "",
                 _CONTRACT: contract_version,
                 _READ: str(read.sequence if read else 0),
+                CLOSED_BEFORE: _closed(target, topic, layer, live, first_day).isoformat(),
             }
             table = _create(catalog, live, identifier, schema, notes)
         found = cls(
@@ -323,6 +328,30 @@ def _check_first_day(
         )
     if layer is MergedLayer.CURATED:
         read_whole(identifier, read)
+
+
+def _check_dropped(identifier: str, live: Table, raw: Table, first_day: date | None) -> None:
+    """Raise InvalidInput where the live table has rows that RAW has dropped, and they would be lost."""
+    dropped = closed_before(raw)
+    if dropped is None or (first_day is not None and first_day >= dropped.date()):
+        return
+    older = live.scan(row_filter=f"publish_time < '{dropped.isoformat()}'").plan_files()
+    if any(True for _ in older):
+        raise InvalidInput(
+            f"rebuild {identifier}: expected RAW to have everything that the table is made from, found that "
+            f"it has dropped what was published before {dropped.date()} (its retention); begin with --from "
+            f"{dropped.date()}, and older rows are taken over as they are"
+        )
+
+
+def _closed(target: Target, topic: str, layer: MergedLayer, live: Table, first_day: date | None) -> datetime:
+    """From when on the table beside takes rows: as the contract says today, also where that is earlier.
+
+    Where older rows are taken over as they are, what the live table has dropped stays dropped.
+    """
+    days = row_retention(target.client("s3"), target.lake_bucket, topic).days.get(layer.value)
+    said = RowRetention(days, datetime.now(UTC)).before if days is not None else OPEN
+    return said if first_day is None else max(said, closed_before(live) or OPEN)
 
 
 def read_whole(identifier: str, read: SourceCheckpoint | None) -> SourceCheckpoint:

@@ -14,6 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
 from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SOURCE_TOKEN
+from common.lake.closing import CLOSED_BEFORE, OPEN, closed_before
 from common.lake.history import from_lineage, last_merge, lineage, said_by
 from common.lake.merge import Change, Planned, SnapshotCommit, commit_until_done, concurrency, live_files
 from common.lake.progress import checkpoint_of
@@ -88,7 +89,7 @@ def swap(
             added=new,
             removed=frozenset(old),
             schema=schema_for_live(live, beside, columns_to_go(rebuild, live, beside)),
-            properties=mark,
+            properties={**mark, CLOSED_BEFORE: (closed_before(beside) or OPEN).isoformat()},
             summary={**checkpoint.summary(), **mark, RUN_ID: run_id},
         )
         commit = SnapshotCommit(live, before, change)

@@ -22,7 +22,7 @@ from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table
 from common.layers.erased import NOTHING_ERASED, Erased, Kept
-from common.layers.uncurable import curable
+from common.layers.uncurable import curable, in_time
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
 from common.payload.flattening import DELETED, flatten_rows
 from common.payload.rescued import Rescued, Why
@@ -75,6 +75,7 @@ def curate(
     record_columns: Callable[[Columns], None],
     set_aside: Callable[[Sequence[SetAside]], None],
     contracted: frozenset[str] = frozenset(),
+    refused_after: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
@@ -86,7 +87,8 @@ def curate(
     of RAW to take.
     ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
-    twice is harmless, never told would not be. ``contracted`` are the columns that the contract names.
+    twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. An
+    event that was older than ``refused_after`` days when it was received is set aside (None: none is).
     ``erased``: rows that are read as if they were not there. Raises the errors of
     ``common.lake.merge.merge``.
     """
@@ -108,7 +110,9 @@ def curate(
     events = Kept(erased, lambda: read(raw, taken))
 
     def staged(batches: Iterable[pa.RecordBatch], columns: Columns, aside: list[SetAside]) -> StagedSource:
-        flattened = curable(batches, lambda rows: flatten_rows(rows, columns), aside)
+        flattened = curable(
+            in_time(batches, refused_after, aside), lambda rows: flatten_rows(rows, columns), aside
+        )
         return StagedSource.of(flattened, EVENT_RULE, settings.memory_budget_mb)
 
     def merge_into_curated(

@@ -45,6 +45,27 @@ def curable(
     return stream(_mergeable(batches, aside), flatten, aside.append, "flattening rows of RAW")
 
 
+def in_time(
+    batches: Iterable[pa.RecordBatch], days: int | None, aside: list[SetAside]
+) -> Iterator[pa.RecordBatch]:
+    """Events that were published in the last ``days`` days before the one that they were received on, in UTC.
+
+    Others are ``aside``; None: every event is in time. It is a function of the event and the contract alone:
+    whenever RAW is read, the same ones are late.
+    """
+    if days is None:
+        yield from batches
+        return
+    for batch in batches:
+        received: Any = pc.floor_temporal(batch["ingestion_ts"], unit="day")
+        first: Any = pc.subtract(received, pa.scalar(timedelta(days=days), pa.duration("us")))
+        late: Any = pc.fill_null(pc.less(batch["publish_time"], first), pa.scalar(False))  # noqa: FBT003
+        found = f"expected an event of the {days} days that its contract keeps rows for, found an older one"
+        rows = np.flatnonzero(late.to_numpy(zero_copy_only=False))
+        aside += [SetAside(pa.Table.from_batches([batch.slice(int(row), 1)]), found) for row in rows]
+        yield batch.filter(pc.invert(late))
+
+
 def send_letters(client: "SQSClient", queue_url: str, rows: Sequence[SetAside]) -> None:
     """Send the events of these rows to the dead-letter queue; raises ServiceFailure if it takes not all."""
     letters = [dead_letters.DeadLetter(_record(row), RejectedEvent(ERROR_CODE, row.found)) for row in rows]
