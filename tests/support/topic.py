@@ -26,11 +26,14 @@ from common.lake.upkeep.compaction import compact
 from common.layers.rejudging import Appeal, judge_again
 from common.layers.upkeep import maintain
 
+from .contracts import up_to
 from .lake import LocalLake
 from .oracle import Event
 
 START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
 DELETE: Final = "delete"
+STRICT: Final = up_to(99)
+"""The contract under which 500 is refused."""
 
 
 def event(key: str, message: str, minute: int, value: object, second: int = 0) -> Event:
@@ -52,7 +55,7 @@ def event(key: str, message: str, minute: int, value: object, second: int = 0) -
 class TopicLake(LocalLake):
     """All tables of one topic. ``retention``: what its contract says of rows."""
 
-    def __init__(self, folder: Path, contract: Contract) -> None:
+    def __init__(self, folder: Path, contract: Contract = STRICT) -> None:
         super().__init__(folder, contract=contract)
         self.raw_read: SourceCheckpoint | None = None
         self.published: SourceCheckpoint | None = None

@@ -26,13 +26,14 @@ from observation.arrival import Window, rows
 from ...support.generated import cases
 from ...support.oracle import Event, single_pass
 from ...support.searching import files_with
-from .test_semantic_is_a_function_of_the_events import DELETE, G1, G2, HISTORIES, B, Lake, event, expected
+from ...support.topic import DELETE, TopicLake, event
+from .test_semantic_is_a_function_of_the_events import G1, G2, HISTORIES, B, expected
 
 HASHER = Hasher(b"secret", "t")
 LONG_AGO, LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 
-class ErasingLake(Lake):
+class ErasingLake(TopicLake):
     """The tables of a topic, and what is remembered of erasures."""
 
     erased: Erased = NOTHING_ERASED
