@@ -3,7 +3,8 @@
 Open to others:
 
     contracts     a contract, read and checked
-    contracted    the columns that a topic's contract names
+    contracted    the columns that a topic's contract names, and how long it keeps rows
+    retention     how long rows are kept
     changes       what a new version may change
     store         where contracts are kept
     casting       Curated rows → Semantic rows and refused rows
@@ -18,6 +19,7 @@ __all__ = [
     "contracted",
     "contracts",
     "drift",
+    "retention",
     "store",
     "typed_texts",
     "yaml_bounds",
