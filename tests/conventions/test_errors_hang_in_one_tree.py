@@ -13,6 +13,7 @@ WITHIN = {
     "NotAnObject": "leaves: what reads a payload tells its caller in the same room",
     "BodyTooSlowError": "asking: one of urllib3's, so that its retries see it",
     "ApiError": "the Firehose stand-in: an answer of the service",
+    "_UndecodableError": "the search of an erasure: searches the bytes of one object instead",
     "_NoStream": "the replay of deliveries: ends one file",
 }
 

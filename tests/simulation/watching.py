@@ -19,6 +19,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation
 
 from common.lake.checkpoints import MERGE_SEQ
+from common.lake.upkeep import ERASED_ROWS
 from lean_ops.environment.audit import Entry
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases
@@ -95,7 +96,8 @@ class Watch:
                     self.faults.append(f"{process.what} swapped a rebuild into {name} that was swapped in")
                 self.swaps.add(mark)
             replaces = snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE
-            if MERGE_SEQ in summary and not replaces:
+            # An erasure takes rows away and numbers none.
+            if MERGE_SEQ in summary and not replaces and ERASED_ROWS not in summary:
                 number = int(summary[MERGE_SEQ])
                 if number <= self.numbers.get(name, 0):
                     self.faults.append(f"{process.what} gave {name} the merge sequence {number} again")

@@ -53,6 +53,7 @@ from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate import holds, leases, workers
+from lean_ops.operate.erase import Objects
 from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.workers import Worker
@@ -727,6 +728,8 @@ def _simulated(world: World) -> Iterator[World]:
             patches.enter_context(patch.object(module, "time", clock))
         patches.enter_context(patch.object(committing, "RETRY", replace(committing.RETRY, sleep=world.sleep)))
         patches.enter_context(patch.object(holds, "BEAT_S", 3600.0))
+        tables = f"file://{world.folder}/{world.target.database}/"
+        patches.enter_context(patch.object(Objects, "key_of", lambda _, path: path.removeprefix(tables)))
         patches.enter_context(
             patch.object(workers, "this_process", lambda: Worker(MACHINE, _number(world), 0))
         )

@@ -112,13 +112,17 @@ def test_the_search_looks_into_versions_and_tells_other_rows_apart(objects: Obje
     objects.put(
         "raw_events/data/new.parquet", parquet(("k", "a shared value"), ("k2", '{"parent":"person-4711"}'))
     )
+    objects.put("raw_events/data/cut.parquet", parquet(("k", "Elm Street 12"))[:-9])
     objects.put("elsewhere/copy.txt", b"a shared value, and a note: Elm Street 12")
     found = search(objects, wanted(MEANT, ["Elm Street 12", "a shared value"]), objects.versions())
     assert {(one.key, one.what) for one in found.found} == {
         ("raw_events/data/old.parquet", "key"),
         ("raw_events/data/old.parquet", "value"),
         ("elsewhere/copy.txt", "value"),
+        # What cannot be decoded may be anybody's.
+        ("raw_events/data/cut.parquet", "value"),
     }
+    assert found.unread == ["raw_events/data/cut.parquet"]
     assert (found.shared, dict(found.mentioned), found.versions, found.objects) == (
         1,
         {"raw_events": 1},

@@ -31,6 +31,7 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import Doomed, erase, foresee_erasure, referenced_files
 from common.layers.erased import AHEAD, Erasure, Hasher, microseconds, remember, remembered
 from common.layers.upkeep import RULES
+from common.runtime.errors import TableMismatch
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
@@ -278,12 +279,23 @@ class Erasing:
         return [name.rpartition(".")[2] for name in names]
 
     def _referenced(self) -> set[str]:
-        """Keys of the objects that the topic's tables refer to."""
+        """Keys of the objects that the topic's tables refer to; raises TableMismatch for files elsewhere."""
         found: set[str] = set()
         with ThreadPoolExecutor() as pool:
             for table in _tables(self.target, self.topic).values():
-                found |= {self._objects.key_of(path) or path for path in referenced_files(table, pool)}
+                for path in referenced_files(table, pool):
+                    if (key := self._objects.key_of(path)) is None:
+                        raise TableMismatch(
+                            f"table {table.name()[-1]}: expected its files in s3://{self._objects.bucket}, "
+                            f"found {path}; what lies there was not searched"
+                        )
+                    found.add(key)
         return found
+
+    def _unread(self, searched: Searched) -> bool:
+        """Whether an object of the topic's own tables could not be decoded."""
+        folders = tuple(f"{name}/" for name in self._folders())
+        return any(key.startswith(folders) for key in searched.unread)
 
     def _certificate(self, todo: Work, searched: Searched) -> Certificate:
         tables = {
@@ -316,7 +328,7 @@ class Erasing:
             {place: dict(counts) for place, counts in self.removed.items() if any(counts.values())},
             tables,
             as_document(searched),
-            self._complete and not searched.found,
+            self._complete and not searched.found and not self._unread(searched),
         )
 
 

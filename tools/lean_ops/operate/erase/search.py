@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ import pyarrow.parquet as pq
 
 from common.lake.avro import Malformed, unpacked_blocks
 from common.lake.merge import MemoryGate, rows_at_once
-from common.lake.rule import flags
 from lean_ops.operate.erase.objects import Objects, Version
 from lean_ops.operate.erase.terms import Terms, stands_alone
 
@@ -79,6 +78,33 @@ class _Looked:
     unread: bool = False
     copies: dict[str, set[int]] = field(default_factory=dict)
     others: Counter[int] = field(default_factory=Counter)
+
+
+class _UndecodableError(Exception):
+    """An object is not what its first bytes say, or damaged: its bytes are searched instead."""
+
+
+_T = TypeVar("_T")
+
+
+def _decoded(stream: Iterable[_T]) -> Iterator[_T]:
+    """What a decoder gives. What it raises is the object's fault; what those who read raise is not."""
+    left = iter(stream)
+    while True:
+        try:
+            one = next(left)
+        except StopIteration:
+            return
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, Malformed) as error:
+            raise _UndecodableError from error
+        yield one
+
+
+def _gunzipped(content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _UndecodableError from error
 
 
 @dataclass(frozen=True)
@@ -165,13 +191,12 @@ class _Looking:
                 _parquet(content, terms, self._wanted.rows, looked)
             elif content[:4] == b"Obj\x01":
                 looked.kind = "avro"
-                for block in unpacked_blocks(content):
+                for block in _decoded(unpacked_blocks(content)):
                     _note(looked, "statistics", terms.after_their_length(block))
             else:
                 looked.kind = "gzip" if content[:2] == b"\x1f\x8b" else "text"
-                text = gzip.decompress(content) if looked.kind == "gzip" else content
-                self._look_into_text(text, looked)
-        except (pa.ArrowInvalid, OSError, EOFError, zlib.error, Malformed):
+                self._look_into_text(_gunzipped(content) if looked.kind == "gzip" else content, looked)
+        except _UndecodableError:
             looked.unread = True
             _note(looked, "bytes", _in_text(content, terms))
 
@@ -213,10 +238,11 @@ def _parquet(
     is_erased: Callable[[pa.Table], npt.NDArray[np.bool_]],
     looked: _Looked,
 ) -> None:
-    file = pq.ParquetFile(io.BytesIO(content))
+    (file,) = _decoded(pq.ParquetFile(io.BytesIO(one)) for one in (content,))
     has_key = {_KEY, "publish_time"} <= set(file.schema_arrow.names)
     groups = range(file.num_row_groups)
-    for batch in (b for g in groups for b in file.iter_batches(rows_at_once(file, g), row_groups=[g])):
+    batches = (b for g in groups for b in file.iter_batches(rows_at_once(file, g), row_groups=[g]))
+    for batch in _decoded(batches):
         erased = np.ones(batch.num_rows, dtype=bool)  # without a key nobody can say that it is another's
         if has_key:
             erased = is_erased(pa.table({name: batch[name] for name in (_KEY, "publish_time")}))
@@ -271,7 +297,7 @@ def _tiny_cells(texts: Any, terms: Terms) -> Iterator[tuple[int, int]]:
     compute: Any = pc
     for text, number in terms.tiny.items():
         equal = compute.equal(texts, pa.scalar(text, texts.type)).fill_null(pa.scalar(False))  # noqa: FBT003
-        for row in np.flatnonzero(flags(equal)).tolist():
+        for row in np.flatnonzero(equal.to_numpy(zero_copy_only=False)).tolist():
             yield row, number
 
 
