@@ -104,10 +104,7 @@ class Target:
     delivery_patience_s: ClassVar[float] = 1_200.0
     """Seconds without any movement after which events on their way count as stuck."""
     delivery_takes: ClassVar[timedelta] = timedelta(hours=3)
-    """Firehose commits a file of rows that it has written within so long, or gives up (it retries for two
-
-    hours).
-    """
+    """Within so long Firehose commits a file of rows that it wrote, or gives up: it retries for two hours."""
     receive_wait_s: ClassVar[int] = 1
     """Long poll of a receive: only in one does SQS ask all of its servers."""
     has_production_timings: ClassVar[bool] = True
