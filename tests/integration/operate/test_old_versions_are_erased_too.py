@@ -126,6 +126,6 @@ def test_the_search_looks_into_versions_and_tells_other_rows_apart(objects: Obje
     assert (found.shared, dict(found.mentioned), found.versions, found.objects) == (
         1,
         {"raw_events": 1},
-        3,
-        3,
+        4,
+        4,
     )
