@@ -1,6 +1,7 @@
 """Every test starts from a clean environment: no AWS setting of the person running it is seen."""
 
 import os
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,12 @@ TERRAFORM = Path(__file__).parent / "terraform"
 # On a busy machine making and trying a case take long: that is judged nowhere.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")
+
+
+# Whoever starts this in the background may have interrupts ignored, and every program that a test starts and
+# interrupts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
