@@ -622,7 +622,13 @@ class _Bucket:
         return {"Body": BytesIO(self._content(Key))}
 
     def put_object(self, Key: str, Body: bytes, **_options: Any) -> None:
-        self._world.external(lambda: self._world.objects.update({Key: Body}))
+        def call() -> None:
+            if self._file(Key).is_file():
+                self._file(Key).write_bytes(Body)
+            else:
+                self._world.objects[Key] = Body
+
+        self._world.external(call)
 
     def delete_objects(self, Delete: dict[str, Any], **_options: Any) -> dict[str, Any]:
         def call() -> dict[str, Any]:

@@ -69,6 +69,8 @@ def rows(
     Nothing brings it back: not a late event, a replay, a rebuild or a checkpoint that is set back.
     Interrupted, the same command goes on. Exit code 1 where the search at the end still finds something.
     """
+    if yes:
+        check_reason(reason)
     selected = _selected(call, key, keys, where, late=late, every_key=every_key)
     with progress(quiet=call.json) as bar:
         bar.add_task("looking", total=None)

@@ -29,9 +29,10 @@ from common.lake.checkpoints import (
     SourceCheckpoint,
     damage,
     forget_damaged,
+    is_noted,
     load,
 )
-from common.lake.history import from_lineage, last_merge, lineage, said_by, since_last_merge
+from common.lake.history import from_lineage, last_merge, lineage, said_by, since_last_merge, stands_for
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput, TransientError
@@ -187,11 +188,17 @@ def _checkpoint_at(source: Table, layer: MergedLayer, snapshot_id: int) -> Sourc
 
 
 def _after(source: Table, checkpoint: Entry | None) -> list[Snapshot] | None:
-    """Snapshots of the source after the checkpoint's, newest first; None where it is not in the history."""
+    """Snapshots of the source after the checkpoint's, newest first; None where it is not in the history.
+
+    One that an erasure made the source forget has left word there.
+    """
     wanted = checkpoint.checkpoint if checkpoint else None
     if wanted is None:
         return list(lineage(source))
-    newer = list(takewhile(lambda s: s.snapshot_id != wanted.snapshot_id, lineage(source)))
+    if is_noted(wanted, source.properties):
+        return list(takewhile(lambda s: (s.sequence_number or 0) > wanted.sequence, lineage(source)))
+    own = str(wanted.snapshot_id)
+    newer = list(takewhile(lambda s: own not in (str(s.snapshot_id), *stands_for(s)), lineage(source)))
     reached_the_end = len(newer) == sum(1 for _ in lineage(source))
     return None if reached_the_end else newer
 

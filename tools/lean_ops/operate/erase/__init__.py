@@ -11,8 +11,8 @@ search       every object and version looked into at the end
 certificate  what was erased, where, and what the search saw
 """
 
-from lean_ops.operate.erase.certificate import Certificate, as_document, find_certificate, verify
-from lean_ops.operate.erase.erasing import LATE, Counted, Erasing, foresee, unfinished
+from lean_ops.operate.erase.certificate import LATE, Certificate, as_document, find_certificate, verify
+from lean_ops.operate.erase.erasing import Counted, Erasing, foresee, unfinished
 from lean_ops.operate.erase.objects import Objects
 from lean_ops.operate.erase.selection import Selected, given_keys, keys_in, keys_where
 

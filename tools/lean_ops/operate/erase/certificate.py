@@ -24,9 +24,11 @@ from lean_ops.operate.erase import work
 from lean_ops.operate.erase.letters import Meant
 from lean_ops.operate.erase.objects import Objects
 from lean_ops.operate.erase.search import Searched, Wanted, search
-from lean_ops.operate.rebuild.filling import hashing_secret
+from lean_ops.operate.rebuild.filling import erased_of, hashing_secret
 
 PREFIX: Final = "erasures/certificates/"
+LATE: Final = "late"
+"""How keys are selected that were erased before: by what is remembered."""
 FORMAT: Final = "lean-ops erasure certificate 1"
 
 
@@ -121,6 +123,8 @@ def verify(
             "the same; give all of them, or none: then rows and letters are searched by the hashes"
         )
     erased = Erased(hasher, [Erasure(certificate.id, certificate.until, certificate.keys)])
+    if certificate.by == LATE:  # each key until when it was erased
+        erased = erased_of(target, certificate.topic)
     objects = Objects(target.client("s3"), target.lake_bucket)
     until = microseconds(certificate.until)
     what = wanted(Meant(certificate.topic, target.topics, frozenset(keys or ()), until, erased), ())

@@ -39,7 +39,7 @@ from lean_ops.operate import leases, rebuild
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.erase import certificate as certificates
 from lean_ops.operate.erase import letters, values, work
-from lean_ops.operate.erase.certificate import Certificate, as_document, now, wanted
+from lean_ops.operate.erase.certificate import LATE, Certificate, as_document, now, wanted
 from lean_ops.operate.erase.letters import PLACES, Meant
 from lean_ops.operate.erase.objects import Objects, Version
 from lean_ops.operate.erase.search import Finding, Searched, Wanted, search
@@ -47,9 +47,6 @@ from lean_ops.operate.erase.selection import Selected
 from lean_ops.operate.erase.work import Work
 from lean_ops.operate.holds import Held, Place
 from lean_ops.operate.rebuild.filling import erased_of, hashing_secret
-
-LATE: Final = "late"
-"""How keys are selected that were erased before: by what is remembered."""
 
 QUEUE: Final = "dead-letter queue"
 # The layers that others are made from last: what a killed erasure needs to know is there until then.

@@ -75,8 +75,13 @@ def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
         if newest is not None and number != newest:
             break
         newest = newest or number
-        ids += [str(snapshot.snapshot_id), *said_by(snapshot).get(STANDS_FOR, "").split()]
+        ids += [str(snapshot.snapshot_id), *stands_for(snapshot)]
     return ids or [NOTHING]
+
+
+def stands_for(snapshot: Snapshot) -> list[str]:
+    """Ids of the snapshots that an erasure's commit has taken the place of; none for another's."""
+    return said_by(snapshot).get(STANDS_FOR, "").split()
 
 
 def from_lineage(lineage: Iterable[Snapshot]) -> Entry | None:

@@ -220,10 +220,9 @@ class _Erasure:
             properties=_properties(table, readers),
             summary={
                 **carried_on(table),
-                STANDS_FOR: " ".join(since_last_merge(lineage(table))),
                 RUN_ID: run_id,
                 ERASED_ROWS: str(showing.rows),
-                **self._ingested(showing, live),
+                **self._left_word(showing, live),
             },
             ages={new.file_path: file.entry.sequence_number or 0 for file, new in rewritten},
             forgets=True,
@@ -239,11 +238,14 @@ class _Erasure:
         )
         return Planned(done, commit, [new.file_path for _, new in rewritten])
 
-    def _ingested(self, showing: Showing, live: LiveFiles) -> dict[str, str]:
-        """Rows of RAW that are gone from hours whose arrivals are still counted, those of before included."""
+    def _left_word(self, showing: Showing, live: LiveFiles) -> dict[str, str]:
+        """What others have to know: of a merged table which snapshots of its newest merge are forgotten.
+
+        Of RAW how many rows are gone from hours whose arrivals are still counted, those of before included.
+        """
         table = self.target.table
         if MERGE_SEQ_COLUMN in table.schema().column_names:
-            return {}
+            return {STANDS_FOR: " ".join(since_last_merge(lineage(table)))}
         first = int((datetime.now(UTC) - _COUNTED).timestamp()) // 60
         minutes = Counter({at: rows for at, rows in erased_by_minute(table).items() if at >= first})
         for file in (one for one in live.files if one.path in showing.live):
