@@ -54,6 +54,11 @@ test-generated: install ## Run the generated tests with many more cases (TIMES=2
 	GENERATED_TIMES=$(TIMES) $(BIN)/pytest -n 2 $(LONG) --hypothesis-seed=$(SEED) \
 	  $$(grep -rl --include='test_*.py' 'support.generated import' tests)
 
+.PHONY: test-histories-long
+test-histories-long: install ## Go through thousands of histories of keys, through the real jobs (TIMES=20: 6,400)
+	GENERATED_TIMES=$(TIMES) $(BIN)/pytest -n 2 $(LONG) tests/integration/layers/test_histories_end_as_the_oracle_says.py \
+	  $(PYTEST_ARGUMENTS)
+
 .PHONY: check
 check: lint security test-terraform test-drills test ## All that CI runs
 
@@ -84,6 +89,7 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/bench_flattening.py --write
 	$(BIN)/python tests/benchmarks/bench_semantic.py --write
 	$(BIN)/python tests/benchmarks/bench_erase.py --write
+	$(BIN)/python tests/benchmarks/bench_retention.py --write
 	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
 	$(BIN)/python tests/benchmarks/bench_demo.py --write
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write

@@ -5,7 +5,7 @@ in memory.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,9 @@ from pyiceberg.table.update import AssertRefSnapshotId, SetSnapshotRefUpdate
 from common.contract.contracts import Contract
 from common.contract.retention import FOR_GOOD, Retention
 from common.lake.checkpoints import NOTHING, SourceCheckpoint
+from common.lake.closing import CLOSED_BEFORE
 from common.lake.history import from_lineage, lineage
+from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import LAYERS
@@ -61,6 +63,7 @@ class TopicLake(LocalLake):
         self.published: SourceCheckpoint | None = None
         self.retention: Retention = FOR_GOOD
         self.letters: list[SetAside] = []
+        self.made = 0
 
     def curate(self, rows: int = 10**9) -> None:
         """One run of Curated."""
@@ -133,6 +136,38 @@ class TopicLake(LocalLake):
             found[one.table.removeprefix("lake.").removesuffix(f"_{self.topic}")] = one
         return found
 
+    def beside(self, first: Callable[[], object], second: Callable[[], object]) -> None:
+        """Two things at once: ``second`` happens between what ``first`` planned and its commit."""
+        catalog: Any = self.catalog
+        commit = catalog.commit_table
+
+        def overtaken(*arguments: Any) -> Any:
+            catalog.commit_table = commit
+            second()
+            return commit(*arguments)
+
+        catalog.commit_table = overtaken
+        try:
+            first()
+        finally:
+            catalog.commit_table = commit
+
+    def rebuilt(self, layer: str) -> dict[str, Any]:
+        """Rows by key of Curated, made anew from RAW, or of Semantic, from Curated, beside the live one."""
+        assert self.contract is not None
+        self.made += 1
+        name = f"lake.rebuild_{layer}_{self.made}"
+        self.create(layer, name)
+        if CLOSED_BEFORE in (properties := self.table(layer).properties):
+            with self.catalog.load_table(name).transaction() as change:
+                change.set_properties({CLOSED_BEFORE: properties[CLOSED_BEFORE]})
+        if layer == "curated":
+            self.run_curation(set_aside=self.letters.extend, into=name)
+        else:
+            self.run_publication(self.contract, raw_read=self.raw_read, into=name)
+        found = read_rows(self.catalog.load_table(name)).read_all().to_pylist()
+        return {row["idempotency_key"]: row for row in found}
+
     def get_item(self, **request: Any) -> Mapping[str, Any]:
         """The recorded checkpoint of a layer, as DynamoDB has it."""
         layer = request["Key"]["checkpoint_id"]["S"].rpartition("#")[2]
@@ -178,16 +213,19 @@ class TopicLake(LocalLake):
 
     def versions(self, layer: str) -> dict[str, tuple[str, datetime]]:
         """Message and time, by key; deleted keys are not among them."""
-        return {
-            key: (row["message_id"], row["publish_time"])
-            for key, row in self.by_key(layer).items()
-            if not row.get("_deleted")
-        }
+        return alive(self.by_key(layer))
 
     def semantic(self) -> dict[str, tuple[str, datetime, int]]:
         """Message, time and value, by key."""
         found = self.by_key("semantic")
         return {key: (row["message_id"], row["publish_time"], row["value"]) for key, row in found.items()}
+
+
+def alive(rows: Mapping[str, Any]) -> dict[str, tuple[str, datetime]]:
+    """Message and time of rows by key, without those that are tombstones."""
+    return {
+        key: (row["message_id"], row["publish_time"]) for key, row in rows.items() if not row.get("_deleted")
+    }
 
 
 def first_versions(events: Iterable[Event]) -> dict[str, tuple[str, datetime]]:

@@ -14,7 +14,7 @@ import pytest
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.ledger import Ledger, WrongRow
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
-from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Sent
+from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Sent, Since
 from lean_ops.simulate.history import History, Scenario
 
 SCENARIO = Scenario(events=12_000, end=datetime(2026, 3, 10, tzinfo=UTC), violation_rate=0.02)
@@ -255,6 +255,33 @@ def test_versions_that_tie_may_win_either_way(ledger: Ledger) -> None:
     assert ledger.wrong_rows("t", curated({"k": Message("{}", "t", Kind.ORIGINAL, "old", "k", 4)})) == [
         WrongRow("k", ["m0", "m1", "m2"], "old")
     ]
+
+
+def test_what_is_past_is_neither_expected_nor_missing(ledger: Ledger) -> None:
+    def sent(day: int, key: str, message: str, violation: str = "") -> Message:
+        return Message("{}", "t", Kind.ORIGINAL, message, key, day, violation=violation)
+
+    record(
+        ledger,
+        [
+            *(sent(day, "moved", f"m{day}") for day in (1, 5)),
+            *(sent(day, "gone", f"g{day}") for day in (1, 2)),
+            sent(4, "good before", "a"),
+            sent(6, "good before", "b", "value:maximum"),
+            sent(2, "bad and gone", "c", "value:maximum"),
+            Message("{", "t", Kind.BROKEN, reject_code="NOT_JSON"),
+        ],
+    )
+    counts = ledger.sent({"t": Since(raw=3, curated=3, semantic=5)})
+    assert (counts.messages, counts.past) == (4, 4)
+    topic = counts.topics["t"]
+    assert (topic.message_ids, topic.keys, topic.good_keys, topic.bad_keys) == (3, 2, 1, 1)
+    kept = ObservedTopic(3, 3, 2, 2, 1, 1, 0, since=Since(3, 3, 5))
+    assert ledger.reconcile(Observed({"t": kept}, {"NOT_JSON": 1})).balanced
+    lost = replace(kept, raw_rows=2, raw_message_ids=2)
+    assert not ledger.reconcile(Observed({"t": lost}, {"NOT_JSON": 1})).balanced
+    # Without a retention the same tables are short of what was sent.
+    assert not ledger.reconcile(Observed({"t": replace(kept, since=Since())}, {"NOT_JSON": 1})).balanced
 
 
 def test_a_settled_stack_balances_and_one_lost_message_does_not(ledger: Ledger) -> None:

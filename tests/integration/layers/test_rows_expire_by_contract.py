@@ -1,14 +1,11 @@
 """Days that are past leave every layer in one commit that writes no data, and nothing of them comes back."""
 
-import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.snapshots import Operation
 
@@ -22,9 +19,8 @@ from common.runtime.errors import CommitConflict, TableMismatch
 from common.runtime.retrying import RetryPolicy
 
 from ...support.contracts import up_to
-from ...support.generated import cases
-from ...support.oracle import Event, newest_good, single_pass
-from ...support.topic import DELETE, TopicLake, event, first_versions
+from ...support.oracle import Event
+from ...support.topic import DELETE, TopicLake, event
 
 STRICT = up_to(99)
 NEVER = CompactionPolicy(files=10**9, deleted_share=1.0)
@@ -372,69 +368,3 @@ def test_a_damaged_mark_is_named_and_nothing_is_merged(lake: TopicLake) -> None:
     lake.append([on(1, "b")])
     with pytest.raises(TableMismatch, match="closed-before: expected a time with offset"):
         lake.curate()
-
-
-@settings(
-    max_examples=cases(10),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(
-    history=st.lists(
-        st.tuples(
-            st.integers(0, 5),
-            st.integers(0, 2),
-            st.integers(0, 12),
-            st.sampled_from([1, 1, 2, "bad", DELETE]),
-        ),
-        min_size=1,
-        max_size=20,
-    ),
-    data=st.data(),
-)
-def test_any_history_ends_as_if_only_what_is_kept_had_ever_been_sent(
-    tmp_path_factory: pytest.TempPathFactory,
-    history: list[tuple[int, int, int, object]],
-    data: st.DataObject,
-) -> None:
-    content: dict[tuple[int, int, int], object] = {}
-    events = [
-        on(day, f"k{key}", f"m{message}", content.setdefault((key, message, day), value), second)
-        for second, (key, message, day, value) in enumerate(history)
-    ]
-    draw = random.Random(data.draw(st.integers(0, 2**16), label="order"))
-    left = draw.sample(events, len(events))
-    lake = TopicLake(tmp_path_factory.mktemp("lake"), STRICT)
-    raw = draw.choice([KEPT, KEPT, 2 * KEPT])
-    lake.retention = Retention({"raw": raw, "curated": KEPT, "semantic": KEPT, "quarantine": KEPT})
-    day = 0
-    while left:
-        size = draw.randint(1, len(left))
-        lake.append(left[:size])
-        left = left[size:]
-        for _ in range(draw.randint(0, 4)):
-            match draw.randint(0, 5):
-                case 0:
-                    lake.curate(draw.choice([1, 3, 10**9]))
-                case 1:
-                    lake.publish(draw.choice([1, 3, 10**9]), lost=draw.random() < 0.3)
-                case 2:
-                    lake.compact_raw()
-                case 3:
-                    lake.roll_back(draw.choice(["curated", "semantic"]), draw.randint(0, 2))
-                case 4:
-                    lake.raw_read = None
-                case _:
-                    lake.published = None
-        if draw.random() < 0.4:
-            day = max(day, KEPT + draw.randint(0, 8))
-            lake.settle()
-            lake.keep_up(evening(day))
-    lake.settle(draw.choice([1, 4, 10**9]))
-    lake.keep_up(evening(day))
-    since = RowRetention(KEPT, evening(day)).before
-    in_time = newest_good(events, lambda p: p["value"] != "bad", since=since)
-    assert lake.versions("semantic") == first_versions(in_time.values())
-    curated = [e for e in single_pass(events, since=since).values() if e["json_payload"] is not None]
-    assert lake.versions("curated") == first_versions(curated)
-    lake.close()

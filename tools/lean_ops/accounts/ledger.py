@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts.messages import UNJUDGED, Kind, Message
-from lean_ops.accounts.reconciliation import Observed, Reconciliation, Sent, SentTopic, reconcile
+from lean_ops.accounts.reconciliation import Observed, Reconciliation, Sent, SentTopic, Since, reconcile
 
 _LETTERS: Final = "erased-letters.json"
 _NAME: Final[pa.DataType] = pa.dictionary(pa.int8(), pa.string())
@@ -231,10 +231,11 @@ class Ledger:
         sources = [_source(run) for run in self._runs() if not (run / "finished").exists()]
         return [source for source in sources if source is not None]
 
-    def sent(self) -> Sent:
-        """What was sent, in counts."""
+    def sent(self, since: Mapping[str, Since] | None = None) -> Sent:
+        """What was sent, in counts; without what is past, by topic."""
         with self._open() as ledger:
-            ((certain, uncertain, erased),) = ledger.execute(_CERTAINTY).fetchall()
+            _register_since(ledger, since or {})
+            ((certain, uncertain, erased, past),) = ledger.execute(_CERTAINTY).fetchall()
             letters = self._letters_erased()
             broken = Counter(dict(ledger.execute(_BROKEN).fetchall()))
             violations: dict[str, dict[str, int]] = {}
@@ -244,6 +245,7 @@ class Ledger:
                 messages=certain - letters.total(),
                 uncertain=uncertain,
                 erased=erased + letters.total(),
+                past=past,
                 by_kind=dict(ledger.execute(_KINDS).fetchall()),
                 broken=dict(broken - letters),
                 topics={
@@ -254,7 +256,8 @@ class Ledger:
 
     def reconcile(self, observed: Observed) -> Reconciliation:
         """Hold what arrived against what was sent."""
-        return reconcile(self.sent(), observed)
+        since = {name: topic.since for name, topic in observed.topics.items()}
+        return reconcile(self.sent(since), observed)
 
     def wrong_rows(self, topic: str, curated: pa.RecordBatchReader, limit: int = 20) -> list[WrongRow]:
         """Compare Curated, row by row, with the versions that must have won; at most ``limit`` differences.
@@ -322,11 +325,26 @@ def _segment(messages: Sequence[Message]) -> pa.Table:
     )
 
 
+def _register_since(connection: duckdb.DuckDBPyConnection, since: Mapping[str, Since]) -> None:
+    rows = {
+        "topic": pa.array(since.keys(), pa.string()),
+        **{
+            f"{layer}_us": pa.array((getattr(one, layer) for one in since.values()), pa.int64())
+            for layer in ("raw", "curated", "semantic")
+        },
+    }
+    connection.register("since", pa.table(rows))
+
+
 _KINDS: Final = "SELECT kind, count(*) FROM messages GROUP BY kind ORDER BY kind"
-_CERTAINTY: Final = """
-    SELECT count(*) FILTER (NOT uncertain AND NOT erased), count(*) FILTER (uncertain AND NOT erased),
-           count(*) FILTER (erased)
-    FROM planned"""
+_CERTAINTY: Final = f"""
+    WITH aged AS (
+        SELECT planned.*, NOT erased AND kind <> '{Kind.BROKEN}' AND publish_us < coalesce(raw_us, 0) AS past
+        FROM planned LEFT JOIN since USING (topic))
+    SELECT count(*) FILTER (NOT uncertain AND NOT erased AND NOT past),
+           count(*) FILTER (uncertain AND NOT erased AND NOT past),
+           count(*) FILTER (erased), count(*) FILTER (past)
+    FROM aged"""  # noqa: S608 - constants only
 _BROKEN: Final = f"""
     SELECT reject_code, count(*) FROM messages
     WHERE kind = '{Kind.BROKEN}' GROUP BY reject_code ORDER BY reject_code"""  # noqa: S608 - constants only
@@ -339,20 +357,23 @@ _TOPICS: Final = f"""
     WITH versions AS (
         SELECT *, publish_us = max(publish_us) OVER of_key AS newest,
                publish_us > coalesce(max(publish_us) FILTER (deletes) OVER of_key, -1) AS since_delete
-        FROM messages WHERE kind <> '{Kind.BROKEN}'
+        FROM messages LEFT JOIN since USING (topic) WHERE kind <> '{Kind.BROKEN}'
         WINDOW of_key AS (PARTITION BY topic, idempotency_key)),
     keys AS (
         SELECT topic, idempotency_key,
                count(*) AS messages,
-               count(DISTINCT message_id) AS message_ids,
-               bool_or(violation = '' AND since_delete) AS good,
+               count(DISTINCT message_id) FILTER (publish_us >= coalesce(raw_us, 0)) AS message_ids,
+               max(publish_us) >= coalesce(any_value(curated_us), 0) AS kept,
+               max(publish_us) >= coalesce(any_value(semantic_us), 0) AS judged,
+               bool_or(violation = '' AND since_delete AND publish_us >= coalesce(semantic_us, 0)) AS good,
                bool_and(violation <> '') FILTER (newest) AS bad,
                bool_or(violation <> '') FILTER (newest) AS maybe_bad,
                bool_or(violation = '{UNJUDGED}') AS unjudged
         FROM versions GROUP BY ALL)
     SELECT topic,
-           sum(messages)::BIGINT, sum(message_ids)::BIGINT, count(*),
-           count(*) FILTER (good), count(*) FILTER (bad), count(*) FILTER (maybe_bad AND NOT bad),
+           sum(messages)::BIGINT, sum(message_ids)::BIGINT, count(*) FILTER (kept),
+           count(*) FILTER (good), count(*) FILTER (judged AND bad),
+           count(*) FILTER (judged AND maybe_bad AND NOT bad),
            NOT bool_or(unjudged)
     FROM keys GROUP BY topic ORDER BY topic"""  # noqa: S608 - constants only
 _WRONG_ROWS: Final = f"""

@@ -2,13 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import duckdb
+from pyiceberg.table import Table
 
 from common.contract.casting import UNPROCESSABLE
-from lean_ops.accounts.reconciliation import Observed, ObservedTopic
+from common.lake.closing import closed_before
+from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Since
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 
@@ -20,11 +23,12 @@ _PEEK_VISIBILITY_S: Final = 120
 
 def observe(target: Target) -> Observed:
     """Count messages and rows of ``target``. Meant for a stack that has settled (see ``settle``)."""
+    since = {table.name()[-1]: _since(table) for table in lake.tables(target)}
     with lake.connect(target) as connection:
         names = {name for (name,) in connection.execute("SELECT view_name FROM duckdb_views()").fetchall()}
         topics = sorted(name.removeprefix("raw_") for name in names if name.startswith("raw_"))
         return Observed(
-            topics={topic: _topic(connection, topic, names) for topic in topics},
+            topics={topic: _topic(connection, topic, names, since) for topic in topics},
             dead_letters=dead_letters(target),
             in_flight=in_flight(target),
         )
@@ -93,10 +97,27 @@ _UNJUDGED_KEYS: Final = (
 )
 
 
-def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -> ObservedTopic:
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _since(table: Table) -> int:
+    """From when on a table has rows: what was published before is past, though a file may still have it."""
+    closed = closed_before(table)
+    return (closed - _EPOCH) // timedelta(microseconds=1) if closed else 0
+
+
+def _topic(
+    connection: duckdb.DuckDBPyConnection, topic: str, names: set[str], since: Mapping[str, int]
+) -> ObservedTopic:
     def count(what: str, table: str) -> int:
-        row = connection.execute(f'SELECT {what} FROM "{table}_{topic}"').fetchone()  # noqa: S608 - catalog names
+        first = since[f"{table}_{topic}"]
+        row = connection.execute(
+            f'SELECT {what} FROM "{table}_{topic}" WHERE coalesce(epoch_us(publish_time), {first}) >= {first}'  # noqa: S608 - catalog names
+        ).fetchone()
         return int(row[0]) if row else 0
+
+    from_then = Since(*(since.get(f"{layer}_{topic}", 0) for layer in ("raw", "curated", "semantic")))
+    judged = max(from_then.curated, from_then.semantic)
 
     keys = "count(DISTINCT idempotency_key)"
     has_contract = f"semantic_{topic}" in names
@@ -106,18 +127,20 @@ def _topic(connection: duckdb.DuckDBPyConnection, topic: str, names: set[str]) -
         curated_rows=count("count(*)", "curated"),
         curated_keys=count(keys, "curated"),
         semantic_keys=count(keys, "semantic") if has_contract else None,
-        quarantine_keys=_waiting(connection, topic) if has_contract else None,
-        unserved_keys=_unserved(connection, topic) if has_contract else None,
+        quarantine_keys=_waiting(connection, topic, judged) if has_contract else None,
+        unserved_keys=_unserved(connection, topic, judged) if has_contract else None,
         set_aside_keys=count(_UNJUDGED_KEYS, "quarantine") if has_contract else 0,
+        since=from_then,
     )
 
 
-def _waiting(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
+def _waiting(connection: duckdb.DuckDBPyConnection, topic: str, since: int) -> int:
     """Keys whose row of Curated was refused and is not in Semantic."""
     version = "idempotency_key, message_id, publish_time"
     row = connection.execute(
         f"""SELECT count(*) FROM (
                 SELECT {version} FROM "curated_{topic}"
+                WHERE coalesce(epoch_us(publish_time), {since}) >= {since}
                 INTERSECT SELECT {version} FROM "quarantine_{topic}"
                 EXCEPT SELECT {version} FROM "semantic_{topic}")"""  # noqa: S608 - catalog names
     ).fetchone()
@@ -127,10 +150,11 @@ def _waiting(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
 _ALIVE: Final = "c._deleted IS NOT TRUE"
 
 
-def _unserved(connection: duckdb.DuckDBPyConnection, topic: str) -> int:
+def _unserved(connection: duckdb.DuckDBPyConnection, topic: str, since: int) -> int:
     row = connection.execute(
         f"""SELECT count(*) FROM "curated_{topic}" c
-            WHERE {_ALIVE} AND c.idempotency_key NOT IN (
+            WHERE {_ALIVE} AND coalesce(epoch_us(c.publish_time), {since}) >= {since}
+                AND c.idempotency_key NOT IN (
                 SELECT idempotency_key FROM "semantic_{topic}"
                 UNION ALL SELECT idempotency_key FROM "quarantine_{topic}")"""  # noqa: S608 - catalog names
     ).fetchone()

@@ -7,7 +7,8 @@ The laws held here, once a pipeline has settled:
 - Curated has every key once; every key of Curated that is not deleted is in Semantic or in Quarantine;
 - a key is in Semantic if any of its versions since its last delete keeps the contract, and waits in
   Quarantine if its newest breaks it;
-- a row that could not be processed is a dead letter ``SET_ASIDE`` beside RAW, or is in Quarantine unjudged.
+- a row that could not be processed is a dead letter ``SET_ASIDE`` beside RAW, or is in Quarantine unjudged;
+- what is past by the retention of a table (``Since``) is neither expected in it nor counted.
 
 Queues and Firehose deliver at least once: a message that arrived twice is reported, not held against the
 run, for a repetition changes nothing in the tables.
@@ -17,6 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from common.layers.uncurable import ERROR_CODE as SET_ASIDE
+
+
+@dataclass(frozen=True)
+class Since:
+    """From when on the tables of a topic have rows, in microseconds since 1970; older ones are past.
+
+    0: rows of any time.
+    """
+
+    raw: int = 0
+    curated: int = 0
+    semantic: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,12 +56,14 @@ class SentTopic:
 class Sent:
     """Everything sent. ``messages`` the queue accepted; of the ``uncertain`` ones some may have left.
 
-    ``erased``: messages beside these whose key was erased since, so that nothing may be left of them.
+    ``erased``: messages beside these whose key was erased since, so that nothing may be left of them;
+    ``past``: those that are past for RAW, which may have dropped them.
     """
 
     messages: int = 0
     uncertain: int = 0
     erased: int = 0
+    past: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, int] = field(default_factory=dict)
     topics: Mapping[str, SentTopic] = field(default_factory=dict)
@@ -61,7 +76,7 @@ class ObservedTopic:
     ``raw_message_ids`` and ``curated_keys`` are distinct counts. The last three are None for a topic without
     a contract; ``quarantine_keys`` counts the keys whose row of Curated is in Quarantine and not in Semantic,
     ``unserved_keys`` those of Curated that are in neither, ``set_aside_keys`` those in Quarantine that could
-    not be judged at all.
+    not be judged at all. All of them count rows published ``since`` then.
     """
 
     raw_rows: int
@@ -72,6 +87,7 @@ class ObservedTopic:
     quarantine_keys: int | None = None
     unserved_keys: int | None = None
     set_aside_keys: int = 0
+    since: Since = field(default_factory=Since)
 
 
 @dataclass(frozen=True)

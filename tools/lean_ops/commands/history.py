@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import say, show_table
+from lean_ops.environment import history_view
 from lean_ops.operate import history as histories
 from lean_ops.operate.replay.selection import Selection
 
@@ -15,15 +17,27 @@ from lean_ops.operate.replay.selection import Selection
 @on_target(topic=True)
 def history(
     call: Call,
-    key: Annotated[str, typer.Argument(help="The idempotency_key of the events.")],
+    key: Annotated[str | None, typer.Argument(help="The idempotency_key of the events.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", help="Published since then: 2026-02-28T12:00:00Z, or an age: 7d.")
     ] = None,
+    athena: Annotated[
+        bool, typer.Option("--athena", help="Print the statement that makes a view of all keys in Athena.")
+    ] = False,
 ) -> Answer:
     """Show every version of a key: since when it counted, until when, and what became of it.
 
     Deletes and refused versions are among them, copies are counted. Exit code 1 for a key that is not in RAW.
+    The history of all keys is the view history_<topic> of `lean-ops query`.
     """
+    if athena or key is None:
+        if not athena or key is not None or since is not None:
+            raise InvalidInput(
+                "history: expected a KEY, or --athena alone, found "
+                f"{'neither' if not athena else 'both'}; see `lean-ops history --help`"
+            )
+        statement = history_view.for_athena(call.topic)
+        return Answer({"statement": statement}, lambda: say(statement))
     begin = Selection.parse(since=since, until=None, now=datetime.now(UTC)).since
     versions = histories.history(call.target, call.topic, key, begin)
 

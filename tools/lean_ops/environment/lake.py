@@ -6,7 +6,8 @@ catalog points to, so that what is shown was read by another engine than the one
 is read by this project first (``common.lake.avro``): of a damaged one DuckDB shows the rows before the damage
 as if they were all, or ends the whole process (seen with 1.5.5).
 
-A query finds one more view a topic: ``curated_events_current`` leaves out the keys that were deleted.
+A query finds two more views a topic: ``curated_events_current`` leaves out the keys that were deleted, and
+``history_events`` has every version of every key (``lean_ops.environment.history_view``).
 """
 
 import importlib
@@ -29,7 +30,7 @@ from common.lake.avro import FileDamaged
 from common.lake.specifications import LAYERS, open_table
 from common.payload.flattening import DELETED
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
-from lean_ops.environment import select_only
+from lean_ops.environment import history_view, select_only
 from lean_ops.environment.target import Target
 
 # In order of dependence. They come as packages, so that nothing is fetched at run time.
@@ -123,13 +124,24 @@ def query(target: Target, sql: str) -> Iterator[Result]:
     names = table_names(target, catalog)
     with _engine() as connection:
         current = {f"{name}{CURRENT}": name for name in names if name.startswith("curated_")}
-        wanted = select_only.check(connection, sql, [*names, *current])
-        tables = dict.fromkeys(current.get(name, name) for name in wanted)
+        topics = [name.removeprefix("raw_") for name in names if name.startswith("raw_")]
+        histories = {
+            f"{history_view.PREFIX}{topic}": (f"raw_{topic}", f"curated_{topic}")
+            for topic in topics
+            if f"curated_{topic}" in names
+        }
+        wanted = select_only.check(connection, sql, [*names, *current, *histories])
+        tables = dict.fromkeys(
+            table for name in wanted for table in histories.get(name, (current.get(name, name),))
+        )
         opened = [_opened(catalog, target, name) for name in tables]
         _create_views(connection, target, opened)
         for table in opened:
             if f"{table.name()[-1]}{CURRENT}" in wanted:
                 _create_view_of_current(connection, table)
+        for name in histories.keys() & set(wanted):
+            topic = name.removeprefix(history_view.PREFIX)
+            connection.execute(f'CREATE VIEW "{name}" AS {history_view.select(topic)}')
         select_only.seal(connection, [f"s3://{target.lake_bucket}/"])
         try:
             yield Result(connection.execute(sql))
