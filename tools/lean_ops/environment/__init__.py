@@ -7,11 +7,13 @@ Open to others:
     alarm_catalogue   the catalogue of alarms, read and checked
     audit             the trail of operations
     lake              the tables as their readers see them: DuckDB
+    history_view      every version of every key, in SQL
 """
 
 __all__ = [
     "alarm_catalogue",
     "audit",
+    "history_view",
     "lake",
     "repository",
     "target",
