@@ -14,7 +14,7 @@ from ..support.searching import files_with
 from .sequences import CALLS, WHY, Sequence, Words
 from .world import TOPIC, World, simulated
 
-SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "4"))
+SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "2"))
 FIRST_SEED = int(os.environ.get("OPERATION_SEED", "1"))
 SWAP_OR_LATE = ("--late", "--key", "--key", "--key")
 

@@ -21,7 +21,6 @@ KILLS = 6 if "OPERATION_SEQUENCES" in os.environ else 1
 SIMULATED: dict[str, Words] = {
     "checkpoints reset": ("checkpoints", "reset", "curated", *WHY),
     "checkpoints set": ("checkpoints", "set", "semantic", "--to", "SNAPSHOT", *WHY),
-    "erase rows": ("erase", "--key", "k1", "--yes", "--json", *WHY),
     "maintain": ("maintain", "--snapshot-days", "0", *WHY),
     "pause": ("pause", *WHY),
     "rebuild": ("rebuild", "--layer", "curated", "--yes", *WHY),
@@ -39,6 +38,7 @@ ELSEWHERE = {
     "demo": "a stack of its own, made anew",
     "dlq archive": "tests/integration/handlers/test_dead_letters_are_archived.py",
     "down": "tests/integration/local/test_local_stack_comes_and_goes.py",
+    "erase rows": "tests/simulation/test_an_erasure_ends_whatever_kills_it.py",
     "refresh": "changes nothing of ours",
     "release rollback": "tests/integration/operate/test_releases_go_back_and_forward.py",
     "replay delivery": "tests/integration/operate/test_failed_deliveries_are_replayed.py",
@@ -114,8 +114,6 @@ def undo(world: World) -> None:
 @pytest.mark.parametrize("command", sorted(SIMULATED))
 def test_given_twice_killed_and_beside_itself_it_ends_the_same(world: World, command: str) -> None:
     given = words(world, command)
-    if command == "erase rows":
-        world.erased = {"k1"}
     ok(world.command(*given))
     once = state(world)
     ok(world.command(*given))

@@ -266,7 +266,7 @@ def replace_time(one: Event, moment: datetime) -> Event:
 
 
 @settings(
-    max_examples=cases(6),
+    max_examples=cases(4),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

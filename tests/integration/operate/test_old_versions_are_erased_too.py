@@ -112,6 +112,7 @@ def test_the_search_looks_into_versions_and_tells_other_rows_apart(objects: Obje
     objects.put(
         "raw_events/data/new.parquet", parquet(("k", "a shared value"), ("k2", '{"parent":"person-4711"}'))
     )
+    objects.put("raw_weather/data/other.parquet", parquet(("person-4711", "a note of weather")))
     objects.put("raw_events/data/cut.parquet", parquet(("k", "Elm Street 12"))[:-9])
     objects.put("elsewhere/copy.txt", b"a shared value, and a note: Elm Street 12")
     found = search(objects, wanted(MEANT, ["Elm Street 12", "a shared value"]), objects.versions())
@@ -125,7 +126,7 @@ def test_the_search_looks_into_versions_and_tells_other_rows_apart(objects: Obje
     assert found.unread == ["raw_events/data/cut.parquet"]
     assert (found.shared, dict(found.mentioned), found.versions, found.objects) == (
         1,
-        {"raw_events": 1},
-        4,
-        4,
+        {"raw_events": 1, "raw_weather": 1},
+        5,
+        5,
     )

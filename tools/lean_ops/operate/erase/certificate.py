@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.lake.specifications import LAYERS
 from common.lake.upkeep import Doomed
 from common.layers.erased import Erased, Erasure, Hasher, microseconds
 from common.runtime.errors import InvalidInput
@@ -102,7 +103,11 @@ def wanted(meant: Meant, values: Collection[str]) -> Wanted:
     def rows(found: pa.Table) -> npt.NDArray[np.bool_]:
         return clear.among(found) | meant.erased.among(found)
 
-    return Wanted(tuple(sorted(meant.keys)), tuple(values), rows, meant.lines)
+    others = [topic for topic in meant.topics if topic != meant.topic]
+    names = [f"{layer}_{topic}/" for topic in others for layer in LAYERS]
+    folders = tuple(folder for name in names for folder in (name, f"rebuild_{name}"))
+    keys = tuple(sorted(meant.keys))
+    return Wanted(keys, tuple(values), rows, meant.lines, lambda key: key.startswith(folders))
 
 
 def verify(

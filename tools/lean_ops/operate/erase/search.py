@@ -114,12 +114,14 @@ class Wanted:
     ``rows``: which rows (idempotency_key and publish_time) are copies of erased ones, whatever else they
     hold. ``lines``: the lines of an object, by its key and content, and whether each is such a copy; None
     for an object that holds no events.
+    ``of_others``: whether an object, by its key, is of another topic's tables.
     """
 
     keys: tuple[str, ...]
     values: tuple[str, ...]
     rows: Callable[[pa.Table], npt.NDArray[np.bool_]]
     lines: Callable[[str, bytes], list[tuple[bytes, bool]] | None]
+    of_others: Callable[[str], bool]
 
 
 def search(
@@ -181,6 +183,9 @@ class _Looking:
             _note(looked, "name", self._terms.standing_alone(version.key.encode()))
             if content is not None:
                 self._look_into(content, looked)
+            if self._wanted.of_others(version.key):  # the same key in another topic is another key
+                looked.others.update(set().union(*looked.copies.values()) - {_HASHED})
+                looked.copies.clear()
             return looked
 
     def _look_into(self, content: bytes, looked: _Looked) -> None:
