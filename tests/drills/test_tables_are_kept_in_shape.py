@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from common.contract.store import contract_key, read_contract
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
 from lean_ops.operate import pipeline
@@ -94,3 +96,42 @@ def test_the_snapshots_that_curated_has_not_read_survive_and_are_read(
     written = visits["RunCurationJob"].output["curation"]["records_written"]
     assert written == len(rows(target, "curated")) - before > 0
     assert len(rows(target, "curated")) == arrived
+
+
+def test_days_that_are_past_by_the_contract_are_foretold_and_dropped_by_command_and_by_schedule(
+    target: Target, lean_ops: LeanOps
+) -> None:
+    """The readings are of the year 2010: the retention ends with a month, which has a file of its own."""
+    times = sorted(published(target, "curated"))
+    first = datetime(times[-1].year, times[-1].month, 1, tzinfo=UTC)
+    kept = sum(moment >= first for moment in times)
+    assert 0 < kept < len(times)
+    s3, key = target.client("s3"), contract_key("weather")
+    text = read_contract(s3, target.lake_bucket, "weather")
+    days = (datetime.now(UTC).date() - first.date()).days
+    entry = f"slaProperties:\n  - property: retention\n    value: {days}\n    unit: d\n"
+    try:
+        s3.put_object(Bucket=target.lake_bucket, Key=key, Body=(text + "\n" + entry).encode())
+        foretold = reported(lean_ops("maintain", "--topic", "weather", "--dry-run", "--json"))
+        past = foretold["curated_weather"]["past"]
+        assert past["rows"] == len(times) - kept
+        assert past["bytes"] > 0
+        done = reported(lean_ops("maintain", "--topic", "weather", "--layer", "curated", "--json"))
+        assert done["curated_weather"]["past"]["rows"] == past["rows"]
+        assert len(published(target, "curated")) == kept
+        assert audit.entries(target)[0].counts["rows_past"] == past["rows"]
+        answer = target.client("lambda").invoke(
+            FunctionName=target.function("maintenance"), Payload=json.dumps({"topic": "weather"}).encode()
+        )
+        document = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, document
+        assert len(published(target, "semantic")) == kept
+    finally:
+        s3.put_object(Bucket=target.lake_bucket, Key=key, Body=text.encode())
+
+
+def published(target: Target, layer: str) -> list[datetime]:
+    """When the rows of a layer were published."""
+    table = target.catalog().load_table(target.settings.table(layer, "weather"))
+    found: list[Any] = table.scan(selected_fields=("publish_time",)).to_arrow()["publish_time"].to_pylist()
+    return found

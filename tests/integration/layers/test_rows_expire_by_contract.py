@@ -191,13 +191,27 @@ def test_an_older_version_does_not_come_back_when_the_newest_is_past(
     assert [keys(lake, layer) for layer in ("curated", "semantic")] == [{"other"}, {"other"}]
 
 
-def test_raw_that_kept_an_older_version_longer_brings_nothing_back(lake: TopicLake) -> None:
+@pytest.mark.parametrize("newest", [NEWEST, on(3, "k", "gone", DELETE)], ids=["upsert", "delete"])
+def test_raw_that_kept_an_older_version_longer_brings_nothing_back(lake: TopicLake, newest: Event) -> None:
     lake.retention = Retention({"raw": 3 * KEPT, "curated": KEPT, "semantic": KEPT, "quarantine": KEPT})
-    lake.run(OLDEST, NEWEST, on(9, "other"))
+    lake.run(OLDEST, newest, on(9, "other"))
     lake.keep_up(when_past(3))
     read_again(lake)
     assert keys(lake, "raw") == {"k", "other"}
     assert [keys(lake, layer) for layer in ("curated", "semantic")] == [{"other"}, {"other"}]
+
+
+def test_a_tombstone_stays_while_curated_keeps_rows_for_good_whatever_raw_has_dropped(
+    lake: TopicLake,
+) -> None:
+    lake.retention = Retention({"raw": KEPT})
+    lake.run(OLDEST, on(3, "k", "gone", DELETE), on(9, "other"))
+    lake.keep_up(when_past(3))
+    assert keys(lake, "raw") == {"other"}
+    lake.run(OLDER)
+    read_again(lake)
+    assert lake.versions("curated").keys() == {"other"}
+    assert keys(lake, "semantic") == {"other"}
 
 
 def test_a_newer_version_of_a_key_that_was_dropped_is_a_row_like_any_other(lake: TopicLake) -> None:
