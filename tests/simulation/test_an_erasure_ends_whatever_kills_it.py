@@ -138,7 +138,8 @@ def test_what_is_not_said_well_enough_changes_nothing(
     refused = world.command("erase", *words, "--json")
     assert isinstance(refused.error, InvalidInput)
     assert said in str(refused.error)
-    assert world.command("erase", "--key", "k1", "--json").error is None  # a look
+    for look in (("--key", "k1"), ("--late", "--yes", "--reason", "INC-1"), ("--where", "reading = 'none'")):
+        assert world.command("erase", *look).error is None
     assert {layer: world.snapshots(layer) for layer in ("raw", "curated", "semantic")} == before
     assert world.objects == {}
 

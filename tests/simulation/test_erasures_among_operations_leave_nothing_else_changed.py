@@ -14,7 +14,8 @@ from ..support.searching import files_with
 from .sequences import CALLS, WHY, Sequence, Words
 from .world import TOPIC, World, simulated
 
-SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "2"))
+# An erasure takes longer than other operations: a fifth of their sequences.
+SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "10")) // 5
 FIRST_SEED = int(os.environ.get("OPERATION_SEED", "1"))
 SWAP_OR_LATE = ("--late", "--key", "--key", "--key")
 

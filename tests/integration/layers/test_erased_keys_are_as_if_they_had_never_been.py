@@ -11,10 +11,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyiceberg.table.snapshots import Snapshot
 
 from common.lake.checkpoints import READ_BEFORE_ERASURE, Entry, SourceCheckpoint, reconcile
 from common.lake.history import committed, lineage, since_last_merge
 from common.lake.incremental import Bounds, new_appends
+from common.lake.merge import SnapshotCommit
 from common.lake.upkeep import Doomed, TableErased, erase, foresee_erasure
 from common.layers.curated import Curated
 from common.layers.erased import NOTHING_ERASED, Erased, Erasure, Hasher
@@ -220,6 +222,26 @@ def test_erased_rows_are_not_counted_as_missing(lake: ErasingLake) -> None:
     assert len(lake.rows("raw")) == 4
     assert rows(lake.table("raw"), window) == 8
     assert rows(lake.table("raw"), Window(minute + timedelta(minutes=1), minute + timedelta(minutes=61))) == 0
+
+
+def test_a_delivery_that_comes_first_stays_but_for_the_key(
+    lake: ErasingLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.run(event("k", "early-secret", 0, 1), *OTHERS[:2])
+    arriving = [[OTHERS[2], event("k", "arriving-secret", 1, 1)]]
+    stage = SnapshotCommit.stage
+
+    def after_a_delivery(commit: SnapshotCommit) -> Snapshot:
+        if arriving and commit._table.name()[-1] == "raw_t":
+            lake.append(arriving.pop())
+        return stage(commit)
+
+    monkeypatch.setattr(SnapshotCommit, "stage", after_a_delivery)
+    assert lake.erase("k")["raw"].rows == 2
+    assert [row["idempotency_key"] for row in lake.rows("raw")] == ["k0", "k1", "k2"]
+    assert lake.clear_texts("early-secret", "arriving-secret") == {}
+    lake.settle()
+    assert lake.semantic() == expected(OTHERS[:3], 99)
 
 
 def test_a_tag_that_keeps_old_snapshots_is_named_before_anything_is_done(lake: ErasingLake) -> None:

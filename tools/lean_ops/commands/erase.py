@@ -78,7 +78,8 @@ def rows(
     unfinished = erasing.unfinished(call.target, call.topic)
     if not call.json:
         _show(call.topic, selected, found, unfinished)
-    if selected is not None and not selected.keys and unfinished is None:
+    meant = bool(selected.keys) if selected else erasing.erased_before(call.target, call.topic)
+    if not meant and unfinished is None:
         return Answer(
             _document(selected, found, []), lambda: say("No key is meant: there is nothing to erase.")
         )

@@ -12,7 +12,7 @@ certificate  what was erased, where, and what the search saw
 """
 
 from lean_ops.operate.erase.certificate import LATE, Certificate, as_document, find_certificate, verify
-from lean_ops.operate.erase.erasing import Counted, Erasing, foresee, unfinished
+from lean_ops.operate.erase.erasing import Counted, Erasing, erased_before, foresee, unfinished
 from lean_ops.operate.erase.objects import Objects
 from lean_ops.operate.erase.selection import Selected, given_keys, keys_in, keys_where
 
@@ -24,6 +24,7 @@ __all__ = [
     "Objects",
     "Selected",
     "as_document",
+    "erased_before",
     "find_certificate",
     "foresee",
     "given_keys",

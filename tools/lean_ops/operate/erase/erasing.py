@@ -90,6 +90,11 @@ def foresee(target: Target, topic: str, selected: Selected | None) -> list[Count
     return found
 
 
+def erased_before(target: Target, topic: str) -> bool:
+    """Whether any key of a topic was erased before."""
+    return bool(erased_of(target, topic))
+
+
 def unfinished(target: Target, topic: str) -> str | None:
     """The id of the erasure of a topic that was begun and not finished; None without one."""
     begun = work.unfinished(Objects(target.client("s3"), target.lake_bucket), topic)
