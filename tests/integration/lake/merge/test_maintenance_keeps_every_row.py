@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
@@ -400,6 +400,7 @@ def test_what_a_compaction_wrote_is_not_looked_into_again(
     group=st.sampled_from([1, 5_000, 60_000, 10**6]),
     files=st.integers(0, 3),
 )
+@example(merges=[(49, 132, 57), (49, 181, 28), (5, 3000, 51), (7, 130, 38)], group=1, files=2)
 def test_any_table_is_compacted_to_an_end_and_never_into_as_many_files(
     lake_factory: Callable[[], Lake], merges: list[tuple[int, int, int]], group: int, files: int
 ) -> None:

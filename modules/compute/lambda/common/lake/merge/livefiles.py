@@ -21,6 +21,8 @@ from common.runtime.errors import TableMismatch
 PATH_FIELD_ID = 2147483546  # reserved field ids of position-delete files, Iceberg table spec
 POSITION_FIELD_ID = 2147483545
 
+_Bounds = tuple[bytes, bytes]
+
 
 @dataclass(frozen=True)
 class LiveFile:
@@ -121,9 +123,9 @@ def _check(table: Table, entries: Sequence[ManifestEntry]) -> None:
 
 
 def _assign(data: list[ManifestEntry], deletes: list[ManifestEntry]) -> list[LiveFile]:
-    by_partition: dict[object, list[tuple[ManifestEntry, bytes | None]]] = defaultdict(list)
+    by_partition: dict[object, list[tuple[ManifestEntry, _Bounds]]] = defaultdict(list)
     for entry in deletes:
-        by_partition[entry.data_file.partition].append((entry, _only_file(entry.data_file)))
+        by_partition[entry.data_file.partition].append((entry, _paths_between(entry.data_file)))
     found = []
     for entry in data:
         file = entry.data_file
@@ -131,18 +133,22 @@ def _assign(data: list[ManifestEntry], deletes: list[ManifestEntry]) -> list[Liv
         path = file.file_path.encode()
         applying = tuple(
             delete
-            for delete, only in candidates
-            if _sequence(delete) >= _sequence(entry) and (only is None or only == path)
+            for delete, (least, most) in candidates
+            if _sequence(delete) >= _sequence(entry) and least <= path and path[: len(most)] <= most
         )
         found.append(LiveFile(entry, applying))
     return found
 
 
-def _only_file(delete: DataFile) -> bytes | None:
-    """The one data file that a delete file speaks of, where its bounds say so."""
+def _paths_between(delete: DataFile) -> _Bounds:
+    """Between which paths the data files lie that a delete file speaks of, by its bounds.
+
+    A writer may cut bounds off, also without making the upper one greater: it is compared as far as it goes.
+    Without bounds nothing is ruled out.
+    """
     lower = (delete.lower_bounds or {}).get(PATH_FIELD_ID)
     upper = (delete.upper_bounds or {}).get(PATH_FIELD_ID)
-    return lower if lower is not None and lower == upper else None
+    return lower or b"", upper or b""
 
 
 def _sequence(entry: ManifestEntry) -> int:
