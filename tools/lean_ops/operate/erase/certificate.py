@@ -5,6 +5,7 @@ hashes (rows of tables, letters, delivery errors) and, where the keys are given,
 object.
 """
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from lean_ops.operate.rebuild.filling import erased_of, hashing_secret
 
 PREFIX: Final = "erasures/certificates/"
 LATE: Final = "late"
+_ID: Final = re.compile(r"[0-9TZ]+-[0-9a-f]+")  # of an operation (lean_ops.environment.audit)
 """How keys are selected that were erased before: by what is remembered."""
 FORMAT: Final = "lean-ops erasure certificate 1"
 
@@ -74,7 +76,7 @@ def find_certificate(objects: Objects, topics: Collection[str], named: str) -> C
     """A certificate by its file, or by the id of its erasure; raises InvalidInput."""
     path = Path(named)
     contents = [path.read_bytes()] if path.is_file() else []
-    if not contents:
+    if not contents and _ID.fullmatch(named):
         found = (objects.get(object_key(topic, named)) for topic in topics)
         contents = [content for content in found if content is not None]
     if not contents:
