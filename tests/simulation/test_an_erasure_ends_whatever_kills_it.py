@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from common.lake.upkeep import remove_orphans
 from common.layers.erased import Hasher
 from common.runtime.errors import InvalidInput
 
@@ -109,6 +112,44 @@ def test_a_rebuild_in_progress_and_files_without_a_table_go_too(world: World) ->
     assert not copies["curated"].exists()
     # Rows of others may be wanted: Firehose names such files in its error objects.
     assert (pq.read_table(copies["raw"]).num_rows if copies["raw"].exists() else 0) == others
+
+
+def test_a_key_that_nothing_has_costs_no_table_its_history(world: World) -> None:
+    layers = ("raw", "curated", "semantic", "quarantine")
+    before = {layer: world.snapshots(layer) for layer in layers}
+    assert len(before["curated"]) > 1
+    nobody = ("erase", "--key", "nobody-of-this-name", "--yes", "--json", "--reason", "INC-1")
+    assert world.command(*nobody).error is None
+    assert {layer: world.snapshots(layer) for layer in layers} == before
+    assert [one["complete"] for one in certificates(world)] == [True]
+
+
+def test_statistics_that_quote_a_key_which_no_file_has_any_more_go(world: World) -> None:
+    world.erased = {"a-person"}  # the least of all keys, and so a bound
+    event = {
+        **world.event(),
+        "idempotency_key": "a-person",
+        "json_payload": '{"reading": 1}',
+        "operation": None,
+    }
+    world.deliver([event])
+    assert world.command("run").error is None
+    for layer in ("raw", "curated", "semantic"):
+        table = world.catalog.load_table(world.target.settings.table(layer, TOPIC))
+        with warnings.catch_warnings(action="ignore"):  # pyiceberg says what it does not implement
+            table.delete("idempotency_key = 'a-person'")
+    assert world.command("maintain", "--snapshot-days", "0", "--reason", "x").error is None
+    for layer in ("raw", "curated", "semantic"):
+        table = world.catalog.load_table(world.target.settings.table(layer, TOPIC))
+        table.maintenance.expire_snapshots().by_ids(
+            [s.snapshot_id for s in table.snapshots() if s != table.current_snapshot()]
+        ).commit()
+        remove_orphans(world.catalog, world.target.settings.table(layer, TOPIC), older_than=datetime.now(UTC))
+    assert files_with(world.folder / world.target.database, "a-person")  # in manifests
+    command = ("erase", "--key", "a-person", "--yes", "--json", "--reason", "INC-1")
+    assert world.command(*command).error is None
+    assert files_with(world.folder / world.target.database, "a-person") == {}
+    assert [one["complete"] for one in certificates(world)] == [True]
 
 
 def test_a_topic_without_a_contract_is_erased_too(world: World) -> None:

@@ -75,11 +75,13 @@ def foresee(target: Target, topic: str, selected: Selected | None) -> list[Count
     """What every place has of the keys (None: of those that were erased before); changes nothing."""
     meant = _meant(target, topic, selected.keys if selected else (), now() + AHEAD)
     doomed = _doomed(meant)
+    tables = _tables(target, topic)
+    showing = {layer: foresee_erasure(table, doomed) for layer, table in tables.items()}
+    somewhere = any(one.anywhere for one in showing.values())
     found = []
-    for layer, table in _tables(target, topic).items():
-        showing = foresee_erasure(table, doomed)
-        snapshots = showing.snapshots - 1 if showing.anywhere else 0
-        found.append(Counted(table.name()[-1], showing.rows, len(showing.live), snapshots))
+    for layer, one in showing.items():
+        snapshots = one.snapshots - 1 if one.anywhere or (somewhere and one.stale) else 0
+        found.append(Counted(tables[layer].name()[-1], one.rows, len(one.live), snapshots))
         if layer in tuple(MergedLayer) and (beside := _beside(target, topic, MergedLayer(layer))) is not None:
             found.append(Counted(beside.name()[-1], foresee_erasure(beside, doomed).rows))
     objects = Objects(target.client("s3"), target.lake_bucket)
@@ -173,16 +175,24 @@ class Erasing:
             held.check()
             if files := rebuild.discard(self.target, self.topic, layer):
                 self.removed[f"rebuild of {layer}"]["files"] += files
-        self._erase_from_tables(meant, held)
+        # Of a key that no table has, none is to lose its history for statistics that may quote it.
+        somewhere = bool(todo.before) or any(
+            foresee_erasure(table, _doomed(meant)).anywhere
+            for table in _tables(self.target, self.topic).values()
+        )
+        self._erase_from_tables(meant, held, statistics=somewhere)
         self._erase_letters(meant)
         what = wanted(meant, todo.values)
         searched = self._search(what)
+        if not somewhere and any(one.key.endswith(".avro") for one in searched.found):  # they do quote it
+            self._erase_from_tables(meant, held, statistics=True)
+            searched = self._search(what)
         done = self._certificate(todo, searched)
         self._objects.put(certificates.object_key(self.topic, done.id), done.written())
         work.remove(self._objects, self.topic)
         return done
 
-    def _erase_from_tables(self, meant: Meant, held: Held) -> None:
+    def _erase_from_tables(self, meant: Meant, held: Held, *, statistics: bool) -> None:
         doomed = _doomed(meant)
         for layer, table in _tables(self.target, self.topic).items():
             held.check()
@@ -193,6 +203,7 @@ class Erasing:
                 doomed,
                 run_id=f"erase-{self.entry.operation_id}",
                 readers=readers_of(self.target, self.topic) if layer == "raw" else (),
+                statistics=statistics,
             )
             self._purge(done.removed)
             if done.snapshot_id is not None:

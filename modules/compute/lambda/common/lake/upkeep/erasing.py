@@ -157,9 +157,12 @@ def erase(
     run_id: str,
     readers: Sequence[SourceCheckpoint] = (),
     also_used_by: Collection[Table] = (),
+    statistics: bool = True,
 ) -> TableErased:
     """Take the rows out of the table's files, forget all snapshots before, and remove what only they had.
 
+    ``statistics``: do so also where no file holds such a row, but manifests have statistics of files that
+    left, which may quote one.
     ``readers``: checkpoints of those who read the table by snapshots (RAW's); they find their way afterwards.
     ``also_used_by``: tables that keep files in this table's location. Raises TableMissing, TableMismatch, and
     CommitConflict or CommitUnknown where other writers kept winning: what was done before stays done, and the
@@ -168,7 +171,8 @@ def erase(
     with ThreadPoolExecutor(concurrency(open_table(catalog, identifier).location())) as pool:
 
         def plan(table: Table, _number: int) -> Planned[TableErased]:
-            return _Erasure(target_of(table, rule), rule, doomed, pool).planned(run_id, readers)
+            attempt = _Erasure(target_of(table, rule), rule, doomed, pool, statistics)
+            return attempt.planned(run_id, readers)
 
         done = commit_until_done(catalog, open_table(catalog, identifier), plan)
         if done.snapshot_id is None:
@@ -200,13 +204,15 @@ class _Erasure:
     rule: MergeRule
     doomed: Doomed
     pool: Executor
+    statistics: bool
 
     def planned(self, run_id: str, readers: Sequence[SourceCheckpoint]) -> Planned[TableErased]:
         """The commit after which the current snapshot has nothing of such rows; none where nothing has."""
         table = self.target.table
         live = live_files(table, self.pool)
         showing = _showing(table, live, self.doomed, self.pool)
-        if table.current_snapshot() is None or not (showing.anywhere or showing.stale):
+        shown = showing.anywhere or (self.statistics and showing.stale)
+        if table.current_snapshot() is None or not shown:
             return Planned(TableErased(self.target.name))
         _check_references(table)
         chosen = [file for file in live.files if file.path in showing.live]
