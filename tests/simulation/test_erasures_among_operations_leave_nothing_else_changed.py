@@ -15,7 +15,7 @@ from .sequences import CALLS, WHY, Sequence, Words
 from .world import TOPIC, World, simulated
 
 # An erasure takes longer than other operations: a fifth of their sequences.
-SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "10")) // 5
+SEQUENCES = int(os.environ.get("OPERATION_SEQUENCES", "5")) // 5
 FIRST_SEED = int(os.environ.get("OPERATION_SEED", "1"))
 SWAP_OR_LATE = ("--late", "--key", "--key", "--key")
 
