@@ -36,13 +36,14 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=6, base_s=0.0))
 
 
-def sent(draw: random.Random) -> list[Event]:
-    """Few messages, days and minutes a key: ties, copies, corrections and deletes are common."""
+def sent(draw: random.Random, *, ties: bool) -> list[Event]:
+    """Few messages, days and minutes a key: copies, corrections, deletes and ``ties`` are common."""
     content: dict[tuple[object, ...], object] = {}
     found: list[Event] = []
     for key in range(KEYS):
         for _ in range(draw.randint(1, 6)):
-            message, minute = draw.randint(0, 2), DAY * draw.randint(0, 10) + draw.choice([0, 60, 61])
+            minute = DAY * draw.randint(0, 10) + draw.choice([0, 60, 61])
+            message = draw.randint(0, 2) if ties else minute
             value = draw.choice([1, 1, 500, "bad", "bad", DELETE])
             # Copies carry the same payload (the event contract).
             value = content.setdefault((key, message, minute), value)
@@ -51,12 +52,16 @@ def sent(draw: random.Random) -> list[Event]:
 
 
 class Story:
-    """One lake, and what happened to it. ``day``: of the latest upkeep, after the first of June."""
+    """One lake, and what happened to it. ``day``: of the latest upkeep, after the first of June.
 
-    def __init__(self, folder: Path, draw: random.Random) -> None:
-        self.lake, self.draw = ErasingLake(folder, STRICT), draw
+    ``short``: RAW keeps rows for less time than the others. Then what it has dropped is in no rebuild, and
+    cannot be judged again; and no event ties with another, which RAW would have to be asked about.
+    """
+
+    def __init__(self, folder: Path, draw: random.Random, *, short: bool) -> None:
+        self.lake, self.draw, self.short = ErasingLake(folder, STRICT), draw, short
         self.maximum, self.day, self.gone = 99, 0, set[str]()
-        raw = draw.choice([KEPT, KEPT, 2 * KEPT])
+        raw = KEPT // 2 if short else draw.choice([KEPT, 2 * KEPT])
         self.retention = Retention({"raw": raw, "curated": KEPT, "semantic": KEPT, "quarantine": KEPT})
 
     @property
@@ -82,7 +87,7 @@ class Story:
 
     def keep_up(self) -> None:
         self.lake.retention = self.retention
-        self.day = max(self.day, KEPT + self.draw.randint(1, 7))
+        self.day = max(self.day, (KEPT // 2 if self.short else KEPT) + self.draw.randint(1, 7))
         self.lake.keep_up(self.now, compaction=EAGER)
 
     def two_at_once(self) -> None:
@@ -91,6 +96,8 @@ class Story:
 
     def mend(self) -> None:
         """The contract is mended, and what it had refused is judged again, once everything has been read."""
+        if self.short:
+            return
         self.lake.settle()
         self.lake.contract, self.maximum = MENDED, 999
         self.lake.judge_again()
@@ -126,6 +133,8 @@ class Story:
         assert self.lake.versions("semantic") == first_versions(good.values())
         held = self.lake.versions("quarantine")
         assert first_versions(bad.values()).items() <= held.items()
+        if self.short:
+            return
         # Made anew they are the same: tables are functions of what was sent.
         assert alive(self.lake.rebuilt("curated")) == first_versions(upserts)
         assert alive(self.lake.rebuilt("semantic")) == first_versions(good.values())
@@ -134,8 +143,9 @@ class Story:
 @pytest.mark.parametrize("seed", range(cases(5)))
 def test_every_key_ends_as_one_pass_over_its_events_gives(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
-    events = left = sent(draw)
-    story = Story(tmp_path, draw)
+    short = seed % 3 == 2
+    events = left = sent(draw, ties=not short)
+    story = Story(tmp_path, draw, short=short)
     while left:
         size = draw.randint(1, len(left))
         story.lake.append(left[:size])

@@ -13,10 +13,11 @@ from common.contract.retention import Retention
 from common.lake.closing import CLOSED_BEFORE, closed_before
 from common.lake.history import said_by
 from common.lake.merge import committing
-from common.lake.specifications import LAYERS
+from common.lake.specifications import LAYERS, TableSpec
 from common.lake.upkeep import CompactionPolicy, RowRetention, drop_past
 from common.runtime.errors import CommitConflict, TableMismatch
 from common.runtime.retrying import RetryPolicy
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
 from ...support.contracts import up_to
 from ...support.oracle import Event
@@ -382,3 +383,25 @@ def test_a_damaged_mark_is_named_and_nothing_is_merged(lake: TopicLake) -> None:
     lake.append([on(1, "b")])
     with pytest.raises(TableMismatch, match="closed-before: expected a time with offset"):
         lake.curate()
+
+
+class QuietLake(TopicLake):
+    """The tables of a topic of low volume: partitions are months and periods."""
+
+    def create(self, layer: str, identifier: str = "") -> None:
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=True)
+        if layer == "semantic":
+            spec = spec.with_columns(STRICT.semantic_columns())
+        spec.create(self.catalog, identifier or self.identifier(layer))
+
+
+def test_of_a_topic_of_low_volume_a_row_goes_with_the_youngest_of_its_file(tmp_path: Path) -> None:
+    lake = QuietLake(tmp_path)
+    lake.retention = ALL
+    lake.run(on(0, "a"), on(5, "b"))
+    lake.run(on(31, "c"))
+    assert lake.keep_up(when_past(0), ["curated", "semantic"])["curated"].past.rows == 0
+    assert lake.keep_up(when_past(5), ["curated", "semantic"])["curated"].past.rows == 2
+    lake.run(on(4, "b", "older"), on(31, "d"))
+    assert [keys(lake, layer) for layer in ("curated", "semantic")] == [{"c", "d"}, {"c", "d"}]
+    lake.close()
