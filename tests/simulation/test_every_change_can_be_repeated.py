@@ -37,14 +37,14 @@ ELSEWHERE = {
     "breaker open": "tests/unit/intake/test_circuit_breaker_decides_by_its_rules.py",
     "demo": "a stack of its own, made anew",
     "dlq archive": "tests/integration/handlers/test_dead_letters_are_archived.py",
-    "down": "tests/integration/local/test_local_stack_comes_and_goes.py",
+    "down": "tests/drills/test_local_stack_comes_and_goes.py",
     "erase rows": "tests/simulation/test_an_erasure_ends_whatever_kills_it.py",
     "refresh": "changes nothing of ours",
     "release rollback": "tests/integration/operate/test_releases_go_back_and_forward.py",
     "replay delivery": "tests/integration/operate/test_failed_deliveries_are_replayed.py",
     "send": "tests/integration/simulate/test_a_killed_sender_loses_nothing.py",
     "stop": "tests/drills/test_runs_hang_die_and_lose_their_place.py",
-    "up": "tests/integration/local/test_local_stack_comes_and_goes.py",
+    "up": "tests/drills/test_local_stack_comes_and_goes.py",
 }
 READING = {
     "alarms",
