@@ -49,7 +49,7 @@ def test_what_was_sent_and_waited_for_is_found_by_the_next_run(lean_ops: LeanOps
     assert "rows of RAW read:" in ran.output
     assert "Semantic:" in ran.output
     again = lean_ops("run")
-    assert "RAW of events held nothing that was not read before." in again.output
+    assert "RAW of events held nothing that was not read or erased before." in again.output
 
 
 def test_a_run_too_early_says_what_is_on_the_way(target: Target, lean_ops: LeanOps) -> None:
@@ -59,7 +59,7 @@ def test_a_run_too_early_says_what_is_on_the_way(target: Target, lean_ops: LeanO
         assert "`lean-ops send --wait` waits for that" in sent.output
         ran = lean_ops("run")
         assert ran.exit_code == 0
-        assert "held nothing that was not read before" in ran.output
+        assert "held nothing that was not read or erased before" in ran.output
         assert "Still on the way to RAW: 50 messages in the queue" in ran.output
     finally:
         switch_queue(target, on=True)

@@ -134,7 +134,7 @@ def test_a_replay_a_late_event_and_a_checkpoint_set_back_bring_nothing_back(
     assert erased
     send(iter([message(1, KEY), message(9, KEY, 3)]))
     ran = lean_ops("run", "--topic", "events")
-    assert "nothing that was not read before or belongs to erased keys" in " ".join(ran.output.split())
+    assert "nothing that was not read or erased before" in " ".join(ran.output.split())
     why = ("--reason", "a test")
     assert lean_ops("checkpoints", "reset", "curated", *why).exit_code == 0
     run(target)

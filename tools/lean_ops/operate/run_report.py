@@ -14,7 +14,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.lake.history import said_by
-from common.layers.erased import remembered
 from common.layers.rejudging import rules_of
 from common.runtime.errors import TableMissing
 from lean_ops.accounts import observation
@@ -41,8 +40,7 @@ class RunReport:
 
     A row that broke several rules counts for each; ``quarantined`` counts it once. ``in_queue``: messages
     that the source queue has now. ``buffered_bytes``: what the delivery stream of the topic holds (None on
-    AWS, where nobody tells). ``semantic`` is None for a topic without a contract. ``erasures``: keys of the
-    topic were erased, whose events a run leaves out.
+    AWS, where nobody tells). ``semantic`` is None for a topic without a contract.
     """
 
     topic: str
@@ -52,7 +50,6 @@ class RunReport:
     refused: dict[str, int] = field(default_factory=dict)
     in_queue: int = 0
     buffered_bytes: int | None = None
-    erasures: bool = False
 
     @property
     def all_refused(self) -> bool:
@@ -82,8 +79,7 @@ class RunReport:
     def _read(self) -> str:
         done = self.curated
         if not done.rows_read:
-            erased = " or belongs to erased keys" if self.erasures else ""
-            return f"RAW of {self.topic} held nothing that was not read before{erased}."
+            return f"RAW of {self.topic} held nothing that was not read or erased before."
         aside = f", {done.set_aside:,} were repetitions or older versions" if done.set_aside else ""
         return (
             f"{done.rows_read:,} rows of RAW read: {done.inserted:,} new and {done.updated:,} corrected rows "
@@ -135,7 +131,6 @@ def report(target: Target, topic: str, execution_arn: str) -> RunReport:
         refused=refused,
         in_queue=observation.in_flight(target),
         buffered_bytes=buffered,
-        erasures=remembered(target.client("s3"), target.lake_bucket, topic) is not None,
     )
 
 
