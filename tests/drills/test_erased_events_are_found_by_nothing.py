@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,12 +21,15 @@ from lean_ops.local.stack import Stack
 from lean_ops.operate import pipeline
 
 from ..support.pipeline import Send
+from ..support.runbook import commands
 from ..support.searching import files_with
 
 KEY, DEVICE = "person-4711/reading", "device-of-jo-doe"
 CLEAR = (KEY, DEVICE, "secret-message", "12 Elm Street")
 PUBLISHED = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 LeanOps = Callable[..., Result]
+PAGE = (Path(__file__).parents[2] / "docs/runbook.md").read_text()
+COMMANDS = commands(PAGE.partition("\n## Erasure\n")[2])
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +176,20 @@ def test_a_certificate_is_verified_and_finds_what_was_brought_back(
         assert {one["key"] for one in json.loads(found.stdout)["found"]} == {place}
     finally:
         s3.delete_object(Bucket=target.lake_bucket, Key=place, VersionId=put["VersionId"])
+
+
+def test_the_runbook_has_commands() -> None:
+    assert len(COMMANDS) == 4
+    assert {command.split()[0] for command in COMMANDS} == {"erase"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_as_the_runbook_has_it(
+    command: str, lean_ops: LeanOps, erased: dict[str, Any]
+) -> None:
+    certificate = erased["certificates"][0]["id"]
+    result = lean_ops(*shlex.split(command.replace("OPERATION_ID", certificate).replace("KEY", KEY)))
+    assert result.exit_code == 0, (result.exception, result.output)
 
 
 def test_no_byte_of_the_stopped_stack_knows_it(stack: Stack, erased: dict[str, Any]) -> None:
