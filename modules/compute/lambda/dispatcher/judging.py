@@ -28,7 +28,9 @@ class Ending(StrEnum):
     WELL = "well"
     """Everything that it found was done."""
     NOTHING = "nothing"
-    """It was kept from working: another run had the lease, it was stopped, or nobody knows it any more."""
+    """It was kept from working: another run had the lease, or it was stopped."""
+    UNKNOWN = "unknown"
+    """There is no such run: it was never started, or is forgotten."""
     FAILED = "failed"
 
 
@@ -130,7 +132,7 @@ class Memory:
             return self
         if ending is Ending.WELL:
             return replace(self, settled=True, rest=self.began, failures=0, not_before=0)
-        if ending is Ending.NOTHING:
+        if ending in (Ending.NOTHING, Ending.UNKNOWN):
             return replace(self, settled=True)
         doublings = min(self.failures, _MOST_DOUBLINGS)
         return replace(
@@ -142,7 +144,7 @@ class Memory:
         )
 
     def started(self, execution: str, sight: Sight, now: int) -> Self:
-        """After a run was started."""
+        """With a run that is about to be started."""
         return replace(
             self,
             starts=self.starts + 1,
@@ -151,6 +153,10 @@ class Memory:
             settled=False,
             started_at=now,
         )
+
+    def last_name(self, topic: str) -> str:
+        """Name of the last run."""
+        return f"{topic}-{self.starts}-{self.began}"
 
     def next_name(self, sight: Sight) -> str:
         """Name of the next run: the same for all who see and remember the same."""

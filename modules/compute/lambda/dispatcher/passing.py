@@ -8,6 +8,7 @@ one run of a topic between them.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,7 +103,13 @@ class Dispatcher:
         if memory.settled:
             return memory
         try:
-            return memory.settle(self._ending(memory.execution), sight, now)
+            ending, name = self._ending(memory.execution), memory.last_name(sight.topic)
+            if ending is Ending.UNKNOWN and memory.execution == self._execution(name):
+                # Written down by a pass that was killed before it started it, or is about to.
+                self._begin(sight, name)
+                done.started[sight.topic] = memory.execution
+                return memory
+            return memory.settle(ending, sight, now)
         except (ClientError, BotoCoreError) as error:
             done.failed[sight.topic] = _said(error)
             return memory
@@ -120,34 +127,39 @@ class Dispatcher:
             # Started by hand, or the continuation of a long backlog: it does the work.
             if sight.holder and self._ending(sight.holder) is Ending.RUNS:
                 return Verdict.WORKS
-            execution = self._begin(sight, memory.next_name(sight))
-            self._remember(sight.topic, memory.started(execution, sight, now), item)
+            # Written down first: a pass that is killed between leaves a run to start, and none that nobody
+            # knows of, beside which the next pass would start another.
+            name = memory.next_name(sight)
+            execution = self._execution(name)
+            if not self._remember(sight.topic, memory.started(execution, sight, now), item):
+                return Verdict.WORKS
+            self._begin(sight, name)
         except (ClientError, BotoCoreError) as error:
             done.failed[sight.topic] = _said(error)
             return Verdict.START
         done.started[sight.topic] = execution
         return Verdict.WORKS
 
-    def _begin(self, sight: Sight, name: str) -> str:
-        """ARN of the run of that name, started now or by another pass, whether it still runs or not."""
-        machine = self.settings.live_state_machine_arn
-        try:
-            return self.stepfunctions.start_execution(
-                stateMachineArn=machine,
+    def _begin(self, sight: Sight, name: str) -> None:
+        """Start the run of that name, where no other pass has, whether it still runs or not."""
+        with suppress(self.stepfunctions.exceptions.ExecutionAlreadyExists):
+            self.stepfunctions.start_execution(
+                stateMachineArn=self.settings.live_state_machine_arn,
                 name=name,
                 input=json.dumps({"topic": sight.topic, "force": False}),
-            )["executionArn"]
-        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
-            unqualified = machine.removesuffix(":live")
-            return f"{unqualified.replace(':stateMachine:', ':execution:')}:{name}"
+            )
+
+    def _execution(self, name: str) -> str:
+        """ARN of the run of that name."""
+        machine = self.settings.live_state_machine_arn.removesuffix(":live")
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
     def _ending(self, execution: str) -> Ending:
         try:
             found = self.stepfunctions.describe_execution(executionArn=execution)
-        except (
-            self.stepfunctions.exceptions.ExecutionDoesNotExist,  # forgotten after 90 days
-            self.stepfunctions.exceptions.InvalidArn,  # a lease that is damaged is nobody's
-        ):
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:  # also: forgotten after 90 days
+            return Ending.UNKNOWN
+        except self.stepfunctions.exceptions.InvalidArn:  # a lease that is damaged is nobody's
             return Ending.NOTHING
         if found["status"] in _RUNNING:
             return Ending.RUNS
@@ -156,8 +168,8 @@ class Dispatcher:
         held = found["status"] == "SUCCEEDED" and _had_the_lease(found.get("output"))
         return Ending.WELL if held else Ending.NOTHING
 
-    def _remember(self, topic: str, memory: Memory, before: Mapping[str, Any]) -> None:
-        """Write what is known now, unless another pass has written since ``before`` was read."""
+    def _remember(self, topic: str, memory: Memory, before: Mapping[str, Any]) -> bool:
+        """Write what is known now; False where another pass has written since ``before`` was read."""
         item = memory.as_item()
         was = {f":was_{name}": before[name] for name in _CHANGING if name in before}
         same = [
@@ -176,6 +188,8 @@ class Dispatcher:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
+            return False
+        return True
 
 
 def _had_the_lease(output: str | None) -> bool:
