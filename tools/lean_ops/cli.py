@@ -39,6 +39,7 @@ _PLACES: Final = {
     "doctor": "doctor.doctor",
     "query": "lake.query",
     "tables": "lake.tables",
+    "reconcile": "reconcile.reconcile",
     "trace": "trace.trace",
     "history": "history.history",
     "audit": "trail.audit",

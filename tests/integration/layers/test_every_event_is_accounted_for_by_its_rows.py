@@ -6,7 +6,7 @@ That it finds nothing where nothing is wrong is asked after every step of the ge
 
 import warnings
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ def lake(tmp_path: Path) -> Iterator[TopicLake]:
 
 
 def found_in(lake: TopicLake, **options: Any) -> Reconciled:
-    options = {"since": None, "until": None, "set_aside": lambda: _letters(lake)} | options
+    options = {"since": None, "until": None, "set_aside": lambda _since: _letters(lake)} | options
     since, until = options.pop("since"), options.pop("until")
     return reconcile(
         lake.topic,
@@ -166,7 +166,7 @@ def test_half_a_delivery_that_was_read_is_not_taken_for_a_whole(lake: TopicLake)
 def test_events_that_were_set_aside_are_looked_for_among_the_letters_and_only_if_missing(
     lake: TopicLake,
 ) -> None:
-    def nobody_asks() -> Iterator[str]:
+    def nobody_asks(_since: datetime) -> Iterator[str]:
         raise AssertionError
 
     assert not found_in(lake, set_aside=nobody_asks).faults
@@ -176,7 +176,7 @@ def test_events_that_were_set_aside_are_looked_for_among_the_letters_and_only_if
     assert not found.faults
     assert found.hours[RECEIVED + timedelta(hours=2)].set_aside == 1
     # Nobody has the letter any more: then the event is nowhere but in RAW.
-    assert found_in(lake, set_aside=tuple).faults == {("curated", Fault.MISSING): 1}
+    assert found_in(lake, set_aside=lambda _since: ()).faults == {("curated", Fault.MISSING): 1}
 
 
 def test_a_span_is_looked_at_alone_and_in_parts(lake: TopicLake) -> None:
@@ -206,6 +206,16 @@ def test_a_topic_without_a_row_has_nothing_to_reconcile(tmp_path: Path) -> None:
     found = found_in(lake)
     assert (found.hours, found.open_since) == ({}, None)
     lake.close()
+
+
+def test_curated_that_was_rolled_back_waits_to_be_merged_and_published_again(lake: TopicLake) -> None:
+    lake.run(event("k5", "n5", 500, 2, 9_000))
+    lake.roll_back("curated", 1)
+    found = found_in(lake)
+    assert not found.faults
+    assert found.total("waiting") == 1
+    lake.settle()
+    assert found_in(lake).open_since is None
 
 
 def test_what_upkeep_does_in_between_changes_nothing(lake: TopicLake) -> None:

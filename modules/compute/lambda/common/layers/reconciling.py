@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,11 +86,11 @@ class Fault(StrEnum):
 class Hour:
     """What was found of events that were received within one hour.
 
-    ``events``: different ones of a part of the span; ``copies``: rows of RAW beyond these. ``waiting``: events that Curated has not
-    read, ``unpublished``: rows of Curated that Semantic has not read; ``refused``: rows of Curated in
-    Quarantine; ``set_aside``: events among the dead letters. Where a newer version of a key has overtaken an
-    event, nobody asks whether it waits. ``faults``: keys by layer and fault (one that is wrong in several
-    parts of the span counts in each); ``samples``: ids of some of their events.
+    ``events``: different ones of a part of the span; ``copies``: rows of RAW beyond these. ``waiting``:
+    events that Curated has not read, ``unpublished``: rows of Curated that Semantic has not; ``refused``:
+    those in Quarantine; ``set_aside``: events among the dead letters. Where a newer version of a key has
+    overtaken an event, nobody asks whether it waits. ``faults``: keys by layer and fault (one that is wrong
+    in several parts of the span counts in each); ``samples``: ids of some of their events.
     """
 
     events: int = 0
@@ -102,6 +101,19 @@ class Hour:
     set_aside: int = 0
     faults: Counter[tuple[str, Fault]] = field(default_factory=Counter)
     samples: dict[tuple[str, Fault], list[str]] = field(default_factory=dict)
+
+    def add(self, other: "Hour") -> None:
+        """Add what was found of another hour."""
+        for count in COUNTS:
+            setattr(self, count, getattr(self, count) + getattr(other, count))
+        self.faults += other.faults
+        for where, ids in other.samples.items():
+            known = self.samples.setdefault(where, [])
+            known += ids[: _SAMPLES - len(known)]
+
+
+COUNTS: Final = ("events", "copies", "waiting", "unpublished", "refused", "set_aside")
+"""The names of what an ``Hour`` counts beside faults."""
 
 
 @dataclass
@@ -137,7 +149,7 @@ def reconcile(
     catalog: Catalog,
     dynamodb: "DynamoDBClient",
     contract: bool,
-    set_aside: Callable[[], Iterable[str]],
+    set_aside: Callable[[datetime], Iterable[str]],
     erased: Erased = NOTHING_ERASED,
     at_once: int = EVENTS_AT_ONCE,
     go_on: Callable[[], bool] = lambda: True,
@@ -146,7 +158,8 @@ def reconcile(
     """Reconcile the events received from ``since`` on and before ``until`` (None: whatever there is).
 
     ``contract``: whether the topic has a Semantic table. ``set_aside`` gives the message ids of the dead
-    letters that are copies of rows of RAW; it is asked once, and only where something is missing. ``go_on``
+    letters that are copies of rows of RAW received since then; it is asked once, and only where something is
+    missing. ``go_on``
     is asked before every part; where it says no, the answer ends there (``until``). ``told``: so many parts
     of so many are done. Nothing is changed. Raises the errors of ``open_table``, and what reading raises.
     """
@@ -162,6 +175,8 @@ def reconcile(
     edges = _edges(tables["raw"], since, until, at_once)
     start = since or _moment(edges[0] if edges else 0)
     found = Reconciled(topic, start, until or max(start, _moment(edges[-1] if edges else 0)))
+    if (published := read.get("semantic")) and _was_undone(tables["curated"], published.snapshot_id):
+        read["semantic"] = None  # Curated will be merged again, and then be read again
     work = _Work(tables, read, erased, set_aside, found)
     parts = list(pairwise(edges))
     for number, (first, end) in enumerate(parts):
@@ -180,8 +195,9 @@ class _Work:
     tables: dict[str, Table]
     read: dict[str, SourceCheckpoint | None]
     erased: Erased
-    letters: Callable[[], Iterable[str]]
+    letters: Callable[[datetime], Iterable[str]]
     found: Reconciled
+    aside: "pa.Array[Any] | None" = None
 
     def reconcile_part(self, first: int, end: int) -> None:
         """Reconcile what was received in these microseconds, ``end`` excluded."""
@@ -258,7 +274,7 @@ class _Work:
         rows = self._read_rows(times) if as_read else _rows(self.tables["raw"], _EVENT, times, self.erased)
         of_keys = [found.filter(_mask(_among(found, tied, [_KEY, _PUBLISHED]))) for found in rows]
         events = _first_copies(_together(of_keys, _EVENT))
-        if as_read and "_aside" in self.__dict__:
+        if as_read and self.aside is not None and events.num_rows:
             events = events.filter(_mask(~self._is_set_aside(events)))
         return _newest(events)
 
@@ -281,11 +297,10 @@ class _Work:
         return aside
 
     def _is_set_aside(self, events: pa.Table) -> Flags:
-        return _flags(pc.is_in(events[_MESSAGE], value_set=self._aside))
-
-    @cached_property
-    def _aside(self) -> "pa.Array[Any]":
-        return pa.array(sorted(set(self.letters())), pa.string())
+        if self.aside is None:  # parts come in the order of reception: later ones need no earlier letters
+            since = _moment(int(_int(events[_RECEIVED]).min()))
+            self.aside = pa.array(sorted(set(self.letters(since))), pa.string())
+        return _flags(pc.is_in(events[_MESSAGE], value_set=self.aside))
 
     def _read_rows(self, times: BooleanExpression) -> Iterator[pa.Table]:
         """Rows of RAW that Curated has read for certain.
@@ -496,6 +511,12 @@ def _among(rows: pa.Table, others: pa.Table, by: list[str] = _VERSION) -> Flags:
 def _places(rows: pa.Table, keys: "pa.Array[Any]") -> Numbers:
     """Where the key of each row is among ``keys``; -1 for nowhere."""
     return _int(pc.fill_null(pc.index_in(rows[_KEY], value_set=keys), pa.scalar(-1, pa.int32())))
+
+
+def _was_undone(table: Table, snapshot_id: int) -> bool:
+    """Whether the table was rolled back to before the snapshot, which it still has."""
+    known = table.snapshot_by_id(snapshot_id) is not None
+    return known and all(snapshot.snapshot_id != snapshot_id for snapshot in lineage(table))
 
 
 def _whole(read: SourceCheckpoint) -> int:

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from common.contract.typed_texts import FIRST_SECOND, LAST_SECOND
-from common.intake import dead_letters
+from common.intake import archive, dead_letters
+from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.lake.merge import KEY_LENGTH_LIMIT
 from common.lake.setting_aside import SetAside, stream
 from common.payload.flattening import OPERATION
@@ -25,6 +26,7 @@ from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import RejectedEvent, ServiceFailure
 
 if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
     from types_boto3_sqs.client import SQSClient
 
 ERROR_CODE: Final = "SET_ASIDE"
@@ -74,6 +76,26 @@ def send_letters(client: "SQSClient", queue_url: str, rows: Sequence[SetAside]) 
             f"dead-letter queue: expected it to take {len(letters)} rows that cannot be curated, found "
             f"{len(refused)} refused; nothing was committed, and the next run sends them again"
         )
+
+
+def set_aside_since(
+    since: datetime, *, sqs: "SQSClient", queue_url: str, s3: "S3Client", bucket: str
+) -> Iterator[str]:
+    """Message ids of rows that were set aside ``since`` then, from the queue and the archive of its letters.
+
+    Looking at the queue is a receive of all its letters (``common.intake.queue_pass``).
+    """
+    with QueuePass(sqs, queue_url) as letters:
+        for batch in letters.batches():
+            yield from _ids_of_rows(batch)
+    for archived in archive.read(s3, bucket, since.date(), datetime.now(UTC).date()):
+        yield from _ids_of_rows(archived.messages)
+
+
+def _ids_of_rows(letters: Iterable[QueuedMessage]) -> Iterator[str]:
+    for letter in letters:
+        if letter.text_attribute("error_code") == ERROR_CODE:
+            yield letter.text_attribute("source_message_id") or ""  # the row's (``_record``)
 
 
 def _mergeable(batches: Iterable[pa.RecordBatch], aside: list[SetAside]) -> Iterator[pa.RecordBatch]:
