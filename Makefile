@@ -90,6 +90,7 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/bench_semantic.py --write
 	$(BIN)/python tests/benchmarks/bench_erase.py --write
 	$(BIN)/python tests/benchmarks/bench_retention.py --write
+	$(BIN)/python tests/benchmarks/bench_reconcile.py --write
 	$(BIN)/python tests/benchmarks/bench_sqs_processor.py --write
 	$(BIN)/python tests/benchmarks/bench_demo.py --write
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write

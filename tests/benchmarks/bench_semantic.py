@@ -56,7 +56,7 @@ class Lake:
     """All tables of one topic, on local files."""
 
     def __init__(self, folder: Path) -> None:
-        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
+        self.connect(folder)
         self.catalog.create_namespace("lake")
         self.contract = contract()
         self.raw_read: SourceCheckpoint | None = None
@@ -66,6 +66,10 @@ class Lake:
             if layer == "semantic":
                 spec = spec.with_columns(self.contract.semantic_columns())
             spec.create(self.catalog, f"lake.{layer}_t")
+
+    def connect(self, folder: Path) -> None:
+        """Open what may be there already."""
+        self.catalog = SqlCatalog("t", uri=f"sqlite:///{folder}/c.db", warehouse=f"file://{folder}")
 
     def deliver(self, rows: list[dict[str, Any]]) -> None:
         """Append events to RAW."""

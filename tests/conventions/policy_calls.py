@@ -198,6 +198,17 @@ CALLS: dict[str, list[Call]] = {
         Call("cloudwatch:GetMetricData", "*"), key("Decrypt", "s3"), key("Decrypt", "dynamodb"),
         *log("observation"),
     ],
+    "reconciliation": [
+        *(c for layer in ("raw", "curated", "semantic", "quarantine")
+          for c in (*tables("GetTable", f"{layer}_events"), *listing(f"{layer}_events/"),
+                    *objects("GetObject", f"{layer}_events/{DATA}", f"{layer}_events/{META}"))),
+        *POINTERS, *TOPICS, *objects("GetObject", ERASED, "dead-letters/2026-01-31/x.ndjson"),
+        *listing(ERASED, "dead-letters/"), PII_KEY,
+        Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),
+        Call("dynamodb:GetItem", CHECKPOINTS), Call("dynamodb:BatchGetItem", CHECKPOINTS), NOTE,
+        Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#reconciled"),)),
+        *(key("Decrypt", s) for s in ("s3", "dynamodb", "sqs", "secretsmanager")), *log("reconciliation"),
+    ],
     "snowflake-latency": [
         Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-snowflake-AbCdEf")),
         *TOPICS,

@@ -64,6 +64,11 @@ NOT_SEEN = {
     "curation": {"sqs:SendMessage", "dynamodb:UpdateItem", "secretsmanager:GetSecretValue"},
     "semantic": {"dynamodb:UpdateItem"},
     "observation": {"dynamodb:UpdateItem"},
+    # Of rows that are missing, of topics with a fault, and of keys that were erased.
+    "reconciliation": {
+        "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "dynamodb:UpdateItem",
+        "secretsmanager:GetSecretValue",
+    },
     # Of tables with many files, and of many tables.
     "maintenance": {"glue:GetDatabase", "glue:UpdateTable", "s3:PutObject", "lambda:InvokeFunction"},
 }  # fmt: skip
@@ -137,7 +142,14 @@ def _go_all_the_way(target: Target) -> None:
         execution = pipeline.start(target, "events")
         assert [visit.name for visit in pipeline.follow(target, execution)][-1] == "FullPipelineSuccess"
     missing = {"topic": "events", "run_id": "r"}
-    others = ["archive_dead_letters", "circuit_breaker", "dispatcher", "maintenance", "observation"]
+    others = [
+        "archive_dead_letters",
+        "circuit_breaker",
+        "dispatcher",
+        "maintenance",
+        "observation",
+        "reconciliation",
+    ]
     # Every third look of observation counts what arrived.
     special = {"observation": {"time": datetime.now(UTC).replace(minute=0).isoformat()}}
     asked = [(name, special.get(name, {})) for name in others]

@@ -57,6 +57,7 @@ READING = {
     "doctor",
     "erase verify",
     "query",
+    "reconcile",
     "release show",
     "status",
     "tables",

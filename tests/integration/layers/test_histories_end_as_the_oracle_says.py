@@ -20,6 +20,7 @@ from common.runtime.retrying import RetryPolicy
 from ...support.contracts import up_to
 from ...support.generated import cases
 from ...support.oracle import Event, newest_good, single_pass, waiting
+from ...support.reconciled import reconciled
 from ...support.topic import DELETE, STRICT, alive, event, first_versions
 from .test_erased_keys_are_as_if_they_had_never_been import ErasingLake
 
@@ -113,6 +114,10 @@ class Story:
         rare = [self.read_again, self.roll_back, self.keep_up, self.mend, self.erase, self.lake.compact_raw]
         self.draw.choice(usual if self.draw.random() < 0.65 else rare)()
 
+    def faults(self) -> dict[Any, int]:
+        """What a reconciliation of everything finds wrong; whatever happened, it is to be nothing."""
+        return reconciled(self.lake).faults
+
     def ends(self, events: list[Event]) -> None:
         """Everything is read, and upkeep has come by."""
         self.lake.settle(self.draw.choice([5, 10**9]))
@@ -133,6 +138,7 @@ class Story:
         assert self.lake.versions("semantic") == first_versions(good.values())
         held = self.lake.versions("quarantine")
         assert first_versions(bad.values()).items() <= held.items()
+        assert not self.faults()
         if self.short:
             return
         # Made anew they are the same: tables are functions of what was sent.
@@ -152,5 +158,6 @@ def test_every_key_ends_as_one_pass_over_its_events_gives(tmp_path: Path, seed: 
         left = left[size:]
         for _ in range(draw.randint(0, 4)):
             story.goes_on()
+        assert not story.faults()
     story.ends(events)
     story.lake.close()

@@ -7,6 +7,7 @@ Open to others:
     checkpoints   how far each layer has read, and moving it back
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
+    reconciling   all layers held against RAW, row by row
     replay        what did not get through, sent again
     erase         the events of keys out of everything, with a certificate
     breaker       the circuit breaker by hand
@@ -32,6 +33,7 @@ __all__ = [
     "leases",
     "pipeline",
     "rebuild",
+    "reconciling",
     "releases",
     "replay",
     "rollback",

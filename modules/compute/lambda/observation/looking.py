@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from common.lake.pointers import never_committed
+from common.lake.pointers import never_committed, standing
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import LeanOpsError
 from common.runtime.settings import LookUpSettings
 from common.runtime.topics import Registry
 from observation import freshness
-from observation.remembered import LAYERS, Seen, digest
+from observation.remembered import LAYERS, Seen
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
@@ -69,7 +69,7 @@ def look_at_what_changed(one: Look, go_on: Callable[[], bool]) -> int:
     changed = {}
     for topic in one.registry.topics:
         one.seen[topic] = Seen.of(one.items.get(f"{topic}#observed", {}))
-        fresh = digest(topic, one.pointers, one.items)
+        fresh = standing(topic, one.pointers, one.items)
         if fresh != one.seen[topic].digest and not _untouched(topic, one):
             changed[topic] = fresh
 

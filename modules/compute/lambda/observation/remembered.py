@@ -4,23 +4,12 @@ Freshness grows from when the newest event was ingested, lag from when the oldes
 stay true while no pointer and no checkpoint has changed, so that an idle topic's tables are not opened.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 LAYERS: Final = ("raw", "curated", "semantic")
-
-
-def digest(topic: str, pointers: Mapping[str, str], items: Mapping[str, Mapping[str, Any]]) -> str:
-    """Stands for all that is measured of a topic: its pointers and its checkpoints."""
-    places = [pointers.get(f"{layer}_{topic}", "") for layer in LAYERS]
-    checkpoints = [
-        json.dumps(items.get(f"{topic}#{layer}", {}), sort_keys=True, default=str)
-        for layer in ("curated", "semantic")
-    ]
-    return hashlib.sha256("\n".join([*places, *checkpoints]).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)

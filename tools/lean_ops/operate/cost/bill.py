@@ -210,6 +210,11 @@ def _topics(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     units = turns * basis.assumed("upkeep-read-units")
     yield Quantity("what was kept up, read", scope, "dynamodb-read", units)
     yield _seconds("maintenance", scope, turns * basis.assumed("seconds-at-rest-upkeep"), basis)
+    turns = topics * basis.settings.functions["reconciliation"].runs
+    pages = 4 * turns / basis.assumed("tables-a-page")
+    yield Quantity("pointers, reconciled", scope, "glue-request", pages)
+    units = turns * basis.assumed("reconciliation-read-units")
+    yield Quantity("how far it was reconciled, read", scope, "dynamodb-read", units)
 
 
 def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
@@ -257,7 +262,7 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
 
 
 def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> Iterator[Quantity]:
-    """What observation and upkeep do about tables that have changed."""
+    """What observation, upkeep and reconciliation do about tables that have changed."""
     scope = Scope.EVENTS
     looks, turns = (busy * basis.settings.functions[name].runs for name in ("observation", "maintenance"))
     looked, kept = min(looks, commits + 2 * rounds), min(4 * turns, commits + 3 * rounds)
@@ -267,6 +272,11 @@ def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> It
     yield Quantity("tables that are observed or kept up", scope, "glue-request", 3 * looked + kept)
     gets = (3 * looked + kept) * basis.assumed("requests-a-look")
     yield Quantity("metadata of tables that changed", scope, "s3-get", gets)
+    held = min(busy * basis.settings.functions["reconciliation"].runs, rounds)
+    yield _seconds("reconciliation", scope, held * basis.assumed("seconds-reconciled-topic"), basis)
+    yield Quantity("how far it is reconciled, written", scope, "dynamodb-write", held)
+    gets = held * (4 * basis.assumed("requests-a-look") + basis.assumed("reconciliation-gets"))
+    yield Quantity("columns that are reconciled", scope, "s3-get", gets)
     read = looks * basis.assumed("looks-at-arrival") * basis.assumed("metrics-read-per-busy-topic")
     yield Quantity("counters of deliveries, read", scope, "metric-read", read)
 

@@ -54,6 +54,8 @@ EMITTED: Final = (
     Emitted("observation", _DELIVERIES, ("topic",), When.WATCHED),
     Emitted("observation", ("FreshnessSeconds",), ("topic", "layer"), When.WATCHED, 3),
     Emitted("observation", ("LagSeconds",), ("topic", "layer"), When.WATCHED, 2),
+    Emitted("reconciliation", ("RowsUnreconciled",), (), When.ALWAYS),
+    Emitted("reconciliation", ("RowsUnreconciled",), ("topic",), When.WATCHED),
     Emitted("maintenance", ("FilesCompacted", "MostFilesInPartition"), (), When.ALWAYS),
     Emitted(
         "archive_dead_letters",

@@ -4,7 +4,10 @@ A pointer changes with every commit and with nothing else, so that a table whose
 nothing new. Light: no Iceberg is loaded.
 """
 
-from typing import TYPE_CHECKING, Final
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types_boto3_glue.client import GlueClient
@@ -24,6 +27,19 @@ def pointers(glue: "GlueClient", database: str) -> dict[str, str]:
             if location := table.get("Parameters", {}).get("metadata_location"):
                 found[table["Name"]] = location
     return found
+
+
+def standing(topic: str, pointers: Mapping[str, str], items: Mapping[str, Mapping[str, Any]]) -> str:
+    """Stands for all that there is to see of a topic: the pointers of its layers, and their checkpoints.
+
+    ``items``: those of the checkpoints table, by id.
+    """
+    places = [pointers.get(f"{layer}_{topic}", "") for layer in ("raw", "curated", "semantic")]
+    checkpoints = [
+        json.dumps(items.get(f"{topic}#{layer}", {}), sort_keys=True, default=str)
+        for layer in ("curated", "semantic")
+    ]
+    return hashlib.sha256("\n".join([*places, *checkpoints]).encode()).hexdigest()[:20]
 
 
 def never_committed(pointer: str) -> bool:

@@ -6,6 +6,7 @@ Open to others:
     uncurable   rows of RAW that cannot be curated: dead letters
     semantic    Curated → Semantic and Quarantine
     erased      keys whose past was erased, and whose rows are left out therefore
+    reconciling what the rows of all layers say, whatever was counted
     rejudging   refused rows, judged again
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
@@ -18,6 +19,7 @@ __all__ = [
     "curated",
     "erased",
     "lease",
+    "reconciling",
     "rejudging",
     "semantic",
     "uncurable",

@@ -121,7 +121,7 @@ class Reconciled:
     """A topic's events from ``since`` on and before ``until``; ``hours`` by their begin, empty ones left out.
 
     ``open_since``: when the first event was received that waits, or that a fault is about; None: there is
-    none, and nothing before ``until`` need be looked at again.
+    none, and nothing before ``until`` need be looked at again. ``complete``: nobody stopped it before.
     """
 
     topic: str
@@ -129,6 +129,7 @@ class Reconciled:
     until: datetime
     hours: dict[datetime, Hour] = field(default_factory=dict)
     open_since: datetime | None = None
+    complete: bool = True
 
     @property
     def faults(self) -> Counter[tuple[str, Fault]]:
@@ -175,13 +176,11 @@ def reconcile(
     edges = _edges(tables["raw"], since, until, at_once)
     start = since or _moment(edges[0] if edges else 0)
     found = Reconciled(topic, start, until or max(start, _moment(edges[-1] if edges else 0)))
-    if (published := read.get("semantic")) and _was_undone(tables["curated"], published.snapshot_id):
-        read["semantic"] = None  # Curated will be merged again, and then be read again
     work = _Work(tables, read, erased, set_aside, found)
     parts = list(pairwise(edges))
     for number, (first, end) in enumerate(parts):
         if not go_on():
-            found.until = _moment(first)
+            found.until, found.complete = _moment(first), False
             break
         work.reconcile_part(first, end)
         told(number + 1, len(parts))
@@ -209,9 +208,12 @@ class _Work:
         newest = _newest(events)
         part = _Part(first, end, events)
         current, _ = self._of_keys("curated", newest, part, (DELETED, MERGE_SEQ_COLUMN))
-        self._judge_curated(events, newest, current)
+        behind = self._wrong(newest, current, as_read=False)
+        self._judge_curated(events, behind, current)
         if "semantic" in self.tables:
-            self._judge_semantic(current, part)
+            # Of a key that is behind in Curated, which may have been rolled back, nothing is to be said yet.
+            there = _places(current, behind[_KEY].combine_chunks()) >= 0
+            self._judge_semantic(current.filter(_mask(~there)), part)
 
     def _of_keys(
         self, layer: str, wanted: pa.Table, part: "_Part", more: tuple[str, ...] = ()
@@ -235,9 +237,8 @@ class _Work:
         self._fault(layer, Fault.DOUBLED, wanted.filter(_mask(how_many > 1)))
         return _take(found, np.unique(places, return_index=True)[1]), how_many
 
-    def _judge_curated(self, events: pa.Table, newest: pa.Table, current: pa.Table) -> None:
+    def _judge_curated(self, events: pa.Table, wrong: pa.Table, current: pa.Table) -> None:
         """Each excuse takes events away; what is wrong without them all is a fault."""
-        wrong = self._wrong(newest, current, as_read=False)
         for excused in (self._unread, self._past, self._set_aside):
             if not wrong.num_rows:
                 return
@@ -511,12 +512,6 @@ def _among(rows: pa.Table, others: pa.Table, by: list[str] = _VERSION) -> Flags:
 def _places(rows: pa.Table, keys: "pa.Array[Any]") -> Numbers:
     """Where the key of each row is among ``keys``; -1 for nowhere."""
     return _int(pc.fill_null(pc.index_in(rows[_KEY], value_set=keys), pa.scalar(-1, pa.int32())))
-
-
-def _was_undone(table: Table, snapshot_id: int) -> bool:
-    """Whether the table was rolled back to before the snapshot, which it still has."""
-    known = table.snapshot_by_id(snapshot_id) is not None
-    return known and all(snapshot.snapshot_id != snapshot_id for snapshot in lineage(table))
 
 
 def _whole(read: SourceCheckpoint) -> int:

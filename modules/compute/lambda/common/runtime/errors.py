@@ -19,7 +19,8 @@ An error of one subject alone stands beside what raises it, and hangs in the sam
 
     PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), FileDamaged, Malformed
                         (lake.avro), ErasuresUnreadable (layers), AlertRefused (alert),
-                        SnowflakeRefused (readers), LayersUnseen (observation)
+                        SnowflakeRefused (readers), LayersUnseen (observation),
+                        TopicsUnreconciled (reconciliation)
     TransientError      BreakerBusy, MappingBusy (intake.breaker), Unanswered (runtime.asking),
                         SnowflakeUnreachable (readers), AlertUndelivered (alert)
 

@@ -92,6 +92,15 @@ class LookUpSettings(LakeSettings):
 
 
 @dataclass(frozen=True)
+class ReconciliationSettings(LakeSettings):
+    """Of ``reconciliation``. ``pii_key_secret_id``: the secret with the key of the hashes of erased keys."""
+
+    lake_bucket: str
+    dead_letter_queue_url: str
+    pii_key_secret_id: str
+
+
+@dataclass(frozen=True)
 class DispatcherSettings(LakeSettings):
     """Of ``dispatcher``. ``runs_at_once``: topics that may be worked on at the same time.
 
@@ -193,6 +202,7 @@ OF_FUNCTION: Final[Mapping[str, type[Settings]]] = {
     "maintenance": MaintenanceSettings,
     "alert": AlertSettings,
     "observation": LookUpSettings,
+    "reconciliation": ReconciliationSettings,
     "snowflake_latency": SnowflakeSettings,
 }
 """The class of every function of the catalogue."""
