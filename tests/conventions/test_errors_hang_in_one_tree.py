@@ -14,6 +14,9 @@ WITHIN = {
     "BodyTooSlowError": "asking: one of urllib3's, so that its retries see it",
     "ApiError": "the Firehose stand-in: an answer of the service",
     "_UndecodableError": "the search of an erasure: searches the bytes of one object instead",
+    "FilterError": "sources: a topic filter tells who compiles it, who names the place",
+    "_Refused": "sources: what is valid CBOR and cannot be JSON, told to the step in the same file",
+    "_LineError": "the files of sources: a finding on its way to the line",
     "_NoStream": "the replay of deliveries: ends one file",
 }
 

@@ -59,6 +59,8 @@ READING = {
     "query",
     "reconcile",
     "release show",
+    "source lint",
+    "source try",
     "status",
     "tables",
     "history",

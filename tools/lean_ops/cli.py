@@ -53,6 +53,7 @@ _PLACES: Final = {
     "erase": "erase.app",
     "release": "release.app",
     "replay": "replay.app",
+    "source": "source.app",
 }
 
 

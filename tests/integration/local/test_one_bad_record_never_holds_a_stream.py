@@ -60,6 +60,7 @@ def record(key: str, **changes: Any) -> bytes:
         "ingestion_ts": 1_767_225_600_000_000,
         "json_payload": "{}",
         "operation": None,
+        "source": None,
     }
     return json.dumps(row | changes).encode()
 

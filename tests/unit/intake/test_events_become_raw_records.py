@@ -54,6 +54,7 @@ def test_every_column_is_named_and_absent_optionals_are_null() -> None:
         "ingestion_ts": NOW_US,
         "json_payload": "{}",
         "operation": None,
+        "source": None,
     }
 
 

@@ -4,6 +4,7 @@ Open to others:
 
     target            an environment: names, clients, catalog
     repository        the files that Terraform and the local stack share
+    source_files      descriptions of devices, read and linted
     alarm_catalogue   the catalogue of alarms, read and checked
     audit             the trail of operations
     lake              the tables as their readers see them: DuckDB
@@ -16,5 +17,6 @@ __all__ = [
     "history_view",
     "lake",
     "repository",
+    "source_files",
     "target",
 ]

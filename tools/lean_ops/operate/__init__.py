@@ -15,6 +15,7 @@ Open to others:
     holds         who keeps the pipeline away from a topic
     leases        the run that has a topic
     doctor        what is wrong, and what to do
+    trial         what would become of messages
     trace         one event through all layers
     history       all versions of one key
     export        a query's rows as a file
@@ -39,4 +40,5 @@ __all__ = [
     "rollback",
     "run_report",
     "trace",
+    "trial",
 ]

@@ -3,6 +3,7 @@
 Open to others:
 
     events         the event contract: a message becomes a RAW record or is rejected with a reason
+    sources        devices as they already speak: their messages become events by description
     delivery       records into Firehose, with retries
     dead_letters   rejected messages with their reason, into the dead-letter queue
     archive        the form in which dead letters are kept in the lake bucket
@@ -17,4 +18,5 @@ __all__ = [
     "delivery",
     "events",
     "queue_pass",
+    "sources",
 ]

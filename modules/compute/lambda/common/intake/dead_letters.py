@@ -25,6 +25,9 @@ MAX_DETAIL_CHARS: Final = 500
 WHY_DEAD: Final = ("error_code", "error_detail", "first_seen", "source_message_id")
 # The replay that sent a message last; it stays with the message when that is dead again.
 REPLAYED_BY: Final = "replayed_by"
+# When a queue first took a message whose readings may take their time from that, in milliseconds since 1970:
+# a replay has another time of its own and is to make the same events. It stays with the message as well.
+ARRIVED_MS: Final = "arrived_ms"
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ Nothing here depends on the wall clock: a message that is delivered again yields
 
 import json
 import re
+import traceback
 from collections import Counter
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from common.runtime.errors import RejectedEvent
+from common.runtime.logs import logger
 from common.runtime.topics import named
 
 # "Maximum size of a record ... 1,000 KiB", Firehose quotas. Counted after the payload became a JSON string.
@@ -52,6 +55,9 @@ class RejectCode(StrEnum):
     UNKNOWN_TOPIC = "UNKNOWN_TOPIC"
     TIME_OUT_OF_RANGE = "TIME_OUT_OF_RANGE"
     TOO_LARGE = "TOO_LARGE"
+    NOT_UNPACKED = "NOT_UNPACKED"
+    NO_SOURCE = "NO_SOURCE"
+    TWO_SOURCES = "TWO_SOURCES"
     UNPROCESSABLE = "UNPROCESSABLE"
     """No rule is broken that is known: reading the message failed, which is a fault of this code."""
 
@@ -79,13 +85,14 @@ class RawRecord(msgspec.Struct, gc=False):
     message_id: str
     idempotency_key: str
     topic_name: str
-    period_reference: str
+    period_reference: str | None
     correlation_id: str | None
     publish_time: int
     ingestion_ts: int
     json_payload: str | None
     # Records from before there was one have none.
     operation: str | None = None
+    source: str | None = None
 
 
 class EventParser:
@@ -121,39 +128,46 @@ class EventParser:
             raise RejectedEvent(
                 RejectCode.REPEATED_FIELD, f"expected each field once, found more than one {', '.join(twice)}"
             )
-        topic = event.topic_name
+        row = RawRecord(
+            event.message_id,
+            event.idempotency_key,
+            event.topic_name,
+            event.period_reference,
+            event.correlation_id,
+            round(event.publish_time.timestamp() * 1_000_000),
+            ingestion_us,
+            payload or None,
+            event.operation,
+        )
+        return event.topic_name, self.record(row)
+
+    def record(self, row: RawRecord) -> bytes:
+        """The Firehose record of an event whose parts are well-formed; raises RejectedEvent.
+
+        A row without a period gets that of its time.
+        """
+        topic, publish_us = row.topic_name, row.publish_time
         if topic not in self._topics:
             raise RejectedEvent(
                 RejectCode.UNKNOWN_TOPIC,
                 f"topic_name: expected a topic of this environment ({named(self._topics)}), found another",
             )
-        publish_us = round(event.publish_time.timestamp() * 1_000_000)
-        if not EARLIEST_PUBLISH_US <= publish_us <= ingestion_us + MAX_FUTURE_US:
+        if not EARLIEST_PUBLISH_US <= publish_us <= row.ingestion_ts + MAX_FUTURE_US:
             found = "an earlier time" if publish_us < EARLIEST_PUBLISH_US else "a later time"
             raise RejectedEvent(
                 RejectCode.TIME_OUT_OF_RANGE,
                 "publish_time: expected 2000-01-01 to one day after the queue accepted the message, "
                 f"found {found}",
             )
-        record = self._encode(
-            RawRecord(
-                event.message_id,
-                event.idempotency_key,
-                topic,
-                event.period_reference or self._period(publish_us),
-                event.correlation_id,
-                publish_us,
-                ingestion_us,
-                payload or None,
-                event.operation,
-            )
-        )
+        if not row.period_reference:
+            row.period_reference = self._period(publish_us)
+        record = self._encode(row)
         if len(record) > MAX_RECORD_BYTES:
             raise RejectedEvent(
                 RejectCode.TOO_LARGE,
                 f"expected a Firehose record of at most {MAX_RECORD_BYTES} bytes, found {len(record)}",
             )
-        return topic, record
+        return record
 
     def _period(self, publish_us: int) -> str:
         day = publish_us // _DAY_US
@@ -175,6 +189,19 @@ def _check_payload(operation: str | None, payload: str) -> None:
         raise RejectedEvent(RejectCode.MISSING_FIELD, "Object missing required field `payload`")
     elif payload[0] != "{":
         raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
+
+
+def unprocessable(error: Exception) -> RejectedEvent:
+    """The reason of what a fault of the code kept from being read; an error's own words may quote a value."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    logger("sqs_processor").error(
+        "message could not be read", extra={"error": type(error).__name__, "where": where}
+    )
+    return RejectedEvent(
+        RejectCode.UNPROCESSABLE,
+        f"expected to read the message, found {type(error).__name__} at {where}: mend the code, then replay",
+    )
 
 
 def nested_too_deep(body: str) -> bool:

@@ -17,10 +17,11 @@
 
 An error of one subject alone stands beside what raises it, and hangs in the same tree:
 
-    PermanentError      MalformedArchive (intake), MappingMissing (intake.breaker), FileDamaged, Malformed
-                        (lake.avro), ErasuresUnreadable (layers), AlertRefused (alert),
-                        SnowflakeRefused (readers), LayersUnseen (observation),
-                        TopicsUnreconciled (reconciliation)
+    RejectedEvent       MessageRefused (intake.sources)
+    PermanentError      MalformedArchive (intake), SourceError (intake.sources),
+                        MappingMissing (intake.breaker), FileDamaged, Malformed (lake.avro),
+                        ErasuresUnreadable (layers), AlertRefused (alert), SnowflakeRefused
+                        (readers), LayersUnseen (observation), TopicsUnreconciled (reconciliation)
     TransientError      BreakerBusy, MappingBusy (intake.breaker), Unanswered (runtime.asking),
                         SnowflakeUnreachable (readers), AlertUndelivered (alert)
 

@@ -1,0 +1,1 @@
+"""Codecs whose libraries are loaded by those who use them: CBOR, Protobuf, CSV."""

@@ -1,0 +1,187 @@
+"""The sources of an environment are data, as its topics are: one object of the lake bucket, read whole.
+
+{"version": 1, "sources": {"boilers": {…as in sources/boilers.yaml…}}, "descriptors": {"fleet.binpb":
+"<base64>"}}
+
+``terraform apply`` and ``lean-ops up`` write it before the registry of topics, which has its digest: an
+environment without sources is asked for none, and one whose sources have not changed reads them once."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.intake.events import EventParser, RejectCode
+from common.intake.sources import slices
+from common.intake.sources.matching import received
+from common.intake.sources.outcome import Made, Outcome
+from common.intake.sources.paths import SourceError
+from common.intake.sources.scope import Transport
+from common.intake.sources.source import Source, compile_source
+from common.runtime.errors import RejectedEvent, ServiceFailure
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
+SOURCES_KEY: Final = "registry/sources.json"
+# Names that an event has and hardly a device's message; a message that has both at its top is taken for an
+# event.
+_OF_EVENTS: Final = ("idempotency_key", "topic_name")
+_QUOTED: Final = tuple(f'"{name}"' for name in _OF_EVENTS)
+
+_names: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Written(msgspec.Struct):
+    version: Literal[1]
+    sources: dict[str, dict[str, Any]]
+    descriptors: dict[str, str] = {}
+
+
+def written(sources: Mapping[str, object], descriptors: Mapping[str, bytes]) -> bytes:
+    """The object's content, the same for the same sources."""
+    packed = {name: base64.b64encode(content).decode() for name, content in descriptors.items()}
+    return msgspec.json.encode({"version": 1, "sources": sources, "descriptors": packed}, order="sorted")
+
+
+def digest_of(content: bytes) -> str:
+    """What the registry of topics says of the object."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_sources(s3: "S3Client", bucket: str) -> "Sources":
+    """The sources as they are now; raises ServiceFailure, whatever the failure is: an apply mends it."""
+    where = f"registry of sources: expected s3://{bucket}/{SOURCES_KEY}"
+    try:
+        content = s3.get_object(Bucket=bucket, Key=SOURCES_KEY)["Body"].read()
+        return Sources.of(content)
+    except ClientError as error:
+        found = error.response["Error"]["Code"]
+    except (BotoCoreError, OSError) as error:
+        found = f"no answer ({type(error).__name__})"
+    except (SourceError, msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
+        found = f"sources that cannot be read: {error}"
+    raise ServiceFailure(f"{where}, found {found}; apply the environment, or `lean-ops up`")
+
+
+class Sources:
+    """All sources of an environment. A message is for one of them, or is an event already."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        every = tuple(sources)
+        self._some = tuple(source for source in every if not source.match.others)
+        self._others = next((source for source in every if source.match.others), None)
+
+    @classmethod
+    def of(cls, content: bytes) -> "Sources":
+        """Those of the registry; raises SourceError and what msgspec and base64 raise."""
+        found = msgspec.json.decode(content, type=_Written)
+        descriptors = {name: base64.b64decode(packed) for name, packed in found.descriptors.items()}
+        compiled = []
+        for name, described in sorted(found.sources.items()):
+            try:
+                compiled.append(compile_source(name, described, descriptors))
+            except SourceError as error:
+                raise SourceError(f"sources/{name}.yaml: {error.where}", error.message) from None
+        return cls(compiled)
+
+    def read(self, record: Mapping[str, Any], parser: EventParser) -> Outcome:
+        """What a message of the queue becomes: by the source that it is for, or as the event that it is.
+
+        Raises RejectedEvent where it can become nothing.
+        """
+        content, transport = received(record)
+        ingestion_us = int(record["attributes"]["SentTimestamp"]) * 1000
+        event = looks_like_an_event(content)
+        chosen = self._choose(content, transport, event=event)
+        if chosen is not None:
+            source, captures = chosen
+            return source.read(_bytes(content), transport, captures, parser, ingestion_us)
+        try:
+            return as_event(content, parser, ingestion_us)
+        except RejectedEvent as reason:
+            if event or not (self._some or self._others):
+                raise
+            raise RejectedEvent(
+                RejectCode.NO_SOURCE,
+                f"expected an event, or a message of a source; no source is for it, as an event: {reason}",
+            ) from None
+
+    def _choose(
+        self, content: bytes | str, transport: Transport, *, event: bool
+    ) -> tuple[Source, dict[str, str]] | None:
+        document = _Lazy(lambda: _document(content))
+        chosen: tuple[Source, dict[str, str]] | None = None
+        for source in self._some:
+            if event and source.match.by_content_alone:
+                continue
+            captures = source.match.takes(transport, document)
+            if captures is None:
+                continue
+            if chosen is not None:
+                raise RejectedEvent(
+                    RejectCode.TWO_SOURCES,
+                    f"expected one source for a message, found {chosen[0].name} and {source.name}; "
+                    "narrow what they match",
+                )
+            chosen = source, captures
+        if chosen is None and self._others is not None and not event:
+            chosen = self._others, {}
+        return chosen
+
+
+class _Lazy:
+    """A document that is read when it is asked for first."""
+
+    __slots__ = ("_found", "_made", "_make")
+
+    def __init__(self, make: Callable[[], msgspec.Raw | None]) -> None:
+        self._make = make
+        self._made = False
+        self._found: msgspec.Raw | None = None
+
+    def __call__(self) -> msgspec.Raw | None:
+        if not self._made:
+            self._found, self._made = self._make(), True
+        return self._found
+
+
+def looks_like_an_event(content: bytes | str) -> bool:
+    """Whether a message has the names of an event: then sources that go by content are not for it."""
+    try:
+        text = content if isinstance(content, str) else content.decode()
+        return all(name in text for name in _QUOTED) and _names(text).keys() >= set(_OF_EVENTS)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+
+
+def as_event(content: bytes | str, parser: EventParser, ingestion_us: int) -> Outcome:
+    """A message that is an event already; raises RejectedEvent."""
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise RejectedEvent(
+            RejectCode.NOT_JSON, f"expected text in UTF-8, found another byte at {error.start}"
+        ) from None
+    topic, record = parser.parse(text, ingestion_us)
+    return Outcome("", 0, [Made("", topic, record)])
+
+
+def _bytes(content: bytes | str) -> bytes:
+    # Half a surrogate pair, which SQS may hand out, is no text: the step that reads it says so.
+    return content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+
+
+def _document(content: bytes | str) -> msgspec.Raw | None:
+    try:
+        return slices.document(_bytes(content))
+    except RejectedEvent:
+        return None
+
+
+NONE: Final = Sources(())
+"""The sources of an environment that has none."""
