@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from common.intake import queue_pass
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 
@@ -15,6 +16,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.up()
     yield stack
     stack.down(wipe=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_an_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator hands out what it has at once, as ``target.receive_wait_s`` says to commands."""
+    monkeypatch.setattr(queue_pass, "WAIT_S", 0)
 
 
 @pytest.fixture(scope="session")

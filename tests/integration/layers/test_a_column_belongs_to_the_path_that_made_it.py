@@ -249,7 +249,7 @@ PAYLOADS = st.dictionaries(
 
 
 @settings(
-    max_examples=cases(25),
+    max_examples=cases(12),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -84,7 +84,7 @@ HISTORIES = st.lists(
 
 
 @settings(
-    max_examples=cases(20),
+    max_examples=cases(12),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

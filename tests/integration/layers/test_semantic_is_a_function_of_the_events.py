@@ -182,7 +182,7 @@ HISTORIES = st.lists(
 
 
 @settings(
-    max_examples=cases(15),
+    max_examples=cases(6),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

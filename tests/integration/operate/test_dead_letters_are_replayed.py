@@ -349,7 +349,6 @@ def test_the_archive_is_replayed_and_kept_and_an_interrupted_replay_goes_on(
         for number in range(6):
             send(target, event(10 * part + number))
         assert lean_ops(name, "dlq", "archive").exit_code == 0
-        time.sleep(1)  # objects are named by the second
     target.client("sqs").purge_queue(QueueUrl=target.queue_url(target.dead_letter_queue))
     first = json.loads(lean_ops(name, "replay", "dlq", "--from-archive", "--limit", "9", "--json").stdout)
     assert (first["done"], first["complete"]) == ({"sent": 9}, False)

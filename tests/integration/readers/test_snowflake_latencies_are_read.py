@@ -354,7 +354,7 @@ class Scripted:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-@settings(max_examples=cases(150), deadline=None)
+@settings(max_examples=cases(60), deadline=None)
 @given(
     st.lists(
         st.builds(

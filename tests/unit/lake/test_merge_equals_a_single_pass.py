@@ -85,7 +85,7 @@ def histories(draw: st.DrawFn) -> list[list[Event]]:
     return [*batches, *draw(st.lists(st.sampled_from(batches), max_size=2))]
 
 
-@settings(max_examples=cases(600), deadline=None)
+@settings(max_examples=cases(300), deadline=None)
 @given(histories())
 def test_any_split_order_and_replay_of_a_history_gives_the_rows_of_a_single_pass(
     batches: list[list[Event]],

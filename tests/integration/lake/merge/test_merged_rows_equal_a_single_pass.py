@@ -65,7 +65,7 @@ def apply(lake: Lake, batches: Any, budget: int) -> Any:
 
 
 @settings(
-    max_examples=cases(60),
+    max_examples=cases(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -103,8 +103,8 @@ def decode_line(line: bytes, where: str) -> QueuedMessage:
 
 
 def object_key(day: date, archived_at: datetime, first_message_id: str) -> str:
-    """Key of an object of messages sent on ``day``."""
-    return f"{PREFIX}{day:%Y-%m-%d}/{archived_at:%Y%m%dT%H%M%SZ}-{first_message_id}.ndjson"
+    """Key of an object of messages sent on ``day``; no two passes write the same one."""
+    return f"{PREFIX}{day:%Y-%m-%d}/{archived_at:%Y%m%dT%H%M%S.%fZ}-{first_message_id}.ndjson"
 
 
 def sent_day(message: QueuedMessage) -> date:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
 
 VISIBILITY_S: Final = 300
+WAIT_S = 1
+"""So long SQS waits for a message, if nobody says otherwise, before it answers "none"."""
 BATCH_MESSAGES: Final = 10
 # A standard queue lets about 120,000 messages be in flight (Amazon SQS quotas).
 MAX_HELD: Final = 100_000
@@ -60,7 +62,7 @@ class QueuePass:
     """A pass over the queue at ``queue_url``, to be used in a ``with`` block, which gives everything back.
 
     One thread goes through the batches; others may remove messages meanwhile.
-    ``wait_s``: how long SQS waits for a message before it answers "none". ``clock``: seconds, monotonic.
+    ``wait_s``: instead of ``WAIT_S``. ``clock``: seconds, monotonic.
     """
 
     def __init__(
@@ -68,12 +70,12 @@ class QueuePass:
         client: "SQSClient",
         queue_url: str,
         *,
-        wait_s: int = 1,
+        wait_s: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client: Final = client
         self._queue_url: Final = queue_url
-        self._wait_s: Final = wait_s
+        self._wait_s: Final = WAIT_S if wait_s is None else wait_s
         self._clock: Final = clock
         self._held: Final[dict[str, str]] = {}
         self._seen: Final[set[str]] = set()
