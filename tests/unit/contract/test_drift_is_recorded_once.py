@@ -1,9 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from common.contract.drift import KEPT_DAYS, missing_contract, new_column, record, uncontracted_column
+from common.runtime import outside
 
 
 class Log:
@@ -34,10 +36,15 @@ def test_an_entry_is_written_when_first_seen_and_never_again() -> None:
     assert log.items["events", "new-column#gps__lat"]["run_id"] == {"S": "run-1"}
 
 
-def test_an_entry_expires_long_after_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.contract.drift.time.time", lambda: 1_000.5)
+class At(outside.Outside):
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(1_000.5, UTC)
+
+
+def test_an_entry_expires_long_after_it_was_seen() -> None:
     log: Any = Log()
-    record(log, "log", [missing_contract("events", "run-1")])
+    with outside.standing_in(At()):
+        record(log, "log", [missing_contract("events", "run-1")])
     (item,) = log.items.values()
     assert item["first_seen"] == {"S": "1970-01-01T00:16:40+00:00"}
     assert item["expires_at"] == {"N": str(1_000 + KEPT_DAYS * 86_400)}

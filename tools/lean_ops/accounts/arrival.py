@@ -4,7 +4,6 @@ A run of the pipeline reads what is in RAW when it starts. What is still in the 
 is read by the next one: run too early, it finds nothing, and nothing is lost.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from common.lake.specifications import open_table
+from common.runtime import outside
 from lean_ops.accounts import observation
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.environment import lake
@@ -47,8 +47,8 @@ def wait_for_arrival(
     run: LedgerRun,
     *,
     on_wait: Callable[[Arrival], None] = lambda _arrival: None,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = outside.monotonic,
+    sleep: Callable[[float], None] = outside.sleep,
 ) -> Arrival:
     """Wait until every good message that ``run`` has sent is in RAW; gives up once nothing moves any more.
 

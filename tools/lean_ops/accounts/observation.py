@@ -1,6 +1,5 @@
 """Observation: what a stack holds, counted in its queues and tables, for reconciliation with the ledger."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from pyiceberg.table import Table
 
 from common.contract.casting import UNPROCESSABLE
 from common.lake.closing import closed_before
+from common.runtime import outside
 from lean_ops.accounts.reconciliation import Observed, ObservedTopic, Since
 from lean_ops.environment import lake
 from lean_ops.environment.target import Target
@@ -84,10 +84,10 @@ def settle(target: Target, *, timeout_s: float, on_wait: Callable[[int], None] =
     ``on_wait`` is told how many messages the queue still has. The local stand-in is asked to deliver at
     once; on AWS its buffering interval passes by itself.
     """
-    deadline = time.monotonic() + timeout_s
-    while (left := in_flight(target)) and time.monotonic() < deadline:
+    deadline = outside.monotonic() + timeout_s
+    while (left := in_flight(target)) and outside.monotonic() < deadline:
         on_wait(left)
-        time.sleep(0.1)
+        outside.sleep(0.1)
     target.deliver_now()
     return left
 

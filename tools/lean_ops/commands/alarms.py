@@ -1,10 +1,10 @@
 """``alarms``: which alarms are up, and which page of the runbook says what to do."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from common.runtime import outside
 from common.runtime.worst import listed, worst
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import say, show_table
@@ -23,7 +23,7 @@ def alarms(
 
     The local stack judges its alarms now, which tells those who listen.
     """
-    call.target.judge_alarms(datetime.now(UTC))
+    call.target.judge_alarms(outside.now())
     found = _alarms(call.target)
     shown = [alarm for alarm in found if all_ or alarm["state"] == "ALARM"]
 
@@ -59,7 +59,7 @@ def _topics(target: Target, alarm: "MetricAlarmTypeDef") -> str:
     if alarm["StateValue"] != "ALARM":
         return ""
     entry = alarm["AlarmName"].removeprefix(f"{target.name_prefix}-")
-    now = datetime.now(UTC)
+    now = outside.now()
     return listed(worst(target.client("dynamodb"), target.checkpoints_table, entry, now))
 
 

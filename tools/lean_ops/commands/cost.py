@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.options import Environment, JsonOption, RegionOption, a_number, resolve
 from lean_ops.console.printing import say, show_json, show_table
@@ -103,7 +103,7 @@ def _counted(env: Environment, region: str | None, table: PriceTable) -> tuple[S
     settings = settings_of(env.value)
     target = resolve(env, "", region)
     with target.reached():
-        usage, measured = measure(target, settings, datetime.now(UTC))
+        usage, measured = measure(target, settings, outside.now())
     return settings, usage, measured
 
 

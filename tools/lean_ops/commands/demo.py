@@ -1,12 +1,12 @@
 """``demo``: the whole pipeline on this machine, with a summary."""
 
-import time
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, TaskID
 
+from common.runtime import outside
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console.printing import human_bytes, out, progress, say, show_json, show_table
@@ -33,10 +33,10 @@ def demo(
     folder = stack_folder(stack)
     local = Stack(folder)
     was_up = local.status().up
-    started = time.perf_counter()
+    started = outside.monotonic()
     try:
         local.up()
-        ready = time.perf_counter() - started
+        ready = outside.monotonic() - started
         target = LocalTarget.running(folder)
         with target.reached(), progress(quiet=json) as bar, PeakMemory(local) as memory:
             provision(target)
@@ -47,7 +47,7 @@ def demo(
         if not was_up:
             local.down()
         raise
-    seconds = {"stack ready": ready, **report.seconds, "all": time.perf_counter() - started}
+    seconds = {"stack ready": ready, **report.seconds, "all": outside.monotonic() - started}
     if stop:
         local.down()
     balanced = report.reconciliation is not None and report.reconciliation.balanced

@@ -1,11 +1,12 @@
 """``dlq``: look at the dead-letter queue, and archive it. Sending from it is ``replay dlq``."""
 
 import json as jsonlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
+from common.runtime import outside
 from common.runtime.errors import TransientError
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.waiting import (
@@ -60,7 +61,7 @@ def show(
     with progress(quiet=call.json) as bar:
         queue = dead_letters.open_queue(target)
         if from_archive:
-            last = datetime.now(UTC).date()
+            last = outside.now().date()
             found = dead_letters.look_at_archive(
                 target, selection, last - timedelta(days=days - 1), last, samples=samples
             )

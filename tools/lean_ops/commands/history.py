@@ -1,11 +1,12 @@
 """``history``: every version of one key."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import say, show_table
@@ -38,7 +39,7 @@ def history(
             )
         statement = history_view.for_athena(call.topic)
         return Answer({"statement": statement}, lambda: say(statement))
-    begin = Selection.parse(since=since, until=None, now=datetime.now(UTC)).since
+    begin = Selection.parse(since=since, until=None, now=outside.now()).since
     versions = histories.history(call.target, call.topic, key, begin)
 
     def tell() -> None:

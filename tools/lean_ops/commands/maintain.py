@@ -1,7 +1,7 @@
 """``maintain``: drop what is past, compact, expire and clean up tables."""
 
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Final
@@ -13,6 +13,7 @@ from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure
 from common.layers.upkeep import maintain as keep_up_tables
+from common.runtime import outside
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import check_topic
 from lean_ops.console.printing import human_bytes, say, show_table
@@ -76,7 +77,7 @@ def maintain(
                     for name in ([layer.value] if layer else LAYERS)
                 ],
                 policy=policy,
-                now=datetime.now(UTC),
+                now=outside.now(),
                 run_id=run_id,
                 retention_of=cache(lambda name: row_retention(target.client("s3"), target.lake_bucket, name)),
                 dry_run=dry_run,

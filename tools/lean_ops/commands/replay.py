@@ -1,10 +1,11 @@
 """``replay``: let events that wait go on, once what kept them is mended."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.dlq import ARCHIVE_DAYS, DaysOption, FromArchiveOption
@@ -87,7 +88,7 @@ def dlq(
             "again, since what was sent has left it"
         )
     target = call.target
-    last = datetime.now(UTC).date()
+    last = outside.now().date()
     first = last - timedelta(days=days - 1)
     with progress(quiet=call.json) as bar:
         queue = dead_letters.open_queue(target, queue_name)

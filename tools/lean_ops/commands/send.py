@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts import comeback
 from lean_ops.accounts.arrival import Arrival, wait_for_arrival
@@ -85,7 +85,7 @@ def send(
     if file is None:
         _no_file_options(key=key, time=time, rename=rename, drop=drop, constant=constant, operation=operation)
         scenario = Scenario(
-            events=events, seed=seed, end=datetime.now(UTC), days=days, devices=devices, topic=topic
+            events=events, seed=seed, end=outside.now(), days=days, devices=devices, topic=topic
         )
         if resume:
             scenario = _unfinished_scenario(ledger)

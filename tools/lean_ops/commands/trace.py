@@ -1,11 +1,12 @@
 """``trace``: one event's way through all layers."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
 
+from common.runtime import outside
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import human_bytes, say, show_table
 from lean_ops.operate import trace as tracing
@@ -32,7 +33,7 @@ def trace(
 
     The narrower the window of publish times, the less of RAW is read. Exit code 1 when it was seen nowhere.
     """
-    now = datetime.now(UTC)
+    now = outside.now()
     window = Selection.parse(since=since, until=until, now=now)
     begin, end = window.since or now, window.until or now + _AHEAD
     found = tracing.trace(call.target, call.topic, message_id, begin, end, with_queue=with_queue)

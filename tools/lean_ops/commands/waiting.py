@@ -1,11 +1,12 @@
 """What the commands on waiting events (``dlq``, ``replay``) share: options, and how counts are shown."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
+from common.runtime import outside
 from lean_ops.commands.options import a_number
 from lean_ops.console.printing import say, show_table
 from lean_ops.operate.replay.selection import Selection, Tally
@@ -57,7 +58,7 @@ def select(
         since,
         until,
         ids or (),
-        now=datetime.now(UTC),
+        now=outside.now(),
         known_reasons=known_reasons,
     )
 

@@ -14,8 +14,6 @@ no payload value: selections are what the operator typed, counts are numbers.
 """
 
 import json
-import secrets
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.target import Target
 
@@ -73,7 +72,7 @@ class Entry:
 
     def heartbeat(self) -> None:
         """Record the counts so far; does nothing when that was done within ``HEARTBEAT_S`` seconds."""
-        if time.monotonic() - self._written >= HEARTBEAT_S:
+        if outside.monotonic() - self._written >= HEARTBEAT_S:
             self._write()
 
     def as_json(self) -> dict[str, Any]:
@@ -96,7 +95,7 @@ class Entry:
     def _write(self) -> None:
         if self._target is None:
             return
-        self.seen_at = datetime.now(UTC)
+        self.seen_at = outside.now()
         document = self.as_json()
         item = {
             **{name: {"S": value} for name, value in document.items() if isinstance(value, str) and value},
@@ -104,7 +103,7 @@ class Entry:
             "counts": {"S": json.dumps(document["counts"])},
         }
         self._target.client("dynamodb").put_item(TableName=self._target.audit_table, Item=item)
-        self._written = time.monotonic()
+        self._written = outside.monotonic()
 
 
 @contextmanager
@@ -122,9 +121,9 @@ def operation(
     takes up again. What the work raises is recorded and passes through; where even that cannot be recorded,
     the error carries a note about it.
     """
-    now = datetime.now(UTC)
+    now = outside.now()
     entry = Entry(
-        operation_id=f"{now:{_ID_TIME}}-{secrets.token_hex(4)}",
+        operation_id=f"{now:{_ID_TIME}}-{outside.new_id().hex[:8]}",
         operation=name,
         who=target.caller,
         reason=reason,

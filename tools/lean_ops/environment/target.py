@@ -220,11 +220,11 @@ class Target:
         )
 
     @cached_property
-    def session(self) -> "boto3.Session":
+    def session(self) -> "boto3.Session":  # noqa: TID251 - the one place of commands
         """The boto3 session of whoever runs the command."""
         import boto3  # noqa: PLC0415 - heavy
 
-        return boto3.Session(region_name=self.region)
+        return boto3.Session(region_name=self.region)  # noqa: TID251 - likewise
 
     @overload
     def client(self, service: Literal["cloudwatch"]) -> "CloudWatchClient": ...

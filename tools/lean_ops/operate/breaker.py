@@ -6,12 +6,12 @@ an order meets alarms and the schedule as they meet each other.
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from common.intake.breaker.mapping import Pace, SourceMapping
 from common.intake.breaker.record import Record, RecordStore
 from common.intake.breaker.rules import Action
+from common.runtime import outside
 from common.runtime.errors import TransientError
 from lean_ops.environment.target import Target
 
@@ -52,7 +52,7 @@ def status(target: Target) -> Status:
     """Read the breaker and its mapping; changes nothing."""
     found = SourceMapping(target.client("lambda"), target.live("sqs_processor")).look()
     record = RecordStore(target.client("dynamodb"), target.checkpoints_table).load()
-    record = record.mended(found, datetime.now(UTC))
+    record = record.mended(found, outside.now())
     return Status(record, found.state, found.pace, record.damage(target.checkpoints_table))
 
 

@@ -35,6 +35,7 @@ from common.lake.checkpoints import (
 from common.lake.history import from_lineage, last_merge, lineage, said_by, since_last_merge, stands_for
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
+from common.runtime import outside
 from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.environment.target import Target
 
@@ -230,7 +231,7 @@ def _write(target: Target, topic: str, layer: MergedLayer, entry: Entry, seen: E
         ":target": {"S": entry.target_snapshot_id},
         ":rewound": {"BOOL": entry.rewound},
         ":who": {"S": target.caller},
-        ":now": {"S": datetime.now(UTC).isoformat(timespec="milliseconds")},
+        ":now": {"S": outside.now().isoformat(timespec="milliseconds")},
     }
     condition = "attribute_not_exists(source_token)"
     if seen is not None:

@@ -21,15 +21,14 @@ operation whose id cannot be read is ``UNREADABLE``; it is judged by its silence
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput, TransientError
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
@@ -165,7 +164,7 @@ class Place:
                     "found it at work; wait for it, or end its process first"
                 )
             else:
-                time.sleep(self.target.look_s)
+                outside.sleep(self.target.look_s)
         return held
 
     @contextmanager
@@ -185,7 +184,7 @@ class Place:
     def _claim(self, entry: audit.Entry, work: str, wait_s: float) -> Hold:
         self._bring_up_to_date()
         mine = Hold(entry.who, _now(), entry.reason, entry.operation_id, work, workers.this_process())
-        deadline = time.monotonic() + wait_s
+        deadline = outside.monotonic() + wait_s
         watch = _Watch()
         while not self._put(mine, _FREE):
             found = self._operation()
@@ -199,13 +198,13 @@ class Place:
                 if found.seen is not None and self._put(mine, "#hold = :seen", {":seen": found.seen}):
                     audit.taken_up(self.target, found.operation_id, by=entry.operation_id)
                     return mine
-            elif watch.gone(found) or time.monotonic() >= deadline:
+            elif watch.gone(found) or outside.monotonic() >= deadline:
                 raise InvalidInput(
                     f"{self.name}: expected no other operation at work, found it {found.describe()}; "
                     f"{found.way_out(self.topic)}"
                 )
             else:
-                time.sleep(self.target.look_s)
+                outside.sleep(self.target.look_s)
         return mine
 
     def _operation(self) -> Hold | None:
@@ -342,12 +341,12 @@ class _Watch:
 
     def __init__(self) -> None:
         self._last: tuple[str, int] = ("", 0)
-        self._since = time.monotonic()
+        self._since = outside.monotonic()
         self._beating = ""
 
     def gone(self, hold: Hold) -> bool:
         """Whether the process is known to be gone, or has been silent for long enough."""
-        now = time.monotonic()
+        now = outside.monotonic()
         if (hold.operation_id, hold.beat) != self._last:
             if hold.operation_id == self._last[0]:
                 self._beating = hold.operation_id
@@ -430,4 +429,4 @@ def _changed(dynamodb: "DynamoDBClient", **update: Any) -> bool:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return outside.now().isoformat(timespec="seconds")

@@ -9,14 +9,14 @@ execution that was aborted or timed out may have left its function running; such
 commit, so it counts as in progress until no function can be alive any more.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from common.layers.lease import same_machine
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.environment.repository import function_catalogue
@@ -115,16 +115,16 @@ def function_lifetime() -> timedelta:
 
 
 def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
-    deadline = time.monotonic() + wait_s
+    deadline = outside.monotonic() + wait_s
     lifetime = function_lifetime()
-    while (lease := read(target, topic)).in_progress(datetime.now(UTC), lifetime):
-        if time.monotonic() >= deadline:
+    while (lease := read(target, topic)).in_progress(outside.now(), lifetime):
+        if outside.monotonic() >= deadline:
             raise InvalidInput(
                 f"topic {topic}: expected no run in progress, found execution {lease.holder} {lease.status}"
                 + (f" since {lease.ended:%H:%M:%S}, whose function may still run" if lease.ended else "")
                 + "; try again when it is over, or wait for it with --wait SECONDS"
             )
-        time.sleep(target.look_s)
+        outside.sleep(target.look_s)
 
 
 def _executions(target: Target) -> str:

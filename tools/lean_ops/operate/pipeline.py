@@ -1,12 +1,12 @@
 """Pipeline runs: start the state machine for a topic and follow it, state by state."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from common.runtime import outside
 from lean_ops.environment.target import Target
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
         if not running:
             yield from (_visit(event, None) for event in entered.values())
             return
-        time.sleep(pause)
+        outside.sleep(pause)
 
 
 def outcome(target: Target, execution_arn: str) -> Outcome:

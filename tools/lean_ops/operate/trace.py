@@ -29,6 +29,7 @@ from common.lake.checkpoints import MERGE_SEQ, RUN_ID
 from common.lake.history import lineage, said_by
 from common.layers.rejudging import rules_of
 from common.payload.flattening import DELETED
+from common.runtime import outside
 from lean_ops.environment.target import Target
 from lean_ops.operate.replay import dead_letters, deliveries
 from lean_ops.operate.replay.deliveries import ErrorObject
@@ -159,7 +160,7 @@ def _dead_letters(target: Target, found: Trace, since: datetime, *, with_queue: 
                     note(message, "dead-letter queue", {})
     objects = 0
     archive = dead_letter_archive.read(
-        target.client("s3"), target.lake_bucket, since.date(), datetime.now(UTC).date()
+        target.client("s3"), target.lake_bucket, since.date(), outside.now().date()
     )
     for archived in archive:
         objects += 1

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 
 # How bad it is, by the alarm topic that it came through (`topics` in modules/monitoring/catalogue.json).
@@ -96,7 +97,7 @@ def read(record: Mapping[str, Any], name_prefix: str) -> Notice:
         what=(what.removesuffix(".") if runbook else what) or alarm,
         why=why,
         runbook=runbook,
-        at=at or datetime.now(UTC),
+        at=at or outside.now(),
         unknown=tuple(details.unknown),
     )
 
@@ -111,7 +112,7 @@ def _of_a_budget(topic: str, subject: str, identity: str, letter: str, at: datet
         what="The month costs, or will cost, more than its budget allows",
         why=letter,
         runbook="",
-        at=at or datetime.now(UTC),
+        at=at or outside.now(),
     )
 
 

@@ -7,12 +7,11 @@ one pass may be due in 7 days beside those of an operator. Every 5 days keeps bo
 even where one pass fails.
 """
 
-import time
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from archive_dead_letters.archive import archive
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
@@ -39,13 +38,13 @@ def _client(service: str) -> Any:
 def handler(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int | bool | float]:
     """→ ``{written, known, objects, complete, damaged, seconds}``; the event is not looked at."""
     settings = _settings()
-    started = time.monotonic()
+    started = outside.monotonic()
     done = archive(
         _client("sqs"),
         _client("s3"),
         settings.dead_letter_queue_url,
         settings.lake_bucket,
-        now=datetime.now(UTC),
+        now=outside.now(),
         time_left_s=lambda: context.get_remaining_time_in_millis() / 1000,
     )
     answer: dict[str, int | bool | float] = {
@@ -54,7 +53,7 @@ def handler(_event: dict[str, Any], context: "LambdaContext") -> dict[str, int |
         "objects": done.objects,
         "complete": done.complete,
         "damaged": len(done.damaged),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(outside.monotonic() - started, 1),
     }
     log = logger("archive_dead_letters")
     (log.info if done.complete else log.warning)("dead letters archived", extra=answer)

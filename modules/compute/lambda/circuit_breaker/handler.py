@@ -9,7 +9,7 @@ Three kinds of events:
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from common.intake.breaker.evidence import Evidence
 from common.intake.breaker.mapping import SourceMapping
 from common.intake.breaker.record import ITEM, RecordStore
 from common.intake.breaker.rules import Action, AlarmRaised, Breaker, Order, Phase, Signal, Tick
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.errors import InvalidInput
 from common.runtime.logs import logged, logger
@@ -95,7 +96,7 @@ def _order(event: dict[str, Any]) -> Order:
 def _time_of(event: dict[str, Any]) -> datetime:
     if "Records" in event:
         return datetime.fromisoformat(event["Records"][0]["Sns"]["Timestamp"])
-    return datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
+    return datetime.fromisoformat(event["time"]) if "time" in event else outside.now()
 
 
 def _report(taken: turn.Turn) -> None:

@@ -1,7 +1,6 @@
 """State machine → merge new RAW events of a topic into Curated."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from common.layers.curated import Curated, curate
 from common.layers.erased import Erased
 from common.layers.uncurable import send_letters
 from common.payload.columns import Columns
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
@@ -87,7 +87,7 @@ def _report(topic: str, done: Curated) -> None:
     emit(settings.project, values, environment=settings.env, layer="curated")
     if is_watched(_client("s3"), settings.lake_bucket, topic):
         emit(settings.project, values, environment=settings.env, topic=topic, layer="curated")
-    now = datetime.now(UTC)
+    now = outside.now()
     for alarm, name in (("rows-set-aside", "RowsSetAside"), ("checkpoint-expired", "FullReads")):
         note(_client("dynamodb"), settings.checkpoints_table, alarm, {topic: values[name]}, now)
     # One alarm for all topics; the drift log names the topic.

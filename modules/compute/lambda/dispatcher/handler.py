@@ -1,9 +1,10 @@
 """Schedule → a run of the pipeline for every topic that has something to read."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from common.runtime import outside
 from common.runtime.clients import LONGEST_CALL_S, client
 from common.runtime.errors import ServiceFailure
 from common.runtime.logs import logged, logger
@@ -36,7 +37,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     for topics that a service kept it from; the same again is harmless.
     """
     settings = _settings()
-    now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
+    now = datetime.fromisoformat(event["time"]) if "time" in event else outside.now()
     dispatcher = Dispatcher(
         settings,
         _client("glue"),

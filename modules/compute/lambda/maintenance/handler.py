@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from common.lake.pointers import pointers
 from common.lake.specifications import LAYERS, open_table
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers.upkeep import Failure, maintain
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError
 from common.runtime.items import read_items
@@ -48,7 +49,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     ``{topic, layer?}``: these tables, due or not. Raises the error of a table that could not be kept up, when
     the others have been.
     """
-    now = datetime.now(UTC)
+    now = outside.now()
     if "topic" in event:
         asked = [Place(event["topic"], layer) for layer in ([event["layer"]] if "layer" in event else LAYERS)]
         return _answer([one for _, one in _keep_up(asked, now, context)])

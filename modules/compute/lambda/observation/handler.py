@@ -2,14 +2,13 @@
 
 One pass, whatever the number of topics: pointers and checkpoints of all in few calls, then the tables of
 those that have changed, several at once, as far as the time goes. Alarms watch the worst topic, and notes say
-which it is (``common.runtime.worst``); topics that are watched have metrics of their own.
-Nothing is changed and no payload is read. A table that cannot be looked at (it is missing, its metadata are
-damaged) hides neither the other layers of its topic nor other topics: all are looked at, each that could not
-be is named and counted, and then the error rises.
+which it is (``common.runtime.worst``); topics that are watched have metrics of their own. Nothing is changed
+and no payload is read. A table that cannot be looked at (missing, its metadata damaged) hides neither the
+other layers of its topic nor other topics: each is named and counted, and at the end the error rises.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import pointers
 from common.lake.specifications import open_table
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.errors import PermanentError
 from common.runtime.items import read_items
@@ -63,7 +63,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, dict[s
     ``time`` in the event (RFC 3339) stands for now. Raises LayersUnseen, after everything else was seen.
     """
     settings = _settings()
-    now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
+    now = datetime.fromisoformat(event["time"]) if "time" in event else outside.now()
     registry = read_registry(_client("s3"), settings.lake_bucket)
     keys = (f"{topic}#{kind}" for topic in registry.topics for kind in ("curated", "semantic", "observed"))
     one = Look(

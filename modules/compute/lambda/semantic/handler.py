@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.layers.erased import Erased
 from common.layers.rejudging import Appeal, judge_again
 from common.layers.semantic import Published, publish
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
 from common.runtime.metrics import emit
@@ -136,6 +136,6 @@ def _report(topic: str, done: Published) -> None:
     emit(settings.project, values, environment=settings.env, layer="semantic")
     if is_watched(_client("s3"), settings.lake_bucket, topic):
         emit(settings.project, values, environment=settings.env, topic=topic, layer="semantic")
-    now = datetime.now(UTC)
+    now = outside.now()
     for alarm, name in (("rows-set-aside", "RowsSetAside"), ("quarantine-share", "PercentQuarantined")):
         note(_client("dynamodb"), settings.checkpoints_table, alarm, {topic: values[name]}, now)

@@ -4,7 +4,7 @@ Where it has read to is an item of the checkpoints table, so that no query count
 It is off while the secret ``<project>-<env>-snowflake`` has no value, and says so each time.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from common.readers.history import latencies, refreshing
 from common.readers.sql_api import Access, SqlApi
+from common.runtime import outside
 from common.runtime.asking import Asker
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
@@ -56,7 +57,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
             f"Snowflake is not configured: secret {settings.snowflake_secret_id} has no value"
         )
         return {"configured": False, "queries": 0, "stalled": [], "unknown": {}}
-    now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
+    now = datetime.fromisoformat(event["time"]) if "time" in event else outside.now()
     api = SqlApi(access, _asker())
     since, until = _read_until(now), now - _DELAY
     took = latencies(api, since, until)

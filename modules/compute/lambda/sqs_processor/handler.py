@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from common.intake.events import EventParser
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.errors import ServiceFailure
 from common.runtime.logs import logged, logger
@@ -92,7 +93,7 @@ def _report(outcome: BatchOutcome) -> None:
     )
     if _topics().stale or "REGISTRY_UNREAD" in outcome.error_codes:
         emit(settings.project, {"RegistryUnread": 1}, environment=settings.env)
-    now = datetime.now(UTC)
+    now = outside.now()
     for topic, minutes in outcome.delivered.items():
         # By the minute of ingestion, so that they can be held against RAW's ingestion times.
         for minute, count in minutes.items():

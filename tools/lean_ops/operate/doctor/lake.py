@@ -1,7 +1,7 @@
 """Checks of the lake: tables against their specifications, checkpoints against tables, leases, operations."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from pyiceberg.exceptions import ResolveError
@@ -13,6 +13,7 @@ from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import NOTHING
 from common.lake.history import lineage
 from common.lake.specifications import LAYERS, TableSpec
+from common.runtime import outside
 from common.runtime.errors import ContractError, TableMissing
 from lean_ops.environment import audit
 from lean_ops.environment.lake import TableUnreadable, open_whole
@@ -160,7 +161,7 @@ def holds(target: Target) -> Iterator[Finding]:
             )
         if lease.status == "RUNNING":
             begun = client.describe_execution(executionArn=lease.holder)["startDate"]
-            if datetime.now(UTC) - begun > _LONG_RUN:
+            if outside.now() - begun > _LONG_RUN:
                 yield Finding(
                     f"topic {topic}",
                     f"a run is in progress since {begun:%Y-%m-%d %H:%M}: {lease.holder}",
@@ -170,7 +171,7 @@ def holds(target: Target) -> Iterator[Finding]:
 
 def operations(target: Target) -> Iterator[Finding]:
     """No operation was killed half-way, no rebuild waits."""
-    now = datetime.now(UTC)
+    now = outside.now()
     for entry in audit.entries(target, limit=50):
         if entry.operation == audit.UNREADABLE:
             yield Finding(
@@ -215,7 +216,7 @@ def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
         return
     unread = list(lineage(source))[: found.snapshots_behind]
     since = time_of(unread[-1]) if unread else None
-    if since is not None and datetime.now(UTC) - since > _LAG:
+    if since is not None and outside.now() - since > _LAG:
         yield Finding(
             subject,
             f"{found.rows_behind:,} rows of {found.layer.source} are unread since {since:%Y-%m-%d %H:%M}",

@@ -4,11 +4,12 @@ Commands go on around them; here they are shown. What is looked at is bounded, t
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
 from common.intake import archive as dead_letter_archive
+from common.runtime import outside
 from lean_ops.environment.target import Target
 from lean_ops.operate.doctor.findings import Finding, Severity
 from lean_ops.operate.replay import deliveries
@@ -23,7 +24,7 @@ _ARCHIVE_DAYS: Final = 15
 
 def archive(target: Target) -> Iterator[Finding]:
     """Every line of the archive's last days can be read."""
-    s3, today = target.client("s3"), datetime.now(UTC).date()
+    s3, today = target.client("s3"), outside.now().date()
     days = (today - timedelta(days=ago) for ago in range(_ARCHIVE_DAYS))
     newest = (one for day in days for one in dead_letter_archive.objects(s3, target.lake_bucket, day, day))
     damaged = [sentence for one in islice(newest, _OBJECTS) for sentence in one.damaged]

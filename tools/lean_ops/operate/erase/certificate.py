@@ -8,7 +8,7 @@ object.
 import re
 from collections.abc import Callable, Collection
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 from common.lake.specifications import LAYERS
 from common.lake.upkeep import Doomed
 from common.layers.erased import Erased, Erasure, Hasher, microseconds
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.target import Target
 from lean_ops.operate.erase import work
@@ -150,4 +151,4 @@ def as_document(searched: Searched) -> dict[str, Any]:
 
 def now() -> datetime:
     """The time of day, in UTC, to the second."""
-    return datetime.now(UTC).replace(microsecond=0)
+    return outside.now().replace(microsecond=0)

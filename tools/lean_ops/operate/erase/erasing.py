@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from typing import Final
@@ -31,6 +31,7 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import Doomed, erase, foresee_erasure, referenced_files
 from common.layers.erased import AHEAD, Erasure, Hasher, microseconds, remember, remembered
 from common.layers.upkeep import RULES
+from common.runtime import outside
 from common.runtime.errors import TableMismatch
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.environment import audit
@@ -277,7 +278,7 @@ class Erasing:
                 continue
             elif not key.startswith(f"raw_{self.topic}/"):
                 self._objects.remove_whole([key])
-            elif datetime.now(UTC) - version.written >= self.target.delivery_takes:
+            elif outside.now() - version.written >= self.target.delivery_takes:
                 self._objects.replace(key, _without(self._objects.read(version) or b"", what))
             else:
                 continue

@@ -1,9 +1,9 @@
 """How fast a replay goes: what recovers from an outage is not to be flooded."""
 
-import time
 from collections.abc import Callable
 from typing import Final
 
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 
 
@@ -17,8 +17,8 @@ class Pace:
         self,
         per_second: float = 0.0,
         *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = outside.monotonic,
+        sleep: Callable[[float], None] = outside.sleep,
     ) -> None:
         if per_second < 0:
             raise InvalidInput(f"--rate: expected messages a second, 0 for no limit; found {per_second:g}")

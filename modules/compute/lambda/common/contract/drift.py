@@ -4,7 +4,6 @@ The log is a DynamoDB table, one item for each topic and entry. An entry is writ
 and never again, so that an alarm on new items means something; it expires after ``KEPT_DAYS``.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from common.payload.rescued import Rescued, Why
+from common.runtime import outside
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
@@ -86,7 +86,7 @@ def record(client: "DynamoDBClient", table: str, entries: Iterable[DriftEntry]) 
 
 
 def _record_one(client: "DynamoDBClient", table: str, entry: DriftEntry) -> bool:
-    now = int(time.time())
+    now = int(outside.now().timestamp())
     try:
         client.put_item(
             TableName=table,

@@ -12,13 +12,14 @@ has held longest, to make room for what it has not seen, and ends when that brin
 chooses what it hands out, so that such a pass is never known to be complete.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from botocore.exceptions import ClientError
+
+from common.runtime import outside
 
 if TYPE_CHECKING:
     from types_boto3_sqs.client import SQSClient
@@ -71,7 +72,7 @@ class QueuePass:
         queue_url: str,
         *,
         wait_s: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = outside.monotonic,
     ) -> None:
         self._client: Final = client
         self._queue_url: Final = queue_url

@@ -8,8 +8,6 @@ import base64
 import hashlib
 import json
 import re
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -19,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from common.runtime import outside
 from common.runtime.asking import PASSING, Asker, Unanswered
 from common.runtime.errors import InvalidInput, PermanentError, TransientError
 
@@ -108,13 +107,13 @@ class SqlApi:
     """
 
     def __init__(
-        self, access: Access, asker: Asker | None = None, sleep: Callable[[float], None] = time.sleep
+        self, access: Access, asker: Asker | None = None, sleep: Callable[[float], None] = outside.sleep
     ) -> None:
         self._access: Final = access
         self._asker: Final = asker or Asker()
         self._sleep: Final = sleep
         self._headers: Final = {
-            "Authorization": f"Bearer {token(access, time.time())}",
+            "Authorization": f"Bearer {token(access, outside.now().timestamp())}",
             "X-Snowflake-Authorization-Token-Type": "KEYPAIR_JWT",
             "Accept": "application/json",
             "User-Agent": "lean-ops/1.0",
@@ -139,9 +138,9 @@ class SqlApi:
         }
         if bindings:
             document["bindings"] = {n: {"type": "TEXT", "value": text} for n, text in bindings.items()}
-        deadline = time.monotonic() + timeout_s
+        deadline = outside.monotonic() + timeout_s
         # The id lets Snowflake know a repetition of the same request.
-        path = f"/api/v2/statements?requestId={uuid.uuid4()}&retry=true"
+        path = f"/api/v2/statements?requestId={outside.new_id()}&retry=true"
         said = self._request("POST", path, deadline, document)
         if isinstance(said, _Running):
             said = self._ended(f"/api/v2/statements/{said.handle}", deadline)
@@ -159,7 +158,7 @@ class SqlApi:
         """What is there once the statement has ended: looked at until then."""
         pause = 0.2
         while isinstance(said := self._request("GET", path, deadline), _Running):
-            if time.monotonic() + pause > deadline:
+            if outside.monotonic() + pause > deadline:
                 raise SnowflakeUnreachable(
                     "Snowflake: expected the statement to end in time, found it running; "
                     "the next schedule tries again"
@@ -172,7 +171,7 @@ class SqlApi:
         self, method: str, path: str, deadline: float, document: dict[str, Any] | None = None
     ) -> "bytes | _Running":
         """The body of a success, or that the statement is running."""
-        seconds = max(0.1, min(_TIMEOUT_S, deadline - time.monotonic()))
+        seconds = max(0.1, min(_TIMEOUT_S, deadline - outside.monotonic()))
         try:
             answer = self._asker.ask(
                 method,

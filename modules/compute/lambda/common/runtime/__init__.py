@@ -12,6 +12,7 @@ Open to others:
     logs             one line, one shape
     metrics          CloudWatch metrics in the log
     items            many items of a table in few calls
+    outside          time, waiting, chance and new names, for which a simulation has others
     topics           which topics the environment has
     worst            which topics an alarm is about
     arrowtypes       names for Arrow's generic types, for annotations
@@ -27,6 +28,7 @@ __all__ = [
     "items",
     "logs",
     "metrics",
+    "outside",
     "retrying",
     "settings",
     "topics",

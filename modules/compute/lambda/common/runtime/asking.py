@@ -7,7 +7,6 @@ more bytes are kept than were asked for. What an answer says is for the caller t
 and nothing of it is part of an error here. URLs may hold keys: no error names one.
 """
 
-import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -17,6 +16,7 @@ from typing import Any, Final
 import urllib3
 from urllib3.exceptions import DecodeError, HTTPError
 
+from common.runtime import outside
 from common.runtime.errors import TransientError
 from common.runtime.retrying import RetryPolicy
 
@@ -52,7 +52,7 @@ class Asker:
 
     pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(retries=False))
     retry: RetryPolicy = _RETRY
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = outside.monotonic
 
     def ask(
         self,

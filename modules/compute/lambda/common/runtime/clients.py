@@ -30,4 +30,4 @@ def client(service: str, **options: Any) -> Any:
         read_timeout=READ_S,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
-    return boto3.client(service, config=config, **options)  # type: ignore[call-overload] # any service
+    return boto3.client(service, config=config, **options)  # type: ignore[call-overload] # noqa: TID251 - any service; the one place of functions

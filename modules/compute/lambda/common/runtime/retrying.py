@@ -1,12 +1,12 @@
 """What may pass when it is tried again, and how long to wait before: one list and one back-off for all."""
 
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from common.runtime import outside
 
 # Parts of the error codes of what passes, whatever status they come with: throttling (botocore's list of what
 # to retry; AWS SDKs reference guide, "Retry behavior"), a token that is renewed, another writer, a service's
@@ -29,11 +29,11 @@ class RetryPolicy:
     attempts: int = 4
     base_s: float = 0.1
     longest_s: float = 20.0
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = outside.sleep
 
     def pause_s(self, attempt: int) -> float:
         """Seconds to wait after ``attempt`` (0 is the first)."""
-        return random.uniform(0, min(self.longest_s, self.base_s * 2**attempt))  # noqa: S311 - jitter, no secret
+        return outside.uniform(0, min(self.longest_s, self.base_s * 2**attempt))
 
     def wait(self, attempt: int) -> None:
         """Wait before the attempt after ``attempt`` (0 is the first)."""

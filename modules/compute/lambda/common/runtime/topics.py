@@ -7,7 +7,6 @@ the tables and the stream of a topic exist. A function that stays warm reads it 
 cannot, what it read last counts, and it says so.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.runtime import outside
 from common.runtime.errors import ServiceFailure
 from common.runtime.logs import logger
 
@@ -86,7 +86,9 @@ class Topics:
     ``stale``: why what it knows is older than that; empty where it is not.
     """
 
-    def __init__(self, s3: "S3Client", bucket: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, s3: "S3Client", bucket: str, *, clock: Callable[[], float] = outside.monotonic
+    ) -> None:
         self.stale = ""
         self._s3, self._bucket, self._clock = s3, bucket, clock
         self._known: Registry | None = None

@@ -5,7 +5,6 @@ position deletes is wrong: the file a delete points at may be gone. So the commi
 pyiceberg's manifest writers and catalog call: it succeeds on the snapshot it was planned on or not at all.
 """
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +51,7 @@ from pyiceberg.table.update import (
 
 from common.lake.merge.livefiles import LiveFiles
 from common.lake.merge.streams import remove_files
+from common.runtime import outside
 
 _CODEC: AvroCompressionCodec = (
     "deflate"  # what Iceberg's own writers use for manifests unless a table says otherwise
@@ -94,7 +94,7 @@ class SnapshotCommit:
         self._live = live
         self._change = change
         self._schema = change.schema if change.schema is not None else table.schema()
-        self._uuid = uuid.uuid4()
+        self._uuid = outside.new_id()
         self.snapshot_id: int = table.metadata.new_snapshot_id()
         self.written: list[str] = []
         """Metadata files written so far, for removal when the commit is known to have failed."""

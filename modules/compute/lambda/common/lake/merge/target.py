@@ -1,7 +1,6 @@
 """The table that is merged into, checked before anything is read or written."""
 
 import dataclasses
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from pyiceberg.types import IcebergType, NestedField, StringType
 from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN
 from common.lake.history import said_by
 from common.lake.rule import MergeRule
+from common.runtime import outside
 from common.runtime.arrowtypes import Field
 from common.runtime.errors import TableMismatch
 
@@ -148,7 +148,7 @@ class Target:
 
     def new_path(self, directory: str, ending: str) -> str:
         """A fresh location for a data or delete file of a partition's directory."""
-        name = f"{uuid.uuid4()}.{ending}"
+        name = f"{outside.new_id()}.{ending}"
         return self.table.location_provider().new_data_location(f"{directory}/{name}" if directory else name)
 
     @cached_property

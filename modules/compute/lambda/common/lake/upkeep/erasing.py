@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -57,6 +57,7 @@ from common.lake.rule import MergeRule, flags
 from common.lake.specifications import open_table
 from common.lake.upkeep.compaction import target_of
 from common.lake.upkeep.retention import forget_snapshots, referenced_files
+from common.runtime import outside
 from common.runtime.arrowtypes import Array
 from common.runtime.errors import TableMismatch
 
@@ -252,7 +253,7 @@ class _Erasure:
         table = self.target.table
         if MERGE_SEQ_COLUMN in table.schema().column_names:
             return {STANDS_FOR: " ".join(since_last_merge(lineage(table)))}
-        first = int((datetime.now(UTC) - _COUNTED).timestamp()) // 60
+        first = int((outside.now() - _COUNTED).timestamp()) // 60
         minutes = Counter({at: rows for at, rows in erased_by_minute(table).items() if at >= first})
         for file in (one for one in live.files if one.path in showing.live):
             with StoredFile(self.target, file.file) as stored:
