@@ -38,12 +38,25 @@ test-drills: install ## Work on running stacks as the runbook says, break them a
 LONG := -o faulthandler_timeout=14400
 
 .PHONY: test-operations-long
-test-operations-long: install ## Draw 1,000 more sequences of operations, killed and beside each other (half an hour)
-	OPERATION_SEED=1000 OPERATION_SEQUENCES=1000 $(BIN)/pytest -n 2 $(LONG) tests/simulation $(PYTEST_ARGUMENTS)
+test-operations-long: install ## Kill operations at each of their calls, and play 1,000 more histories (half an hour)
+	SIMULATED_LONG=1 SIMULATED_FIRST=1001 SIMULATED_SEEDS=1000 $(BIN)/pytest -n 2 $(LONG) tests/simulation $(PYTEST_ARGUMENTS)
 
-.PHONY: test-operations-planted
-test-operations-planted: install ## Plant faults one at a time; sequences of operations must find each
-	PLANTED_SEQUENCES=60 $(BIN)/pytest $(LONG) tests/simulation/test_sequences_find_planted_faults.py $(PYTEST_ARGUMENTS)
+# SEED as it was given: below it has a default for the generated tests.
+GIVEN_SEED = $(if $(filter command environment,$(firstword $(origin SEED))),$(SEED))
+FROM_SEED = seeds --first $(or $(GIVEN_SEED),1) --number $(or $(SEEDS),300)
+ONE_SEED = seed $(GIVEN_SEED) $(if $(STEPS),--steps $(STEPS)) $(if $(CALM),--calm $(CALM))
+
+.PHONY: simulate
+simulate: install ## Play histories of everything at once from seeds, with all that breaks (SEEDS=300; SEED=42: in words)
+	@$(BIN)/python -m tests.simulation $(if $(GIVEN_SEED),$(if $(SEEDS),$(FROM_SEED),$(ONE_SEED)),$(FROM_SEED))
+
+.PHONY: soak
+soak: install ## Play new seeds for so long, or until one fails (MINUTES=60)
+	@$(BIN)/python -m tests.simulation soak --minutes $(or $(MINUTES),60) $(if $(GIVEN_SEED),--first $(GIVEN_SEED))
+
+.PHONY: simulate-planted
+simulate-planted: install ## Plant faults one at a time: histories must find 95 of 100 (an hour; FAULTS=<names>, BUDGET=60 seeds)
+	@$(BIN)/python -m tests.simulation planted --budget $(or $(BUDGET),60) $(FAULTS)
 
 TIMES ?= 20
 SEED ?= $(shell date +%s)

@@ -30,14 +30,16 @@ from common.contract import contracts
 class DynamoDB:
     """The SDK's client as far as it is used here; the emulator's own code answers, without a network."""
 
-    def __init__(self, external: Callable[[Callable[[], Any]], Any]) -> None:
+    def __init__(self, external: Callable[..., Any]) -> None:
         self._external = external
 
     def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
         if method.startswith("_"):
             raise AttributeError(method)
         action = re.sub("(?:^|_)([a-z])", lambda found: found[1].upper(), method)
-        return lambda **request: self._external(lambda: _answer(action, request))
+        return lambda **request: self._external(
+            lambda: _answer(action, request), f"dynamodb {method.replace('_', ' ')}"
+        )
 
     def get_paginator(self, method: str) -> SimpleNamespace:
         """The SDK's paginator."""

@@ -1,44 +1,112 @@
-"""Source queue and dead-letter queue, as far as a replay and a device meet them; time is the world's."""
+"""Source queue and dead-letter queue, as far as a replay, a device and the queue's function meet them."""
 
 import json
-from collections.abc import Callable
-from concurrent.futures import Future
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from datetime import UTC, datetime
+from random import Random
+from typing import Any, Final
 
 SOURCE: Final = "source"
 LETTERS: Final = "letters"
 
 
+_EVENT: Final = re.compile(r'"message_id": "(m[0-9]+)"')
+RETENTION_S: Final = 14 * 86_400.0
+
+
 @dataclass
-class _Message:
+class Message:
+    """A message. ``sent_ms``: when it was sent first; a move to the dead-letter queue leaves it so."""
+
     number: int
     body: str
+    sent_ms: int
     attributes: dict[str, Any] = field(default_factory=dict)
     visible_at: float = 0.0
     receives: int = 0
+
+    @property
+    def id(self) -> str:
+        """The id that SQS gave it."""
+        return f"letter-{self.number}"
 
 
 class Queues:
     """What SQS answers. Every call goes through ``external``."""
 
     def __init__(
-        self, name: str, now: Callable[[], float], external: Callable[[Callable[[], Any]], Any]
+        self,
+        name: str,
+        now: Callable[[], float],
+        began_ms: int,
+        external: Callable[[Callable[[], Any], str], Any],
+        weather: Random,
     ) -> None:
         self._arn = f"arn:aws:sqs:eu-west-1:000000000000:{name}"
         self._now = now
+        self._began_ms = began_ms
         self._external = external
+        self._weather = weather
         self._numbers = 0
+        self.unreliable = False  # removed messages may come once more, and any may be late
         self.sender: Callable[[], int] = lambda: 0
         self.sent: list[tuple[int, str]] = []  # by which process, and the body
         self.returning: set[str] = set()  # bodies that the source's reader refuses once more
         self.returned: set[str] = set()
-        self.waiting: dict[str, dict[str, _Message]] = {SOURCE: {}, LETTERS: {}}
+        self.waiting: dict[str, dict[str, Message]] = {SOURCE: {}, LETTERS: {}}
+        self.redriven: list[str] = []  # bodies that came too often
+        self.expired: list[str] = []  # bodies that SQS has forgotten
+        self.took: dict[str, set[datetime]] = {}  # when the source took messages, by the event's id
 
-    def put(self, queue: str, body: str, attributes: dict[str, Any] | None = None) -> None:
+    def put(
+        self, queue: str, body: str, attributes: dict[str, Any] | None = None, *, visible_at: float = 0.0
+    ) -> None:
         """A message arrives."""
         self._numbers += 1
-        self.waiting[queue][str(self._numbers)] = _Message(self._numbers, body, attributes or {})
+        sent_ms = self._began_ms + int(self._now() * 1000)
+        message = Message(self._numbers, body, sent_ms, attributes or {}, visible_at)
+        self.waiting[queue][str(self._numbers)] = message
+        if queue == SOURCE and (found := _EVENT.search(body)):
+            self.took.setdefault(found[1], set()).add(datetime.fromtimestamp(sent_ms / 1000, UTC))
+        if queue == LETTERS and any(body == sent for _, sent in self.sent):
+            self.returned.add(body)
+
+    def forget(self) -> None:
+        """What SQS does with messages that are two weeks old, by when they were first sent."""
+        for waiting in self.waiting.values():
+            for handle, message in list(waiting.items()):
+                if self._began_ms + self._now() * 1000 - message.sent_ms > RETENTION_S * 1000:
+                    self.expired.append(waiting.pop(handle).body)
+
+    def take(self, most: int, visibility_s: float, most_receives: int) -> list[Message]:
+        """What the source's function is given: messages in no order; one that came too often is a letter."""
+        now, here = self._now(), self.waiting[SOURCE]
+        found = [message for message in here.values() if message.visible_at <= now]
+        if self.unreliable:
+            self._weather.shuffle(found)
+        taken = []
+        for message in found[:most]:
+            if message.receives >= most_receives:
+                self.waiting[LETTERS][str(message.number)] = here.pop(str(message.number))
+                message.visible_at, message.receives = 0.0, 0
+                self.redriven.append(message.body)
+                if any(message.body == sent for _, sent in self.sent):
+                    self.returned.add(message.body)
+                continue
+            message.visible_at = now + visibility_s
+            message.receives += 1
+            taken.append(message)
+        return taken
+
+    def done(self, queue: str, messages: Sequence[Message]) -> None:
+        """Remove messages; on an unreliable day one of many comes once more."""
+        for message in messages:
+            if self.unreliable and self._weather.random() < 0.03:
+                message.visible_at = self._now() + self._weather.choice((0.0, 30.0, 3000.0))
+            else:
+                self.waiting[queue].pop(str(message.number), None)
 
     def get_queue_url(self, QueueName: str) -> dict[str, str]:
         return {"QueueUrl": LETTERS if QueueName.endswith("-dlq") else SOURCE}
@@ -66,12 +134,12 @@ class Queues:
             return {
                 "Messages": [
                     {
-                        "MessageId": f"letter-{m.number}",
+                        "MessageId": m.id,
                         "Body": m.body,
                         "ReceiptHandle": handle,
                         "MessageAttributes": m.attributes,
                         "Attributes": {
-                            "SentTimestamp": "1780000000000",
+                            "SentTimestamp": str(m.sent_ms),
                             "ApproximateReceiveCount": str(m.receives),
                         },
                     }
@@ -79,7 +147,7 @@ class Queues:
                 ]
             }
 
-        answer: dict[str, Any] = self._external(call)
+        answer: dict[str, Any] = self._external(call, f"receive from {QueueUrl}")
         return answer
 
     def change_message_visibility_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -89,21 +157,20 @@ class Queues:
                     message.visible_at = self._now() + entry["VisibilityTimeout"]
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-        answer: dict[str, Any] = self._external(call)
+        answer: dict[str, Any] = self._external(call, f"hide or show in {QueueUrl}")
         return answer
 
     def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         def call() -> dict[str, Any]:
             for entry in Entries:
                 body, attributes = entry["MessageBody"], entry["MessageAttributes"]
-                self.sent.append((self.sender(), body))
+                if QueueUrl == SOURCE:
+                    self.sent.append((self.sender(), body))
                 self.put(LETTERS if body in self.returning else QueueUrl, body, attributes)
-                if body in self.returning:
-                    self.returning.discard(body)
-                    self.returned.add(body)
+                self.returning.discard(body)
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-        answer: dict[str, Any] = self._external(call)
+        answer: dict[str, Any] = self._external(call, f"send to {QueueUrl}")
         return answer
 
     def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -112,23 +179,5 @@ class Queues:
                 self.waiting[QueueUrl].pop(entry["ReceiptHandle"], None)
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
-        answer: dict[str, Any] = self._external(call)
+        answer: dict[str, Any] = self._external(call, f"remove from {QueueUrl}")
         return answer
-
-
-class AtOnce:
-    """Stands in for a thread pool: work is done by the process that gives it, which can be killed in it."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def submit(self, work: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        done.set_result(work(*arguments))
-        return done

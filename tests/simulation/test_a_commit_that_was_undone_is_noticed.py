@@ -6,7 +6,8 @@ from lean_ops.operate import rollback
 from lean_ops.operate.checkpoints import MergedLayer
 
 from .conftest import done
-from .world import TOPIC, World
+from .services import TOPIC
+from .world import World
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from lean_ops.operate import leases
 from lean_ops.operate.holds import SILENCE_S, Hold, HoldLost, Place
 from lean_ops.operate.workers import Worker
 
-from .world import PERSON, TOPIC, Process, World
+from .services import TOPIC
+from .world import PERSON, Process, World
 
 WHY = ("--reason", "INC-1")
 COLLEAGUE = "arn:aws:iam::000000000000:user/colleague"
@@ -139,9 +140,6 @@ def test_the_hold_of_an_operation_at_work_is_lifted_by_nobody(world: World) -> N
         assert beat._put(again, "attribute_exists(#hold)")
 
     world.sleep = works  # type: ignore[method-assign] # the others work while one waits
-    import lean_ops.operate.holds as module
-
-    module.time.sleep = works  # type: ignore[attr-defined] # the stand-in of the world
     assert "found it at work" in refusal(world.command("resume", "--operation", "their-operation"))
     assert owners(world) == ["operation"]
     process.ended = True

@@ -24,7 +24,9 @@ from lean_ops.operate.rebuild import Comparison, Rebuild, admission, columns_to_
 from lean_ops.operate.rebuild.admission import admitted, columns_to_decide
 
 from ..support.generated import cases
-from .world import START, TOPIC, Process, World, simulated
+from .clock import START
+from .services import TOPIC
+from .world import Process, World, simulated
 
 WHY = ("--reason", "INC-1")
 CURATED = ("rebuild", "--layer", "curated", *WHY)

@@ -7,7 +7,8 @@ import pytest
 from common.runtime.errors import InvalidInput
 from lean_ops.operate.rebuild import beside, filling
 
-from .world import TOPIC, Process, World
+from .services import TOPIC
+from .world import Process, World
 
 WHY = ("--reason", "INC-1")
 CURATED = ("rebuild", "--layer", "curated", "--yes", *WHY)

@@ -18,7 +18,9 @@ from lean_ops.environment import lake
 from lean_ops.operate import checkpoints
 from lean_ops.operate.checkpoints import MergedLayer
 
-from .world import TOPIC, Event, Process, World
+from .front import Event
+from .services import TOPIC
+from .world import Process, World
 
 WHY = ("--reason", "INC-1")
 

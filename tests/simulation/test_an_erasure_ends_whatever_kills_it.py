@@ -15,12 +15,14 @@ from common.layers.erased import Hasher
 from common.runtime.errors import InvalidInput
 
 from ..support.searching import files_with
+from .front import body_of
 from .queues import LETTERS
-from .world import TOPIC, World, text_of
+from .services import TOPIC
+from .world import World
 
 ERASE = ("erase", "--key", "person-4711", "--yes", "--json", "--reason", "INC-1")
 # Every call in the long profile (``make test-operations-long``).
-KILLS = 1_000 if "OPERATION_SEQUENCES" in os.environ else 2
+KILLS = 1_000 if "SIMULATED_LONG" in os.environ else 2
 CLEAR = ("person-4711", "secret-message")
 
 
@@ -31,10 +33,10 @@ def fill(world: World, turn: int) -> None:
         for number in range(2)
     ]
     world.deliver(mine)
-    world.queues.put(LETTERS, text_of(mine[0]))
+    world.queues.put(LETTERS, body_of(mine[0]))
     world.objects[f"dead-letters/2026-06-01/{turn}.ndjson"] = (
         json.dumps(
-            {"message_id": "m", "sent_ms": 1, "receive_count": 1, "attributes": {}, "body": text_of(mine[1])}
+            {"message_id": "m", "sent_ms": 1, "receive_count": 1, "attributes": {}, "body": body_of(mine[1])}
         ).encode()
         + b"\n"
     )

@@ -25,7 +25,9 @@ from lean_ops.operate.workers import Worker
 from snowflake_latency import handler as latency
 
 from ..support.generated import cases
-from .world import START, TOPIC, Process, World, client, simulated
+from .clock import START
+from .services import TOPIC
+from .world import Process, World, client, simulated
 
 WHY = ("--reason", "INC-1")
 COLLEAGUE = "arn:aws:iam::000000000000:user/colleague"

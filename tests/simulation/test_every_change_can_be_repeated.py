@@ -10,12 +10,13 @@ from common.runtime.errors import LeanOpsError
 from lean_ops.cli import app
 from lean_ops.operate.holds import Kind, Place
 
-from .world import TOPIC, Process, World
+from .services import TOPIC
+from .world import Process, World
 
 WHY = ("--reason", "INC-1")
 Words = tuple[str, ...]
 # More in the long profile (``make test-operations-long``).
-KILLS = 6 if "OPERATION_SEQUENCES" in os.environ else 1
+KILLS = 6 if "SIMULATED_LONG" in os.environ else 1
 
 # What the simulated environment can do; SNAPSHOT is one that a command can go back to.
 SIMULATED: dict[str, Words] = {

@@ -1,73 +1,69 @@
 """An environment in one process, for operations that are killed, repeated and run beside each other.
 
 What works is the real code: the command line's commands, the functions' handlers, the merge engine on real
-Iceberg files (a SQLite catalog), and DynamoDB as the emulator evaluates it, called without a network.
-Stand-ins are Step Functions (who runs), SQS, S3 (without versions), Lambda's invoke and the clock of those
-who wait.
+Iceberg files (a SQLite catalog), DynamoDB as the emulator evaluates it, called without a network, and the
+state machine as its definition has it (``machine``). Stand-ins are SQS, Firehose (``queues``, ``front``), S3
+(without versions), Lambda, CloudWatch and Glue's list of tables (``services``), and all that is taken from
+outside of a process (``clock``).
 
-Every call to the catalog, to DynamoDB or to a queue goes through ``World.external``. There a process can be
-killed, before its n-th call or after it (the call was made, its answer never seen), and there the scheduler
-changes from one process to another, by a seeded draw.
+Every call of a service goes through ``World.external``. There a process can be killed, before its n-th call
+or after it (the call was made, its answer never seen), there a call can be refused or its answer be lost, and
+there the scheduler changes from one process to another, by a seeded draw. Nothing of a history depends on
+anything but its seed: played again it is the same, call by call.
 """
 
 import atexit
 import contextlib
+import hashlib
 import importlib
 import json
+import logging
 import os
 import random
 import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
 import boto3
-import pyarrow as pa
 import typer
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import CommitTableResponse, Table
-from pyiceberg.typedef import Identifier
-from sqlalchemy.event import listen
 
 from common.contract.contracts import load_contract
-from common.contract.store import contract_key
-from common.lake.merge import committing
 from common.lake.specifications import TableSpec
 from common.runtime.errors import LeanOpsError
-from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.cli import app
-from lean_ops.environment.repository import STATE_MACHINE, TABLE_SPECIFICATIONS, function_catalogue, render
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.local.provision import placeholder_values
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.local.target import LocalTarget
-from lean_ops.operate import holds, leases, workers
+from lean_ops.operate import holds, workers
 from lean_ops.operate.erase import Objects
 from lean_ops.operate.rebuild import Comparison
-from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.workers import Worker
 
 from ..support.oracle import newest_good, single_pass
+from .clock import BEGINNING, START, Clock, on_simulated_time
+from .front import Event, Front, as_rows, body_of
 from .in_process import DynamoDB, nothing_worked_out_twice
-from .queues import LETTERS, SOURCE, AtOnce, Queues
+from .machine import Crashed, Execution, StepFunctions, interpreted
+from .queues import LETTERS, Queues
+from .services import CATALOG, TOPIC, Alarms, Bucket, Functions, Glue, WatchedCatalog
 from .watching import Watch, watched
 
-TOPIC: Final = "events"
-START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
 PERSON: Final = "arn:aws:iam::000000000000:user/operator"
 MACHINE: Final = "simulated"
-CATALOG: Final = "simulated"
 CONTRACT: Final = """
 apiVersion: v3.0.2
 kind: DataContract
@@ -80,8 +76,10 @@ schema:
       - {{name: reading, logicalType: {kind}, criticalDataElement: true, required: true}}
 """
 
-Event = dict[str, Any]
 T = TypeVar("T")
+# Seconds that a call takes.
+CALL_S: Final = 0.05
+HANGS_S: Final = 900.0
 
 
 class Killed(BaseException):
@@ -90,18 +88,33 @@ class Killed(BaseException):
 
 @dataclass
 class Process:
-    """One command or run. ``kill_at``: the external call that ends it, before it is made or ``answered``."""
+    """One command, run or function.
+
+    ``faults``: what becomes of its n-th external call (``FAULTS``). ``crashes``: likewise, of the n-th call
+    that a function of a run makes.
+    """
 
     number: int
     what: str
-    kill_at: int | None = None
-    answered: bool = False
+    faults: Mapping[int, str] = field(default_factory=dict)
     calls: int = 0
     ended: bool = False
     killed: bool = False
     error: BaseException | None = None
     person: str = PERSON
+    met: list[str] = field(default_factory=list)
     turn: threading.Event = field(default_factory=threading.Event)
+
+
+FAULTS: Final = {
+    "killed": "killed before {}",
+    "killed after": "killed when {} was done",
+    "refused": "{} refused",
+    "unseen": "{} done, its answer lost",
+    "crashed": "its function gone before {}",
+    "crashed after": "its function gone when {} was done",
+    "hung": "its function hung at {} until Lambda ended it",
+}
 
 
 class World:
@@ -109,14 +122,20 @@ class World:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
+        self.seed = seed
         self.random = random.Random(seed)
+        self.weather = random.Random(f"weather of {seed}")
         self.history: list[str] = []
+        self.covered: Counter[tuple[str, str]] = Counter()
+        self.metrics: dict[str, float] = defaultdict(float)
+        self.calls = hashlib.sha256()
         self.sent: list[Event] = []
         self.processes: dict[int, Process] = {}
-        self.executions: dict[str, str] = {}
         self.person = PERSON
         self.watch = Watch(self)
         self.contract = ("1.0.0", "integer")
+        self.has_contract = True
+        self.broken_contract = False
         self.idle = False
         self.clock = 0.0
         self._here = threading.local()
@@ -125,15 +144,48 @@ class World:
         self.letters: list[Event] = []
         self.letters_may_return = False
         self.objects: dict[str, bytes] = {}
+        self.put_at: dict[str, datetime] = {}
         self.erased: set[str] = set()
+        self.numbers = 0
         shutil.copytree(_empty_tables(), folder, dirs_exist_ok=True)
         _move(folder, _empty_tables())
-        self.catalog = _WatchedCatalog(self, folder)
+        self.outside = Clock(self, seed)
+        self.catalog = WatchedCatalog(self, folder)
         self.dynamodb = DynamoDB(self.external)
         self.target = _SimulatedTarget(self)
-        self.queues = Queues(self.target.dead_letter_queue, lambda: self.clock, self.external)
+        self.stepfunctions = StepFunctions(self)
+        began_ms = int(BEGINNING.timestamp() * 1000)
+        self.queues = Queues(
+            self.target.dead_letter_queue, lambda: self.clock, began_ms, self.external, self.weather
+        )
         self.queues.sender = lambda: self.process.number if self.process else 0
+        self.front = Front(self)
         self._create()
+
+    @property
+    def now(self) -> datetime:
+        """The world's time."""
+        return self.outside.now()
+
+    @property
+    def executions(self) -> dict[str, str]:
+        """Status of every execution, by ARN."""
+        return self.stepfunctions.statuses
+
+    def begin_step(self, number: int) -> None:
+        """From here on all is drawn for this step of a history; -1 is its end."""
+        self.random.seed(f"step {number} of {self.seed}")
+        self.weather.seed(f"weather of step {number} of {self.seed}")
+        self.history.append(f"step {number}:" if number >= 0 else "in the end:")
+
+    def measured(self, _namespace: str, values: Mapping[str, Any], **_: Any) -> None:
+        """What a function says in metrics."""
+        for name, value in values.items():
+            self.metrics[name] += value if isinstance(value, int | float) else len(value)
+
+    def cover(self, kind: str, what: str) -> None:
+        """Note that a history has come by something."""
+        self.covered[kind, what] += 1
 
     # What happens at every external call -----------------------------------------------------------------
 
@@ -142,26 +194,61 @@ class World:
         """The process that the current thread works for."""
         return getattr(self._here, "process", None)
 
-    def external(self, call: Callable[[], T]) -> T:
-        """Make an external call of the current process, unless it is its last."""
+    def external(self, call: Callable[[], T], what: str = "a call") -> T:
+        """Make an external call of the current process, unless something happens to it."""
         process = self.process
         if process is None or getattr(self._here, "inside", False):
             return call()
         self._pass_on(process)
-        process.calls += 1
-        last = process.kill_at is not None and process.calls >= process.kill_at
-        if process.killed or (last and not process.answered):
-            process.killed = True
+        if process.killed:
             raise Killed
+        self.clock += CALL_S
+        self.calls.update(f"{process.number} {what} {self.clock:.2f}\n".encode())
+        fault = self._fault(process, what)
+        self._instead_of(fault, process, what)
         self._here.inside = True
         try:
             answer = call()
         finally:
             self._here.inside = False
-        if last:
-            process.killed = True
-            raise Killed
+        match fault:
+            case "killed after":
+                process.killed = True
+                raise Killed
+            case "unseen":
+                raise ReadTimeoutError(endpoint_url="https://simulated")
+            case "crashed after":
+                raise Crashed("Runtime.ExitError")
         return answer
+
+    def _fault(self, process: Process, what: str) -> str:
+        """What happens at the next call of the process; a function that is nobody's is a process itself."""
+        process.calls += 1
+        fault = process.faults.get(process.calls, "")
+        if fault.startswith(("crashed", "hung")) and not getattr(self._here, "function", ""):
+            fault = "killed after" if fault == "crashed after" else "killed"
+        if fault:
+            process.met.append(f"{FAULTS[fault].format(what)} (call {process.calls})")
+            self.cover("fault", fault)
+        return fault
+
+    def _instead_of(self, fault: str, process: Process, what: str) -> None:
+        """What happens instead of a call."""
+        match fault:
+            case "killed":
+                process.killed = True
+                raise Killed
+            case "refused":
+                answer: Any = {
+                    "Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"},
+                    "ResponseMetadata": {"HTTPStatusCode": 400},
+                }
+                raise ClientError(answer, what)
+            case "crashed":
+                raise Crashed("Runtime.ExitError")
+            case "hung":
+                self.clock += HANGS_S
+                raise Crashed("Sandbox.Timedout")
 
     def sleep(self, seconds: float) -> None:
         """Wait: the others work meanwhile."""
@@ -190,17 +277,23 @@ class World:
         commands: list[tuple[str, ...]],
         kill: dict[int, tuple[int | None, bool]] | None = None,
         persons: Sequence[str] = (),
+        faults: Mapping[int, Mapping[int, str]] | None = None,
     ) -> list[Process]:
         """Run commands at the same time, changing between them at their external calls.
 
-        ``persons``: who gives them, where that is not ``person``.
+        ``persons``: who gives them, where that is not ``person``. ``faults``: of which of them, at which
+        call; ``kill`` is short for the two that end one.
         """
         started = []
         for index, words in enumerate(commands):
+            met = dict((faults or {}).get(index, {}))
             kill_at, answered = (kill or {}).get(index, (None, False))
+            if kill_at is not None:
+                met[kill_at] = "killed after" if answered else "killed"
             person = (persons[index] if persons else "") or self.person
-            process = Process(len(self.processes) + 1, " ".join(words), kill_at, answered, person=person)
+            process = Process(len(self.processes) + 1, " ".join(words), met, person=person)
             self.processes[process.number] = process
+            self.cover("actor", words[0])
             started.append(process)
         if len(started) == 1:
             self._work(started[0], commands[0])
@@ -209,7 +302,8 @@ class World:
         for process in started:
             end = "killed" if process.killed else repr(process.error) if process.error else "done"
             who = "" if process.person == PERSON else f"{process.person.rpartition('/')[2]}: "
-            self.history.append(f"{'  ' if len(started) > 1 else ''}{who}{process.what}: {end}")
+            happened = f" [{'; '.join(process.met)}]" if process.met else ""
+            self.history.append(f"{'  ' if len(started) > 1 else ''}{who}{process.what}: {end}{happened}")
             if not isinstance(process.error, LeanOpsError | Killed | None):
                 raise process.error
         return started
@@ -241,134 +335,129 @@ class World:
     def _work(self, process: Process, words: tuple[str, ...]) -> None:
         self._here.process = process
         try:
-            if words[0] == "run":
-                self._run_pipeline(force="--force" in words)
-            else:
-                code = _commands().main(list(words), standalone_mode=False)
-                assert code in (0, 1, None), (words, code)
+            self._do(words)
+        except Crashed:
+            process.error = Killed()
+            process.killed = True
         except BaseException as error:
             process.error = error
         finally:
             process.ended = True
             self._here.process = None
 
+    def _do(self, words: tuple[str, ...]) -> None:
+        """What the words of a process say."""
+        match words[0]:
+            case "run":
+                asked: dict[str, Any] = {"topic": TOPIC, "force": "--force" in words}
+                self.run(self.stepfunctions.begin(asked)["executionArn"])
+            case "execution":
+                self.run(self.stepfunctions.arn(words[1]))
+            case "poll":
+                self.front.poll()
+            case "archive":
+                self.call_function("archive_dead_letters", {}, 900)
+            case "breaker-turn":
+                self.call_function("circuit_breaker", {"trigger": "schedule"}, 60)
+            case "dispatch":
+                self.call_function("dispatcher", {}, 300)
+            case "upkeep":
+                self.call_function("maintenance", {"topic": TOPIC}, 900)
+            case _:
+                code = _commands().main(list(words), standalone_mode=False)
+                assert code in (0, 1, None), (words, code)
+
     # The pipeline ----------------------------------------------------------------------------------------
 
-    def _run_pipeline(self, *, force: bool) -> None:
-        """The state machine's path through the real handlers, updates as its definition has them."""
-        name = f"run-{len(self.executions)}"
-        arn = f"{self.target.state_machine_arn.replace('stateMachine', 'execution')}:{name}"
-        self.executions[arn] = "RUNNING"
-        ended = "FAILED"
+    @property
+    def execution(self) -> Execution:
+        """The execution that the current thread works for."""
+        found: Execution = self._here.execution
+        return found
+
+    def working_for(self, execution: Execution) -> None:
+        """The current thread works for an execution."""
+        self._here.execution = execution
+
+    def run(self, arn: str) -> None:
+        """Do the work of an execution."""
+        execution = self.stepfunctions.known[arn]
         try:
-            self.idle = False
-            for _ in range(20):
-                asked = {"topic": TOPIC, "execution_arn": arn, "continued_from": ""}
-                found = invoke("get_all_checkpoints", asked)
-                if found["lease"] == "busy":
-                    break
-                if not self._one_round(found, name, force=force):
-                    break
-                force = False
-            ended = "SUCCEEDED"
+            self.stepfunctions.run(execution)
         finally:
-            self.executions[arn] = ended
+            self._here.execution = None
+        self.idle = execution.visited[-1] in ("NoNewData", "NoNewCuratedData")
 
-    def _one_round(self, found: dict[str, Any], run: str, *, force: bool) -> bool:
-        """One round; whether another is to follow."""
-        curated = {
-            "curated_snapshot_id": found["curated_snapshot"],
-            "records_written": 0,
-            "backlog": False,
-            "source_token": found["curated_checkpoint"],
-            "source_position": found["curated_position"],
-        }
-        if force or found["raw_snapshot"] != found["curated_checkpoint"]:
-            curated = invoke("curation", self._job("curated", found, run))
-            self._record("UpdateCurationCheckpoint", curated, curated["curated_snapshot_id"], run)
-        elif _is_served(found, curated):
-            self.idle = True
-            return False
-        if not force and _is_served(found, curated):
-            return bool(curated["backlog"])
-        raw = {"raw_token": curated["source_token"], "raw_position": curated["source_position"]}
-        job = self._job("semantic", found, run) | {"source_token": found["semantic_token"], **raw}
-        semantic = invoke("semantic", job)
-        self._record("UpdateSemanticCheckpoint", semantic, semantic["semantic_snapshot_id"], run)
-        return bool(curated["backlog"] or semantic["backlog"])
-
-    @staticmethod
-    def _job(layer: str, found: dict[str, Any], run: str) -> dict[str, Any]:
-        token, position = found[f"{layer}_checkpoint"], found[f"{layer}_position"]
-        return {"topic": TOPIC, "run_id": run, "source_token": token, "source_position": position}
-
-    def _record(self, state: str, done: dict[str, Any], snapshot: str, run: str) -> None:
-        parameters = _states()[state]["Parameters"]
-        layer = "curated" if state == "UpdateCurationCheckpoint" else "semantic"
-        texts = {
-            ":token": done["source_token"],
-            ":position": done["source_position"],
-            ":target": snapshot,
-            ":run": run,
-            ":now": datetime.now(UTC).isoformat(),
-        }
+    def call_function(self, function: str, event: dict[str, Any], timeout_s: float) -> Any:
+        """Call a function as a service does: in a sandbox that may be gone, and through JSON."""
+        self._here.function = function
+        if (execution := getattr(self._here, "execution", None)) is not None:
+            execution.tries[function] = execution.tries.get(function, 0) + 1
+        ends = self.clock + timeout_s
+        context = SimpleNamespace(
+            aws_request_id="simulated",
+            get_remaining_time_in_millis=lambda: int((ends - self.clock) * 1000),
+        )
         try:
-            self.target.client("dynamodb").update_item(
-                TableName=self.target.checkpoints_table,
-                Key={"checkpoint_id": {"S": f"{TOPIC}#{layer}"}},
-                UpdateExpression=parameters["UpdateExpression"],
-                ConditionExpression=parameters["ConditionExpression"],
-                ExpressionAttributeValues={name: {"S": text} for name, text in texts.items()},
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
+            return json.loads(json.dumps(invoke(function, json.loads(json.dumps(event)), context)))
+        finally:
+            self._here.function = ""
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        """Call a function from a command, which waits for its answer."""
+        return json.loads(json.dumps(invoke(function, event)))
 
     # What is in it ---------------------------------------------------------------------------------------
 
     def send(self, number: int) -> None:
-        """Deliver events to RAW: corrections, repetitions and late ones among them."""
-        events = [self.event() for _ in range(number)]
+        """Send events, and bring them to RAW: corrections, repetitions and late ones among them."""
+        self.produce(number)
+        self.take_queue()
+
+    def produce(self, number: int, *, late_s: float = 0.0) -> None:
+        """Let producers send so many new events, and what they are not sure to have sent."""
+        bodies = [body_of(self.event()) for _ in range(number)]
         if self.random.random() < 0.4:
             self.letters.append(self.event())
-            self.queues.put(LETTERS, text_of(self.letters[-1]))
+            self.queues.put(LETTERS, body_of(self.letters[-1]))
             if self.letters_may_return and self.random.random() < 0.4:
-                self.queues.returning.add(text_of(self.letters[-1]))
-        if self.sent and self.random.random() < 0.3:
-            events.append(self.random.choice(self.sent))  # a network retry
-        self.deliver(events)
+                self.queues.returning.add(body_of(self.letters[-1]))
+        if self.front.told and self.random.random() < 0.3:
+            bodies.append(self.random.choice(self.front.told))  # a network retry
+        self.front.produce(bodies, late_s=late_s)
         self.history.append(f"send {number}")
 
+    @property
+    def letters_wait(self) -> bool:
+        """Whether a letter is there that can be read."""
+        waiting = self.queues.waiting[LETTERS].values()
+        return any(message.body not in self.front.broken for message in waiting)
+
     def take_queue(self) -> None:
-        """Bring what waits in the source queue to RAW, as the pipeline's front does all the time."""
-        taken = list(self.queues.waiting[SOURCE].values())
-        self.queues.waiting[SOURCE].clear()
-        if taken:
-            self.deliver([self._parsed(message.body) for message in taken])
-            self.history.append(f"{len(taken)} from the queue")
+        """Bring what waits in the source queue and in Firehose to RAW, if nothing hinders."""
+        while self.front.poll():
+            pass
+        self.front.flush()
 
     def deliver(self, events: list[Event]) -> None:
         """Put events into RAW, as Firehose does."""
         raw = self.catalog.load_table(self.target.settings.table("raw", TOPIC))
-        raw.append(pa.Table.from_pylist(events, schema=raw.schema().as_arrow()))
+        raw.append(as_rows(events, raw.schema().as_arrow()))
         self.sent += events
-
-    def _parsed(self, body: str) -> Event:
-        """The event of a message; it was received now."""
-        event: Event = json.loads(body)
-        published = datetime.fromisoformat(event["publish_time"])
-        received = START + timedelta(days=1, seconds=len(self.sent))
-        return {**event, "publish_time": published, "ingestion_ts": received}
 
     def event(self) -> Event:
         """An event that nobody has sent yet."""
-        number = (len(self.sent) + len(self.letters)) * 10 + self.random.randrange(10)
-        published = START + timedelta(minutes=self.random.randrange(300))
+        self.numbers += 1
+        number = self.numbers * 10 + self.random.randrange(10)
+        # Many at the same few moments: corrections tie.
+        published = START + timedelta(
+            minutes=self.random.choice((self.random.randrange(4), self.random.randrange(300)))
+        )
         dice = self.random.random()
         key = f"bad{self.random.randrange(2)}" if dice < 0.1 else f"k{self.random.randrange(6)}"
-        deletes = 0.1 <= dice < 0.17
+        deletes = 0.1 <= dice < 0.22
         payload = {"reading": "broken" if dice < 0.1 or dice > 0.88 else number}
-        payload[f"leaf{self.random.randrange(4)}"] = "x"
+        payload[f"leaf{self.random.randrange(8)}"] = "x"
         return {
             "message_id": f"m{number:06}",
             "idempotency_key": key,
@@ -376,7 +465,7 @@ class World:
             "period_reference": published.strftime("%Y-%m"),
             "correlation_id": None,
             "publish_time": published,
-            "ingestion_ts": START + timedelta(days=1, seconds=len(self.sent)),
+            "ingestion_ts": self.now,
             "json_payload": None if deletes else json.dumps(payload),
             "operation": "delete" if deletes else None,
         }
@@ -388,6 +477,11 @@ class World:
         scan = table.scan(snapshot_id=current.snapshot_id if current else None)
         found: list[dict[str, Any]] = scan.to_arrow().to_pylist()
         return found
+
+    def drift_entries(self) -> set[str]:
+        """What the drift log has of the topic."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.target.drift_log_table)
+        return {item["entry"]["S"] for page in pages for item in page["Items"]}
 
     def snapshots(self, layer: str) -> list[str]:
         """Snapshots that a layer's table can go back to, the current one first."""
@@ -420,6 +514,8 @@ class World:
     def contract_text(self) -> str:
         """The registered contract."""
         version, kind = self.contract
+        if self.broken_contract:
+            return "apiVersion: v3.0.2\nkind: something else\n"
         return CONTRACT.format(version=version, kind=kind)
 
     def _create(self) -> None:
@@ -447,38 +543,7 @@ class World:
         self.catalog.close()
 
 
-def text_of(event: Event) -> str:
-    """A message with an event in it."""
-    return json.dumps({**event, "publish_time": event["publish_time"].isoformat(), "ingestion_ts": None})
-
-
-# Stand-ins -----------------------------------------------------------------------------------------------
-
 _WORLDS: list[World] = []
-
-
-class _WatchedCatalog(SqlCatalog):
-    """Iceberg's catalog on SQLite; every call of it is an external one."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self._world = world
-        super().__init__(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
-        # What a process that is killed here leaves behind is in the operating system's hands, not on a disk.
-        listen(self.engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
-
-    def load_table(self, identifier: str | Identifier) -> Table:
-        """As SqlCatalog does, without an object for the row."""
-        *_, name = self.identifier_to_tuple(identifier)
-        with self.engine.connect() as connection:
-            found = connection.exec_driver_sql(
-                "SELECT table_namespace, metadata_location FROM iceberg_tables WHERE table_name = ?", (name,)
-            ).one_or_none()
-        if found is None:
-            return super().load_table(identifier)  # which says so
-        place = found.metadata_location
-        metadata = FromInputFile.table_metadata(self._load_file_io(location=place).new_input(place))
-        io = self._load_file_io(metadata.properties, place)
-        return Table((found.table_namespace, name), metadata, place, io, self)
 
 
 @cache
@@ -508,30 +573,6 @@ def _move(folder: Path, source: Path) -> None:
             "UPDATE iceberg_tables SET metadata_location = replace(metadata_location, ?, ?)",
             (str(source), str(folder)),
         )
-
-
-def _watched(name: str) -> Any:
-    plain = getattr(_WatchedCatalog, name)
-
-    def method(self: _WatchedCatalog, *arguments: Any, **options: Any) -> Any:
-        return self._world.external(lambda: plain(self, *arguments, **options))
-
-    return method
-
-
-def _commit(catalog: "_WatchedCatalog", table: Table, *changes: Any) -> CommitTableResponse:
-    def call() -> CommitTableResponse:
-        before = catalog.load_table(table.name())
-        answer = SqlCatalog.commit_table(catalog, table, *changes)
-        catalog._world.watch.commits(before, answer.metadata)
-        return answer
-
-    return catalog._world.external(call)
-
-
-for _name in ("load_table", "register_table", "drop_table", "table_exists"):
-    setattr(_WatchedCatalog, _name, _watched(_name))
-setattr(_WatchedCatalog, "commit_table", _commit)  # noqa: B010 - as the others
 
 
 @dataclass(frozen=True)
@@ -572,102 +613,18 @@ class _SimulatedTarget(LocalTarget):
 def client(service: str, **_options: Any) -> Any:
     """What stands in for boto3's client of a service."""
     world = _WORLDS[-1]
-    match service:
-        case "dynamodb":
-            return world.dynamodb
-        case "sqs":
-            return world.queues
-        case "stepfunctions":
-            return _StepFunctions(world)
-        case "s3":
-            return _Bucket(world)
-        case "secretsmanager":
-            return SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "key"})
-        case "lambda":
-            return _Functions()
-    raise AssertionError(service)
-
-
-class _StepFunctions:
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.exceptions = SimpleNamespace(ExecutionDoesNotExist=KeyError)
-
-    def describe_execution(self, executionArn: str) -> dict[str, Any]:
-        return {"status": self._world.executions[executionArn], "stopDate": START}
-
-    def list_executions(self, stateMachineArn: str, statusFilter: str) -> dict[str, Any]:
-        found = [arn for arn, status in self._world.executions.items() if status == statusFilter]
-        return {"executions": [{"executionArn": arn} for arn in found if stateMachineArn]}
-
-
-class _Functions:
-    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
-        return {"Payload": BytesIO(json.dumps(invoke("semantic", json.loads(Payload))).encode())}
-
-
-class _Bucket:
-    """The lake bucket: contract and registry, what operations put there, and the files of tables.
-
-    It keeps no versions. Files of tables are listed by their folder's name, as on AWS.
-    """
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def head_object(self, **_options: Any) -> dict[str, Any]:
-        return {}
-
-    def get_object(self, Key: str, **_options: Any) -> dict[str, Any]:
-        return {"Body": BytesIO(self._content(Key))}
-
-    def put_object(self, Key: str, Body: bytes, **_options: Any) -> None:
-        def call() -> None:
-            if self._file(Key).is_file():
-                self._file(Key).write_bytes(Body)
-            else:
-                self._world.objects[Key] = Body
-
-        self._world.external(call)
-
-    def delete_objects(self, Delete: dict[str, Any], **_options: Any) -> dict[str, Any]:
-        def call() -> dict[str, Any]:
-            for one in Delete["Objects"]:
-                self._world.objects.pop(one["Key"], None)
-                if (path := self._file(one["Key"])).is_file():
-                    path.unlink()
-            return {}
-
-        return self._world.external(call)
-
-    def get_paginator(self, operation: str) -> Any:
-        assert operation == "list_object_versions"
-        return SimpleNamespace(
-            paginate=lambda Prefix, **_: [self._world.external(lambda: self._listed(Prefix))]
-        )
-
-    def _listed(self, prefix: str) -> dict[str, Any]:
-        files = (path for path in self._tables().rglob("*") if path.is_file())
-        keys = [*self._world.objects, *(str(path.relative_to(self._tables())) for path in files)]
-        common = {"IsLatest": True, "VersionId": "null", "Size": 1, "LastModified": START}
-        return {"Versions": [{"Key": key, **common} for key in sorted(keys) if key.startswith(prefix)]}
-
-    def _content(self, key: str) -> bytes:
-        if key == REGISTRY_KEY:
-            return registry_of({TOPIC: Topic(contract=True)}).written()
-        if key == contract_key(TOPIC):
-            return self._world.contract_text().encode()
-        if key in self._world.objects:
-            return self._world.objects[key]
-        if self._file(key).is_file():
-            return self._file(key).read_bytes()
-        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
-
-    def _tables(self) -> Path:
-        return self._world.folder / self._world.target.database
-
-    def _file(self, key: str) -> Path:
-        return self._tables() / key
+    clients: dict[str, Callable[[], Any]] = {
+        "cloudwatch": lambda: Alarms(world),
+        "dynamodb": lambda: world.dynamodb,
+        "firehose": lambda: world.front,
+        "glue": lambda: Glue(world),
+        "lambda": lambda: Functions(world),
+        "s3": lambda: Bucket(world),
+        "secretsmanager": lambda: SimpleNamespace(get_secret_value=lambda **_: {"SecretString": "key"}),
+        "sqs": lambda: world.queues,
+        "stepfunctions": lambda: world.stepfunctions,
+    }
+    return clients[service]()
 
 
 @cache
@@ -680,29 +637,30 @@ def _commands() -> Any:
     return typer.main.get_command(app)
 
 
-def _is_served(found: dict[str, Any], curated: dict[str, Any]) -> bool:
-    """Whether Semantic has all that Curated holds (``CheckForNewCuratedData``)."""
-    read = (curated["curated_snapshot_id"], curated["source_token"])
-    return read == (found["semantic_checkpoint"], found["semantic_versions"])
+FUNCTIONS: Final = (
+    "archive_dead_letters",
+    "circuit_breaker",
+    "curation",
+    "dispatcher",
+    "get_all_checkpoints",
+    "maintenance",
+    "notify_missing_schema",
+    "semantic",
+    "sqs_processor",
+)
+_CALM: Final = SimpleNamespace(aws_request_id="simulated", get_remaining_time_in_millis=lambda: 900_000)
 
 
-@cache
-def _states() -> dict[str, Any]:
-    states: dict[str, Any] = json.loads(STATE_MACHINE.read_text())["States"]
-    return states
-
-
-def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
+def invoke(function: str, event: dict[str, Any], context: Any = _CALM) -> dict[str, Any]:
     """Call a function's handler."""
-    module = importlib.import_module(f"{function}.handler")
-    answer: dict[str, Any] = module.handler(event, SimpleNamespace(aws_request_id="simulated"))
+    answer: dict[str, Any] = _handler(function).handler(event, context)
     return answer
 
 
-def _handlers() -> list[ModuleType]:
-    return [
-        importlib.import_module(f"{name}.handler") for name in ("get_all_checkpoints", "curation", "semantic")
-    ]
+@cache
+def _handler(function: str) -> ModuleType:
+    assert function in FUNCTIONS, function
+    return importlib.import_module(f"{function}.handler")
 
 
 @contextlib.contextmanager
@@ -714,7 +672,6 @@ def simulated(folder: Path, seed: int) -> Iterator[World]:
 
 
 def _simulated(world: World) -> Iterator[World]:
-    clock = SimpleNamespace(monotonic=lambda: world.clock, sleep=world.sleep)
     environment = {
         name: value
         for entry in function_catalogue()
@@ -730,9 +687,8 @@ def _simulated(world: World) -> Iterator[World]:
         patches.enter_context(patch.dict(os.environ, environment))
         patches.enter_context(patch.object(boto3, "client", client))
         patches.enter_context(patch.object(LocalTarget, "running", lambda *_: world.target))
-        for module in (holds, leases):
-            patches.enter_context(patch.object(module, "time", clock))
-        patches.enter_context(patch.object(committing, "RETRY", replace(committing.RETRY, sleep=world.sleep)))
+        patches.enter_context(on_simulated_time(world.outside))
+        patches.enter_context(interpreted(world))
         patches.enter_context(patch.object(holds, "BEAT_S", 3600.0))
         tables = f"file://{world.folder}/{world.target.database}/"
         patches.enter_context(patch.object(Objects, "key_of", lambda _, path: path.removeprefix(tables)))
@@ -741,9 +697,13 @@ def _simulated(world: World) -> Iterator[World]:
         )
         gone = property(lambda worker: world.processes[worker.pid].ended)
         patches.enter_context(patch.object(Worker, "gone", gone))
-        patches.enter_context(patch.object(dead_letters, "ThreadPoolExecutor", AtOnce))
-        for module in _handlers():
-            patches.enter_context(patch.object(module, "lake_catalog", lambda *_: world.catalog))
+        logging.disable()  # a line costs as much as a call
+        patches.callback(logging.disable, logging.NOTSET)
+        for module in map(_handler, FUNCTIONS):
+            if hasattr(module, "emit"):
+                patches.enter_context(patch.object(module, "emit", world.measured))
+            if hasattr(module, "lake_catalog"):
+                patches.enter_context(patch.object(module, "lake_catalog", lambda *_: world.catalog))
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()

@@ -111,7 +111,7 @@ class World:
                     f"s3://lake/{layer}_{topic}/metadata/00000-a.metadata.json"
                 )
 
-    def external(self, call: Callable[[], Any]) -> Any:
+    def external(self, call: Callable[[], Any], _what: str = "") -> Any:
         self.calls += 1
         if self.kill_at == self.calls and not self.answered:
             raise Killed
@@ -194,7 +194,7 @@ def _plainly(world: World, call: Callable[[], Any]) -> Any:
 
 @pytest.fixture(autouse=True)
 def table() -> Iterator[None]:
-    dynamodb = DynamoDB(lambda call: call())
+    dynamodb = DynamoDB(lambda call, _what: call())
     dynamodb.create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
@@ -207,7 +207,7 @@ def table() -> Iterator[None]:
 
 def world(*topics: str, **options: Any) -> World:
     """A world of its own: nothing is remembered."""
-    dynamodb = DynamoDB(lambda call: call())
+    dynamodb = DynamoDB(lambda call, _what: call())
     for item in dynamodb.scan(TableName=TABLE)["Items"]:
         dynamodb.delete_item(TableName=TABLE, Key={"checkpoint_id": item["checkpoint_id"]})
     return World(dict.fromkeys(topics, Topic()), **options)
@@ -435,7 +435,7 @@ class Interleaved:
         errors: list[BaseException] = []
 
         def worker(number: int) -> None:
-            def external(call: Callable[[], Any]) -> Any:
+            def external(call: Callable[[], Any], _what: str = "") -> Any:
                 with condition:
                     condition.wait_for(lambda: turn[0] == number or (1 - number) in over)
                     answer = call()

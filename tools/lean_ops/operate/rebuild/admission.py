@@ -12,7 +12,7 @@ decision is one commit on the table beside, before the first row.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from pyiceberg.catalog import Catalog
@@ -32,11 +32,16 @@ LIMITS: Final = DEFAULT_LIMITS
 
 
 def admit(
-    catalog: Catalog, settings: JobSettings, rebuild: Rebuild, contracted: frozenset[str]
+    catalog: Catalog,
+    settings: JobSettings,
+    rebuild: Rebuild,
+    contracted: frozenset[str],
+    record_new: Callable[[Sequence[str]], None],
 ) -> Iterator[int]:
     """Count the leaves of RAW and give the table beside their columns; tells how many rows are left to count.
 
-    ``contracted``: columns that the contract names. Does nothing where that is decided.
+    ``contracted``: columns that the contract names. ``record_new``: as for ``share_columns``. Does nothing
+    where that is decided.
     """
     if ADMITTED in open_table(catalog, rebuild.beside).properties:
         return
@@ -59,6 +64,7 @@ def admit(
         catalog,
         rebuild,
         admitted(columns),
+        record_new=record_new,
         contracted=contracted,
         properties={ADMITTED: json.dumps(sorted(contracted))},
     )

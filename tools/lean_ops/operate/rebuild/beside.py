@@ -8,11 +8,10 @@ begins far above the live one, so that every rebuilt row is new to the layer tha
 ever used twice.
 """
 
-import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from pyarrow.fs import FileSelector, FileType
@@ -40,6 +39,7 @@ from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.lake.upkeep import RowRetention, referenced_files
 from common.payload.columns import NOTE, leaf_columns
+from common.runtime import outside
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
 from lean_ops.environment.target import Target
 from lean_ops.operate.checkpoints import MergedLayer
@@ -183,16 +183,20 @@ def share_columns(
     rebuild: Rebuild,
     notes: Mapping[str, str],
     *,
+    record_new: Callable[[Sequence[str]], None],
     contracted: frozenset[str] = frozenset(),
     properties: Mapping[str, str] | None = None,
 ) -> None:
     """Give both tables text columns with their comments, and the table beside what else the live one has.
 
+    ``record_new`` is told of columns that the live table does not have yet, before it gets them: no run will
+    meet them as new ones.
+
     That is all of it, without columns that leaves are to be given anew (``Rebuild.admits_anew``) and the
     contract does not name. ``notes``: the path that owns each column (``common.payload.columns``).
     ``properties`` of the table beside are set in the same commit.
     """
-    live = _add_columns(catalog, rebuild.live, notes)
+    live = _add_columns(catalog, rebuild.live, notes, record_new)
     table = open_table(catalog, rebuild.beside)
     docs = {field.name: field.doc for field in live.schema().fields}
     known = [
@@ -301,7 +305,7 @@ def _of_use(table: Table, live: Table) -> bool:
     if live.properties.get(SWAPPED_IN) == str(table.metadata.table_uuid):
         return False
     started = datetime.fromisoformat(table.properties[_STARTED])
-    return table.current_snapshot() is not None and datetime.now(UTC) - started <= LONGEST
+    return table.current_snapshot() is not None and outside.now() - started <= LONGEST
 
 
 def _swapped_in(table: Table, live: Table) -> str:
@@ -350,7 +354,7 @@ def _closed(target: Target, topic: str, layer: MergedLayer, live: Table, first_d
     Where older rows are taken over as they are, what the live table has dropped stays dropped.
     """
     days = row_retention(target.client("s3"), target.lake_bucket, topic).days.get(layer.value)
-    said = RowRetention(days, datetime.now(UTC)).before if days is not None else OPEN
+    said = RowRetention(days, outside.now()).before if days is not None else OPEN
     return said if first_day is None else max(said, closed_before(live) or OPEN)
 
 
@@ -403,11 +407,11 @@ def _create(catalog: Catalog, live: Table, identifier: str, schema: Schema, note
         **notes,
         "write.data.path": live.location_provider().new_data_location("x").removesuffix("/x"),
         MERGE_SEQ: str(sequence + _SEQUENCE_GAP),
-        _STARTED: datetime.now(UTC).isoformat(timespec="seconds"),
+        _STARTED: outside.now().isoformat(timespec="seconds"),
     }
     metadata = live.metadata.model_copy(
         update={
-            "table_uuid": uuid.uuid4(),
+            "table_uuid": outside.new_id(),
             "location": location,
             "schemas": [schema],
             "current_schema_id": schema.schema_id,
@@ -423,12 +427,14 @@ def _create(catalog: Catalog, live: Table, identifier: str, schema: Schema, note
             "partition_statistics": [],
         }
     )
-    path = f"{location}/metadata/00000-{uuid.uuid4()}.metadata.json"
+    path = f"{location}/metadata/00000-{outside.new_id()}.metadata.json"
     ToOutputFile.table_metadata(metadata, live.io.new_output(path))
     return catalog.register_table(identifier, path)
 
 
-def _add_columns(catalog: Catalog, identifier: str, notes: Mapping[str, str]) -> Table:
+def _add_columns(
+    catalog: Catalog, identifier: str, notes: Mapping[str, str], record_new: Callable[[Sequence[str]], None]
+) -> Table:
     for _ in range(_ATTEMPTS):
         table = open_table(catalog, identifier)
         docs = {field.name: field.doc or "" for field in table.schema().fields}
@@ -436,6 +442,8 @@ def _add_columns(catalog: Catalog, identifier: str, notes: Mapping[str, str]) ->
         unowned = [name for name in notes if not docs.get(name, "").startswith(NOTE)]
         if not unowned:
             return table
+        if new := [name for name in unowned if name not in docs]:
+            record_new(new)
         try:
             with table.update_schema() as update:
                 for name in unowned:

@@ -1,6 +1,6 @@
 """Filling the table beside: the jobs of the pipeline, portion by portion, until the source is read."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time
 
@@ -11,6 +11,7 @@ from pyiceberg.expressions import BooleanExpression, Or
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 
+from common.contract import drift
 from common.contract.contracted import contracted_columns
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
@@ -68,7 +69,13 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
     catalog, settings = target.catalog(), job_settings(target, rebuild.layer)
     since = _begin(target, catalog, rebuild)
     if since is None and rebuild.admits_anew:
-        for left in admit(catalog, settings, rebuild, _named_in_contract(target, rebuild.topic)):
+        for left in admit(
+            catalog,
+            settings,
+            rebuild,
+            _named_in_contract(target, rebuild.topic),
+            _recording(target, rebuild, run_id),
+        ):
             yield Filled(0, left, None)
     next_portion = (
         _curated_portion(target, catalog, settings, rebuild, run_id)
@@ -131,8 +138,10 @@ def _curated_portion(
     beside = open_table(catalog, rebuild.beside)
     check_contract(rebuild.beside, beside.properties.get(ADMITTED), contracted)
 
+    record_new = _recording(target, rebuild, run_id)
+
     def next_portion(since: SourceCheckpoint | None) -> Filled:
-        share_columns(catalog, rebuild, {}, contracted=contracted)
+        share_columns(catalog, rebuild, {}, record_new=record_new, contracted=contracted)
         first_pass = since is not None and since.full_scan
         done = curate(
             rebuild.topic,
@@ -141,7 +150,7 @@ def _curated_portion(
             settings=settings,
             catalog=catalog,
             record_columns=lambda columns: share_columns(
-                catalog, rebuild, columns.claimed, contracted=contracted
+                catalog, rebuild, columns.claimed, record_new=record_new, contracted=contracted
             ),
             set_aside=lambda rows: send_letters(
                 target.client("sqs"), target.queue_url(target.dead_letter_queue), rows
@@ -154,6 +163,16 @@ def _curated_portion(
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 
     return next_portion
+
+
+def _recording(target: Target, rebuild: Rebuild, run_id: str) -> Callable[[Sequence[str]], None]:
+    """What enters new columns of the live table into the drift log, as a run would that met them first."""
+
+    def record(names: Sequence[str]) -> None:
+        entries = [drift.new_column(rebuild.topic, name, run_id) for name in names]
+        drift.record(target.client("dynamodb"), target.drift_log_table, entries)
+
+    return record
 
 
 def _named_in_contract(target: Target, topic: str) -> frozenset[str]:

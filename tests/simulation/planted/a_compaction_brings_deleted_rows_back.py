@@ -1,0 +1,20 @@
+"""Files are put together without their delete files."""
+
+from typing import Any
+
+import pytest
+
+from common.lake.merge.positions import NO_POSITIONS
+from common.lake.upkeep import compaction
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    pieces = compaction._live_pieces
+
+    class Nothing:
+        def of(self, *_: Any) -> Any:
+            return NO_POSITIONS
+
+    nothing: Any = Nothing()
+    patch.setattr(compaction, "_live_pieces", lambda target, file, _: pieces(target, file, nothing))

@@ -1,0 +1,10 @@
+"""What DynamoDB says counts although the table has gone back or on."""
+
+import pytest
+
+from common.lake import progress
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    patch.setattr(progress, "reconcile", lambda committed, recorded, _: recorded or committed)

@@ -1,0 +1,10 @@
+"""What arrives of an erased key afterwards is merged, and stays."""
+
+import pytest
+
+from lean_ops.operate.erase import erasing
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    patch.setattr(erasing, "remember", lambda *_: None)

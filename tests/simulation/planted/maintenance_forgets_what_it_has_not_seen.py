@@ -1,0 +1,12 @@
+"""Beside a rollback, the snapshot that has just become current expires, and the table with it."""
+
+import pytest
+
+from common.lake.upkeep import retention
+
+from .requirements import Anything
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    patch.setattr(retention, "AssertRefSnapshotId", Anything)

@@ -1,0 +1,11 @@
+"""The topic runs although a colleague still mends it."""
+
+import pytest
+
+from lean_ops.operate.holds import Place
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    resume = Place.resume
+    patch.setattr(Place, "resume", lambda place, **_: resume(place, everybody=True))

@@ -1,0 +1,10 @@
+"""A run that was stopped holds its topic for good."""
+
+import pytest
+
+from common.layers import lease
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    patch.setattr(lease, "_is_running", lambda *_: True)

@@ -1,0 +1,254 @@
+"""Stand-ins of services, as far as functions and commands meet them: every call is an external one.
+
+catalog         Iceberg's, on SQLite; commits are as optimistic as Glue's
+bucket          the lake bucket: objects beside the files of tables; it keeps no versions
+functions       invoke, and the event source mapping of the queue
+alarms          the breaker's two alarms and its metric, as the front fed them
+glue            where tables are
+"""
+
+import json
+from datetime import datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+from pyiceberg.catalog import sql
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.typedef import Identifier
+from sqlalchemy.event import listen
+
+from common.contract.store import contract_key
+from common.intake.breaker.evidence import ALARMS
+from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
+
+from .clock import START
+
+if TYPE_CHECKING:
+    from .world import World
+
+TOPIC: Final = "events"
+CATALOG: Final = "simulated"
+MAPPING: Final = {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig": {}}
+
+
+class WatchedCatalog(SqlCatalog):
+    """Iceberg's catalog on SQLite; every call of it is an external one."""
+
+    def __init__(self, world: "World", folder: Path) -> None:
+        self._world = world
+        super().__init__(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+        # What a process that is killed here leaves behind is in the operating system's hands, not on a disk.
+        for pragma in ("synchronous=OFF", "journal_mode=MEMORY"):
+            listen(self.engine, "connect", lambda made, _, pragma=pragma: made.execute(f"PRAGMA {pragma}"))
+
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """As SqlCatalog does, without an object for the row."""
+        *_, name = self.identifier_to_tuple(identifier)
+        with self.engine.connect() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT table_namespace, metadata_location FROM iceberg_tables WHERE table_name = ?", (name,)
+            ).one_or_none()
+        if found is None:
+            return super().load_table(identifier)  # which says so
+        place = found.metadata_location
+        metadata = vars(sql)["FromInputFile"].table_metadata(
+            self._load_file_io(location=place).new_input(place)
+        )
+        io = self._load_file_io(metadata.properties, place)
+        return Table((found.table_namespace, name), metadata, place, io, self)
+
+    def pointers(self) -> dict[str, str]:
+        """Place of the metadata of every table."""
+        with self.engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT table_name, metadata_location FROM iceberg_tables")
+            return {name: place for name, place in rows}  # noqa: C416 - rows are no pairs to mypy
+
+
+def _watched(name: str) -> Any:
+    plain = getattr(WatchedCatalog, name)
+
+    def method(self: WatchedCatalog, *arguments: Any, **options: Any) -> Any:
+        # register_table hands on to load_table: one call of the service.
+        return self._world.external(
+            lambda: plain(self, *arguments, **options), f"catalog {name.replace('_', ' ')}"
+        )
+
+    return method
+
+
+def _commit(catalog: "WatchedCatalog", table: Table, *changes: Any) -> CommitTableResponse:
+    def call() -> CommitTableResponse:
+        before = catalog.load_table(table.name())
+        answer = SqlCatalog.commit_table(catalog, table, *changes)
+        catalog._world.watch.commits(before, answer.metadata)
+        return answer
+
+    return catalog._world.external(call, f"catalog commit to {table.name()[-1]}")
+
+
+for _name in ("load_table", "register_table", "drop_table", "table_exists"):
+    setattr(WatchedCatalog, _name, _watched(_name))
+setattr(WatchedCatalog, "commit_table", _commit)  # noqa: B010 - as the others
+
+
+class Functions:
+    """Lambda's client."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def invoke(self, FunctionName: str, Payload: bytes, **_: Any) -> dict[str, Any]:
+        function = FunctionName.partition(":")[0].rpartition(f"{self._world.target.name_prefix}-")[2]
+        answer = self._world.invoke(function.replace("-", "_"), json.loads(Payload))
+        return {"Payload": BytesIO(json.dumps(answer).encode())}
+
+    def list_event_source_mappings(self, FunctionName: str) -> dict[str, Any]:
+        found = self._world.external(lambda: dict(self._world.front.mapping), "look at the mapping")
+        return {"EventSourceMappings": [{"UUID": FunctionName, **found}]}
+
+    def update_event_source_mapping(self, UUID: str, Enabled: bool, **pace: Any) -> None:
+        def call() -> None:
+            self._world.front.mapping.update(State="Enabled" if Enabled else "Disabled", **pace)
+
+        self._world.external(call, "change the mapping")
+
+
+class Alarms:
+    """CloudWatch's client: what the breaker asks of it."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def describe_alarms(self, AlarmNames: list[str], StateValue: str) -> dict[str, Any]:
+        assert StateValue == "ALARM"
+
+        def call() -> dict[str, Any]:
+            rings = dict(zip(ALARMS, self._world.front.ringing(), strict=True))
+            up = [name for name in AlarmNames if rings[name.split("-", 2)[2]]]
+            return {"MetricAlarms": [{"AlarmName": name} for name in up]}
+
+        return self._world.external(call, "describe alarms")
+
+    def get_metric_data(
+        self, MetricDataQueries: list[Any], StartTime: datetime, EndTime: datetime
+    ) -> dict[str, Any]:
+        def call() -> dict[str, Any]:
+            batches = [b for b in self._world.front.batches if StartTime <= b.minute < EndTime]
+            values = {"batches": len(batches), "failed": sum(b.failed > 0 for b in batches)}
+            return {"MetricDataResults": [{"Id": name, "Values": [n]} for name, n in values.items()]}
+
+        assert len(MetricDataQueries) == 2
+        return self._world.external(call, "read metrics")
+
+
+class Glue:
+    """Glue's client: the tables of the database."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def get_paginator(self, name: str) -> Any:
+        assert name == "get_tables"
+
+        def page() -> dict[str, Any]:
+            found = self._world.catalog.pointers()
+            return {"TableList": [self._table(name, place) for name, place in sorted(found.items())]}
+
+        return SimpleNamespace(paginate=lambda **_: iter([self._world.external(page, "list tables")]))
+
+    def _table(self, name: str, place: str) -> dict[str, Any]:
+        # Not where this machine has it: names of runs are made of it.
+        place = place.replace(f"file://{self._world.folder}", "s3://lake")
+        return {"Name": name, "Parameters": {"metadata_location": place}}
+
+
+class Bucket:
+    """The lake bucket: contract and registry, what operations put there, and the files of tables.
+
+    It keeps no versions. Files of tables are listed by their folder's name, as on AWS.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def head_object(self, Key: str, **_options: Any) -> dict[str, Any]:
+        return self._world.external(lambda: {"Size": len(self._content(Key))}, f"look at {_kind(Key)}")
+
+    def get_object(self, Key: str, **_options: Any) -> dict[str, Any]:
+        return {"Body": BytesIO(self._world.external(lambda: self._content(Key), f"get {_kind(Key)}"))}
+
+    def put_object(self, Key: str, Body: bytes, **_options: Any) -> None:
+        def call() -> None:
+            if self._file(Key).is_file():
+                self._file(Key).write_bytes(Body)
+            else:
+                self._world.objects[Key] = Body
+                self._world.put_at[Key] = self._world.now
+
+        self._world.external(call, f"put {_kind(Key)}")
+
+    def copy_object(self, Key: str, CopySource: dict[str, str], **_options: Any) -> None:
+        self.put_object(Key, self._content(CopySource["Key"]))
+
+    def delete_object(self, Key: str, **_options: Any) -> None:
+        self.delete_objects({"Objects": [{"Key": Key}]})
+
+    def delete_objects(self, Delete: dict[str, Any], **_options: Any) -> dict[str, Any]:
+        def call() -> dict[str, Any]:
+            for one in Delete["Objects"]:
+                self._world.objects.pop(one["Key"], None)
+                if (path := self._file(one["Key"])).is_file():
+                    path.unlink()
+            return {}
+
+        return self._world.external(call, "delete objects")
+
+    def get_paginator(self, operation: str) -> Any:
+        def pages(Prefix: str = "", StartAfter: str = "", **_: Any) -> list[dict[str, Any]]:
+            found = self._world.external(lambda: self._listed(Prefix), "list objects")
+            after = [one for one in found if one["Key"] > StartAfter]
+            return [{"Versions": after} if operation == "list_object_versions" else {"Contents": after}]
+
+        assert operation in ("list_object_versions", "list_objects_v2")
+        return SimpleNamespace(paginate=pages)
+
+    def _listed(self, prefix: str) -> list[dict[str, Any]]:
+        files = (path for path in self._tables().rglob("*") if path.is_file())
+        keys = [*self._world.objects, *(str(path.relative_to(self._tables())) for path in files)]
+        common = {"IsLatest": True, "VersionId": "null", "Size": 1}
+        return [
+            {"Key": key, **common, "LastModified": self._world.put_at.get(key, START)}
+            for key in sorted(keys)
+            if key.startswith(prefix)
+        ]
+
+    def _content(self, key: str) -> bytes:
+        if key == REGISTRY_KEY:
+            return registry_of({TOPIC: Topic(contract=self._world.has_contract)}).written()
+        if key == contract_key(TOPIC) and self._world.has_contract:
+            return self._world.contract_text().encode()
+        if key in self._world.objects:
+            return self._world.objects[key]
+        if self._file(key).is_file():
+            return self._file(key).read_bytes()
+        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+
+    def _tables(self) -> Path:
+        return self._world.folder / self._world.target.database
+
+    def _file(self, key: str) -> Path:
+        return self._tables() / key
+
+
+def _kind(key: str) -> str:
+    """What an object is, by its prefix."""
+    return key.partition("/")[0]
+
+
+def minute_of(moment: datetime) -> datetime:
+    """The whole minute of a moment, as metrics have it."""
+    return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)

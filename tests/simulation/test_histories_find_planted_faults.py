@@ -1,0 +1,25 @@
+"""A fault that is planted into the product is found by a history: they can fail.
+
+``make simulate-planted`` plants every fault of ``planted`` and plays seeds until one fails; docs/failures.md
+keeps the score. Here a few faults, each of another room, are found by a seed that is known to find them.
+"""
+
+import pytest
+
+from .__main__ import once
+from .planted import faults
+
+FOUND_BY = {
+    "batch_failures_are_not_reported": 6,
+    "runs_do_not_ask_for_the_lease": 5,
+    "the_breaker_never_closes": 15,
+}
+
+
+@pytest.mark.parametrize("fault", sorted(FOUND_BY))
+def test_a_planted_fault_is_found(fault: str) -> None:
+    assert once(FOUND_BY[fault], fault=fault).error, "the history ended well"
+
+
+def test_there_are_many_faults_of_every_room() -> None:
+    assert len(faults()) >= 40
