@@ -1,11 +1,11 @@
 """``reconcile``: what the rows of all layers say, whatever anybody has counted."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
 
 from common.layers.reconciling import COUNTS, Hour, Reconciled
+from common.runtime import outside
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import progress, say, show_table
 from lean_ops.operate.reconciling import ADVICE, by_day, reconcile_tables
@@ -28,7 +28,7 @@ def reconcile(
     Nobody's counts are believed, and nothing is changed. Exit code 1 where a row is missing, doubled, older
     than it must be, or there for no reason.
     """
-    window = Selection.parse(since=since, until=until, now=datetime.now(UTC))
+    window = Selection.parse(since=since, until=until, now=outside.now())
     with progress(quiet=call.json) as bar:
         task = bar.add_task("reconciling", total=None)
         found = reconcile_tables(

@@ -1,6 +1,5 @@
 """``source``: check the descriptions of devices, and see what they make of messages before they run."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from common.intake.sources import Source, SourceError, Sources, compile_source, rfc3339
+from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.options import JsonOption
 from lean_ops.console.printing import say, show_json
@@ -96,7 +96,9 @@ def try_messages(
     several = messages_of(message, lines=lines, attribute=attribute, mqtt_topic=mqtt_topic, client=client)
     failed = False
     documents = []
-    for one in trial.tried(sources, topic or known_topics(), several, round(time.time() * 1000)):
+    for one in trial.tried(
+        sources, topic or known_topics(), several, round(outside.now().timestamp() * 1000)
+    ):
         failed = failed or one.dead is not None
         if json:
             documents.append(asdict(one))

@@ -8,7 +8,7 @@ the error rises.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from common.lake.pointers import never_committed, pointers, standing
 from common.layers.erased import Erased
 from common.layers.reconciling import Reconciled, reconcile
 from common.layers.uncurable import set_aside_since
+from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.errors import LeanOpsError, PermanentError
 from common.runtime.items import read_items
@@ -55,7 +56,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
     ``time`` in the event (RFC 3339) stands for now. Raises TopicsUnreconciled, after all others.
     """
-    now = datetime.fromisoformat(event["time"]) if "time" in event else datetime.now(UTC)
+    now = datetime.fromisoformat(event["time"]) if "time" in event else outside.now()
     registry = read_registry(_client("s3"), _settings().lake_bucket)
     found: dict[str, int] = {}
     failures: dict[str, str] = {}

@@ -22,6 +22,7 @@ from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.lake.merge import KEY_LENGTH_LIMIT
 from common.lake.setting_aside import SetAside, stream
 from common.payload.flattening import OPERATION
+from common.runtime import outside
 from common.runtime.batching import SEND_MESSAGES
 from common.runtime.errors import RejectedEvent, ServiceFailure
 
@@ -88,7 +89,7 @@ def set_aside_since(
     with QueuePass(sqs, queue_url) as letters:
         for batch in letters.batches():
             yield from _ids_of_rows(batch)
-    for archived in archive.read(s3, bucket, since.date(), datetime.now(UTC).date()):
+    for archived in archive.read(s3, bucket, since.date(), outside.now().date()):
         yield from _ids_of_rows(archived.messages)
 
 
