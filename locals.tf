@@ -16,6 +16,10 @@ locals {
     trimsuffix(file, ".yaml") => "${path.root}/contracts/${file}"
   }
 
+  # Descriptions of devices, and the compiled descriptors of Protobuf beside them.
+  source_files       = { for file in fileset("${path.root}/sources", "*.yaml") : trimsuffix(file, ".yaml") => "${path.root}/sources/${file}" }
+  source_descriptors = { for file in fileset("${path.root}/sources", "*.binpb") : file => "${path.root}/sources/${file}" }
+
   # Topics with a contract, those the environment adds, and the default topic, which is always there.
   topics = {
     for topic in toset(concat(["events"], keys(local.contract_files), tolist(var.topics))) : topic => {

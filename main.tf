@@ -44,6 +44,8 @@ module "ingestion" {
   buffer_interval_s          = var.buffer_interval_s
   buffer_mib                 = var.buffer_mib
   iot_topic_filter           = var.iot_topic_filter
+  sources                    = local.source_files
+  source_descriptors         = local.source_descriptors
 }
 
 module "compute" {

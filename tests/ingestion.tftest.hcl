@@ -120,8 +120,8 @@ run "every_topic_has_a_stream_to_its_raw_table" {
   }
 
   assert {
-    condition     = aws_iot_topic_rule.source[0].sql == "SELECT * FROM 'devices/+/events'" && aws_iot_topic_rule.source[0].name == "lean_ops_dev_source"
-    error_message = "iot rule: expected it to hand the filter's messages on."
+    condition     = aws_iot_topic_rule.source[0].sql == "SELECT encode(*, 'base64') AS data, topic() AS mqtt_topic, clientid() AS client_id, timestamp() AS mqtt_time FROM 'devices/+/events'" && aws_iot_topic_rule.source[0].name == "lean_ops_dev_source"
+    error_message = "iot rule: expected it to hand the filter's messages on, byte for byte, with topic, client and time."
   }
 }
 
@@ -140,6 +140,7 @@ run "functions_are_told_the_topics_by_an_object" {
   assert {
     condition = jsondecode(aws_s3_object.topics.content) == {
       version = 1
+      sources = ""
       topics = {
         events      = { contract = true, paused = true, watched = false }
         air_quality = { contract = false, paused = false, watched = false }
@@ -147,6 +148,56 @@ run "functions_are_told_the_topics_by_an_object" {
     }
     error_message = "registry: expected every topic with what is known of it, found ${aws_s3_object.topics.content}."
   }
+}
+
+run "without_sources_there_is_no_registry_of_them" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  assert {
+    condition     = length(aws_s3_object.sources) == 0
+    error_message = "sources: expected no object, since functions of such an environment ask for none."
+  }
+}
+
+run "sources_are_data_and_their_digest_is_with_the_topics" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  variables {
+    sources            = { senml = "docs/sources/senml.yaml" }
+    source_descriptors = { "fleet.binpb" = "docs/sources/fleet.binpb" }
+  }
+
+  assert {
+    condition     = aws_s3_object.sources[0].key == "registry/sources.json" && jsondecode(aws_s3_object.sources[0].content).version == 1 && jsondecode(aws_s3_object.sources[0].content).sources.senml.topic == "events" && length(jsondecode(aws_s3_object.sources[0].content).descriptors["fleet.binpb"]) > 0
+    error_message = "sources: expected each as its file says, with descriptors as base64."
+  }
+
+  assert {
+    condition     = jsondecode(aws_s3_object.topics.content).sources == sha256(aws_s3_object.sources[0].content)
+    error_message = "registry: expected the digest of the sources, so that functions read them when they change."
+  }
+}
+
+run "a_source_has_a_name_that_labels_and_files_can_have" {
+  command = plan
+
+  module {
+    source = "./modules/ingestion"
+  }
+
+  variables {
+    sources = { Meters = "docs/sources/senml.yaml" }
+  }
+
+  expect_failures = [var.sources]
 }
 
 run "a_topic_adds_its_stream_and_neither_role_nor_log" {

@@ -1,4 +1,5 @@
-# Optional: devices that speak MQTT. A message has to be an event already (docs/architecture.md).
+# Optional: devices that speak MQTT. The rule puts topic, client and time beside the message, which goes along as
+# base64: the rule engine would write 10.0 as 10. An event is taken as one, anything else by its source (docs/sources.md).
 module "iot_role" {
   source = "../role"
   count  = var.iot_topic_filter == null ? 0 : 1
@@ -19,7 +20,7 @@ resource "aws_iot_topic_rule" "source" {
   name        = replace("${var.environment.name_prefix}-source", "-", "_")
   description = "Device messages to the source queue of ${var.environment.name_prefix}"
   enabled     = true
-  sql         = "SELECT * FROM '${var.iot_topic_filter}'"
+  sql         = "SELECT encode(*, 'base64') AS data, topic() AS mqtt_topic, clientid() AS client_id, timestamp() AS mqtt_time FROM '${var.iot_topic_filter}'"
   sql_version = "2016-03-23"
 
   sqs {

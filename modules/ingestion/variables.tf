@@ -202,6 +202,28 @@ variable "buffer_mib" {
   }
 }
 
+variable "sources" {
+  description = "Descriptions of devices: path of the file by name."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.sources) : can(regex("^[a-z][a-z0-9-]{0,39}$", name))])
+    error_message = "sources: expected names of 1 to 40 lower-case letters, digits and hyphens, found ${join(", ", keys(var.sources))}; rename the file in sources/."
+  }
+}
+
+variable "source_descriptors" {
+  description = "Compiled descriptor sets of Protobuf for them: path by file name."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.source_descriptors) : endswith(name, ".binpb")])
+    error_message = "source_descriptors: expected names that end in .binpb, found ${join(", ", keys(var.source_descriptors))}."
+  }
+}
+
 variable "iot_topic_filter" {
   description = "MQTT topic filter whose messages go to the source queue; null for none."
   type        = string

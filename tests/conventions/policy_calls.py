@@ -90,7 +90,7 @@ CALLS: dict[str, list[Call]] = {
         *(Call(f"sqs:{a}", SOURCE) for a in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
         Call("sqs:SendMessage", DLQ),
         Call("firehose:PutRecordBatch", arn("firehose", "deliverystream/lean-ops-dev-events")),
-        *TOPICS, key("Decrypt", "s3"),
+        *TOPICS, *objects("GetObject", "registry/sources.json"), key("Decrypt", "s3"),
         key("Decrypt", "sqs"), key("GenerateDataKey", "sqs"), *log("sqs-processor"),
     ],
     "dispatcher": [

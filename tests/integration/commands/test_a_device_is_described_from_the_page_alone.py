@@ -43,8 +43,8 @@ def commands(section: str) -> list[str]:
 @pytest.mark.usefixtures("folder")
 def test_the_message_becomes_what_the_page_says() -> None:
     lint, tried = commands("From a message to a description")[:2]
-    assert "nothing to say" in run(lint.replace("lint", "lint sources/meters.yaml")).out
-    ended = run(f"{tried} --source sources/meters.yaml")
+    assert "nothing to say" in run(lint).out
+    ended = run(tried)
     assert ended.code == 1
     said = PAGE.split("```\nread by")[1].split("```")[0]
     for line in f"read by{said}".strip().splitlines():

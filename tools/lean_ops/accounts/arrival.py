@@ -4,7 +4,7 @@ A run of the pipeline reads what is in RAW when it starts. What is still in the 
 is read by the next one: run too early, it finds nothing, and nothing is lost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -55,7 +55,19 @@ def wait_for_arrival(
     ``on_wait`` is told after every look. The local stand-in is asked to deliver at once; on AWS its buffering
     interval passes by itself. Raises LocalStackError where the stand-in cannot deliver.
     """
-    waiting = ledger.sent_ids(run)
+    return wait_for_ids(target, ledger.sent_ids(run), on_wait=on_wait, clock=clock, sleep=sleep)
+
+
+def wait_for_ids(
+    target: Target,
+    ids: Mapping[str, set[str]],
+    *,
+    on_wait: Callable[[Arrival], None] = lambda _arrival: None,
+    clock: Callable[[], float] = outside.monotonic,
+    sleep: Callable[[float], None] = outside.sleep,
+) -> Arrival:
+    """The same for messages whose ids are known, by topic."""
+    waiting = dict(ids)
     sent = sum(map(len, waiting.values()))
     seen, moved_at = (sent, -1), clock()
     while True:

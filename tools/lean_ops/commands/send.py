@@ -12,13 +12,16 @@ import typer
 from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.accounts import comeback
-from lean_ops.accounts.arrival import Arrival, wait_for_arrival
+from lean_ops.accounts.arrival import Arrival, wait_for_arrival, wait_for_ids
 from lean_ops.accounts.ledger import Ledger, LedgerRun
 from lean_ops.accounts.messages import Message
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import a_number, stack_folder
 from lean_ops.console.printing import progress, say, show_table
 from lean_ops.environment.target import Target
+from lean_ops.operate import trial
+from lean_ops.operate.replay.intake import Outgoing, QueueIntake
+from lean_ops.operate.trial import Raw
 from lean_ops.simulate import readings, sender
 from lean_ops.simulate.history import MAX_DAYS, History, Scenario
 from lean_ops.simulate.readings import BadRow, Preview, ReadingMapping, Row
@@ -66,6 +69,22 @@ def send(
             "--resume", help="Go on with the run that was interrupted, or send again what has gone missing."
         ),
     ] = False,
+    raw: Annotated[
+        Path | None,
+        typer.Option(
+            help="Send this file as a device would, for a source to read: one message, byte for byte."
+        ),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Each line of the file of --raw is a message.")
+    ] = False,
+    mqtt_topic: Annotated[
+        str | None, typer.Option(help="MQTT topic of the messages of --raw, as AWS IoT's rule says it.")
+    ] = None,
+    client: Annotated[str | None, typer.Option(help="MQTT client that sends the messages of --raw.")] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="name=value, an attribute of the messages of --raw.")
+    ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Messages a second at most.", min=0.1, callback=a_number)
     ] = None,
@@ -73,12 +92,22 @@ def send(
         bool, typer.Option("--wait", help="Wait until everything sent is in RAW, so that `run` finds it.")
     ] = False,
 ) -> Answer:
-    """Send events into the source queue: simulated devices, or the readings in a file of yours.
+    """Send events into the source queue: simulated devices, the readings in a file of yours, or messages.
 
-    Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled.
-    Exit code 1 when rows of a file had to be left out, or when --wait saw messages not arrive.
+    Everything sent is on a ledger first, so that an interrupted run can be resumed and every run reconciled;
+    messages of --raw are not, since sources decide what they become. Exit code 1 when rows of a file had to
+    be left out, a message will be refused, or --wait saw messages not arrive.
     """
     target, topic = call.target, call.topic
+    if raw is not None:
+        _no_options_of("a file or simulation", file=file, key=key, time=time, resume=resume, rate=rate)
+        several = trial.messages(
+            raw, lines=lines, attributes=_pairs("attribute", attribute), mqtt_topic=mqtt_topic, client=client
+        )
+        return _send_raw(target, list(several), dry_run=dry_run, wait=wait)
+    _no_options_of(
+        "messages of --raw", lines=lines, mqtt_topic=mqtt_topic, client=client, attribute=attribute
+    )
     ledger = Ledger(stack_folder(call.place) / "ledger")
     if resume and target.ledger_folder is not None and ledger.runs() and not ledger.unfinished():
         comeback.account(target, ledger)  # runs of which something is gone can be resumed then
@@ -119,6 +148,45 @@ def send(
     result = _send(events_of_file, None, run, target, rate, quiet=call.json)
     arrived = _arrived(target, ledger, run, quiet=call.json) if wait else None
     return _answer(result, left_out, arrived)
+
+
+def _send_raw(target: Target, several: list[Raw], *, dry_run: bool, wait: bool) -> Answer:
+    """Messages as devices send them, into the queue; what becomes of them is for their sources to say."""
+    if dry_run:
+        document = {"messages": [asdict(one) for one in several]}
+        return Answer(document, lambda: say("\n".join(one.body for one in several)))
+    started = trial.sources_of(target)
+    arrived_ms = round(outside.now().timestamp() * 1000)
+    ids: dict[str, set[str]] = {}
+    refused = 0
+    for tried in trial.tried(started, target.topics, several, arrived_ms):
+        refused += tried.dead is not None
+        for event in tried.events:
+            ids.setdefault(event.fields["topic_name"], set()).add(event.fields["message_id"])
+    outgoing = [
+        Outgoing(
+            one.body,
+            {name: {"DataType": "String", "StringValue": text} for name, text in one.attributes.items()},
+        )
+        for one in several
+    ]
+    QueueIntake(target.client("sqs"), target.queue_url(target.source_queue)).send(outgoing)
+    arrived = wait_for_ids(target, ids) if wait else None
+    answer = {
+        "sent": len(several),
+        "events": sum(map(len, ids.values())),
+        "messages_refused": refused,
+        **({} if arrived is None else {"arrived": asdict(arrived)}),
+    }
+
+    def tell() -> None:
+        say(f"{len(several):,} messages sent, which are {sum(map(len, ids.values())):,} events.")
+        if refused:
+            say(f"{refused:,} of them will be dead letters: `lean-ops source try` says why.", style="yellow")
+        for sentence in arrived.sentences() if arrived else ():
+            say(sentence, style="yellow" if arrived and arrived.missing else "")
+
+    return Answer(answer, tell, failed=bool(refused) or (arrived is not None and bool(arrived.missing)))
 
 
 class _LeftOut:
@@ -249,6 +317,14 @@ def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
             raise InvalidInput(f"--{option}: expected name=value, found {text!r}")
         pairs[name] = value
     return pairs
+
+
+def _no_options_of(what: str, **options: object) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if given:
+        raise InvalidInput(
+            f"{', '.join(given)}: expected for {what} alone, found beside others; leave it out"
+        )
 
 
 def _no_file_options(**options: object) -> None:

@@ -71,14 +71,16 @@ class _LineError(Exception):
         self.message: Final = message
 
 
-def source_files(directory: Path = SOURCES) -> dict[str, Path]:
-    """Name to file, by name."""
-    return {path.stem: path for path in sorted(directory.glob("*.yaml"))}
+def source_files(directory: Path | None = None) -> dict[str, Path]:
+    """Name to file, by name; of ``sources/`` unless another directory is given, as all here."""
+    return {path.stem: path for path in sorted((directory or SOURCES).glob("*.yaml"))}
 
 
-def descriptor_files(directory: Path = SOURCES) -> dict[str, bytes]:
+def descriptor_files(directory: Path | None = None) -> dict[str, bytes]:
     """Compiled descriptors of Protobuf beside the sources, by file name."""
-    return {path.name: path.read_bytes() for path in sorted(directory.glob(f"*{DESCRIPTOR_SUFFIX}"))}
+    return {
+        path.name: path.read_bytes() for path in sorted((directory or SOURCES).glob(f"*{DESCRIPTOR_SUFFIX}"))
+    }
 
 
 def read_source(text: str) -> Written:
@@ -100,13 +102,13 @@ def load_source(path: Path) -> Source:
         raise SourceError(f"{path.name}: {line}{error.where}".rstrip(": "), error.message) from None
 
 
-def registry_content(directory: Path = SOURCES) -> bytes | None:
+def registry_content(directory: Path | None = None) -> bytes | None:
     """The registry of the sources in a directory, None where there are none; raises SourceError."""
     files = source_files(directory)
     if not files:
         return None
     compiled = {name: load_source(path) for name, path in files.items()}
-    if clashes := overlaps(compiled):
+    if clashes := [finding for finding in overlaps(compiled) if finding.severity == "error"]:
         raise SourceError("", f"{clashes[0].message}; `lean-ops source lint` says more")
     return registry.written(
         {name: read_source(text_of(path)).document for name, path in files.items()},

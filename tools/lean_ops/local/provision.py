@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from common.contract.contracts import load_contract
 from common.contract.store import contract_key
+from common.intake.sources.registry import SOURCES_KEY, digest_of
 from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import UpkeepPolicy
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
@@ -28,6 +29,7 @@ from lean_ops.environment.repository import (
     render,
     state_machine_definition,
 )
+from lean_ops.environment.source_files import registry_content
 from lean_ops.environment.target import Target
 from lean_ops.local import alarms
 
@@ -79,7 +81,7 @@ def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LA
     _pii_key(target)
     _iceberg_tables(target, target.catalog())
     _delivery_streams(target, tuning)
-    _registry(target)
+    write_registries(target)
     values = placeholder_values(target, queue_urls)
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
@@ -159,11 +161,21 @@ def _contracts(target: Target) -> None:
         s3.put_object(Bucket=target.lake_bucket, Key=contract_key(topic), Body=path.read_bytes())
 
 
-def _registry(target: Target) -> None:
-    """The topics, for the functions: last of what a topic needs, so that none is taken before it is there."""
+def write_registries(target: Target) -> None:
+    """Sources and topics, for the functions: last of what a topic needs, so that none is taken before.
+
+    The topics have the digest of the sources, and come after them. Raises SourceError.
+    """
     contracts = contract_files()
-    registry = registry_of({topic: Topic(contract=topic in contracts) for topic in target.topics})
-    target.client("s3").put_object(Bucket=target.lake_bucket, Key=REGISTRY_KEY, Body=registry.written())
+    s3 = target.client("s3")
+    described = registry_content()
+    if described is not None:
+        s3.put_object(Bucket=target.lake_bucket, Key=SOURCES_KEY, Body=described)
+    registry = registry_of(
+        {topic: Topic(contract=topic in contracts) for topic in target.topics},
+        "" if described is None else digest_of(described),
+    )
+    s3.put_object(Bucket=target.lake_bucket, Key=REGISTRY_KEY, Body=registry.written())
 
 
 def _dynamodb_tables(target: Target) -> None:

@@ -38,7 +38,7 @@ from lean_ops.operate.replay.selection import Selection
 
 _ENVELOPE: Final = ("message_id", "idempotency_key", "period_reference", "publish_time", "ingestion_ts")
 _OF_LAYER: Final = {
-    "raw": _ENVELOPE,
+    "raw": (*_ENVELOPE, "source"),
     "curated": (*_ENVELOPE, "_merge_seq", DELETED),
     "semantic": (*_ENVELOPE, "_contract_version", "_source_merge_seq", "_merge_seq"),
     "quarantine": (*_ENVELOPE, "_contract_version", "_source_merge_seq", "_merge_seq", "reasons"),
@@ -215,14 +215,10 @@ def _raw(target: Target, found: Trace, since: datetime, until: datetime) -> list
         accepted = "accepted again: a copy, the first one counts" if _name(copy) in known else "accepted"
         known.add(_name(copy))
         row = copy.row
-        found.sightings.append(
-            Sighting(
-                "source queue",
-                row["ingestion_ts"],
-                accepted,
-                {"published": row["publish_time"], "idempotency_key": row["idempotency_key"]},
-            )
-        )
+        facts = {"published": row["publish_time"], "idempotency_key": row["idempotency_key"]}
+        if row.get("source"):
+            facts["source"] = row["source"]
+        found.sightings.append(Sighting("source queue", row["ingestion_ts"], accepted, facts))
         found.sightings.append(
             Sighting("RAW", commits.get(copy.path), "delivered", {"period": row["period_reference"]})
         )

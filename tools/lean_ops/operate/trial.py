@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.intake.events import EventParser
-from common.intake.sources import Sources
+from common.intake.sources import Sources, registry
 from common.runtime.errors import InvalidInput, RejectedEvent
+from common.runtime.topics import read_registry
+from lean_ops.environment.target import Target
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Of a message of SQS (quotas, "Message size")."""
@@ -90,6 +92,14 @@ def raw(
             f"{name}: expected a message of 1 to {MAX_BODY_BYTES:,} bytes (SQS), found {len(body.encode()):,}"
         )
     return Raw(name, body, attributes)
+
+
+def sources_of(target: Target) -> Sources:
+    """The sources of an environment as its functions read them; raises ServiceFailure."""
+    s3 = target.client("s3")
+    if not read_registry(s3, target.lake_bucket).sources:
+        return registry.NONE
+    return registry.read_sources(s3, target.lake_bucket)
 
 
 def tried(

@@ -14,8 +14,8 @@ What holds for all three:
   was ingested first counts; the merge leaves out what it has seen.
 - Every replay is in the audit trail, with its selection and its counts.
 
-Open to others: a module a place (``dead_letters``, ``deliveries``, ``quarantine``), ``selection`` (which
-events are meant) and ``pace`` (how fast).
+Open to others: a module a place (``dead_letters``, ``deliveries``, ``quarantine``), ``intake`` (the source
+queue), ``selection`` (which events are meant) and ``pace`` (how fast).
 """
 
-__all__ = ["dead_letters", "deliveries", "pace", "quarantine", "selection"]
+__all__ = ["dead_letters", "deliveries", "intake", "pace", "quarantine", "selection"]

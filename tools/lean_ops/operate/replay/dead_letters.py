@@ -22,7 +22,7 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.intake import archive as dead_letter_archive
-from common.intake.dead_letters import MAX_ATTRIBUTES, REPLAYED_BY, WHY_DEAD
+from common.intake.dead_letters import ARRIVED_MS, MAX_ATTRIBUTES, REPLAYED_BY, WHY_DEAD
 from common.intake.events import RejectCode
 from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.layers.uncurable import ERROR_CODE as SET_ASIDE
@@ -121,6 +121,9 @@ def outgoing(message: QueuedMessage, operation_id: str) -> Outgoing:
     attributes: dict[str, Any] = {
         name: value for name, value in message.attributes.items() if name not in {*WHY_DEAD, REPLAYED_BY}
     }
+    if message.text_attribute("error_code") is None and len(attributes) < MAX_ATTRIBUTES:
+        # SQS moved it here: when it came first, only SQS knows, and the replay has another time.
+        attributes.setdefault(ARRIVED_MS, {"DataType": "String", "StringValue": str(message.sent_ms)})
     if len(attributes) < MAX_ATTRIBUTES:
         attributes[REPLAYED_BY] = {"DataType": "String", "StringValue": operation_id}
     return Outgoing(message.body, attributes)

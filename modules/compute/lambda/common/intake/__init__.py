@@ -7,6 +7,7 @@ Open to others:
     delivery       records into Firehose, with retries
     dead_letters   rejected messages with their reason, into the dead-letter queue
     archive        the form in which dead letters are kept in the lake bucket
+    reading        what a message becomes, by the sources of the environment
     queue_pass     one pass over a queue that sees every message once
     breaker        the circuit breaker of the source queue
 """
@@ -18,5 +19,6 @@ __all__ = [
     "delivery",
     "events",
     "queue_pass",
+    "reading",
     "sources",
 ]

@@ -8,6 +8,7 @@ brings it to the same dead-letter queue in the end.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,10 +37,15 @@ class DeadLetter:
 
     record: Mapping[str, Any]
     reason: RejectedEvent
+    keeps_arrival: bool = False
 
     @property
     def attributes(self) -> dict[str, dict[str, str]]:
-        """Why and when, plus as many of the sender's own text attributes as fit (ten in all)."""
+        """Why and when, plus as many of the sender's own text attributes as fit (ten in all).
+
+        Of a message that sources were asked about, the arrival too (``keeps_arrival``), and the sender's own
+        before when it was first seen and which it was: a source may go by them when it is replayed.
+        """
         first_seen_ms = int(self.record["attributes"]["ApproximateFirstReceiveTimestamp"])
         ours = (
             self.reason.code,
@@ -51,12 +57,18 @@ class DeadLetter:
             name: {"DataType": "String", "StringValue": value}
             for name, value in zip(WHY_DEAD, ours, strict=True)
         }
-        senders = self.record.get("messageAttributes", {})
-        for name in sorted(senders, key=lambda name: name != REPLAYED_BY):
-            attribute = senders[name]
-            if len(entries) < MAX_ATTRIBUTES and name not in entries and attribute.get("stringValue"):
-                entries[name] = {"DataType": attribute["dataType"], "StringValue": attribute["stringValue"]}
-        return entries
+        senders = {
+            name: {"DataType": attribute["dataType"], "StringValue": attribute["stringValue"]}
+            for name, attribute in self.record.get("messageAttributes", {}).items()
+            if name not in entries and attribute.get("stringValue")
+        }
+        if self.keeps_arrival:
+            arrived = {"DataType": "String", "StringValue": self.record["attributes"]["SentTimestamp"]}
+            senders = {ARRIVED_MS: arrived, **senders}
+            first, last = dict(islice(entries.items(), 2)), dict(islice(entries.items(), 2, None))
+            return dict(islice({**first, **senders, **last}.items(), MAX_ATTRIBUTES))
+        by_weight = sorted(senders.items(), key=lambda entry: entry[0] != REPLAYED_BY)
+        return dict(islice({**entries, **dict(by_weight)}.items(), MAX_ATTRIBUTES))
 
 
 def send(client: "SQSClient", queue_url: str, letters: Iterable[DeadLetter]) -> list[str]:

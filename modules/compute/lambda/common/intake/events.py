@@ -191,12 +191,13 @@ def _check_payload(operation: str | None, payload: str) -> None:
         raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
 
 
-def unprocessable(error: Exception) -> RejectedEvent:
+def unprocessable(error: Exception, message_id: str = "") -> RejectedEvent:
     """The reason of what a fault of the code kept from being read; an error's own words may quote a value."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}, line {last.lineno}"
     logger("sqs_processor").error(
-        "message could not be read", extra={"error": type(error).__name__, "where": where}
+        "message could not be read",
+        extra={"message_id": message_id, "error": type(error).__name__, "where": where},
     )
     return RejectedEvent(
         RejectCode.UNPROCESSABLE,

@@ -1,6 +1,6 @@
 """The topics of an environment are data, one object of the lake bucket, no setting of a function (ADR 19).
 
-    {"version": 1, "topics": {"events": {"contract": true, "paused": false, "watched": false}}}
+    {"version": 1, "topics": {"events": {"contract": true, "paused": false, "watched": false}}, "sources": ""}
 
 ``terraform apply`` and ``lean-ops up`` write it from ``contracts/`` and the environment's own topics, after
 the tables and the stream of a topic exist. A function that stays warm reads it again once a minute; where it
@@ -44,6 +44,8 @@ class Registry(msgspec.Struct, frozen=True):
 
     version: Literal[1]
     topics: dict[str, Topic]
+    sources: str = ""
+    """Digest of the registry of sources (``common.intake.sources.registry``), empty where there is none."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -123,9 +125,9 @@ def is_watched(s3: "S3Client", bucket: str, topic: str) -> bool:
     return known is not None and known.watched
 
 
-def registry_of(topics: Mapping[str, Topic]) -> Registry:
+def registry_of(topics: Mapping[str, Topic], sources: str = "") -> Registry:
     """A registry of this version."""
-    return Registry(version=1, topics=dict(sorted(topics.items())))
+    return Registry(version=1, topics=dict(sorted(topics.items())), sources=sources)
 
 
 def named(names: Iterable[str]) -> str:

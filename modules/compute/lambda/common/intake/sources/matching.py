@@ -31,6 +31,8 @@ CLIENT_FIELD: Final = "client_id"
 TIME_FIELD: Final = "mqtt_time"
 CONTENT_FIELD: Final = "data"
 """Field of the body in which a bridge puts the message itself, as base64: its text stays exact."""
+# What AWS IoT's clientid() says of a message that came by HTTP (SQL reference, "clientid()").
+_NO_CLIENT: Final = "n/a"
 _QUOTED_TOPIC: Final = f'"{TOPIC_FIELD}"'
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -87,15 +89,17 @@ class Match:
         for path in self.written_fields.keys() & other.written_fields.keys():
             if not _may_share(self.written_fields[path], other.written_fields[path]):
                 return ""
-        if self.topics and other.topics:
-            return "always" if any(a.meets(b) for a in self.topics for b in other.topics) else ""
-        if (
-            self.attributes.keys() & other.attributes.keys()
-            or self.by_content_alone
-            or other.by_content_alone
-        ):
-            return "always"
-        return "perhaps"
+        if self.topics and other.topics and not any(a.meets(b) for a in self.topics for b in other.topics):
+            return ""
+        return "always" if self._asks <= other._asks or other._asks <= self._asks else "perhaps"
+
+    @property
+    def _asks(self) -> frozenset[str]:
+        """What it looks at: who looks at no more than another cannot tell its messages from the other's."""
+        return frozenset(
+            (*("topic" for _ in self.topics), *map("attribute {}".format, self.attributes),
+             *map("field {}".format, self.written_fields))
+        )  # fmt: skip
 
 
 def match_of(written: object, place: Place) -> Match:
@@ -203,7 +207,8 @@ def _wrapped(body: str) -> tuple[bytes | str, str, str | None, int | None] | Non
     except (msgspec.DecodeError, UnicodeError, binascii.Error, RecursionError):
         return None
     whole = int(said) if said is not None and said == said.to_integral_value() else None
-    return content, slices.text(topic) or "", None if client is None else slices.text(client), whole
+    client_id = None if client is None else slices.text(client)
+    return content, slices.text(topic) or "", None if client_id == _NO_CLIENT else client_id, whole
 
 
 _OF_BRIDGE: Final = frozenset({TOPIC_FIELD, CLIENT_FIELD, TIME_FIELD, CONTENT_FIELD})

@@ -80,7 +80,9 @@ class Sources:
     def of(cls, content: bytes) -> "Sources":
         """Those of the registry; raises SourceError and what msgspec and base64 raise."""
         found = msgspec.json.decode(content, type=_Written)
-        descriptors = {name: base64.b64decode(packed) for name, packed in found.descriptors.items()}
+        descriptors = {
+            name: base64.b64decode(packed, validate=True) for name, packed in found.descriptors.items()
+        }
         compiled = []
         for name, described in sorted(found.sources.items()):
             try:

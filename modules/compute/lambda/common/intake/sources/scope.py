@@ -17,7 +17,12 @@ MOST_WORK_BYTES: Final = 16 * 1024 * 1024
 
 
 class MessageRefused(RejectedEvent):
-    """A message is refused as a whole: it is more than one may be, whatever its readings are."""
+    """A message is refused as a whole: it is more than one may be, whatever its readings are.
+
+    ``source``: the name of the source that read it, where one did.
+    """
+
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,9 @@ class Source:
             else:
                 self._document(found, names, message, "", _Reading(out, parser, ingestion_us, label, volume))
         except RejectedEvent as reason:
-            raise MessageRefused(reason.code, f"source {label}: {reason.detail}") from None
+            refused = MessageRefused(reason.code, f"source {label}: {reason.detail}")
+            refused.source = self.name
+            raise refused from None
         return out
 
     def _document(
