@@ -381,7 +381,7 @@ NUMBER_TEXTS = st.from_regex(NUMBER, fullmatch=True) | st.from_regex(
 
 
 def number_oracle(text: str, precision: int, scale: int) -> Decimal | None:
-    if not NUMBER.fullmatch(text) or len(text.lower().partition("e")[2]) > 4:
+    if not NUMBER.fullmatch(text) or len(text.lower().partition("e")[2].lstrip("+-0")) > 4:
         return None if not NUMBER.fullmatch(text) or Decimal(text.lower().partition("e")[0]) else Decimal(0)
     with localcontext(Context(prec=20000, Emax=999999, Emin=-999999)):
         number = Decimal(text)

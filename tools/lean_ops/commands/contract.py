@@ -1,20 +1,24 @@
-"""``contract``: check a data contract before it is merged."""
+"""``contract``: check a data contract before it is merged, and see what it would do before it is in place."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from common.contract.changes import review
-from common.contract.contracts import Finding
+from common.contract.changes import compare, review
+from common.contract.contracts import Finding, load_contract
 from common.contract.yaml_bounds import MAX_CHARACTERS
-from common.runtime.errors import ContractError
+from common.layers.planning import Broken, Planned
+from common.layers.semantic import ColumnChange
+from common.runtime.errors import ContractError, InvalidInput
+from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import JsonOption
-from lean_ops.console.printing import say, show_json
+from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
+from lean_ops.operate import contracts
 
-app = typer.Typer(help="Check data contracts.", no_args_is_help=True)
+app = typer.Typer(help="Check data contracts, and see what they would do.", no_args_is_help=True)
 
 
 @app.command("lint")
@@ -41,6 +45,181 @@ def lint(
                 say(f"  {finding}")
     if any(finding.severity == "error" for findings in found.values() for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command("diff")
+def diff(
+    old: Annotated[Path, typer.Argument(help="The version that readers use now.")],
+    new: Annotated[Path, typer.Argument(help="The version to come.")],
+    json: JsonOption = False,
+) -> None:
+    """Say what one version of a contract changes against another, and whom that breaks.
+
+    Exit code 1 when it breaks readers without a new major version.
+    """
+    topic = new.stem
+    changes = compare(load_contract(_text(old), topic), load_contract(_text(new), topic))
+    if json:
+        show_json({"topic": topic, "changes": [asdict(change) for change in changes]})
+    else:
+        for change in changes:
+            say(str(change))
+        if not changes:
+            say("Nothing changes for readers, rows or devices.")
+    if any(change.severity == "error" for change in changes):
+        raise typer.Exit(1)
+
+
+@app.command("plan")
+@on_target(topic=True)
+def plan(
+    call: Call,
+    file: Annotated[
+        Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
+    ] = None,
+    values: Annotated[
+        bool,
+        typer.Option("--values", help="Samples as they are, but of personal data; default: their shape."),
+    ] = False,
+    most: Annotated[
+        float,
+        typer.Option(
+            "--most", help="Share of rows, or of a column's values, that may be lost.", min=0, max=1
+        ),
+    ] = contracts.MOST,
+    accept: Annotated[bool, typer.Option("--accept", help="Exit code 0 whatever would be lost.")] = False,
+) -> Answer:
+    """Say what a contract would do to the rows that are there, before it is put in place. Changes nothing.
+
+    Exit code 1 when it cannot be read, breaks readers, or would lose more than --most without --accept.
+    """
+    path = file or _of_checkout(call.topic)
+    text = _text(path)
+    findings = review(text, call.topic)
+    if not any(finding.severity == "error" for finding in findings):
+        with progress(quiet=call.json) as bar:
+            task = bar.add_task("judging rows", total=None)
+            planned = contracts.plan_contract(
+                call.target,
+                call.topic,
+                text,
+                in_clear=values,
+                told=lambda rows: bar.update(task, completed=rows),
+            )
+        findings = contracts.compared(call.target, call.topic, text) + findings
+        too_much = contracts.excess(planned, most)
+        return Answer(
+            _document(planned, findings, too_much),
+            lambda: _tell(planned, findings),
+            [] if accept else [f"{path}: {clause}; mend it, or --accept it" for clause in too_much],
+            failed=any(finding.severity == "error" for finding in findings),
+        )
+    document: dict[str, Any] = {"topic": call.topic, "findings": [asdict(finding) for finding in findings]}
+    return Answer(document, lambda: _say_findings(findings), failed=True)
+
+
+def _of_checkout(topic: str) -> Path:
+    files = contract_files()
+    if topic not in files:
+        raise InvalidInput(
+            f"contract of {topic}: expected contracts/{topic}.yaml in this checkout, or a FILE, found "
+            f"neither; `lean-ops contract init --topic {topic}` proposes one from the rows that are there"
+        )
+    return files[topic]
+
+
+def _document(planned: Planned, findings: list[Finding], too_much: list[str]) -> dict[str, Any]:
+    """Everything that was found, for programs: a comment on a pull request is made of it."""
+    return {
+        "topic": planned.topic,
+        "version": planned.version,
+        "published": planned.published,
+        "snapshot_id": planned.snapshot_id,
+        "rows": planned.rows,
+        "refused": planned.refused,
+        "refused_before": planned.refused_before,
+        "newly_refused": planned.newly_refused,
+        "broken": [asdict(broken) for broken in planned.broken],
+        "values": {name: asdict(values) for name, values in planned.values.items()},
+        "table": [
+            {
+                "column": change.column.name,
+                "change": change.kind,
+                "type": str(change.column.field_type),
+                "was": str(change.was.field_type) if change.was else None,
+            }
+            for change in planned.changes
+        ],
+        "left": planned.left,
+        "in_clear": [asdict(place) for place in planned.in_clear],
+        "suspected": planned.suspected,
+        "too_much": too_much,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _say_findings(findings: list[Finding]) -> None:
+    for finding in findings:
+        say(f"  {finding}")
+
+
+def _tell(planned: Planned, findings: list[Finding]) -> None:
+    against = f"{planned.published}, which is published" if planned.published else "none, which is published"
+    say(f"Contract of {planned.topic}, version {planned.version}, against {against}:")
+    _say_findings(findings)
+    _tell_rows(planned)
+    for change in planned.changes:
+        say(f"  table: {_column_change(planned.topic, change)}")
+    for name in planned.left:
+        say(f"  table: column {name} stays with what it has, and is null in new rows")
+    for place in planned.in_clear:
+        count = f"{place.rows:,} values" if place.rows is not None else "every value"
+        say(f"  personal: {place.column}: {count} {place.what} in {place.where}; {place.remedy}", "yellow")
+    for name, looks in planned.suspected.items():
+        say(
+            f"  personal? {name} is published in clear, and its values look like {looks}: classify it",
+            "yellow",
+        )
+
+
+def _tell_rows(planned: Planned) -> None:
+    if planned.snapshot_id is None:
+        say(f"Curated of {planned.topic} holds no row to judge; `lean-ops run` brings some.")
+        return
+    before = "" if planned.refused_before is None else f" ({planned.refused_before:,} by the published one)"
+    say(f"Of {planned.rows:,} rows in Curated, one a key, it would refuse {planned.refused:,}{before}.")
+    if planned.broken:
+        show_table(
+            "",
+            ["column", "rule", "expected", "rows", "then", "such as"],
+            [
+                [b.column, b.rule, b.expected, b.rows, _consequence(b), "  ".join(b.samples)]
+                for b in planned.broken
+            ],
+        )
+    for name, of in planned.values.items():
+        if planned.published is not None and (of.lost or of.gained or of.changed):
+            say(
+                f"  {name}: of {of.present:,} values {of.lost:,} become null, {of.changed:,} change, "
+                f"{of.gained:,} are new"
+            )
+
+
+def _consequence(broken: Broken) -> str:
+    return "refused" if broken.critical else "null"
+
+
+def _column_change(topic: str, change: ColumnChange) -> str:
+    name, kind = change.column.name, change.column.field_type
+    rebuild = f"`lean-ops rebuild --layer semantic --topic {topic}`"
+    if change.kind == "add":
+        return f"column {name} {kind} is added, null in rows that are there until {rebuild}"
+    was = change.was.field_type if change.was else None
+    if change.kind == "widen":
+        return f"column {name} is widened from {was} to {kind}, in place"
+    if change.kind == "replace":
+        return f"column {name} {was} is replaced by {kind}, null in rows that are there until {rebuild}"
+    return f"column {name} has another comment"
 
 
 def _text(path: Path) -> str:

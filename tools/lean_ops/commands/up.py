@@ -8,10 +8,12 @@ import typer
 from lean_ops.accounts import comeback
 from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
-from lean_ops.console.printing import say, show_json
+from lean_ops.console.printing import complain, say, show_json
+from lean_ops.environment.repository import contract_files
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
+from lean_ops.operate import contracts
 
 
 def up(
@@ -22,28 +24,55 @@ def up(
             help="Port of the AWS emulator; the Firehose stand-in takes the next one.", min=1, max=65_534
         ),
     ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Topic whose contract goes in place whatever it refuses; may be repeated."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Start the local stack and bring it up to date with this checkout; safe to run again.
 
-    After a kill or a power cut it says, by the ledger, what the emulated queue has lost.
+    After a kill or a power cut it says, by the ledger, what the emulated queue has lost. A changed contract
+    that would refuse much of what is there stays out, and exit code 1 says so, until it is accepted.
     """
     folder = stack_folder(stack)
     own = Stack(folder, ports=(port, port + 1) if port else None)
     record = own.up()
     target = LocalTarget.running(folder)
     with target.reached():
-        provision(target, Tuning(schedules=True))
+        held = _held_back(target, accept or [])
+        provision(target, Tuning(schedules=True), kept={topic: text for topic, (text, _) in held.items()})
         told = comeback.account(target, Ledger(folder / "ledger")) if own.crashed else None
     if json:
         show_json(
-            {"folder": folder, "endpoints": _endpoints(stack), "crashed": asdict(told) if told else None}
+            {
+                "folder": folder,
+                "endpoints": _endpoints(stack),
+                "crashed": asdict(told) if told else None,
+                "contracts_not_accepted": {topic: clauses for topic, (_, clauses) in held.items()},
+            }
         )
-        return
-    for sentence in told.sentences() if told else ():
-        say(sentence, style="yellow")
-    say(f"The local stack {stack!r} runs at {record.emulator.endpoint} (state in {folder}).")
-    say("Next: `lean-ops send`, `lean-ops run`, `lean-ops query`, and `lean-ops down` to stop it.")
+    else:
+        for sentence in told.sentences() if told else ():
+            say(sentence, style="yellow")
+        say(f"The local stack {stack!r} runs at {record.emulator.endpoint} (state in {folder}).")
+        say("Next: `lean-ops send`, `lean-ops run`, `lean-ops query`, and `lean-ops down` to stop it.")
+    for topic, (_, clauses) in held.items():
+        complain(
+            f"contracts/{topic}.yaml is not put in place: {'; '.join(clauses)}. See `lean-ops contract plan "
+            f"--topic {topic}`; mend it, or `lean-ops up --accept {topic}`"
+        )
+    if held:
+        raise typer.Exit(1)
+
+
+def _held_back(target: LocalTarget, accepted: list[str]) -> dict[str, tuple[str | None, list[str]]]:
+    """Contracts of the checkout that take away too much, on a stack that was up before."""
+    client = target.client("s3")
+    if target.lake_bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
+        return {}
+    texts = {topic: path.read_bytes().decode() for topic, path in contract_files().items()}
+    return contracts.not_accepted(target, texts, accepted)
 
 
 def _endpoints(stack: str) -> dict[str, str]:

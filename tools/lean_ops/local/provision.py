@@ -6,7 +6,7 @@ and the state machine up to date, and drops nothing.
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,20 +68,28 @@ class Tuning:
     schedules: bool = False
 
 
-def provision(target: Target, tuning: Tuning | None = None, code_root: Path = LAMBDA_CODE) -> None:
+def provision(
+    target: Target,
+    tuning: Tuning | None = None,
+    code_root: Path = LAMBDA_CODE,
+    kept: Mapping[str, str | None] | None = None,
+) -> None:
     """Create or update every resource of the pipeline on ``target``, a local stack.
 
-    ``code_root`` holds the shared package and a folder for each function of the catalogue.
+    ``code_root`` holds the shared package and a folder for each function of the catalogue. ``kept``: topics
+    whose contract stays as it is published (its text; None: there is none), whatever the checkout has.
     """
     tuning = tuning or Tuning()
+    checkout = {topic: path.read_bytes().decode() for topic, path in contract_files().items()}
+    contracts = {topic: text for topic, text in {**checkout, **(kept or {})}.items() if text is not None}
     queue_urls = _queues(target, tuning)
     _bucket(target)
-    _contracts(target)
+    _contracts(target, contracts)
     _dynamodb_tables(target)
     _pii_key(target)
-    _iceberg_tables(target, target.catalog())
+    _iceberg_tables(target, target.catalog(), contracts)
     _delivery_streams(target, tuning)
-    write_registries(target)
+    write_registries(target, contracts)
     values = placeholder_values(target, queue_urls)
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
@@ -155,18 +163,19 @@ def _bucket(target: Target) -> None:
     )
 
 
-def _contracts(target: Target) -> None:
+def _contracts(target: Target, contracts: Mapping[str, str]) -> None:
     s3 = target.client("s3")
-    for topic, path in contract_files().items():
-        s3.put_object(Bucket=target.lake_bucket, Key=contract_key(topic), Body=path.read_bytes())
+    for topic, text in contracts.items():
+        s3.put_object(Bucket=target.lake_bucket, Key=contract_key(topic), Body=text.encode())
 
 
-def write_registries(target: Target) -> None:
+def write_registries(target: Target, contracts: Collection[str] | None = None) -> None:
     """Sources and topics, for the functions: last of what a topic needs, so that none is taken before.
 
-    The topics have the digest of the sources, and come after them. Raises SourceError.
+    ``contracts``: the topics that have one; default: those of the checkout. The topics have the digest of the
+    sources, and come after them. Raises SourceError.
     """
-    contracts = contract_files()
+    contracts = contract_files() if contracts is None else contracts
     s3 = target.client("s3")
     described = registry_content()
     if described is not None:
@@ -216,12 +225,11 @@ def _pii_key(target: Target) -> None:
     )
 
 
-def _iceberg_tables(target: Target, catalog: "Catalog") -> None:
+def _iceberg_tables(target: Target, catalog: "Catalog", contracts: Mapping[str, str]) -> None:
     """RAW and Curated of every topic; Semantic and Quarantine of those with a contract."""
     catalog.create_namespace_if_not_exists(target.database)
-    contracts = contract_files()
     for topic in target.topics:
-        contract = load_contract(contracts[topic].read_text(), topic) if topic in contracts else None
+        contract = load_contract(contracts[topic], topic) if topic in contracts else None
         for layer in LAYERS if contract else _LAYERS_OF_EVERY_TOPIC:
             spec = TableSpec.load(
                 TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume

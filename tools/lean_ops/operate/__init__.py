@@ -7,6 +7,7 @@ Open to others:
     checkpoints   how far each layer has read, and moving it back
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
+    contracts     what a contract would do, before it is put in place
     reconciling   all layers held against RAW, row by row
     replay        what did not get through, sent again
     erase         the events of keys out of everything, with a certificate
@@ -25,6 +26,7 @@ Open to others:
 __all__ = [
     "breaker",
     "checkpoints",
+    "contracts",
     "cost",
     "doctor",
     "erase",

@@ -9,6 +9,8 @@ Open to others:
     store         where contracts are kept
     casting       Curated rows → Semantic rows and refused rows
     typed_texts   texts as values of a type
+    masking       what a value looks like, without what it says
+    suspicion     what may be personal data
     drift         the log of schema drift
     yaml_bounds   YAML, read within bounds
 """
@@ -19,8 +21,10 @@ __all__ = [
     "contracted",
     "contracts",
     "drift",
+    "masking",
     "retention",
     "store",
+    "suspicion",
     "typed_texts",
     "yaml_bounds",
 ]

@@ -11,6 +11,7 @@
 import hmac
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -68,7 +69,7 @@ class CastResult:
 
 
 @dataclass(frozen=True)
-class _Failure:
+class Failure:
     """Rows (a mask without nulls) in which a property breaks one rule."""
 
     rule: str
@@ -77,19 +78,19 @@ class _Failure:
 
 
 @dataclass
-class _Cast:
+class Cast:
     """One property of a stretch of rows: its source texts, clear values, and what failed."""
 
     of: Property
     texts: Column
     values: Column
-    failures: list[_Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
     def check(self, rule: str, expected: str, holds: Column) -> None:
         """Note where a present value breaks the rule, and make it null."""
         broken = pc.and_(self.values.is_valid(), pc.invert(pc.fill_null(holds, True)))  # noqa: FBT003
         if pc.any(broken).as_py():
-            self.failures.append(_Failure(rule, expected, broken))
+            self.failures.append(Failure(rule, expected, broken))
             self.values = pc.if_else(broken, pa.scalar(None, self.values.type), self.values)
 
 
@@ -110,8 +111,8 @@ def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResu
     good, rejected, nulled = [], [], Counter[tuple[str, str]]()
     for start in range(0, curated.num_rows, _STRETCH):
         part = curated.slice(start, _STRETCH).combine_chunks()
-        casts = [_cast(part, p) for p in contract.properties]
-        bad = _rejected_rows(casts, part.num_rows)
+        casts = [cast_property(part, p) for p in contract.properties]
+        bad = rejected_rows(casts, part.num_rows)
         kept: Column = pc.invert(bad)
         good.append(_semantic(part, contract, casts, pii_key).filter(kept))
         if pc.any(bad).as_py():
@@ -182,24 +183,24 @@ def treat_pii(texts: Column, of: Property, pii_key: bytes) -> Column:
     return pa.array(hashes, pa.string()).take(encoded.indices)
 
 
-def _cast(part: pa.Table, of: Property) -> _Cast:
-    """A property's clear values, every rule of the contract checked."""
+def cast_property(part: pa.Table, of: Property) -> Cast:
+    """A property's clear values, every rule of the contract checked; ``part`` needs its source only."""
     texts: Column = pa.nulls(part.num_rows, pa.string())
     if of.source in part.column_names:
         texts = as_texts(_one_array(part[of.source]), of.source)
-    cast = _Cast(of, texts, read_texts(texts, of.logical_type, of.value_type, of.temporal_format))
+    cast = Cast(of, texts, read_texts(texts, of.logical_type, of.value_type, of.temporal_format))
     unread = pc.and_(texts.is_valid(), cast.values.is_null())
     if (of.required or of.critical) and texts.null_count:
-        cast.failures.append(_Failure("missing", "a value", texts.is_null()))
+        cast.failures.append(Failure("missing", "a value", texts.is_null()))
     if pc.any(unread).as_py():
-        cast.failures.append(_Failure("type", str(of.value_type), unread))
+        cast.failures.append(Failure("type", str(of.value_type), unread))
     for rule, expected, holds in rules(of, cast.values):
         cast.check(rule, expected, holds)
     return cast
 
 
-def _rejected_rows(casts: list[_Cast], rows: int) -> Column:
-    """Rows in which a critical property failed."""
+def rejected_rows(casts: Iterable[Cast], rows: int) -> Column:
+    """Of so many rows those in which a critical property failed, as a mask without nulls."""
     bad: Column = pa.repeat(pa.scalar(False), rows)  # noqa: FBT003
     for cast in casts:
         if cast.of.critical:
@@ -208,7 +209,7 @@ def _rejected_rows(casts: list[_Cast], rows: int) -> Column:
     return bad
 
 
-def _semantic(part: pa.Table, contract: Contract, casts: list[_Cast], pii_key: bytes) -> pa.Table:
+def _semantic(part: pa.Table, contract: Contract, casts: list[Cast], pii_key: bytes) -> pa.Table:
     """All rows as the Semantic table has them, but for ``_merge_seq``."""
     columns: list[Column] = [_one_array(part[name]) for name in _LINEAGE]
     columns.append(pa.repeat(pa.scalar(contract.version), part.num_rows))
@@ -236,7 +237,7 @@ def _semantic_schema(contract: Contract) -> pa.Schema:
 
 
 def _quarantine(
-    part: pa.Table, contract: Contract, casts: list[_Cast], bad: Column, pii_key: bytes
+    part: pa.Table, contract: Contract, casts: list[Cast], bad: Column, pii_key: bytes
 ) -> pa.Table:
     """The rejected rows as the quarantine table has them."""
     rejected = part.filter(bad)
@@ -253,7 +254,7 @@ def _quarantine(
     ).cast(_QUARANTINE_SCHEMA)
 
 
-def _reasons(casts: list[_Cast], bad: Column) -> list[str]:
+def _reasons(casts: list[Cast], bad: Column) -> list[str]:
     """For every rejected row a JSON list of what its critical properties broke."""
     reasons: list[list[dict[str, str]]] = [[] for _ in range(_count(bad))]
     for cast in casts:

@@ -121,6 +121,9 @@ def _property_changes(was: Property, now: Property) -> Iterator[Change]:
             name,
             f"type {'widened' if wider else 'changed'} from {was.column_type} to {now.column_type}",
         )
+    elif was.value_type != now.value_type and not widens(was.value_type, now.value_type):
+        # Hashed, the column stays text: what is read before it is hashed changes all the same.
+        yield "breaks", name, f"reads {now.value_type} where it read {was.value_type}, before it is treated"
     elif (was.logical_type, was.temporal_format) != (now.logical_type, now.temporal_format):
         yield "breaks", name, "reads its source in another way (logicalType or format)"
     if was.source != now.source:

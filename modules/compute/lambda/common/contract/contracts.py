@@ -31,6 +31,7 @@ from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
 from common.contract.properties import Property, read_property, repeated
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
+from common.contract.suspicion import suspicious_name
 from common.contract.yaml_bounds import check_bounds
 from common.runtime.errors import ContractError
 
@@ -217,9 +218,7 @@ def _doubts(source: SchemaProperty) -> Iterator[str]:
         yield "no description: analysts see it as the column's comment"
     elif not fits(" ".join(source.description.split())):
         yield "the description is long: the column's comment ends after 255 bytes (a limit of AWS Glue)"
-    if source.classification is None and re.search(
-        r"email|e_mail|phone|iban|passport|birth", source.name or ""
-    ):
+    if source.classification is None and suspicious_name(source.name or ""):
         yield "the name suggests personal data; state a classification (PII or another) to settle it"
     ignored = ("unique", "primaryKey", "quality", "transformLogic", "relationships", "properties", "items")
     if stated := [name for name in ignored if getattr(source, name)]:

@@ -153,6 +153,7 @@ class Property:
     limits: Limits = Limits()
     temporal_format: TemporalFormat | None = None
     description: str | None = None
+    classification: str | None = None
 
     @property
     def column_type(self) -> PrimitiveType | None:
@@ -210,6 +211,7 @@ def read_property(source: SchemaProperty) -> Property:
         limits=limits,
         temporal_format=temporal_format,
         description=source.description,
+        classification=source.classification,
     )
 
 

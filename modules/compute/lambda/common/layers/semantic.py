@@ -13,13 +13,15 @@ again, see ``rejudging``) or a greater one; nothing is ever deleted from Quarant
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.types import NestedField
 
 from common.contract.casting import unprocessable_row
 from common.contract.changes import widens
@@ -234,22 +236,21 @@ def align_columns(
     version of the contract meets. ``record_replaced`` is told before the commit: told twice is harmless,
     never told would not be. Raises CommitConflict where another writer was first.
     """
-    fields = {field.name: field for field in semantic.schema().fields}
-    if replaced := replaced_columns(semantic, contract):
+    changes = column_changes(semantic.schema(), contract)
+    if replaced := [change.column.name for change in changes if change.kind == "replace"]:
         record_replaced(replaced)
     try:
         with semantic.update_schema() as update:
-            for column in contract.semantic_columns():
-                stored = fields.get(column.name)
-                if stored is None or column.name in replaced:
-                    if stored is not None:
-                        update.delete_column(column.name)
-                    update.add_column(column.name, column.field_type, doc=column.doc)
-                    continue
-                if not widens(column.field_type, stored.field_type):
-                    update.update_column(column.name, field_type=column.field_type)
-                if column.doc is not None and column.doc != stored.doc:
-                    update.update_column(column.name, doc=column.doc)
+            for change in changes:
+                name, wanted = change.column.name, change.column
+                if change.kind == "replace":
+                    update.delete_column(name)
+                if change.kind in ("add", "replace"):
+                    update.add_column(name, wanted.field_type, doc=wanted.doc)
+                elif change.kind == "widen":
+                    update.update_column(name, field_type=wanted.field_type)
+                else:
+                    update.update_column(name, doc=wanted.doc)
     except CommitFailedException as error:
         raise CommitConflict(
             f"table {'.'.join(semantic.name())}: expected to be the only one that changes its columns, found "
@@ -257,16 +258,32 @@ def align_columns(
         ) from error
 
 
-def replaced_columns(semantic: Table, contract: Contract) -> list[str]:
-    """Columns of the table whose type is neither the contract's nor one that widens to it or from it."""
-    stored = {field.name: field.field_type for field in semantic.schema().fields}
-    return [
-        column.name
-        for column in contract.semantic_columns()
-        if (found := stored.get(column.name)) is not None
-        and not widens(found, column.field_type)
-        and not widens(column.field_type, found)
-    ]
+@dataclass(frozen=True)
+class ColumnChange:
+    """One thing that a contract changes about a column of Semantic: what it ``was`` (None: not there)."""
+
+    kind: Literal["add", "widen", "replace", "describe"]
+    column: NestedField
+    was: NestedField | None
+
+
+def column_changes(stored: Schema, contract: Contract) -> list[ColumnChange]:
+    """What ``align_columns`` does to a table with these columns, in the order of the contract."""
+    fields = {field.name: field for field in stored.fields}
+    changes = []
+    for column in contract.semantic_columns():
+        was = fields.get(column.name)
+        if was is None:
+            changes.append(ColumnChange("add", column, None))
+            continue
+        if not widens(column.field_type, was.field_type):
+            if not widens(was.field_type, column.field_type):
+                changes.append(ColumnChange("replace", column, was))
+                continue
+            changes.append(ColumnChange("widen", column, was))
+        if column.doc is not None and column.doc != was.doc:
+            changes.append(ColumnChange("describe", column, was))
+    return changes
 
 
 def _left_by(outcome: MergeOutcome | None) -> str:

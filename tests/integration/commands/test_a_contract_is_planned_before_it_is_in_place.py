@@ -1,0 +1,152 @@
+"""``contract plan`` and ``diff`` say what a contract would do, and hold up what takes much away."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+from common.contract.store import contract_key
+from lean_ops.commands import calling
+from lean_ops.operate import contracts
+
+from ...support import edges
+from ...support.edges import Ended
+from ...support.lake import LocalLake
+from ...support.topic import event
+
+Plan = Callable[..., Ended]
+
+
+class Bucket:
+    """Objects by key, as far as contracts are looked for."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """Nothing, where it is there."""
+        self.get_object(Bucket=Bucket, Key=Key)
+        return {}
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        """The object's bytes."""
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": Bucket}}, "GetObject")
+        return {"Body": BytesIO(self.objects[Key])}
+
+
+def text_of(version: str = "1.0.0", **said: Any) -> str:
+    value = {"name": "value", "description": "A field", "criticalDataElement": True} | said
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v3.2.0", "kind": "DataContract", "id": "x", "version": version,
+            "schema": [{"name": "t", "properties": [value]}],
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket()
+
+
+@pytest.fixture
+def target(tmp_path: Path, bucket: Bucket) -> Iterator[Any]:
+    """A topic ``t`` of which Curated holds ten dates."""
+    with closing(LocalLake(tmp_path)) as lake:
+        lake.append([event(f"k{n}", f"m{n}", n, f"{n + 10}.12.2026") for n in range(10)])
+        lake.run_curation()
+        yield SimpleNamespace(
+            settings=lake.settings, catalog=lambda: lake.catalog, lake_bucket="lake", topics=("t",),
+            client=lambda _service: bucket, reached=nullcontext,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def plan(target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Plan a text."""
+    monkeypatch.setattr(calling, "resolve", lambda *_named: target)
+
+    def run(text: str, *options: str) -> Ended:
+        (tmp_path / "t.yaml").write_text(text)
+        return edges.lean_ops(["contract", "plan", str(tmp_path / "t.yaml"), "--topic", "t", *options])
+
+    return run
+
+
+def test_a_wrong_date_format_ends_with_its_rule_its_count_and_no_value(plan: Plan) -> None:
+    ended = plan(text_of(logicalType="date"))
+    assert ended.code == 1
+    assert "Of 10 rows in Curated, one a key, it would refuse 10" in ended.out
+    assert "10 of 10 rows would be refused (100.0%), by rule: value:type 10" in " ".join(ended.err.split())
+    assert "99.99.9999" in ended.out
+    assert ".12.2026" not in ended.out + ended.err
+    assert "10.12.2026" in plan(text_of(logicalType="date"), "--values").out
+
+
+def test_what_takes_much_may_be_accepted_and_what_takes_nothing_need_not(plan: Plan) -> None:
+    assert plan(text_of(logicalType="date"), "--accept").code == 0
+    assert plan(text_of(logicalType="date"), "--most", "1").code == 0
+    right = text_of(logicalType="date", logicalTypeOptions={"format": "dd.MM.yyyy"})
+    assert plan(right).code == 0
+
+
+def test_a_program_reads_the_same(plan: Plan) -> None:
+    ended = plan(text_of(logicalType="date"), "--json")
+    document = json.loads(ended.out)
+    assert (document["rows"], document["newly_refused"]) == (10, 10)
+    assert [(b["column"], b["rule"], b["rows"]) for b in document["broken"]] == [("value", "type", 10)]
+    assert [(c["column"], c["change"]) for c in document["table"]] == [("value", "add")]
+    assert len(document["too_much"]) == 1
+
+
+def test_what_is_published_is_the_yardstick(plan: Plan, bucket: Bucket) -> None:
+    bucket.objects[contract_key("t")] = text_of(logicalType="date").encode()
+    ended = plan(text_of("1.0.1", logicalType="date", description="Another one"))
+    assert ended.code == 0, "it refuses what is refused already"
+    assert "(10 by the published one)" in ended.out
+    breaking = plan(text_of("1.1.0", logicalType="integer"))
+    assert breaking.code == 1
+    assert "this needs version 2.0.0" in breaking.out
+
+
+def test_a_contract_with_errors_says_all_of_them_and_reads_no_row(plan: Plan, target: Any) -> None:
+    target.catalog = None
+    ended = plan(text_of(logicalType="dat", classification="PII"))
+    assert ended.code == 1
+    assert "expected one of string" in ended.out
+
+
+def test_a_changed_contract_that_takes_much_is_held_back_until_it_is_accepted(
+    target: Any, bucket: Bucket
+) -> None:
+    text = text_of(logicalType="date")
+    held = contracts.not_accepted(target, {"t": text}, ())
+    assert held.keys() == {"t"}
+    assert held["t"][0] is None
+    assert contracts.not_accepted(target, {"t": text}, ("t",)) == {}
+    bucket.objects[contract_key("t")] = text.encode()
+    assert contracts.not_accepted(target, {"t": text}, ()) == {}, "it is in place"
+    bucket.objects[contract_key("t")] = text_of(logicalType="string").encode()
+    assert contracts.not_accepted(target, {"t": text}, ())["t"][0] == text_of(logicalType="string")
+
+
+def test_diff_says_whom_a_change_breaks(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old, new = tmp_path / "old/t.yaml", tmp_path / "t.yaml"
+    old.write_text(text_of(logicalType="string"))
+    new.write_text(text_of("1.1.0", logicalType="date"))
+    ended = edges.lean_ops(["contract", "diff", str(old), str(new)])
+    assert ended.code == 1
+    assert "type changed from string to date; this needs version 2.0.0" in ended.out
+    new.write_text(text_of("2.0.0", logicalType="date"))
+    assert edges.lean_ops(["contract", "diff", str(old), str(new)]).code == 0
+    same = edges.lean_ops(["contract", "diff", str(old), str(old), "--json"])
+    assert (same.code, json.loads(same.out)["changes"]) == (0, [])
