@@ -3,6 +3,7 @@
 Open to others:
 
     contracts     a contract, read and checked
+    properties    one property of a contract
     contracted    the columns that a topic's contract names, and how long it keeps rows
     retention     how long rows are kept
     changes       what a new version may change
@@ -22,6 +23,7 @@ __all__ = [
     "contracts",
     "drift",
     "masking",
+    "properties",
     "retention",
     "store",
     "suspicion",
