@@ -61,11 +61,11 @@ def test_an_idle_topic_by_hand() -> None:
 
 
 def test_a_watched_topic_by_hand() -> None:
-    """Nine alarms on ten metrics; of observation 4 + 3 + 2 metrics, of the merges 5 and 7."""
+    """Nine alarms, ten metrics; of observation 4 + 3 + 2 metrics, 1 of reconciliation, 5 and 7 of merges."""
     watched = replace(BY_HAND, watched_topics=2)
     found = bill(IDLE, watched, TABLE)
     assert usd(found, "alarms of watched topics") == pytest.approx(2 * 10 * 0.10)
-    assert usd(found, "metrics of watched topics") == pytest.approx(2 * 21 * 0.30)
+    assert usd(found, "metrics of watched topics") == pytest.approx(2 * 22 * 0.30)
     assert not [line for line in bill(IDLE, BY_HAND, TABLE).lines if "watched" in line.item]
 
 

@@ -116,7 +116,7 @@ def tried(
         else:
             found.source = outcome.label if outcome.source else ""
             found.events = [Event(made.place, json.loads(made.record)) for made in outcome.events]
-            found.skipped = dict(outcome.skipped)
+            found.skipped = outcome.skipped
             found.refused = [(refusal.place, refusal.code, refusal.detail) for refusal in outcome.refused]
             if (reason_of := outcome.reason) is not None:
                 found.dead = reason_of.code, reason_of.detail

@@ -2,6 +2,7 @@
 
     findings   what a check says            intake      queues, mapping, breaker, streams, what waits there
     code       functions, state machine, contracts, secret, alarms
+    sources    the registry of sources, and messages that none is for
     pipeline   last runs, what was accepted and is not delivered, what contracts refuse
     lake       tables against their specifications, checkpoints against tables, leases, operations
 

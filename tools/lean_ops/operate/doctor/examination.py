@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from lean_ops.environment.target import Target
-from lean_ops.operate.doctor import code, intake, lake, pipeline
+from lean_ops.operate.doctor import code, intake, lake, pipeline, sources
 from lean_ops.operate.doctor.findings import Check, Finding, Severity
 
 CHECKS: Final[dict[str, Check]] = {
@@ -18,6 +18,8 @@ CHECKS: Final[dict[str, Check]] = {
     "functions": code.functions,
     "state machine": code.state_machine,
     "topics": code.topics,
+    "sources": sources.sources,
+    "undescribed": sources.undescribed,
     "contracts": code.contracts,
     "secret": code.secret,
     "alarms": code.alarms,

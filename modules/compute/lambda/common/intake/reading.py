@@ -63,6 +63,7 @@ class MessageReader:
 
     def __init__(self, sources: "Sources | None" = None, unread: str = "") -> None:
         self._sources = sources
+        self._read = None if sources is None else sources.read
         self._unread = unread if sources is None else ""
 
     def is_plain(self, message: Mapping[str, Any]) -> bool:
@@ -72,17 +73,20 @@ class MessageReader:
             return False
         if self._sources is None:
             return not self._unread
-        return not message.get("messageAttributes") and all(name in body for name in _OF_EVENTS)
+        key, topic = _OF_EVENTS
+        return not message.get("messageAttributes") and key in body and topic in body
 
     def read(self, message: Mapping[str, Any], parser: EventParser) -> "Outcome":
         """What a message becomes; raises RejectedEvent.
 
         Raises ServiceFailure for one that is no event while nobody can say which sources there are.
         """
-        from common.intake.sources.registry import NONE  # noqa: PLC0415 - most never come here
+        if self._read is None:
+            from common.intake.sources.registry import NONE  # noqa: PLC0415 - loaded by those who come here
 
+            self._read = NONE.read
         try:
-            return (self._sources or NONE).read(message, parser)
+            return self._read(message, parser)
         except RejectedEvent:
             if self._unread:
                 raise ServiceFailure(self._unread) from None

@@ -181,14 +181,20 @@ def received(record: Mapping[str, Any]) -> tuple[bytes | str, Transport]:
         if (text := attribute.get("stringValue")) is not None
     }
     sent_ms = int(record["attributes"]["SentTimestamp"])
-    arrived_ms = attributes.pop(ARRIVED_MS, "")
-    if arrived_ms.isascii() and arrived_ms.isdigit() and len(arrived_ms) < 14:
+    arrived_ms = attributes.pop(ARRIVED_MS, "") if ARRIVED_MS in attributes else ""
+    if arrived_ms and arrived_ms.isascii() and arrived_ms.isdigit() and len(arrived_ms) < 14:
         sent_ms = min(sent_ms, int(arrived_ms))
     content: bytes | str = body
     topic, client, time_ms = attributes.get(TOPIC_FIELD), attributes.get(CLIENT_FIELD), None
     if _QUOTED_TOPIC in body and (wrapped := _wrapped(body)) is not None:
         content, topic, client, time_ms = wrapped
     return content, Transport(sent_ms * 1000, attributes, topic, client, time_ms)
+
+
+def content_of(body: str) -> tuple[bytes | str, str | None]:
+    """What a bridge wrapped, with its MQTT topic; a body that nobody wrapped as it is."""
+    wrapped = _wrapped(body) if _QUOTED_TOPIC in body else None
+    return (body, None) if wrapped is None else wrapped[:2]
 
 
 def _wrapped(body: str) -> tuple[bytes | str, str, str | None, int | None] | None:

@@ -1,6 +1,5 @@
 """What a message became: events, skips by rule, refusals by place."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from common.intake.events import RejectCode
@@ -10,7 +9,7 @@ _NAMED_PLACES = 3
 _DETAIL_CHARS = 160
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Made:
     """An event: where its reading was in the message, its topic and its Firehose record."""
 
@@ -35,8 +34,12 @@ class Outcome:
     source: str
     version: int
     events: list[Made] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, int] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
+
+    def skip(self, rule: str) -> None:
+        """Count a reading that a rule leaves out."""
+        self.skipped[rule] = self.skipped.get(rule, 0) + 1
 
     @property
     def label(self) -> str:

@@ -9,7 +9,7 @@ environment without sources is asked for none, and one whose sources have not ch
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -73,7 +73,9 @@ class Sources:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         every = tuple(sources)
-        self._some = tuple(source for source in every if not source.match.others)
+        some = [source for source in every if not source.match.others]
+        self._by_transport = tuple(source for source in some if not source.match.by_content_alone)
+        self._by_content = tuple(source for source in some if source.match.by_content_alone)
         self._others = next((source for source in every if source.match.others), None)
 
     @classmethod
@@ -98,57 +100,66 @@ class Sources:
         """
         content, transport = received(record)
         ingestion_us = int(record["attributes"]["SentTimestamp"]) * 1000
-        event = looks_like_an_event(content)
-        chosen = self._choose(content, transport, event=event)
+        chosen = self._choose(content, transport)
         if chosen is not None:
             source, captures = chosen
-            return source.read(_bytes(content), transport, captures, parser, ingestion_us)
+            return source.read(content, transport, captures, parser, ingestion_us)
         try:
             return as_event(content, parser, ingestion_us)
         except RejectedEvent as reason:
-            if event or not (self._some or self._others):
+            if not (self._by_transport or self._by_content or self._others) or looks_like_an_event(content):
                 raise
             raise RejectedEvent(
                 RejectCode.NO_SOURCE,
                 f"expected an event, or a message of a source; no source is for it, as an event: {reason}",
             ) from None
 
-    def _choose(
-        self, content: bytes | str, transport: Transport, *, event: bool
-    ) -> tuple[Source, dict[str, str]] | None:
-        document = _Lazy(lambda: _document(content))
-        chosen: tuple[Source, dict[str, str]] | None = None
-        for source in self._some:
-            if event and source.match.by_content_alone:
-                continue
-            captures = source.match.takes(transport, document)
-            if captures is None:
-                continue
-            if chosen is not None:
-                raise RejectedEvent(
-                    RejectCode.TWO_SOURCES,
-                    f"expected one source for a message, found {chosen[0].name} and {source.name}; "
-                    "narrow what they match",
-                )
-            chosen = source, captures
-        if chosen is None and self._others is not None and not event:
-            chosen = self._others, {}
+    def _choose(self, content: bytes | str, transport: Transport) -> tuple[Source, dict[str, str]] | None:
+        document = _Lazy(content)
+        chosen = _only(self._by_transport, transport, document, None)
+        if (self._by_content or self._others) and not (chosen and not self._by_content):
+            if looks_like_an_event(content):
+                return chosen
+            chosen = _only(self._by_content, transport, document, chosen)
+            if chosen is None and self._others is not None:
+                return self._others, {}
         return chosen
 
 
+def _only(
+    sources: Iterable[Source],
+    transport: Transport,
+    document: "_Lazy",
+    chosen: tuple[Source, dict[str, str]] | None,
+) -> tuple[Source, dict[str, str]] | None:
+    """The one source that takes a message; raises RejectedEvent where there is one beside it."""
+    for source in sources:
+        captures = source.match.takes(transport, document)
+        if captures is None:
+            continue
+        if chosen is not None:
+            raise RejectedEvent(
+                RejectCode.TWO_SOURCES,
+                f"expected one source for a message, found {chosen[0].name} and {source.name}; "
+                "narrow what they match",
+            )
+        chosen = source, captures
+    return chosen
+
+
 class _Lazy:
-    """A document that is read when it is asked for first."""
+    """The document of a message, read when it is asked for first."""
 
-    __slots__ = ("_found", "_made", "_make")
+    __slots__ = ("_content", "_found", "_read")
 
-    def __init__(self, make: Callable[[], msgspec.Raw | None]) -> None:
-        self._make = make
-        self._made = False
+    def __init__(self, content: bytes | str) -> None:
+        self._content = content
+        self._read = False
         self._found: msgspec.Raw | None = None
 
     def __call__(self) -> msgspec.Raw | None:
-        if not self._made:
-            self._found, self._made = self._make(), True
+        if not self._read:
+            self._found, self._read = _document(self._content), True
         return self._found
 
 
@@ -156,7 +167,8 @@ def looks_like_an_event(content: bytes | str) -> bool:
     """Whether a message has the names of an event: then sources that go by content are not for it."""
     try:
         text = content if isinstance(content, str) else content.decode()
-        return all(name in text for name in _QUOTED) and _names(text).keys() >= set(_OF_EVENTS)
+        key, topic = _QUOTED
+        return key in text and topic in text and _names(text).keys() >= set(_OF_EVENTS)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
 
@@ -173,15 +185,10 @@ def as_event(content: bytes | str, parser: EventParser, ingestion_us: int) -> Ou
     return Outcome("", 0, [Made("", topic, record)])
 
 
-def _bytes(content: bytes | str) -> bytes:
-    # Half a surrogate pair, which SQS may hand out, is no text: the step that reads it says so.
-    return content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
-
-
 def _document(content: bytes | str) -> msgspec.Raw | None:
     try:
-        return slices.document(_bytes(content))
-    except RejectedEvent:
+        return slices.document(content if isinstance(content, bytes) else content.encode())
+    except (RejectedEvent, UnicodeEncodeError):
         return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +26,7 @@ class MessageRefused(RejectedEvent):
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transport:
     """How a message came: what is known of it beside its content.
 
@@ -110,8 +111,14 @@ class Scope:
 
 def rfc3339(microseconds: int) -> str:
     """A time as text, in UTC, with microseconds."""
-    whole = datetime.fromtimestamp(microseconds // 1_000_000, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{microseconds % 1_000_000:06d}Z"
+    seconds, us = divmod(microseconds, 1_000_000)
+    days, second = divmod(seconds, 86_400)
+    return f"{_day(days)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{us:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _day(days: int) -> str:
+    return datetime.fromtimestamp(days * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def _or_none(value: object) -> msgspec.Raw | None:

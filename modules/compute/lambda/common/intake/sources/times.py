@@ -21,7 +21,7 @@ from common.intake.sources.paths import Reference
 from common.intake.sources.scope import Scope
 from common.runtime.errors import RejectedEvent
 
-_UNITS: Final[Mapping[str, int | Decimal]] = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": Decimal("0.001")}
+UNITS: Final[Mapping[str, int | Decimal]] = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": Decimal("0.001")}
 _RFC3339: Final = "rfc3339"
 ARRIVED: Final = "$arrived"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ def clock(written: object, not_before: object, place: Place) -> Clock:
     candidates = []
     for i, part in enumerate(parts):
         at = place.at("time").at(i) if isinstance(written, list) else place.at("time")
-        candidates.append(_candidate(part, at, _earliest(not_before, place.at("not_before"))))
+        candidates.append(_candidate(part, at, earliest(not_before, place.at("not_before"))))
         if part == ARRIVED and i + 1 < len(parts):
             raise at.error(
                 f"expected {ARRIVED} as the last time, found one after it: the queue always has one"
@@ -105,7 +105,8 @@ def _missing() -> RejectedEvent:
     return RejectedEvent(RejectCode.MISSING_FIELD, "time: expected one, found none that is there and set")
 
 
-def _earliest(written: object, place: Place) -> int:
+def earliest(written: object, place: Place) -> int:
+    """The time before which a clock was not set, in microseconds since 1970; raises SourceError."""
     if written is None:
         return USUAL_NOT_BEFORE_US
     match = _RFC3339_FORM.fullmatch(words(written, place))
@@ -131,8 +132,8 @@ def _candidate(written: object, place: Place, not_before_us: int) -> _Candidate:
     plus = [_addend(part, place.at("plus").at(i)) for i, part in enumerate(_several(written, "plus", place))]
     unset = _UNSET.union(slices.canonical(slices.of(one)) for one in _several(written, "unset", place))
     relative_below = _relative(written, form, place)
-    if form in _UNITS and not plus and relative_below is None:
-        return _count(at, _UNITS[form], read, unset, not_before_us)
+    if form in UNITS and not plus and relative_below is None:
+        return _count(at, UNITS[form], read, unset, not_before_us)
 
     def find(scope: Scope) -> Found | None:
         found = at(scope)
@@ -155,9 +156,9 @@ def _relative(written: Mapping[str, Any], form: str, place: Place) -> Decimal | 
     if "relative_below" not in written:
         return None
     at = place.at("relative_below")
-    if form not in _UNITS:
+    if form not in UNITS:
         raise at.error(f"expected it beside a unit, found as: {form}")
-    return decimal(written["relative_below"], at) * _UNITS[form]
+    return decimal(written["relative_below"], at) * UNITS[form]
 
 
 def _count(
@@ -185,10 +186,10 @@ def _several(written: Mapping[str, Any], name: str, place: Place) -> list[Any]:
 
 
 def _addend(written: object, place: Place) -> Callable[[Scope], Decimal | int]:
-    if not isinstance(written, Mapping) or written.keys() != {"at", "as"} or written["as"] not in _UNITS:
-        raise place.error(f"expected at: with as: one of {', '.join(_UNITS)}; found another")
+    if not isinstance(written, Mapping) or written.keys() != {"at", "as"} or written["as"] not in UNITS:
+        raise place.error(f"expected at: with as: one of {', '.join(UNITS)}; found another")
     at = value(written["at"], place.at("at"))
-    unit = _UNITS[written["as"]]
+    unit = UNITS[written["as"]]
 
     def find(scope: Scope) -> Decimal | int:
         found = at(scope)
@@ -204,11 +205,11 @@ def _reader(form: str, written: Mapping[str, Any], place: Place) -> _Reader:
         raise place.at("ambiguous").error(f"expected refuse or arrival, found {described(ambiguous)}")
     zone_name = written.get("zone")
     zone = None if zone_name is None else _zone(words(zone_name, place.at("zone")), place.at("zone"))
-    if form in _UNITS:
+    if form in UNITS:
         for name in ("zone", "ambiguous"):
             if name in written:
                 raise place.at(name).error(f"expected none beside as: {form}, which has no zone; found one")
-        unit = _UNITS[form]
+        unit = UNITS[form]
         return lambda found, _scope: _counted(found, unit)
     expression, default = (
         (_RFC3339_FORM, "RFC 3339") if form == _RFC3339 else (_pattern(form, place), "its pattern")
