@@ -1,5 +1,10 @@
 # Looking for weaknesses: in the infrastructure, the code, the dependencies, the history, the workflows.
 
+.PHONY: fuzz-sources
+fuzz-sources: install ## Mutilate 100,000 messages of every codec of sources (FUZZ_MESSAGES, FUZZ_SEED; ten minutes)
+	FUZZ_MESSAGES=$${FUZZ_MESSAGES:-100000} $(BIN)/pytest -n 2 -s $(LONG) \
+	  tests/unit/intake/test_fuzzed_messages_end_in_an_outcome.py $(PYTEST_ARGUMENTS)
+
 .PHONY: security
 security: scan-infrastructure scan-code audit-dependencies scan-secrets audit-workflows ## Scan for weaknesses
 

@@ -91,9 +91,8 @@ def listed(written: object, place: Place, *, least: int = 1) -> list[Any]:
 def mapping(written: object, place: Place) -> Mapping[str, Any]:
     """A mapping of a description; raises SourceError."""
     if not isinstance(written, Mapping) or not written:
-        raise place.error(
-            f"expected a mapping, found {described(written) if not written else 'an empty one'}"
-        )
+        found = "an empty one" if isinstance(written, Mapping) else described(written)
+        raise place.error(f"expected a mapping, found {found}")
     return written
 
 
