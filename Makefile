@@ -28,11 +28,15 @@ BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
-	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
+
+.PHONY: test-readers
+test-readers: install ## Let Trino, the engine of Athena, read and write what the pipeline does (fetches 0.5 GB once; needs Java 22)
+	$(BIN)/pytest tests/readers $(PYTEST_ARGUMENTS)
 
 # One test that draws for an hour does not hang.
 LONG := -o faulthandler_timeout=14400
@@ -73,7 +77,7 @@ test-histories-long: install ## Go through thousands of histories of keys, throu
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-drills test ## All that CI runs
+check: lint security test-terraform test-drills test-readers test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows

@@ -1,0 +1,140 @@
+"""Trino, the engine of Athena, gives the rows of every table that pyiceberg and DuckDB give.
+
+One history on one stack, in the order of the tests: corrections over months, new columns, deletes, refused
+rows, compaction, a rebuild, an erasure, a rollback, a repair by SQL. After each, all rows of all tables and
+views, and of all snapshots, are compared. Java's reading of metadata is tested by the way.
+"""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from lean_ops.accounts import observation
+from lean_ops.environment import history_view, lake
+from lean_ops.local.target import LocalTarget
+
+from ..support.pipeline import LeanOps
+from .trino import Trino
+
+NOW: Final = datetime.now(UTC).replace(microsecond=123456)
+KEYS: Final = 24
+Rows = Counter[tuple[tuple[str, Any], ...]]
+
+
+def message(number: int, turn: int, **more: Any) -> str:
+    payload = {
+        "device": {"id": f"d{number}", "type": more.pop("device_type", "pump")},
+        "reading": {"value": number + turn / 8, "unit": "bar", "quality": "good"},
+        "käse ☃": "☃",
+        **more.pop("payload", {}),
+    }
+    at = NOW - timedelta(days=3 * number % 80, minutes=-turn)
+    event = {"message_id": f"m{number}-{turn}", "idempotency_key": f"k{number}", "topic_name": "events"}
+    event |= {"publish_time": at.isoformat(), "period_reference": at.strftime("%Y-%m")}
+    return json.dumps(event | ({"operation": "delete"} if more.get("delete") else {"payload": payload}))
+
+
+def deliver(target: LocalTarget, lean_ops: LeanOps, *bodies: str) -> None:
+    url = target.queue_url(target.source_queue)
+    for body in bodies:
+        target.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+    assert observation.settle(target, timeout_s=300) == 0
+    run(lean_ops, "run")
+
+
+def run(lean_ops: LeanOps, *words: str) -> None:
+    done = lean_ops(*words)
+    assert done.exit_code == 0, done.output
+
+
+def rows(columns: list[str], values: list[tuple[Any, ...]]) -> Rows:
+    """Rows as they can be compared, in whatever order the reader has rows and columns."""
+    return Counter(tuple(sorted(zip(columns, row, strict=True))) for row in values)
+
+
+def agree(target: LocalTarget, trino: Trino) -> int:
+    """Compare all tables, all snapshots and all views; gives how many rows there are in the current ones."""
+    compared = 0
+    with lake.connect(target) as connection:
+        for table in lake.tables(target):
+            name = table.name()[-1]
+            columns = [field.name for field in table.schema().fields]
+            by_pyiceberg = table.scan().to_arrow().to_pylist()
+            expected = rows(columns, [tuple(row[c] for c in columns) for row in by_pyiceberg])
+            compared += expected.total()
+            assert rows(*trino.query(f'SELECT * FROM "{name}"')) == expected, name
+            assert rows(*lake.run(connection, f'SELECT * FROM "{name}"')) == expected, name
+            for snapshot in table.snapshots():
+                then = table.scan(snapshot_id=snapshot.snapshot_id)
+                kept = [field.name for field in then.projection().fields]
+                old = rows(kept, [tuple(row[c] for c in kept) for row in then.to_arrow().to_pylist()])
+                asked = f'SELECT * FROM "{name}" FOR VERSION AS OF {snapshot.snapshot_id}'
+                assert rows(*trino.query(asked)) == old, f"{name} at {snapshot.snapshot_id}"
+    history = f"SELECT {', '.join(history_view.COLUMNS)} FROM history_events"
+    with lake.query(target, history) as result:
+        expected = rows(result.columns, list(result.rows()))
+    trino.query(history_view.for_athena("events"))
+    assert rows(*trino.query(history)) == expected
+    trino.query("DROP VIEW history_events")
+    return compared
+
+
+def test_after_events_of_three_months(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
+    deliver(target, lean_ops, *(message(number, 0) for number in range(KEYS)))
+    assert agree(target, trino) >= 3 * KEYS  # more, where the queue delivers twice
+
+
+def test_after_corrections_new_columns_copies_and_refusals(
+    target: LocalTarget, lean_ops: LeanOps, trino: Trino
+) -> None:
+    more = {"payload": {"new column": 1.5, "nested": {"x": [1, {"y": None}]}}}
+    corrected = [message(number, 1, **more) for number in range(0, KEYS, 3)]
+    refused = [message(number, 2, device_type="unknown") for number in range(1, KEYS, 8)]
+    deliver(target, lean_ops, *corrected, *corrected[:2], *refused)
+    assert agree(target, trino) > 3 * KEYS
+
+
+def test_after_deletes_and_a_key_that_came_back(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
+    deliver(target, lean_ops, *(message(number, 3, delete=True) for number in (2, 5, 8)))
+    deliver(target, lean_ops, message(5, 4))
+    agree(target, trino)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("maintain",),
+        ("rebuild", "--layer", "semantic", "--reason", "readers"),
+        ("rebuild", "--layer", "curated", "--reason", "readers"),
+        ("erase", "--key", "k7", "--yes", "--reason", "readers"),
+    ],
+    ids=lambda words: " ".join(words[:3]),
+)
+def test_after_an_operation(
+    target: LocalTarget, lean_ops: LeanOps, trino: Trino, words: tuple[str, ...]
+) -> None:
+    run(lean_ops, *words)
+    agree(target, trino)
+
+
+def test_after_a_rollback_and_the_next_run(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
+    deliver(target, lean_ops, message(9, 9))
+    shown = json.loads(lean_ops("rollback", "curated", "--json").stdout)
+    earlier = next(one for one in shown["snapshots"] if not one["current"])
+    run(lean_ops, "rollback", "curated", "--to", str(earlier["snapshot_id"]), "--reason", "readers")
+    agree(target, trino)
+    run(lean_ops, "run")
+    agree(target, trino)
+
+
+def test_after_trino_itself_has_written(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
+    """An analyst's repair by SQL is kept, and the product goes on over it."""
+    trino.query("UPDATE curated_events SET reading_unit = 'kPa' WHERE idempotency_key = 'k11'")
+    agree(target, trino)
+    deliver(target, lean_ops, message(12, 10))
+    agree(target, trino)
+    kept = trino.query("SELECT reading_unit FROM curated_events WHERE idempotency_key = 'k11'")[1]
+    assert kept == [("kPa",)]
