@@ -21,6 +21,8 @@ from .trino import Trino
 
 NOW: Final = datetime.now(UTC).replace(microsecond=123456)
 KEYS: Final = 24
+COMPARED: Final = set[tuple[str, int]]()
+"""Snapshots never change: each is read once, after the step that made it."""
 Rows = Counter[tuple[tuple[str, Any], ...]]
 
 
@@ -68,6 +70,9 @@ def agree(target: LocalTarget, trino: Trino) -> int:
             assert rows(*trino.query(f'SELECT * FROM "{name}"')) == expected, name
             assert rows(*lake.run(connection, f'SELECT * FROM "{name}"')) == expected, name
             for snapshot in table.snapshots():
+                if (name, snapshot.snapshot_id) in COMPARED:
+                    continue
+                COMPARED.add((name, snapshot.snapshot_id))
                 then = table.scan(snapshot_id=snapshot.snapshot_id)
                 kept = [field.name for field in then.projection().fields]
                 old = rows(kept, [tuple(row[c] for c in kept) for row in then.to_arrow().to_pylist()])
@@ -123,7 +128,7 @@ def test_after_an_operation(
 def test_after_a_rollback_and_the_next_run(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
     deliver(target, lean_ops, message(9, 9))
     shown = json.loads(lean_ops("rollback", "curated", "--json").stdout)
-    earlier = next(one for one in shown["snapshots"] if not one["current"])
+    earlier = next(one for one in shown if not one["current"])
     run(lean_ops, "rollback", "curated", "--to", str(earlier["snapshot_id"]), "--reason", "readers")
     agree(target, trino)
     run(lean_ops, "run")
@@ -132,9 +137,9 @@ def test_after_a_rollback_and_the_next_run(target: LocalTarget, lean_ops: LeanOp
 
 def test_after_trino_itself_has_written(target: LocalTarget, lean_ops: LeanOps, trino: Trino) -> None:
     """An analyst's repair by SQL is kept, and the product goes on over it."""
-    trino.query("UPDATE curated_events SET reading_unit = 'kPa' WHERE idempotency_key = 'k11'")
+    trino.query("UPDATE curated_events SET reading__unit = 'kPa' WHERE idempotency_key = 'k11'")
     agree(target, trino)
     deliver(target, lean_ops, message(12, 10))
     agree(target, trino)
-    kept = trino.query("SELECT reading_unit FROM curated_events WHERE idempotency_key = 'k11'")[1]
+    kept = trino.query("SELECT reading__unit FROM curated_events WHERE idempotency_key = 'k11'")[1]
     assert kept == [("kPa",)]
