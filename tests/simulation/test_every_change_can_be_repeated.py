@@ -53,6 +53,7 @@ READING = {
     "breaker show",
     "checkpoints show",
     "contract diff",
+    "contract init",
     "contract lint",
     "contract plan",
     "dlq show",

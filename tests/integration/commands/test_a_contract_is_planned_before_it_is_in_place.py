@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from common.contract.store import contract_key
 from lean_ops.commands import calling
+from lean_ops.commands import contract as contract_command
 from lean_ops.operate import contracts
 
 from ...support import edges
@@ -150,3 +151,41 @@ def test_diff_says_whom_a_change_breaks(tmp_path: Path) -> None:
     assert edges.lean_ops(["contract", "diff", str(old), str(new)]).code == 0
     same = edges.lean_ops(["contract", "diff", str(old), str(old), "--json"])
     assert (same.code, json.loads(same.out)["changes"]) == (0, [])
+
+
+PAGE = (Path(__file__).parents[3] / "docs/contracts.md").read_text()
+
+
+def commands_of_the_page() -> list[list[str]]:
+    """The commands that stand in blocks of their own."""
+    blocks = [block.partition("\n```")[0] for block in PAGE.split("\n```\n")[1:]]
+    return [
+        line.split()[1:] for block in blocks for line in block.splitlines() if line.startswith("lean-ops ")
+    ]
+
+
+@pytest.mark.usefixtures("plan")
+def test_the_walk_of_the_page_goes_from_rows_to_a_contract_that_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init, planned, diff = commands_of_the_page()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "contracts").mkdir()
+    assert init[-2:] == [">", "contracts/meters.yaml"]
+    file = tmp_path / "contracts/t.yaml"
+    monkeypatch.setattr(contract_command, "contract_files", lambda: {"t": file})
+
+    def run(words: list[str]) -> Ended:
+        return edges.lean_ops([word.replace("meters", "t") for word in words])
+
+    proposed = run(init[:-2])
+    assert proposed.code == 0, proposed.err
+    file.write_text(proposed.out)
+    assert 'format: "dd.MM.yyyy"' in proposed.out
+    assert run(["contract", "lint", str(file)]).code == 0
+    ended = run(planned)
+    assert (ended.code, ended.err.strip()) == (0, ""), ended
+    assert "Of 10 rows in Curated, one a key, it would refuse 0." in ended.out
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/t.yaml").write_text(proposed.out)
+    assert run(diff).code == 0

@@ -10,6 +10,7 @@ from common.contract.changes import compare, review
 from common.contract.contracts import Finding, load_contract
 from common.contract.yaml_bounds import MAX_CHARACTERS
 from common.layers.planning import Broken, Planned
+from common.layers.proposing import propose
 from common.layers.semantic import ColumnChange
 from common.runtime.errors import ContractError, InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
@@ -68,6 +69,24 @@ def diff(
             say("Nothing changes for readers, rows or devices.")
     if any(change.severity == "error" for change in changes):
         raise typer.Exit(1)
+
+
+@app.command("init")
+@on_target(topic=True)
+def init(call: Call) -> Answer:
+    """Propose a contract from the rows that Curated has, for a person to complete. Writes no file.
+
+    It refuses none of the rows that it was made from. What looks like personal data is said, yours to settle.
+    """
+    with progress(quiet=call.json) as bar:
+        task = bar.add_task("looking at rows", total=None)
+        proposed = propose(
+            call.topic,
+            settings=call.target.settings,
+            catalog=call.target.catalog(),
+            told=lambda rows: bar.update(task, completed=rows),
+        )
+    return Answer(asdict(proposed), lambda: say(proposed.text.rstrip()))
 
 
 @app.command("plan")
@@ -164,8 +183,8 @@ def _say_findings(findings: list[Finding]) -> None:
 
 
 def _tell(planned: Planned, findings: list[Finding]) -> None:
-    against = f"{planned.published}, which is published" if planned.published else "none, which is published"
-    say(f"Contract of {planned.topic}, version {planned.version}, against {against}:")
+    against = f"against {planned.published}, which is" if planned.published else "none is"
+    say(f"Contract of {planned.topic}, version {planned.version}; {against} published:")
     _say_findings(findings)
     _tell_rows(planned)
     for change in planned.changes:

@@ -10,6 +10,7 @@ Open to others:
     store         where contracts are kept
     casting       Curated rows → Semantic rows and refused rows
     typed_texts   texts as values of a type
+    temporal_formats  how dates and timestamps are written
     masking       what a value looks like, without what it says
     suspicion     what may be personal data
     drift         the log of schema drift
@@ -27,6 +28,7 @@ __all__ = [
     "retention",
     "store",
     "suspicion",
+    "temporal_formats",
     "typed_texts",
     "yaml_bounds",
 ]

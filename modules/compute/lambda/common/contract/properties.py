@@ -163,6 +163,17 @@ class Property:
         return None if self.pii == "drop" else StringType()
 
 
+def is_property_name(name: str) -> bool:
+    """Whether a property, and so a column of Semantic, can be called this."""
+    taken = {*LINEAGE_COLUMNS, *PARTITION_FIELDS}
+    return _NAME.fullmatch(name) is not None and name not in taken
+
+
+def is_source(column: str) -> bool:
+    """Whether a property can be read from a column of Curated that is called this."""
+    return _SOURCE.fullmatch(column) is not None and column not in _NEVER_IN_CURATED
+
+
 def read_property(source: SchemaProperty) -> Property:
     """The property that one entry of a contract's schema describes.
 

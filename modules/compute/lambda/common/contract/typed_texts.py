@@ -79,7 +79,11 @@ def read_texts(
 ) -> Column:
     """Values of ``value_type`` for a string column; null where a text is null or denotes no such value."""
     if temporal_format is not None:
-        return _temporal(texts, temporal_format, value_type)
+        if not isinstance(value_type, DateType):
+            return _temporal(texts, temporal_format, value_type)
+        days: Any = texts.dictionary_encode()  # however many rows, there are few of them
+        dates: Column = _temporal(days.dictionary, temporal_format, value_type).take(days.indices)
+        return dates
     if logical_type in ("array", "object"):
         return _json(texts, list if logical_type == "array" else dict)
     if isinstance(value_type, StringType):

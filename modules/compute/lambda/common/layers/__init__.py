@@ -8,6 +8,7 @@ Open to others:
     erased      keys whose past was erased, and whose rows are left out therefore
     reconciling what the rows of all layers say, whatever was counted
     rejudging   refused rows, judged again
+    proposing   a contract made from the rows that are there
     planning    what a contract would do to the rows that are there
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
@@ -21,6 +22,7 @@ __all__ = [
     "erased",
     "lease",
     "planning",
+    "proposing",
     "reconciling",
     "rejudging",
     "semantic",
