@@ -6,17 +6,22 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from archive_dead_letters.archive import archive
 from common.intake import archive as dead_letter_archive
 from common.intake.archive import ArchivedObject, MalformedArchive, decode_line, encode_line
 from common.intake.queue_pass import QueuedMessage
+from common.lake.setting_aside import SetAside
+from common.layers.uncurable import send_letters, set_aside_since
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate.doctor import stored
+
+from ...support.topic import event
 
 BODIES = ['{"topic_name": "events"', "käse ☃ 𝄞\t\r\n", "x" * 300_000, "\"quoted\" 'text' \\u0000"]
 
@@ -212,3 +217,25 @@ def test_what_is_no_unicode_text_is_kept_in_base64() -> None:
 def test_a_malformed_line_is_named_with_its_place(line: bytes) -> None:
     with pytest.raises(MalformedArchive, match=r"key, line 3: expected"):
         decode_line(line, "s3://lake/key, line 3")
+
+
+def test_rows_that_were_set_aside_are_found_in_queue_and_archive(target: Target) -> None:
+    sqs, url = target.client("sqs"), target.queue_url(target.dead_letter_queue)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def aside(message_id: str | None) -> None:
+        row = event("k", "m", 1, 1) | {"message_id": message_id}
+        send_letters(sqs, url, [SetAside(pa.Table.from_pylist([row]), "expected a number, found a text")])
+
+    def found() -> list[str]:
+        s3, bucket = target.client("s3"), target.lake_bucket
+        return sorted(set_aside_since(long_ago, sqs=sqs, queue_url=url, s3=s3, bucket=bucket))
+
+    send(target, "refused for another reason")
+    aside("archived")
+    run(target)
+    sqs.purge_queue(QueueUrl=url)
+    aside("waits")
+    aside(None)
+    assert found() == ["", "archived", "unknown", "waits"]
+    assert waiting(target) == {"visible": "2", "hidden": "0"}

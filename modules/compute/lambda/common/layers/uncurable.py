@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ERROR_CODE: Final = "SET_ASIDE"
 """The ``error_code`` of these letters; their event is in RAW too."""
 _LONGEST_PERIOD: Final = 64
+_NAMELESS: Final = "unknown"
 _PAYLOAD: Final = "json_payload"
 _ENVELOPE: Final = ("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id")
 # What a message may have in all, less room for attributes (SQS quotas: 1 MiB).
@@ -84,7 +85,8 @@ def set_aside_since(
 ) -> Iterator[str]:
     """Message ids of rows that were set aside ``since`` then, from the queue and the archive of its letters.
 
-    Looking at the queue is a receive of all its letters (``common.intake.queue_pass``).
+    Of a row without an id it is the empty text. Looking at the queue is a receive of all its letters
+    (``common.intake.queue_pass``).
     """
     with QueuePass(sqs, queue_url) as letters:
         for batch in letters.batches():
@@ -96,7 +98,10 @@ def set_aside_since(
 def _ids_of_rows(letters: Iterable[QueuedMessage]) -> Iterator[str]:
     for letter in letters:
         if letter.text_attribute("error_code") == ERROR_CODE:
-            yield letter.text_attribute("source_message_id") or ""  # the row's (``_record``)
+            name = letter.text_attribute("source_message_id") or _NAMELESS
+            yield name
+            if name == _NAMELESS:
+                yield ""
 
 
 def _mergeable(batches: Iterable[pa.RecordBatch], aside: list[SetAside]) -> Iterator[pa.RecordBatch]:
@@ -171,7 +176,7 @@ def _record(aside: SetAside) -> dict[str, Any]:
     seen_ms = int(ingested.timestamp() * 1000) if ingested else 0
     return {
         "body": _body(row, published),
-        "messageId": row["message_id"] or "unknown",
+        "messageId": row["message_id"] or _NAMELESS,
         "attributes": {"ApproximateFirstReceiveTimestamp": str(seen_ms)},
         "messageAttributes": {},
     }
