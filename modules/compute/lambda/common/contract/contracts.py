@@ -29,7 +29,7 @@ from pyiceberg.types import NestedField
 
 from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
-from common.contract.properties import Property, read_property, repeated
+from common.contract.properties import Property, read_property, repeated, understood
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.suspicion import suspicious_name
 from common.contract.yaml_bounds import check_bounds
@@ -146,6 +146,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
                 message = f"enum: {', '.join(never)} can never occur, since type or limits rule it out"
                 findings.append(Finding("warning", where, message))
         findings += [Finding("warning", where, message) for message in _doubts(source)]
+        findings += [Finding("note", where, message) for message in _understood(source)]
     findings += _laid_open(properties)
     findings += [Finding("warning", where, doubt) for where, doubt in _document_doubts(document)]
     findings += [Finding("warning", where, doubt) for where, doubt in doubts(document, retention, topic)]
@@ -210,6 +211,14 @@ def _laid_open(properties: list[Property]) -> Iterator[Finding]:
                 f"expected classification: PII as {other.name} has it, which reads the same source "
                 f"{p.source}, found the value in clear",
             )
+
+
+def _understood(source: SchemaProperty) -> Iterator[str]:
+    """What the property says in other words than this project's."""
+    if message := understood(source):
+        yield message
+    if source.name and source.name != source.name.lower():
+        yield f"the column is {source.name.lower()}, as Curated and AWS Glue have it"
 
 
 def _doubts(source: SchemaProperty) -> Iterator[str]:

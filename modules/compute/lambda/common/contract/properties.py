@@ -6,9 +6,10 @@ The type table and the list of options are data here, so that the documentation 
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from sys import float_info
 from typing import Any, Final, Literal, get_args
 
@@ -27,6 +28,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from common.contract.physical_types import PhysicalType, physical_type
 from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
 from common.payload.leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.runtime.errors import ContractError
@@ -62,6 +64,10 @@ _DECIMAL: Final = re.compile(r"decimal\(([0-9]{1,2}),\s?([0-9]{1,2})\)")
 _LONGEST_TEXT: Final = 2**31 - 1
 
 
+# IEEE 754, binary32: (2 - 2**-23) * 2**127.
+_LARGEST_FLOAT: Final = 2**128 - 2**104
+
+
 @dataclass(frozen=True)
 class TypeRule:
     """One line of the type table: what a contract says, and the Iceberg type of the Semantic column.
@@ -94,6 +100,7 @@ TYPE_RULES: Final = (
     TypeRule("integer", "physicalType", "long", LongType()),
     TypeRule("integer", "physicalType", "decimal(p,0)", None),
     TypeRule("number", None, "", DoubleType()),
+    TypeRule("number", "format", "f32", DoubleType(), (-_LARGEST_FLOAT, _LARGEST_FLOAT)),
     TypeRule("number", "format", "f64", DoubleType()),
     TypeRule("number", "physicalType", "double", DoubleType()),
     TypeRule("number", "physicalType", "decimal(p,s)", None),
@@ -179,11 +186,9 @@ def read_property(source: SchemaProperty) -> Property:
 
     Raises ContractError with what is wrong and what is allowed; the caller says where.
     """
-    name = source.name or ""
+    name = (source.name or "").lower()  # as Curated names its columns, and AWS Glue all
     if not _NAME.fullmatch(name):
-        raise ContractError(
-            f"name: expected {_NAME.pattern} (lower case, starting with a letter), found {name!r}"
-        )
+        raise ContractError(f"name: expected {_NAME.pattern} (starting with a letter), found {source.name!r}")
     if name in LINEAGE_COLUMNS:
         raise ContractError(
             f"name: expected none of the lineage columns {', '.join(LINEAGE_COLUMNS)}, found {name!r}"
@@ -207,7 +212,11 @@ def read_property(source: SchemaProperty) -> Property:
     column, pii = _source_column(source, name), _pii(source)
     _check_envelope_source(column, logical_type, options, pii)
     rule, value_type = _type(source, logical_type, options)
+    physical = _physical(source, logical_type)
     limits, temporal_format = _limits(logical_type, rule, options)
+    if physical is not None and physical.max_length is not None:
+        longest = min(physical.max_length, _LONGEST_TEXT if limits.max_length is None else limits.max_length)
+        limits = replace(limits, max_length=longest)
     if temporal_format is not None and column in ENVELOPE_MOMENTS:
         temporal_format = RFC3339  # of a date too: the day of that moment, UTC
     return Property(
@@ -249,38 +258,73 @@ def _type(
 ) -> tuple[TypeRule, PrimitiveType]:
     """The line of the type table that applies, and the type of the clear value."""
     numeric = logical_type in ("integer", "number")
+    physical = _physical(source, logical_type)
     number_format = options.get("format") if numeric else None
-    physical = source.physicalType
-    if number_format is not None and physical is not None:
-        raise ContractError(
-            f"expected physicalType or logicalTypeOptions.format, found both ({physical}, {number_format})"
-        )
-    by: Literal["format", "physicalType"] | None = None
-    if number_format is not None:
-        by, value = "format", str(number_format)
-    elif physical is not None and numeric:
-        by, value = "physicalType", physical
-    else:
-        value = ""
-    if by == "physicalType" and (parts := _DECIMAL.fullmatch(value)):
+    if number_format is None and physical is not None:
+        number_format = physical.number_format
+    if numeric and physical is not None and (parts := _DECIMAL.fullmatch(physical.name)):
         precision, scale = int(parts[1]), int(parts[2])
         if not 1 <= precision <= 38 or scale > precision or (logical_type == "integer" and scale):
             raise ContractError(
                 f"physicalType: expected decimal(p,s) with p from 1 to 38 and s from 0 to p "
-                f"(0 for an integer), found {value!r}"
+                f"(0 for an integer), found {source.physicalType!r}"
             )
-        return TypeRule(logical_type, by, value, None), DecimalType(precision, scale)
-    rules = [r for r in TYPE_RULES if r.logical_type == logical_type]
-    rule = next((r for r in rules if r.by == by and r.value == value and r.column_type), None)
-    if rule is None or rule.column_type is None:
-        allowed = ", ".join(r.value for r in rules if r.by == by)
-        raise ContractError(f"{by} of {logical_type}: expected one of {allowed}; found {value!r}")
-    if not numeric and physical is not None and physical != str(rule.column_type):
+        if number_format is None:
+            return TypeRule(logical_type, "physicalType", physical.name, None), DecimalType(precision, scale)
+        bounds = _rule(logical_type, "format", str(number_format)).bounds
+        return TypeRule(logical_type, "format", str(number_format), None, bounds), DecimalType(
+            precision, scale
+        )
+    if number_format is None:
+        by: Literal["physicalType"] | None = "physicalType" if numeric and physical is not None else None
+        rule = _rule(logical_type, by, physical.name if by and physical else "")
+    else:
+        rule = _rule(logical_type, "format", str(number_format))
+        if physical is not None:  # the format bounds values of the type that is stored
+            stored = _rule(logical_type, "physicalType", physical.name)
+            rule = replace(rule, column_type=stored.column_type)
+    if rule.column_type is None:
         raise ContractError(
-            f"physicalType: expected {rule.column_type} (what {logical_type} is stored as) or nothing, "
-            f"found {physical!r}"
+            f"physicalType of {logical_type}: expected a type of a column, found {rule.value!r}"
         )
     return rule, rule.column_type
+
+
+def _physical(source: SchemaProperty, logical_type: str) -> PhysicalType | None:
+    """What the property's ``physicalType`` says; raises ContractError where it says nothing that is known."""
+    if source.physicalType is None:
+        return None
+    found = physical_type(logical_type, source.physicalType)
+    if found is None:
+        known = [
+            rule.value
+            for rule in TYPE_RULES
+            if rule.logical_type == logical_type and rule.by == "physicalType"
+        ]
+        default = str(_rule(logical_type, None, "").column_type)
+        raise ContractError(
+            f"physicalType of {logical_type}: expected {' or '.join(known) or default}, or what databases "
+            f"call that, found {source.physicalType!r}; leave it out for {default}"
+        )
+    return found
+
+
+def understood(source: SchemaProperty) -> str | None:
+    """What a ``physicalType`` is taken for, where that is not what it says."""
+    text = source.physicalType
+    found = physical_type(source.logicalType or "", text) if text is not None else None
+    if found is None or text is None or text.replace(" ", "") == str(found).replace(" ", ""):
+        return None
+    return f"physicalType {text} is understood as {found}"
+
+
+def _rule(logical_type: str, by: Literal["format", "physicalType"] | None, value: str) -> TypeRule:
+    rules = [r for r in TYPE_RULES if r.logical_type == logical_type and r.by == by]
+    rule = next((r for r in rules if r.value == value and r.column_type), None)
+    if rule is None:
+        allowed = ", ".join(r.value for r in rules)
+        raise ContractError(f"{by} of {logical_type}: expected one of {allowed}; found {value!r}")
+    return rule
 
 
 def _limits(
@@ -295,7 +339,12 @@ def _limits(
             temporal_format = RFC3339 if with_time else ISO_DATE
         else:
             temporal_format = compile_format(str(text), with_time=with_time)
-    read_bound: dict[str, Callable[[str, Any], Bound]] = {"date": _date_bound, "timestamp": _time_bound}
+    # Values of such a format are UTC: so is a bound without an offset.
+    naive = temporal_format is not None and "offset" not in temporal_format.fields
+    read_bound: dict[str, Callable[[str, Any], Bound]] = {
+        "date": _date_bound,
+        "timestamp": partial(_time_bound, naive=naive),
+    }
     bounds = {
         name: read_bound.get(logical_type, _number_bound)(name, options[name])
         for name in _RANGE
@@ -345,13 +394,15 @@ def _date_bound(name: str, value: object) -> date:
         ) from error
 
 
-def _time_bound(name: str, value: object) -> datetime:
+def _time_bound(name: str, value: object, *, naive: bool) -> datetime:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError as error:
         raise ContractError(
             f"logicalTypeOptions.{name}: expected an RFC 3339 timestamp, found {value!r}"
         ) from error
+    if moment.tzinfo is None and naive:
+        moment = moment.replace(tzinfo=UTC)
     if moment.tzinfo is None:
         raise ContractError(
             f"logicalTypeOptions.{name}: expected a timestamp with an offset, found {value!r}"
