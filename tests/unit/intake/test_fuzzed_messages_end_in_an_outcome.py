@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import random
+import struct
 import sys
 import zlib
 from collections import Counter
@@ -27,7 +28,7 @@ from ...support.sources import ARRIVED_MS, PARSER, record
 from .test_messages_of_sources_are_unpacked_in_bounds import FLEET, fleet_message
 
 _payload = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "200"))
+MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "150"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 CODES = {str(code) for code in RejectCode} - {RejectCode.UNPROCESSABLE, RejectCode.TWO_SOURCES}
 EVENT: dict[str, Any] = {
@@ -43,7 +44,14 @@ EVENT: dict[str, Any] = {
     ],
     "skip": [{"reason": "joins", "when": {"of": "join", "present": True}}],
     "id": {"without": ["rssi"]},
-    "payload": {"without": ["rssi"], "with": {"twice": {"scale": "v", "by": 2}, "low": {"low_high": "pair"}}},
+    "payload": {
+        "without": ["rssi"],
+        "with": {
+            "twice": {"scale": "v", "by": 2},
+            "low": {"low_high": "pair"},
+            "all": {"product": ["v", "t"]},
+        },
+    },
     "delete": "gone",
 }
 
@@ -193,6 +201,11 @@ KINDS: dict[str, tuple[dict[str, Any], Callable[[random.Random], bytes], bool]] 
         },
         delimited,
         True,
+    ),
+    "binary": (
+        {"unpack": ["hex", {"binary": {"layout": "<Qfb", "names": ["t", "v", "dev"]}}]},
+        lambda d: struct.pack("<Qfb", ARRIVED_MS, d.uniform(-9, 9), d.randrange(9)).hex().encode(),
+        False,
     ),
     "scalar": ({"unpack": ["scalar"], "key": {"constant": "k"}}, scalar, False),
     "senml": (

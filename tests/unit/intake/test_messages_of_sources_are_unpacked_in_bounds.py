@@ -266,3 +266,26 @@ def test_a_descriptor_that_does_not_fit_is_named(broken: bytes) -> None:
     with pytest.raises(SourceError) as caught:
         compile_source("device", source("base64", PROTOBUF), {"fleet.binpb": broken})
     assert caught.value.where.startswith("unpack[1].protobuf")
+
+
+BINARY = {"binary": {"layout": ">hHBx", "names": ["temp", "hum", "battery"]}}
+
+
+def test_fields_of_fixed_size_are_read_by_their_layout() -> None:
+    composed = {"object": {"temp": {"scale": "temp", "by": "0.01"}, "hum": "hum"}}
+    described = source("hex", BINARY, payload=composed, key={"constant": "k"})
+    assert payloads(read(described, "ff9c 0258 64 00")) == ['{"temp":-1.00,"hum":600}']
+    with pytest.raises(RejectedEvent, match="expected 6 bytes, found 5"):
+        read(described, "ff9c025864")
+    floats = source("hex", {"binary": {"layout": "<ff", "names": ["a", "b"]}}, key={"constant": "k"})
+    assert payloads(read(floats, "0000c07f" + "0000803f")) == ['{"a":"nan","b":1.0}']
+
+
+@pytest.mark.parametrize("options", [
+    {"layout": "hH", "names": ["a", "b"]}, {"layout": ">h9s", "names": ["a", "b"]},
+    {"layout": ">hH", "names": ["a"]},
+    {"layout": ">hH", "names": ["a", "a"]}, {"layout": ">" + "q" * 201, "names": ["a"]}, {"layout": ">h"},
+])  # fmt: skip
+def test_a_layout_that_cannot_be_is_named(options: dict[str, Any]) -> None:
+    with pytest.raises(SourceError, match="binary"):
+        compile_source("device", source({"binary": options}))

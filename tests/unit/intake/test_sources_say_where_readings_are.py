@@ -11,6 +11,10 @@ from common.runtime.errors import RejectedEvent
 from ...support.sources import SIMPLE, events, keys, payloads, read
 
 
+# What a payload whose only part is absent ends in.
+ABSENT = "payload: expected an object, found none"
+
+
 def source(**fields: Any) -> dict[str, Any]:
     return {**SIMPLE, **fields}
 
@@ -130,6 +134,15 @@ def test_a_topic_that_does_not_exist_refuses_its_reading_alone() -> None:
         ({"list": ["a", "b", "c"]}, {"a": 1, "c": 3}, [1, 3]),
         ({"object": {"x": "a", "y": "missing"}}, {"a": 1}, {"x": 1}),
         ({"constant": None}, {}, None),
+        ({"product": ["a", "b"]}, {"a": 3, "b": 1.5}, 4.5),
+        ({"sum": ["a", "b"]}, {"a": 10**50, "b": 1}, 10**50 + 1),
+        ({"product": ["a", "b"]}, {"a": 10**50 + 1, "b": 10**50 + 1}, (10**50 + 1) ** 2),
+        ({"product": ["a", "missing"]}, {"a": 3}, ABSENT),
+        ({"pick": "a", "at": "i"}, {"a": [5, 6], "i": 1}, 6),
+        ({"pick": "a", "at": "i"}, {"a": [5, 6], "i": 2}, ABSENT),
+        ({"pick": "a", "at": "i"}, {"a": [5, 6], "i": "0" * 5000 + "9"}, ABSENT),
+        ({"pick": "a", "at": "i"}, {"a": {"7": "temp"}, "i": 7}, "temp"),
+        ({"zip": ["a", "b"]}, {"a": ["x", "y"], "b": [1, None]}, {"x": 1, "y": None}),
     ],
 )
 def test_a_value(value: Any, body: Any, expected: Any) -> None:
@@ -145,6 +158,11 @@ def test_a_value(value: Any, body: Any, expected: Any) -> None:
         ({"lookup": "a", "in": {"1": "on"}}, {"a": 2}),
         ({"low_high": "a"}, {"a": {"low": 1}}),
         ({"number": "a"}, {"a": "12E"}),
+        ({"zip": ["a", "a"]}, {"a": ["x", "x"]}),
+        ({"low_high": "a"}, {"a": {"low": 10**50, "high": 1}}),
+        ({"low_high": "a"}, {"a": {"low": 0.5, "high": 1}}),
+        ({"product": ["a"] * 9}, {"a": 10**55 + 1}),
+        ({"product": ["a"]}, {"a": "x"}),
         ({"join": ["a"]}, {"a": {}}),
         ("to_number(a) && abs(a)", {"a": "7"}),
         ("length(@)", {"a": 10**5000}),
@@ -322,3 +340,28 @@ def test_what_a_source_needs_is_named(field: str) -> None:
     with pytest.raises(SourceError) as caught:
         compile_source("device", {name: value for name, value in SIMPLE.items() if name != field})
     assert caught.value.where == field
+
+
+def test_parallel_arrays_with_a_step_of_time_are_readings() -> None:
+    body = {"dev": "d", "t0": 1_792_483_200, "step": 60, "temp": [4.1, 4.2], "hum": [88, 89]}
+    described = source(
+        each={"in": "temp", "as": "temp"},
+        key=["$message.dev", "$time"],
+        time={
+            "at": "$message.t0",
+            "as": "s",
+            "plus": [{"at": {"product": ["$index", "$message.step"]}, "as": "s"}],
+        },
+        payload={"object": {"temp": "@", "hum": {"pick": "$message.hum", "at": "$index"}}},
+    )
+    outcome = read(described, body)
+    assert keys(outcome) == ["d|2026-10-20T08:00:00.000000Z", "d|2026-10-20T08:01:00.000000Z"]
+    assert payloads(outcome) == ['{"temp":4.1,"hum":88}', '{"temp":4.2,"hum":89}']
+
+
+def test_rows_whose_columns_are_named_once_are_readings() -> None:
+    body = {"columns": ["dev", "v"], "rows": [["a", 1.5], ["b", 2]]}
+    described = source(each="rows", key="[0]", payload={"zip": ["$message.columns", "@"]})
+    outcome = read(described, body)
+    assert keys(outcome) == ["a", "b"]
+    assert payloads(outcome) == ['{"dev":"a","v":1.5}', '{"dev":"b","v":2}']

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from common.intake.sources import Source, SourceError, Sources, compile_source, rfc3339
+from common.intake.sources.matching import content_of
 from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.options import JsonOption
@@ -131,7 +132,9 @@ def messages_of(
 
 
 def _show(one: Tried) -> None:
-    body = one.message.body
+    content, mqtt_topic = content_of(one.message.body)
+    body = content if isinstance(content, str) else content.decode(errors="replace")
+    body = body if mqtt_topic is None else f"{body} (on {mqtt_topic})"
     shown = body if len(body) <= _SHOWN_CHARS else f"{body[:_SHOWN_CHARS]}… ({len(body):,} characters)"
     say(f"{one.message.name}: {shown}")
     say(f"  read by {one.source}" if one.source else "  for no source" if one.dead else "  an event already")

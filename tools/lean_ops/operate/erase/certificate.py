@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from common.intake.sources.registry import sources_if_any
 from common.lake.specifications import LAYERS
 from common.lake.upkeep import Doomed
 from common.layers.erased import Erased, Erasure, Hasher, microseconds
@@ -135,7 +136,9 @@ def verify(
         erased = erased_of(target, certificate.topic)
     objects = Objects(target.client("s3"), target.lake_bucket)
     until = microseconds(certificate.until)
-    what = wanted(Meant(certificate.topic, target.topics, frozenset(keys or ()), until, erased), ())
+    sources = sources_if_any(target.client("s3"), target.lake_bucket)
+    meant = Meant(certificate.topic, target.topics, frozenset(keys or ()), until, erased, sources)
+    what = wanted(meant, ())
     return search(objects, what, every_version(objects), on_progress)
 
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
+from common.intake.sources.registry import sources_if_any
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
@@ -375,7 +376,8 @@ def _queue(target: Target) -> str:
 
 def _meant(target: Target, topic: str, keys: Iterable[str], until: datetime) -> Meant:
     chosen = frozenset(keys)
-    return Meant(topic, target.topics, chosen, microseconds(until), erased_of(target, topic))
+    sources = sources_if_any(target.client("s3"), target.lake_bucket)
+    return Meant(topic, target.topics, chosen, microseconds(until), erased_of(target, topic), sources)
 
 
 def _doomed(meant: Meant) -> Doomed:

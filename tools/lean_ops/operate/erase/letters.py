@@ -1,8 +1,8 @@
 """Events that lie outside of tables: dead letters, their archive, and what Firehose could not deliver.
 
-An event is meant where its topic and key are. Where nobody can read a key (a message that is no JSON, a
-record that is cut off), it is meant if one of the keys stands in it; a message of another known topic never
-is.
+An event is meant where its topic and key are; a message of a device, where those of a reading in it are.
+Where nobody can read a key (a message that is no JSON, a record that is cut off), it is meant if one of the
+keys stands in it; a message of another known topic never is.
 """
 
 import base64
@@ -18,8 +18,13 @@ import msgspec
 
 from common.intake.archive import PREFIX as ARCHIVE
 from common.intake.archive import MalformedArchive, decode_line
+from common.intake.events import EventParser
 from common.intake.queue_pass import QueuedMessage, QueuePass
+from common.intake.sources import Sources
+from common.intake.sources.matching import content_of
+from common.intake.sources.registry import NONE
 from common.layers.erased import Erased
+from common.runtime.errors import RejectedEvent
 from lean_ops.accounts.observation import REDRIVEN
 from lean_ops.environment.target import Target
 from lean_ops.operate.erase.objects import Objects
@@ -34,7 +39,7 @@ class Meant:
     """Whether an event outside of tables is to go: by clear keys, and by what is remembered.
 
     ``topics``: those of the environment. ``until_us``: what was published up to then of ``keys`` is meant,
-    in microseconds since 1970.
+    in microseconds since 1970. ``sources``: by which a message of a device says its keys.
     """
 
     topic: str
@@ -42,6 +47,7 @@ class Meant:
     keys: frozenset[str]
     until_us: int
     erased: Erased
+    sources: Sources = NONE
 
     def event(self, key: str, published_us: int | None = None) -> bool:
         """Whether an event of the topic is meant; one whose time nobody can tell is."""
@@ -63,14 +69,40 @@ class Meant:
             return self.event(key, _published(event.get("publish_time")))
         return self._names_a_key(body)
 
+    def letter(self, letter: QueuedMessage) -> bool:
+        """Whether a dead letter is, or holds a reading, of an erased key, however it is packed."""
+        return self.message(letter.body.encode("utf-8", "surrogatepass")) or self._reading(letter)
+
+    def _reading(self, letter: QueuedMessage) -> bool:
+        attributes = {
+            name: {"dataType": "String", "stringValue": attribute["StringValue"]}
+            for name, attribute in letter.attributes.items()
+            if attribute.get("StringValue")
+        }
+        record = {
+            "body": letter.body,
+            "attributes": {"SentTimestamp": str(letter.sent_ms)},
+            "messageAttributes": attributes,
+        }
+        try:
+            made = self.sources.read(record, EventParser(frozenset(self.topics))).events
+        except RejectedEvent:
+            made = []
+        rows = [msgspec.json.decode(one.record) for one in made if one.topic == self.topic]
+        if any(self.event(row["idempotency_key"], row["publish_time"]) for row in rows):
+            return True
+        # What no source reads, or a reading that it refuses, may name a key all the same.
+        content, _ = content_of(letter.body)
+        return not isinstance(content, str) and self._names_a_key(content)
+
     def line(self, key: str, line: bytes) -> bool:
         """Whether a line of an archive object, or of an error object, holds such an event."""
         if key.startswith(ARCHIVE):
             try:
-                body = decode_line(line, key).body
+                letter = decode_line(line, key)
             except MalformedArchive:
                 return self._names_a_key(line)
-            return self.message(body.encode("utf-8", "surrogatepass"))
+            return self.letter(letter)
         return any(self.message(record) for record in _records(line))
 
     def lines(self, key: str, content: bytes) -> list[tuple[bytes, bool]] | None:
@@ -142,7 +174,7 @@ def _published(value: Any) -> int | None:
 def count_in_queue(target: Target, meant: Meant, queue_url: str) -> int:
     """How many dead letters of the queue are meant; all are given back."""
     with _pass(target, queue_url) as letters:
-        return sum(_is_meant(meant, message) for batch in letters.batches() for message in batch)
+        return sum(meant.letter(message) for batch in letters.batches() for message in batch)
 
 
 def erase_from_queue(
@@ -155,7 +187,7 @@ def erase_from_queue(
     stayed = 0
     with _pass(target, queue_url) as letters:
         for batch in letters.batches():
-            if gone := [message for message in batch if _is_meant(meant, message)]:
+            if gone := [message for message in batch if meant.letter(message)]:
                 kept = set(letters.remove(gone))
                 removed = [message for message in gone if message.message_id not in kept]
                 told(Counter(message.text_attribute("error_code") or REDRIVEN for message in removed))
@@ -182,10 +214,6 @@ def erase_from_objects(objects: Objects, meant: Meant, prefix: str, told: Callab
             told(len(lines) - len(kept))
         else:
             objects.remove([one])
-
-
-def _is_meant(meant: Meant, message: QueuedMessage) -> bool:
-    return meant.message(message.body.encode("utf-8", "surrogatepass"))
 
 
 def _pass(target: Target, queue_url: str) -> QueuePass:

@@ -5,7 +5,8 @@ where what it is made of is absent; an operation that finds something it cannot 
 """
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, DecimalException
+from functools import reduce
 from typing import Any, Final
 
 import msgspec
@@ -159,7 +160,7 @@ def _sum(written: Mapping[str, Any], place: Place) -> Reference:
 
     def find(scope: Scope) -> msgspec.Raw | None:
         numbers = [n for part in parts if (n := _number(part(scope), "sum")) is not None]
-        return slices.of_number(sum(numbers, Decimal(0))) if numbers else None
+        return slices.of_number(reduce(slices.EXACT.add, numbers)) if numbers else None
 
     return find
 
@@ -172,7 +173,71 @@ def _scale(written: Mapping[str, Any], place: Place) -> Reference:
 
     def find(scope: Scope) -> msgspec.Raw | None:
         found = _number(of(scope), "scale")
-        return None if found is None else slices.of_number(found * by + plus)
+        return None if found is None else slices.of_number(slices.EXACT.fma(found, by, plus))
+
+    return find
+
+
+def _product(written: Mapping[str, Any], place: Place) -> Reference:
+    only(written, place, "product")
+    parts = _values(written["product"], place.at("product"))
+
+    def find(scope: Scope) -> msgspec.Raw | None:
+        made = Decimal(1)
+        for part in parts:
+            number = _number(part(scope), "product")
+            if number is None:
+                return None
+            try:
+                made = slices.EXACT.multiply(made, number)
+            except DecimalException:
+                raise RejectedEvent(
+                    RejectCode.MALFORMED_FIELD, "product: expected at most 400 digits, found more"
+                ) from None
+        return slices.of_number(made)
+
+    return find
+
+
+def _pick(written: Mapping[str, Any], place: Place) -> Reference:
+    """The item or entry of one value that another names: parallel arrays, tables of names."""
+    only(written, place, "pick", "at")
+    of = value(written["pick"], place.at("pick"))
+    at = value(written.get("at"), place.at("at"))
+
+    def find(scope: Scope) -> msgspec.Raw | None:
+        found, named = of(scope), at(scope)
+        name = None if named is None else slices.text(named)
+        if found is None or name is None:
+            return None
+        entries = slices.fields(found)
+        if entries is not None:
+            return entries.get(name)
+        items = slices.items(found) or []
+        position = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else len(items)
+        return items[position] if position < len(items) else None
+
+    return find
+
+
+def _zip(written: Mapping[str, Any], place: Place) -> Reference:
+    """An object of an array of names and one of values: rows whose columns are named once."""
+    only(written, place, "zip")
+    at = place.at("zip")
+    parts = _values(written["zip"], at)
+    if len(parts) != 2:
+        raise at.error(f"expected names and values, found {len(parts)} of them")
+
+    def find(scope: Scope) -> msgspec.Raw | None:
+        names, values = (None if (found := part(scope)) is None else slices.items(found) for part in parts)
+        if names is None or values is None:
+            return None
+        texts = [slices.text(name) for name in names]
+        if len(names) != len(values) or None in texts or len(set(texts)) < len(texts):
+            raise RejectedEvent(
+                RejectCode.MALFORMED_FIELD, "zip: expected a name of its own for each value, found others"
+            )
+        return slices.of_fields({str(n): v for n, v in zip(texts, values, strict=True)})
 
     return find
 
@@ -189,13 +254,17 @@ def _low_high(written: Mapping[str, Any], place: Place) -> Reference:
         if halves is None:
             return pair  # some decoders write such a pair only where the number needs it
         low, high = (slices.number(halves.get(name, slices.NULL)) for name in ("low", "high"))
-        if low is None or high is None or low % 1 or high % 1 or not (-(2**31) <= min(low, high) <= 2**32):
+        if low is None or high is None or not (_is_half(low) and _is_half(high)):
             raise _malformed("low_high: expected whole numbers low and high of 32 bits", pair)
         unsigned = bytes(halves.get("unsigned", slices.NULL)) == b"true"
         whole = (int(high) % 2**32) * 2**32 + int(low) % 2**32
         return slices.of(whole if unsigned or whole < 2**63 else whole - 2**64)
 
     return find
+
+
+def _is_half(number: Decimal) -> bool:
+    return -(2**31) <= number < 2**32 and number == number.to_integral_value()
 
 
 def _lookup(written: Mapping[str, Any], place: Place) -> Reference:
@@ -290,6 +359,9 @@ OPERATIONS: Final[Mapping[str, Callable[[Mapping[str, Any], Place], Reference]]]
     "split": _split,
     "sum": _sum,
     "scale": _scale,
+    "product": _product,
+    "pick": _pick,
+    "zip": _zip,
     "number": _number_of,
     "low_high": _low_high,
     "lookup": _lookup,

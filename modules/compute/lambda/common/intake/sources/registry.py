@@ -53,6 +53,16 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def sources_if_any(s3: "S3Client", bucket: str) -> "Sources":
+    """The sources as they are now, none where there is no registry of them; raises ServiceFailure."""
+    try:
+        s3.head_object(Bucket=bucket, Key=SOURCES_KEY)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in {"404", "NoSuchKey", "NotFound"}:
+            return NONE
+    return read_sources(s3, bucket)
+
+
 def read_sources(s3: "S3Client", bucket: str) -> "Sources":
     """The sources as they are now; raises ServiceFailure, whatever the failure is: an apply mends it."""
     where = f"registry of sources: expected s3://{bucket}/{SOURCES_KEY}"

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,8 @@ type_of: Final = {"{": "object", "[": "array", '"': "text", "t": "boolean", "f":
 # What a decimal may be worth: beyond, arithmetic would make numbers of a billion digits out of ten
 # characters.
 _MOST_DIGITS: Final = 60
+EXACT: Final = Context(prec=400, traps=[Inexact, InvalidOperation, Overflow])
+"""For arithmetic on ``number``: what it cannot say exactly it refuses (decimal.DecimalException)."""
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -309,7 +309,10 @@ def _inside(level: _Level, scope: Scope) -> Iterator[tuple[str | None, msgspec.R
     if found is None or kind == "null":
         if level.optional:
             return
-        raise RejectedEvent(RejectCode.MISSING_FIELD, f"each: expected {level.name}, found none")
+        raise RejectedEvent(
+            RejectCode.MISSING_FIELD,
+            f"each: expected {level.name}, found none; optional: true where that is meant",
+        )
     if level.entries:
         entries = slices.fields(found)
         if entries is None:

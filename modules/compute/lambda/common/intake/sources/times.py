@@ -141,7 +141,8 @@ def _candidate(written: object, place: Place, not_before_us: int) -> _Candidate:
         if absent and relative_below is None:
             return None
         us: Decimal | int = 0 if found is None or absent else read(found, scope)
-        us += sum(add(scope) for add in plus)
+        for add in plus:
+            us = slices.EXACT.add(Decimal(us), Decimal(add(scope)))
         if relative_below is not None and us < relative_below:
             found_us, measured = int(scope.message.transport.arrived_us + us), False
         else:
@@ -239,7 +240,7 @@ def _counted(found: msgspec.Raw, unit: int | Decimal) -> Decimal | int:
         raise RejectedEvent(
             RejectCode.MALFORMED_FIELD, f"time: expected a number since 1970, found {slices.kind(found)}"
         )
-    return number * unit
+    return slices.EXACT.multiply(number, Decimal(unit))
 
 
 def _zone(name: str, place: Place) -> Any:

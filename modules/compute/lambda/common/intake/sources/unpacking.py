@@ -7,7 +7,9 @@ in its place."""
 
 import base64
 import binascii
+import math
 import re
+import struct
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -37,6 +39,7 @@ MAX_READINGS: Final = 10_000
 """Readings that one message may hold: rows, items and entries alike."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _NOT_A_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:nan|NaN|NAN|Infinity|inf)\b')
+_LAYOUT: Final = re.compile(r"[<>][xbB?hHiIqQefd]{1,200}")
 _SPACES: Final = re.compile(rb"[ \t\r\n]+")
 
 _Bytes = Callable[[bytes, "Volume"], bytes]
@@ -344,6 +347,32 @@ def _scalar(options: Mapping[str, Any], place: Place, _descriptors: Mapping[str,
     return step
 
 
+def _binary(options: Mapping[str, Any], place: Place, _descriptors: Mapping[str, bytes]) -> _Parse:
+    """Fields of fixed size, as Python's ``struct`` writes their layout (its manual, "Format Characters")."""
+    only(options, place, "layout", "names")
+    layout = words(options.get("layout"), place.at("layout"))
+    if not _LAYOUT.fullmatch(layout):
+        raise place.at("layout").error(
+            "expected < or >, then letters of x b B ? h H i I q Q e f d; found others"
+        )
+    at = place.at("names")
+    names = [words(name, at.at(i)) for i, name in enumerate(listed(options.get("names"), at))]
+    shape = struct.Struct(layout)
+    if len(names) != len(set(names)) or len(names) != len(shape.unpack(bytes(shape.size))):
+        raise at.error("expected a name of its own for each letter of the layout but x, found others")
+
+    def step(content: bytes, _volume: Volume) -> Document:
+        if len(content) != shape.size:
+            raise unpacked(f"expected {shape.size} bytes, found {len(content)}")
+        values = (
+            value if not isinstance(value, float) or math.isfinite(value) else str(value)
+            for value in shape.unpack(content)
+        )
+        return slices.of(dict(zip(names, values, strict=True)))
+
+    return step
+
+
 def _csv(options: Mapping[str, Any], place: Place, _descriptors: Mapping[str, bytes]) -> _Parse:
     from common.intake.sources.codecs import csv_rows  # noqa: PLC0415 - loaded by those who use it
 
@@ -375,6 +404,7 @@ _PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any], Place, Mapping[str, by
     "cbor": _cbor,
     "protobuf": _protobuf,
     "scalar": _scalar,
+    "binary": _binary,
 }
 
 
