@@ -10,7 +10,6 @@ from common.runtime.errors import RejectedEvent
 
 from ...support.sources import SIMPLE, events, keys, payloads, read
 
-
 # What a payload whose only part is absent ends in.
 ABSENT = "payload: expected an object, found none"
 

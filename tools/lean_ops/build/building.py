@@ -44,7 +44,7 @@ MAX_UNPACKED_BYTES: Final = 230 * 10**6
 TRIES_HANDLERS: Final = sys.platform == "linux"
 
 # Programs that use what a layer's libraries load late, by layer.
-TRIALS: Final = {"lake": Path(__file__).with_name("trial_lake.py")}
+TRIALS: Final = {layer: Path(__file__).with_name(f"trial_{layer}.py") for layer in ("lake", "sources")}
 
 
 class PackageTooLarge(PermanentError):  # noqa: N818 - the package is too large; "error" would say less
