@@ -26,10 +26,10 @@ def both(source: dict[str, Any], content: str, line: str = "l4") -> tuple[Outcom
     _, transport = received(record(content, mqtt_topic=f"{line}/x"))
     captures = {"line": line}
     said: list[Outcome | str] = []
-    short = compiled._express
+    short = compiled.express
     took = short is not None and short(content, captures, PARSER, US) is not None
     for way in (short, None):
-        compiled._express = way
+        compiled.express = way
         try:
             said.append(compiled.read(content, transport, captures, PARSER, US))
         except RejectedEvent as reason:
@@ -117,7 +117,7 @@ def test_a_name_of_a_level_may_be_odd_too() -> None:
     ],
 )
 def test_a_source_that_says_more_has_no_short_way(more: dict[str, Any]) -> None:
-    assert compile_source("device", {**PLAIN, **more})._express is None
+    assert compile_source("device", {**PLAIN, **more}).express is None
 
 
 def test_generations_of_ids_are_told_apart_on_both() -> None:

@@ -39,7 +39,7 @@ class ReadBatch:
 
     ``minutes``, likewise: when the queue took each message, in whole minutes since 1970. ``unread``: ids of
     messages that could not be looked at now, with the reason's code. ``readings``: what sources found, by
-    source, fate (read, skipped, refused) and rule or code.
+    source, fate (read, skipped, refused) and rule or code; ``short``: by source, those that were plain.
     """
 
     records: dict[str, list[bytes]] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class ReadBatch:
     rejected: list[DeadLetter] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     readings: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    short: dict[str, int] = field(default_factory=dict)
     held_bytes: int = 0
 
     def add(self, topic: str, record: bytes, message_id: str, minute: int) -> None:
@@ -117,6 +118,12 @@ def read(
                 topic, record = to_record(message["body"], sent_ms * 1000)
                 batch.add(topic, record, message["messageId"], sent_ms // 60_000)
                 continue
+            short = reader.read_short(message, parser, sent_ms * 1000)
+            if short is not None:
+                made, source = short
+                batch.add(made.topic, made.record, message["messageId"], sent_ms // 60_000)
+                batch.short[source] = batch.short.get(source, 0) + 1
+                continue
             if time_left_s() < _LAST_READ_S:
                 batch.unread |= {later["messageId"]: OUT_OF_TIME for later in messages[position:]}
                 break
@@ -170,6 +177,7 @@ def process(
         error_codes |= set(batch.unread.values())
         rejected += batch.rejected
         readings += batch.readings
+        readings.update({(source, READ, ""): count for source, count in batch.short.items()})
 
     letters = [letter for letter in rejected if letter.record["messageId"] not in retry_ids]
     refused = set(dead_letters.send(sqs, settings.dead_letter_queue_url, letters))

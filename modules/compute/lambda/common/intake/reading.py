@@ -64,6 +64,8 @@ class MessageReader:
     def __init__(self, sources: "Sources | None" = None, unread: str = "") -> None:
         self._sources = sources
         self._read = None if sources is None else sources.read
+        self.read_short = _none if sources is None else sources.read_short
+        """The one event of a plain message and its source; None where ``read`` has to look."""
         self._unread = unread if sources is None else ""
 
     def is_plain(self, message: Mapping[str, Any]) -> bool:
@@ -91,3 +93,7 @@ class MessageReader:
             if self._unread:
                 raise ServiceFailure(self._unread) from None
             raise
+
+
+def _none(_message: Mapping[str, Any], _parser: EventParser, _ingestion_us: int) -> None:
+    """Without sources there is no short way."""

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.intake.events import EventParser, RejectCode
 from common.intake.sources import slices
-from common.intake.sources.matching import received
+from common.intake.sources.matching import TOPIC_FIELD, received
 from common.intake.sources.outcome import Made, Outcome
 from common.intake.sources.paths import SourceError
 from common.intake.sources.scope import Transport
@@ -32,6 +32,8 @@ SOURCES_KEY: Final = "registry/sources.json"
 # event.
 _OF_EVENTS: Final = ("idempotency_key", "topic_name")
 _QUOTED: Final = tuple(f'"{name}"' for name in _OF_EVENTS)
+
+_NO_CAPTURES: Final[Mapping[str, str]] = {}
 
 _names: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -87,6 +89,12 @@ class Sources:
         self._by_transport = tuple(source for source in some if not source.match.by_content_alone)
         self._by_content = tuple(source for source in some if source.match.by_content_alone)
         self._others = next((source for source in every if source.match.others), None)
+        attributes = [source for source in self._by_transport if not source.match.topics]
+        self._by_attributes = [(tuple(source.match.attributes.items()), source) for source in attributes]
+        # Without a look at its content nobody can say that a message is for one source alone.
+        self._looks_inside = bool(self._by_content) or any(
+            source.match.fields for source in self._by_transport
+        )
 
     @classmethod
     def of(cls, content: bytes) -> "Sources":
@@ -102,6 +110,31 @@ class Sources:
             except SourceError as error:
                 raise SourceError(f"sources/{name}.yaml: {error.where}", error.message) from None
         return cls(compiled)
+
+    def read_short(
+        self, record: Mapping[str, Any], parser: EventParser, ingestion_us: int
+    ) -> tuple[Made, str] | None:
+        """The one event of a plain message that came with attributes alone, and its source; else None.
+
+        What it gives is what ``read`` gives.
+        """
+        attributes, body = record["messageAttributes"], record["body"]
+        if self._looks_inside or TOPIC_FIELD in attributes or TOPIC_FIELD in body:
+            return None
+        chosen = None
+        for wanted, source in self._by_attributes:
+            for name, texts in wanted:
+                text = attributes[name].get("stringValue") if name in attributes else None
+                if text is None or (texts is not None and text not in texts):
+                    break
+            else:
+                if chosen is not None:
+                    return None
+                chosen = source
+        if chosen is None or chosen.express is None:
+            return None
+        made = chosen.express(body, _NO_CAPTURES, parser, ingestion_us)
+        return None if made is None else (made, chosen.name)
 
     def read(self, record: Mapping[str, Any], parser: EventParser) -> Outcome:
         """What a message of the queue becomes: by the source that it is for, or as the event that it is.

@@ -122,7 +122,7 @@ class Source:
         self._kinds = kinds
         self._label = f"{name}@{version}"
         # Most devices send one reading as plain JSON.
-        self._express = short
+        self.express = short
 
     def read(
         self,
@@ -138,8 +138,8 @@ class Source:
         much.
         """
         out = Outcome(self.name, self.version)
-        if self._express is not None and (text := _text_of(content)) is not None:
-            made = self._express(text, captures, parser, ingestion_us)
+        if self.express is not None and (text := _text_of(content)) is not None:
+            made = self.express(text, captures, parser, ingestion_us)
             if made is not None:
                 out.events.append(made)
                 return out
