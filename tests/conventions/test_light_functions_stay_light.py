@@ -25,3 +25,14 @@ def test_a_function_without_the_lake_layer_imports_none_of_its_libraries(functio
 
 def test_some_functions_are_light() -> None:
     assert {"sqs_processor", "notify_missing_schema"} <= set(LIGHT)
+
+
+def test_the_queues_function_loads_nothing_of_sources_until_there_are_some() -> None:
+    script = (
+        "import sys; import sqs_processor.handler; "
+        "print(*[m for m in sys.modules if m.startswith(('common.intake.sources', 'cbor2', 'google'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=LAMBDA_CODE, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
