@@ -29,7 +29,7 @@ from pyiceberg.types import NestedField
 
 from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
-from common.contract.properties import Property, read_property, repeated, understood
+from common.contract.properties import PROPERTY_CUSTOM, Property, read_property, repeated, understood
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.suspicion import suspicious_name
 from common.contract.yaml_bounds import check_bounds
@@ -229,6 +229,8 @@ def _doubts(source: SchemaProperty) -> Iterator[str]:
         yield "the description is long: the column's comment ends after 255 bytes (a limit of AWS Glue)"
     if source.classification is None and suspicious_name(source.name or ""):
         yield "the name suggests personal data; state a classification (PII or another) to settle it"
+    for name in sorted({str(c.property) for c in source.customProperties or []} - PROPERTY_CUSTOM):
+        yield f"customProperties, {name}: documented to readers, not enforced by the pipeline"
     ignored = ("unique", "primaryKey", "quality", "transformLogic", "relationships", "properties", "items")
     if stated := [name for name in ignored if getattr(source, name)]:
         yield f"{', '.join(stated)}: documented to readers, not enforced by the pipeline"

@@ -29,7 +29,7 @@ from pyiceberg.types import (
 )
 
 from common.contract.physical_types import PhysicalType, physical_type
-from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
+from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, in_turn, named_format
 from common.payload.leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.runtime.errors import ContractError
 
@@ -53,6 +53,8 @@ ENVELOPE_MOMENTS: Final = ("publish_time", "ingestion_ts")
 # Names that no payload field gives a column: it is kept in _rescued.
 _NEVER_IN_CURATED: Final = NOT_FOR_LEAVES - set(ENVELOPE_TEXTS + ENVELOPE_MOMENTS)
 PII_TREATMENT: Final = "piiTreatment"
+TIME_FORMATS: Final = "timeFormats"
+PROPERTY_CUSTOM: Final = frozenset({PII_TREATMENT, TIME_FORMATS})
 
 PiiTreatment = Literal["hash", "mask", "drop"]
 Bound = Decimal | date | datetime
@@ -217,6 +219,8 @@ def read_property(source: SchemaProperty) -> Property:
     if physical is not None and physical.max_length is not None:
         longest = min(physical.max_length, _LONGEST_TEXT if limits.max_length is None else limits.max_length)
         limits = replace(limits, max_length=longest)
+    if ways := _formats_in_turn(source, logical_type, options):
+        temporal_format = in_turn(ways, with_time=logical_type == "timestamp")
     if temporal_format is not None and column in ENVELOPE_MOMENTS:
         temporal_format = RFC3339  # of a date too: the day of that moment, UTC
     return Property(
@@ -290,6 +294,23 @@ def _type(
     return rule, rule.column_type
 
 
+def _formats_in_turn(source: SchemaProperty, logical_type: str, options: Mapping[str, Any]) -> list[str]:
+    """The formats of the custom property ``timeFormats``, none where there is none."""
+    stated = [c.value for c in source.customProperties or [] if c.property == TIME_FORMATS]
+    if not stated:
+        return []
+    ways: Any = stated[0]
+    listed = isinstance(ways, list) and ways and all(isinstance(way, str) for way in ways)
+    if len(stated) > 1 or not listed or logical_type not in ("date", "timestamp") or "format" in options:
+        raise ContractError(
+            f"{TIME_FORMATS}: expected one list of formats on a date or timestamp without "
+            f"logicalTypeOptions.format, found {stated} on a {logical_type}"
+        )
+    if twice := repeated(ways):
+        raise ContractError(f"{TIME_FORMATS}: expected each format once, found {', '.join(twice)} again")
+    return list(ways)
+
+
 def _physical(source: SchemaProperty, logical_type: str) -> PhysicalType | None:
     """What the property's ``physicalType`` says; raises ContractError where it says nothing that is known."""
     if source.physicalType is None:
@@ -338,9 +359,10 @@ def _limits(
         if text is None:
             temporal_format = RFC3339 if with_time else ISO_DATE
         else:
-            temporal_format = compile_format(str(text), with_time=with_time)
-    # Values of such a format are UTC: so is a bound without an offset.
-    naive = temporal_format is not None and "offset" not in temporal_format.fields
+            temporal_format = named_format(str(text), with_time=with_time)
+    # Values of such a pattern are UTC: so is a bound without an offset.
+    pattern_alone = temporal_format is not None and temporal_format.a_second is None
+    naive = temporal_format is not None and pattern_alone and "offset" not in temporal_format.fields
     read_bound: dict[str, Callable[[str, Any], Bound]] = {
         "date": _date_bound,
         "timestamp": partial(_time_bound, naive=naive),

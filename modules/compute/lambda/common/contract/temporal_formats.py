@@ -6,10 +6,13 @@ one reading is supported: ``yyyy MM dd HH mm ss``, a fraction ``S`` to ``SSSSSS`
 offset ``XXX`` (``Z`` or ``+02:00``), quoted literals and punctuation. ``[ ] { } #`` are not punctuation:
 Java reads the first two as an optional part and reserves the others, so they are refused unless quoted. The
 outcome is an RE2 expression with one named group a field, so that a whole column is taken apart in one call.
+
+Devices count as well: ``epoch-s``, ``epoch-ms``, ``epoch-us`` and ``epoch-ns`` are numbers since 1970, UTC.
+``RFC3339`` names the way without a format. A property may be written in several ways, tried in turn.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from common.runtime.errors import ContractError
@@ -30,10 +33,16 @@ _TOKEN: Final = re.compile(r"'(?:[^']|'')*'|(?P<letters>([A-Za-z])\2*)|[^A-Za-z'
 
 @dataclass(frozen=True)
 class TemporalFormat:
-    """A way to write a date or timestamp: ``expression`` (RE2, anchored) and the ``fields`` it captures."""
+    """A way to write a date or timestamp: ``expression`` (RE2, anchored) and the ``fields`` it captures.
+
+    ``a_second``: of a number since 1970, how many units a second has; None of a pattern. ``then``: the ways
+    to try, in turn, on what this one does not read.
+    """
 
     expression: str
     fields: frozenset[str]
+    a_second: int | None = None
+    then: tuple["TemporalFormat", ...] = ()
 
 
 # RFC 3339 full-date, and date-time with up to nanoseconds written (casting refuses what microseconds
@@ -47,6 +56,33 @@ RFC3339: Final = TemporalFormat(
     + r"(?:\.(?P<fraction>[0-9]{1,9}))?(?P<offset>[Zz]|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])$",
     frozenset({"year", "month", "day", "hour", "minute", "second", "fraction", "offset"}),
 )
+
+
+EPOCHS: Final = {
+    f"epoch-{unit}": TemporalFormat("", frozenset(), a_second)
+    for unit, a_second in (("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000))
+}
+STANDARD: Final = "RFC3339"
+
+
+def in_turn(words: list[str], *, with_time: bool) -> TemporalFormat:
+    """Several ways to write a date or timestamp, the first one first; raises ContractError as for one."""
+    first, *others = (named_format(word, with_time=with_time) for word in words)
+    return replace(first, then=tuple(others))
+
+
+def named_format(word: str, *, with_time: bool) -> TemporalFormat:
+    """The way that a word or a pattern names; raises ContractError where it names none."""
+    if word in EPOCHS:
+        if not with_time:
+            raise ContractError(
+                f"format {word}: expected it on a timestamp, found it on a date, which would lose the time "
+                "of day; use logicalType timestamp"
+            )
+        return EPOCHS[word]
+    if word == STANDARD:
+        return RFC3339 if with_time else ISO_DATE
+    return compile_format(word, with_time=with_time)
 
 
 def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:

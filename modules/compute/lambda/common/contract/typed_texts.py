@@ -8,7 +8,8 @@ rounding takes place except to the nearest double. Regular texts are cast by Arr
 import re
 from collections.abc import Callable
 from decimal import Context, Decimal
-from math import isfinite
+from fractions import Fraction
+from math import floor, isfinite
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -39,6 +40,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+
 # Decimals have at most 38 digits: what is beyond this is no column's value, and never written out.
 _LARGEST_EXPONENT: Final = 400
 _WIDE: Final = Context(prec=50)
+_MICRO: Final = 1_000_000
 # The years 1 to 9999 UTC, in seconds since 1970: what RFC 3339 and SQL can write.
 FIRST_SECOND: Final = -62_135_596_800
 LAST_SECOND: Final = 253_402_300_799
@@ -80,9 +82,9 @@ def read_texts(
     """Values of ``value_type`` for a string column; null where a text is null or denotes no such value."""
     if temporal_format is not None:
         if not isinstance(value_type, DateType):
-            return _temporal(texts, temporal_format, value_type)
+            return _in_turn(texts, temporal_format, value_type)
         days: Any = texts.dictionary_encode()  # however many rows, there are few of them
-        dates: Column = _temporal(days.dictionary, temporal_format, value_type).take(days.indices)
+        dates: Column = _in_turn(days.dictionary, temporal_format, value_type).take(days.indices)
         return dates
     if logical_type in ("array", "object"):
         return _json(texts, list if logical_type == "array" else dict)
@@ -181,6 +183,54 @@ def _with_odd_ones(texts: Column, values: Column, odd: Column, read: Callable[[s
     read_once: Column = pa.array([read(text) for text in encoded.dictionary.to_pylist()], values.type)
     replaced: Column = pc.replace_with_mask(values, odd, read_once.take(encoded.indices))
     return replaced
+
+
+def _in_turn(texts: Column, written: TemporalFormat, value_type: PrimitiveType) -> Column:
+    """Dates or timestamps by the first way that reads each text."""
+    values = _one_way(texts, written, value_type)
+    for other in written.then:
+        left = pc.if_else(values.is_null(), texts, pa.scalar(None, pa.string()))
+        if left.null_count == len(left):
+            break
+        values = pc.coalesce(values, _one_way(left, other, value_type))
+    return values
+
+
+def _one_way(texts: Column, written: TemporalFormat, value_type: PrimitiveType) -> Column:
+    if written.a_second is None:
+        return _temporal(texts, written, value_type)
+    return _since_1970(texts, written.a_second).cast(arrow_type(value_type))
+
+
+def _since_1970(texts: Column, a_second: int) -> Column:
+    """Numbers of units since 1970 as microseconds; nanoseconds are cut to them, nothing else is rounded."""
+    whole = _numeric(texts, LongType())
+    bounds = (FIRST_SECOND * a_second, (LAST_SECOND + 1) * a_second - 1)
+    first, last = (pa.scalar(max(-(2**63), min(2**63 - 1, bound))) for bound in bounds)
+    inside = pc.and_(pc.greater_equal(whole, first), pc.less_equal(whole, last))
+    units = pc.if_else(inside, whole, pa.scalar(None, pa.int64()))
+    if a_second <= _MICRO:
+        micros: Column = pc.multiply(units, pa.scalar(_MICRO // a_second))
+    else:
+        micros = _floor_divided(units, a_second // _MICRO)
+    others = pc.and_(texts.is_valid(), whole.is_null())
+    return _with_odd_ones(texts, micros, others, lambda text: _micros(text, a_second))
+
+
+def _floor_divided(units: Column, by: int) -> Column:
+    numbers = pc.fill_null(units, 0).to_numpy()
+    return pa.array(numbers // by, pa.int64(), mask=units.is_null().to_numpy(zero_copy_only=False))
+
+
+def _micros(text: str, a_second: int) -> int | None:
+    """Microseconds since 1970 of a number that is no whole one; None where they are not whole."""
+    exact = _exact(text) if _NUMBER.fullmatch(text) else None
+    if exact is None:
+        return None
+    micros = Fraction(exact[0]) * Fraction(10) ** exact[1] * Fraction(_MICRO, a_second)
+    whole = floor(micros)
+    lost = whole != micros and a_second <= _MICRO
+    return None if lost or not FIRST_SECOND <= whole // _MICRO <= LAST_SECOND else whole
 
 
 def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType) -> Column:
