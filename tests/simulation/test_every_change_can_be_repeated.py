@@ -36,6 +36,7 @@ ELSEWHERE = {
     "breaker auto": "tests/unit/intake/test_circuit_breaker_decides_by_its_rules.py",
     "breaker close": "tests/unit/intake/test_circuit_breaker_decides_by_its_rules.py",
     "breaker open": "tests/unit/intake/test_circuit_breaker_decides_by_its_rules.py",
+    "contract promote": "tests/integration/commands/test_a_contract_is_planned_before_it_is_in_place.py",
     "demo": "a stack of its own, made anew",
     "dlq archive": "tests/integration/handlers/test_dead_letters_are_archived.py",
     "down": "tests/drills/test_local_stack_comes_and_goes.py",

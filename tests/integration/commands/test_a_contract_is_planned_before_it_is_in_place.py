@@ -189,3 +189,45 @@ def test_the_walk_of_the_page_goes_from_rows_to_a_contract_that_takes_nothing(
     (tmp_path / "old").mkdir()
     (tmp_path / "old/t.yaml").write_text(proposed.out)
     assert run(diff).code == 0
+
+
+COMMENTED = """# The contract of t
+apiVersion: v3.2.0
+kind: DataContract
+id: x
+version: "1.2.3"   # raise it
+schema:
+  - name: t
+    properties:
+      # what counts
+      - name: other
+        description: A field
+        logicalType: string
+        # its last line
+
+# below
+status: active
+"""
+
+
+@pytest.mark.usefixtures("plan")
+def test_a_field_is_promoted_once_and_nothing_else_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(COMMENTED)
+    monkeypatch.setattr(contract_command, "contract_files", lambda: {"t": file})
+    ended = edges.lean_ops(["contract", "promote", "value", "--topic", "t"])
+    assert ended.code == 0, ended.err
+    text = file.read_text()
+    document = yaml.safe_load(text)
+    assert document["version"] == "1.3.0"
+    assert document["schema"][0]["properties"][1] == {
+        "name": "value", "logicalType": "date", "logicalTypeOptions": {"format": "dd.MM.yyyy"},
+    }  # fmt: skip
+    assert {line for line in COMMENTED.splitlines() if "version" not in line} <= set(text.splitlines())
+    again = edges.lean_ops(["contract", "promote", "value", "--topic", "t"])
+    assert (again.code, file.read_text()) == (1, text)
+    assert "found value reading it" in again.err
+    nosuch = edges.lean_ops(["contract", "promote", "nosuch", "--topic", "t"])
+    assert (nosuch.code, file.read_text()) == (1, text)

@@ -17,7 +17,7 @@ from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import JsonOption
 from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
-from lean_ops.operate import contracts
+from lean_ops.operate import contracts, promoting
 
 app = typer.Typer(help="Check data contracts, and see what they would do.", no_args_is_help=True)
 
@@ -87,6 +87,27 @@ def init(call: Call) -> Answer:
             told=lambda rows: bar.update(task, completed=rows),
         )
     return Answer(asdict(proposed), lambda: say(proposed.text.rstrip()))
+
+
+@app.command("promote")
+@on_target(topic=True)
+def promote(
+    call: Call,
+    column: Annotated[str, typer.Argument(help="Column of Curated, as the drift log names it.")],
+) -> Answer:
+    """Take a field of Curated into contracts/<topic>.yaml of this checkout, as its rows suggest.
+
+    Adds one property and raises the minor version; comments and all else stay as they are.
+    """
+    path = _of_checkout(call.topic)
+    text, added = promoting.promoted(call.target, call.topic, column, _text(path))
+    path.write_bytes(text.encode())
+
+    def tell() -> None:
+        say(added.rstrip())
+        say(f"Added to {path}. Complete it, then `lean-ops contract plan --topic {call.topic}`.")
+
+    return Answer({"topic": call.topic, "file": path, "added": added}, tell)
 
 
 @app.command("plan")

@@ -8,6 +8,7 @@ Open to others:
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
     contracts     what a contract would do, before it is put in place
+    promoting     a field of Curated taken into a contract
     reconciling   all layers held against RAW, row by row
     replay        what did not get through, sent again
     erase         the events of keys out of everything, with a certificate
@@ -35,6 +36,7 @@ __all__ = [
     "holds",
     "leases",
     "pipeline",
+    "promoting",
     "rebuild",
     "reconciling",
     "releases",

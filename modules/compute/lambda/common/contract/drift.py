@@ -56,9 +56,11 @@ def rescued(topic: str, finding: Rescued, run_id: str) -> DriftEntry:
 
 def uncontracted_column(topic: str, column: str, run_id: str) -> DriftEntry:
     """A column of Curated that the contract does not mention; it is not in Semantic."""
-    return DriftEntry(
-        topic, "uncontracted-column", column, "in Curated, not in the contract: not in Semantic", run_id
+    detail = (
+        "in Curated, not in the contract: not in Semantic; `lean-ops contract promote "
+        f"{column} --topic {topic}` adds a property"
     )
+    return DriftEntry(topic, "uncontracted-column", column, detail, run_id)
 
 
 def replaced_column(topic: str, column: str, version: str, run_id: str) -> DriftEntry:

@@ -10,7 +10,7 @@ One pass over the rows, a batch at a time. A type that the first texts rule out 
 values no more than ``FEW`` different ones of a column are held, and the shapes of a few.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -227,7 +227,7 @@ def propose(
     curated = open_table(catalog, settings.table("curated", topic))
     names = [name for name in curated.schema().column_names if name not in RESERVED_COLUMNS]
     profiles = {name: Profile(name) for name in names if is_source(name)}
-    looked = _Looked()
+    looked = _Looked(low_volume=len(curated.spec().fields) == 1)
     deleted = [DELETED] if DELETED in curated.schema().column_names else []
     for batch in read_rows(curated, columns=["publish_time", *deleted, *profiles]):
         rows = pa.Table.from_batches([batch])
@@ -248,10 +248,34 @@ def propose(
     return Proposed(topic, "\n".join(_lines(topic, seen, looked, unnamed)) + "\n", looked.rows, len(seen))
 
 
+def propose_property(
+    topic: str, column: str, taken: Iterable[str], *, settings: LakeSettings, catalog: Catalog
+) -> list[str]:
+    """The lines of a property for one column of Curated, under a name that is none of ``taken``.
+
+    Raises InvalidInput for a column that Curated does not have, or has no value of.
+    """
+    curated = open_table(catalog, settings.table("curated", topic))
+    if column not in curated.schema().column_names or column in RESERVED_COLUMNS or not is_source(column):
+        raise InvalidInput(
+            f"column {column[:80]!r}: expected a field of curated_{topic} that a contract can name, found "
+            f"none; `lean-ops contract init --topic {topic}` lists them"
+        )
+    profile = Profile(column)
+    for batch in read_rows(curated, f"{column} is not null", [column]):
+        profile.take(as_texts(batch.column(column), column))
+    if not profile.present:
+        raise InvalidInput(f"column {column}: expected values in curated_{topic}, found none; wait for some")
+    # Of rows before the field was sent, nobody knows whether they miss it.
+    lines = list(_property(profile, _name(column, set(taken))))
+    return [line for line in lines if line != "  required: true"]
+
+
 @dataclass
 class _Looked:
-    """All rows together. Times in seconds since 1970."""
+    """All rows together, times in seconds since 1970. ``low_volume``: the table is made for few rows."""
 
+    low_volume: bool
     rows: int = 0
     first: float = 0
     last: float = 0
@@ -282,11 +306,13 @@ def _lines(topic: str, seen: list[Profile], looked: _Looked, unnamed: list[str])
     yield f"id: lean-ops.{topic}"
     yield "version: 1.0.0"
     yield "status: draft"
-    if looked.a_day < _FEW_A_DAY:
-        yield f"# About {looked.a_day:,.0f} rows a day: its tables are better partitioned by month."
+    if looked.low_volume:  # as its tables are: another word here would not change them
         yield "customProperties:"
         yield "  - property: volume"
         yield "    value: low"
+    elif looked.a_day < _FEW_A_DAY:
+        yield f"# About {looked.a_day:,.0f} rows a day: tables made anew are better partitioned by month"
+        yield "# (volume: low, docs/adr/0006). These are partitioned by day."
     yield "# How long rows are kept: for good, unless you say so, such as"
     yield "# slaProperties: [{property: retention, value: 400, unit: d}]"
     for name in unnamed:
