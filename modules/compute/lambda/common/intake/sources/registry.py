@@ -118,7 +118,7 @@ class Sources:
 
         What it gives is what ``read`` gives.
         """
-        attributes, body = record["messageAttributes"], record["body"]
+        attributes, body = record.get("messageAttributes", _NO_CAPTURES), record["body"]
         if self._looks_inside or TOPIC_FIELD in attributes or TOPIC_FIELD in body:
             return None
         chosen = None
