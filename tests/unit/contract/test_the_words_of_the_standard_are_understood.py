@@ -82,6 +82,27 @@ def test_a_name_is_the_column_that_curated_and_glue_have() -> None:
     )
 
 
+def test_every_property_that_is_wrong_is_said_with_its_line_and_column() -> None:
+    text = """apiVersion: v3.2.0
+kind: DataContract
+id: x
+version: 1.0.0
+schema:
+  - name: t
+    properties:
+      - {name: a, description: A, logicalType: strin}
+      - name: b
+        description: B
+        logicalType: date
+        logicalTypeOptions: {format: dd}
+      - description: without a name
+        logicalType: string
+"""
+    found = {(f.where, f.line, f.column) for f in lint(text, "t") if f.severity == "error"}
+    assert found == {("property a", 8, 9), ("property b", 9, 9), ("property number 3", 13, 9)}
+    assert "error: property b (line 9, column 9): " in "\n".join(map(str, lint(text, "t")))
+
+
 # Of the examples of one table refused: no type said, a zone of times without one, a time of no day, and
 # what would have to be checked inside of JSON text.
 REFUSED = {

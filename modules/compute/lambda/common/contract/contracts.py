@@ -18,7 +18,7 @@ Two things are this project's own reading of the standard:
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, get_args
 
@@ -40,6 +40,7 @@ _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 # Longer integers say nothing about any column (the widest has 38 digits), and Python would not print them.
 _INTEGER_BITS: Final = 4096
 _CUSTOM: Final = frozenset({"volume", "lateEvents"})
+_PROPERTY: Final = "property "
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,20 @@ class Contract:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a linter says about a contract: ``error`` stops a merge, ``warning`` and ``note`` do not."""
+    """What a linter says about a contract: ``error`` stops a merge, ``warning`` and ``note`` do not.
+
+    ``line`` and ``column``: where the property that it is about begins, from 1; None for anything else.
+    """
 
     severity: Literal["error", "warning", "note"]
     where: str
     message: str
+    line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.where}: {self.message}"
+        place = "" if self.line is None else f" (line {self.line}, column {self.column})"
+        return f"{self.severity}: {self.where}{place}: {self.message}"
 
 
 def load_contract(text: str, topic: str) -> Contract:
@@ -105,7 +112,32 @@ def load_contract(text: str, topic: str) -> Contract:
 def lint(text: str, topic: str) -> list[Finding]:
     """Everything a data owner should know about the contract text, errors first; never raises for content."""
     order = get_args(Finding.__annotations__["severity"])
-    return sorted(_read(text, topic)[1], key=lambda finding: order.index(finding.severity))
+    findings = _read(text, topic)[1]
+    if any(finding.where.startswith(_PROPERTY) for finding in findings):
+        places = _places(text)
+        for number, finding in enumerate(findings):
+            line, column = places.get(finding.where, (None, None))
+            findings[number] = replace(finding, line=line, column=column)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def _places(text: str) -> dict[str, tuple[int, int]]:
+    """Line and column of every property, by what findings call it; of one that is there twice, the first."""
+    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    schema = _member(document, "schema")
+    properties = _member(schema.value[0], "properties") if schema and schema.value else None
+    places: dict[str, tuple[int, int]] = {}
+    for number, node in enumerate(properties.value if properties else (), start=1):
+        name = _member(node, "name")
+        where = f"{_PROPERTY}{name.value if name else f'number {number}'}"
+        mark = node.start_mark
+        places.setdefault(where, (mark.line + 1, mark.column + 1))
+    return places
+
+
+def _member(mapping: Any, name: str) -> Any:
+    pairs = mapping.value if isinstance(mapping, yaml.MappingNode) else ()
+    return next((value for key, value in pairs if key.value == name), None)
 
 
 def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
