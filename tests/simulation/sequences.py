@@ -51,11 +51,25 @@ CALLS = {
     ("dispatch",): 8,
     ("breaker-turn",): 8,
     ("erase",): 130,
-    ("archive",): 8,
+    ("archive",): 6,
+    ("lose-lease",): 1,
     ("upkeep",): 80,
 }
 # What services do by themselves, again and again: nobody repeats one that was killed.
-BY_THEMSELVES = frozenset({"run", "execution", "poll", "dispatch", "breaker-turn", "archive", "upkeep"})
+BY_THEMSELVES = frozenset(
+    {"run", "execution", "poll", "dispatch", "breaker-turn", "archive", "upkeep", "lose-lease"}
+)
+# Kinds of steps, and how often each is drawn.
+KINDS = {
+    "front": 28,
+    "schedule": 17,
+    "meet": 18,
+    "command": 7,
+    "commands": 8,
+    "same_twice": 4,
+    "run_beside": 12,
+    "killed_midway": 12,
+}
 # What has a topic to itself.
 ALONE = ("rollback", "rollback", "reset", "set")
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -66,13 +80,15 @@ class Sequence:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.calms = False
+        self.calms = self.storms = False
         self.persons = Persons(world)
         world.letters_may_return = True
         self.killed: list[tuple[str, Words]] = []
         self.changed_contract = False
         # An erasure takes longer than other operations: they are part of few sequences.
         self.erases = self.random.random() < 0.15
+        # Of all that may happen, few kinds in one history: then they meet each other.
+        self.kinds = sorted(self.random.sample(list(KINDS), self.random.choice((1, 2, 3, 8))))
         world.has_contract = self.random.random() >= 0.07
 
     @property
@@ -82,30 +98,58 @@ class Sequence:
 
     def step(self) -> None:
         """What happens next."""
-        draw = self.random.random()
         if self.erases and self.random.random() < 0.3:
             self.erase()
-        elif draw < 0.34:
-            self.front()
-        elif draw < 0.5:
-            self.schedule()
-        elif draw < 0.66:
-            self.work([self.draw()])
-        elif draw < 0.75:
-            self.work([self.draw() for _ in range(self.random.choice((2, 2, 3)))])
-        elif draw < 0.79:
-            self.work([self.draw(("letters", "letters", "maintain", "pause", "rebuild", "rebuild"))] * 2)
-        elif draw < 0.91:
-            self.send()
-            self.work([("run",), self.draw(ALONE), *([self.draw()] if self.random.random() < 0.3 else [])])
-        else:  # one that is killed with its work half done, or a person's hold; and others after it
-            if self.random.random() < 0.3:
-                self.work([self.draw(("pause",))])
-            else:
-                self.work([self.draw((*ALONE, "rebuild"))], killed=True)
-            self.send()
-            for _ in range(2):
-                self.work([self.draw(("run", "resume", "resume", *ALONE))])
+            return
+        (kind,) = self.random.choices(self.kinds, [KINDS[kind] for kind in self.kinds])
+        getattr(self, kind)()
+
+    def command(self) -> None:
+        """One command."""
+        self.work([self.draw()])
+
+    def commands(self) -> None:
+        """Two or three at the same time."""
+        self.work([self.draw() for _ in range(self.random.choice((2, 2, 3)))])
+
+    def same_twice(self) -> None:
+        """The same command by two persons."""
+        self.work([self.draw(("letters", "letters", "maintain", "pause", "rebuild", "rebuild"))] * 2)
+
+    def run_beside(self) -> None:
+        """A run, and what wants the topic for itself."""
+        self.send()
+        self.work([("run",), self.draw(ALONE), *([self.draw()] if self.random.random() < 0.3 else [])])
+
+    def killed_midway(self) -> None:
+        """One that is killed with its work half done, or a person's hold; and others after it."""
+        if self.random.random() < 0.3:
+            self.work([self.draw(("pause",))])
+        else:
+            self.work([self.draw((*ALONE, "rebuild", "letters", "archive"))], killed=True)
+        self.send()
+        for _ in range(2):
+            self.work([self.draw(("run", "resume", "resume", *ALONE))])
+
+    def meet(self) -> None:
+        """Two or three that write to the same tables, and something new to read for them."""
+        layer = self.random.choice(("curated", "semantic"))
+        rebuild: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
+        meetings: list[list[Words]] = [
+            [("run",), rebuild],
+            [("run",), ("upkeep",)],
+            [("upkeep",), rebuild],
+            [("upkeep",), self._rollback(layer)],
+            [("run",), ("lose-lease",), ("run",)],
+            [("run",), ("lose-lease",), ("run",), ("upkeep",)],
+            [("dispatch",), ("run",)],
+        ]
+        if self.random.random() < 0.4:  # half of a rebuild is there already
+            self.work([("rebuild", "--layer", layer, *WHY)])
+        self.pass_time(self.random.choice((0.0, 0.0, 6 * DAY)))
+        self.send()
+        self.work(self.random.choice(meetings))
+        self.executions()
 
     def send(self) -> None:
         """Let events come to RAW, by the queue and Firehose, if nothing hinders them."""
@@ -128,7 +172,7 @@ class Sequence:
             self.minutes(self.random.randrange(1, 5))
         elif draw < 0.7:
             self.minutes(self.random.randrange(1, 4))
-        elif draw < 0.82:
+        elif draw < 0.78:
             self.pass_time(self.random.choice((MINUTE, 10 * MINUTE, HOUR, DAY, 6 * DAY, 12 * DAY)))
         elif draw < 0.92:
             self.outage()
@@ -189,7 +233,9 @@ class Sequence:
         if draw < 0.45:
             self.send()
             self.work([("dispatch",)] * self.random.choice((1, 2)))
+            self.storms = self.random.random() < 0.3
             self.executions(beside=self.random.random() < 0.5)
+            self.storms = False
         elif draw < 0.52:
             self.break_contract()
         elif draw < 0.58:
@@ -268,8 +314,10 @@ class Sequence:
             return self.random.randrange(1, 1 + _calls(words))
 
         draw = self.random.random()
-        if self.calms:
+        if self.calms or words == ("lose-lease",):
             return {}
+        if self.storms and words[0] == "execution":
+            return dict.fromkeys(range(somewhere(), 400), "refused")
         if killed or draw < 0.3:
             return {somewhere(): self.random.choice(("killed", "killed after"))}
         if draw < 0.5:
@@ -331,13 +379,14 @@ class Sequence:
             "discard": lambda: ("rebuild", "--layer", layer, "--discard", *WHY),
             "replay": lambda: ("replay", "quarantine", "--json"),
             "letters": lambda: ("replay", "dlq", "--json"),
+            "archive": lambda: ("archive",),
             "pause": lambda: ("pause", *WHY),
             "resume": lambda: ("resume", "--json", *self.random.choice(((), ("--everybody",)))),
             "maintain": lambda: ("maintain", "--snapshot-days", self.random.choice("05"), *WHY),
             "contract": self._contract,
             "give up": self._give_up,
         }
-        weights = [4, 3, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 1, 0.5]
+        weights = [4, 3, 1, 1, 2, 1, 1, 1, 2, 0.5, 1, 1, 1, 1, 0.5]
         if among:
             return commands[self.random.choice(among)]()
         (name,) = self.random.choices(list(commands), weights)
@@ -425,12 +474,14 @@ class Sequence:
 
     def settle(self) -> None:
         """Let the dispatcher start runs until it starts none; another type waits for a rebuild."""
+        worked = 0
         for _ in range(12):
             self.good(self.world.command("dispatch"))
             pending = self.world.stepfunctions.pending
             for execution in pending:
                 process = self.world.command("execution", execution.name)
                 assert self.changed_contract or process.error is None, process.error
+                worked += bool({"RunCurationJob", "RunSemanticJob"} & set(execution.visited))
             if not pending and self.world.idle:
                 break
             self.world.clock += 5 * HOUR if not pending else MINUTE  # one that failed is tried again later
@@ -438,6 +489,7 @@ class Sequence:
                 self.world.idle = True
         else:
             assert self.changed_contract, "every run finds something new"
+        assert self.changed_contract or worked <= 1, "a run alone has left something to read"
         process = self.world.command("run")
         assert self.changed_contract or (process.error is None and self.world.idle), (
             "the dispatcher starts nothing, and there is something to read"

@@ -41,7 +41,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import load_contract
+from common.lake.merge import tiers
 from common.lake.specifications import TableSpec
+from common.lake.upkeep import keeping_up
 from common.runtime.errors import LeanOpsError
 from lean_ops.cli import app
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS, function_catalogue, render
@@ -123,6 +125,8 @@ class World:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.seed = seed
+        self.portion = random.Random(f"portions of {seed}").choice((4, 8, 8))
+        self.worn = random.Random(f"files of {seed}").random() < 0.4
         self.random = random.Random(seed)
         self.weather = random.Random(f"weather of {seed}")
         self.history: list[str] = []
@@ -208,18 +212,10 @@ class World:
         self._instead_of(fault, process, what)
         self._here.inside = True
         try:
-            answer = call()
-        finally:
+            return call()
+        finally:  # an error is an answer too
             self._here.inside = False
-        match fault:
-            case "killed after":
-                process.killed = True
-                raise Killed
-            case "unseen":
-                raise ReadTimeoutError(endpoint_url="https://simulated")
-            case "crashed after":
-                raise Crashed("Runtime.ExitError")
-        return answer
+            self._in_place_of_the_answer(fault, process)
 
     def _fault(self, process: Process, what: str) -> str:
         """What happens at the next call of the process; a function that is nobody's is a process itself."""
@@ -249,6 +245,17 @@ class World:
             case "hung":
                 self.clock += HANGS_S
                 raise Crashed("Sandbox.Timedout")
+
+    def _in_place_of_the_answer(self, fault: str, process: Process) -> None:
+        """What happens when a call was made."""
+        match fault:
+            case "killed after":
+                process.killed = True
+                raise Killed
+            case "unseen":
+                raise ReadTimeoutError(endpoint_url="https://simulated")
+            case "crashed after":
+                raise Crashed("Runtime.ExitError")
 
     def sleep(self, seconds: float) -> None:
         """Wait: the others work meanwhile."""
@@ -361,6 +368,13 @@ class World:
                 self.call_function("circuit_breaker", {"trigger": "schedule"}, 60)
             case "dispatch":
                 self.call_function("dispatcher", {}, 300)
+            case "lose-lease":  # damaged by hand, or gone with a restored table
+                key = {"checkpoint_id": {"S": f"{TOPIC}#lease"}}
+                self.dynamodb.update_item(
+                    TableName=self.target.checkpoints_table,
+                    Key=key,
+                    UpdateExpression="REMOVE execution_arn",
+                )
             case "upkeep":
                 self.call_function("maintenance", {"topic": TOPIC}, 900)
             case _:
@@ -681,7 +695,7 @@ def _simulated(world: World) -> Iterator[World]:
     queues = {world.target.source_queue: "queue", world.target.dead_letter_queue: "letters"}
     values = placeholder_values(world.target, queues)
     environment = {name: render(value, values) for name, value in environment.items()}
-    environment |= {"LEAN_OPS_BATCH_ROWS": "8", "LEAN_OPS_MEMORY_BUDGET_MB": "512"}
+    environment |= {"LEAN_OPS_BATCH_ROWS": str(world.portion), "LEAN_OPS_MEMORY_BUDGET_MB": "512"}
     _WORLDS.append(world)
     with contextlib.ExitStack() as patches:
         patches.enter_context(patch.dict(os.environ, environment))
@@ -707,6 +721,12 @@ def _simulated(world: World) -> Iterator[World]:
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
+        # Small tables, in which what large ones go through happens: few snapshots stay, and in the worlds of
+        # some seeds no file is small enough to be written again for a row of it.
+        few = patch.object(keeping_up, "_at_least", lambda _policy, rows: 2 if rows is None else 1)
+        patches.enter_context(few)
+        if world.worn:
+            patches.enter_context(patch.object(tiers, "LARGEST_REWRITE_BYTES", 0))
         compare = patch("lean_ops.operate.rebuild.compare", lambda *_: Comparison(0, 0))
         patches.enter_context(compare)
         patches.enter_context(watched(world))
