@@ -37,23 +37,24 @@ Words = tuple[str, ...]
 # About how many external calls a command makes at most: where it can be killed.
 CALLS = {
     ("checkpoints",): 24,
-    ("maintain",): 50,
+    ("deliver",): 4,
+    ("maintain",): 60,
     ("pause",): 5,
     ("rebuild", "--discard"): 9,
-    ("rebuild", "--yes"): 50,
+    ("rebuild", "--yes"): 60,
     ("rebuild",): 30,
     ("replay",): 7,
     ("resume",): 6,
     ("rollback",): 24,
-    ("run",): 60,
-    ("execution",): 60,
+    ("run",): 86,
+    ("execution",): 86,
     ("poll",): 4,
     ("dispatch",): 8,
     ("breaker-turn",): 8,
     ("erase",): 130,
     ("archive",): 6,
     ("lose-lease",): 1,
-    ("upkeep",): 80,
+    ("upkeep",): 45,
 }
 # What services do by themselves, again and again: nobody repeats one that was killed.
 BY_THEMSELVES = frozenset(
@@ -64,6 +65,7 @@ KINDS = {
     "front": 28,
     "schedule": 17,
     "meet": 18,
+    "long_ago": 8,
     "command": 7,
     "commands": 8,
     "same_twice": 4,
@@ -126,7 +128,9 @@ class Sequence:
         if self.random.random() < 0.3:
             self.work([self.draw(("pause",))])
         else:
-            self.work([self.draw((*ALONE, "rebuild", "letters", "archive"))], killed=True)
+            self.work([self.draw((*ALONE, "rebuild", "rebuild", "letters", "archive"))], killed=True)
+        if self.random.random() < 0.25:
+            self.work([self._give_up()])
         self.send()
         for _ in range(2):
             self.work([self.draw(("run", "resume", "resume", *ALONE))])
@@ -135,9 +139,11 @@ class Sequence:
         """Two or three that write to the same tables, and something new to read for them."""
         layer = self.random.choice(("curated", "semantic"))
         rebuild: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
+        deliver: Words = ("deliver",)
         meetings: list[list[Words]] = [
+            [("run",), deliver, rebuild, ("run",)],
             [("run",), rebuild],
-            [("run",), ("upkeep",)],
+            [("run",), ("upkeep",), deliver],
             [("upkeep",), rebuild],
             [("upkeep",), self._rollback(layer)],
             [("run",), ("lose-lease",), ("run",)],
@@ -148,8 +154,25 @@ class Sequence:
             self.work([("rebuild", "--layer", layer, *WHY)])
         self.pass_time(self.random.choice((0.0, 0.0, 6 * DAY)))
         self.send()
+        self.world.produce(self.random.randrange(1, 6))
+        self.world.front.poll()
         self.work(self.random.choice(meetings))
         self.executions()
+
+    def long_ago(self) -> None:
+        """A week goes by, upkeep forgets what is old, and somebody goes back as far as there is."""
+        layer = self.random.choice(("curated", "curated", "semantic"))
+        for _ in range(2):
+            self.send()
+            self.send()
+            self.work([("run",)])
+        self.pass_time(6 * DAY)
+        self.work([("upkeep",)])
+        self.send()
+        self.work([("run",)])
+        back: Words = ("rollback", layer, "--to", (self.world.snapshots(layer) or ["1"])[-1], *WHY)
+        self.work([back], killed=self.random.random() < 0.3)
+        self.send()
 
     def send(self) -> None:
         """Let events come to RAW, by the queue and Firehose, if nothing hinders them."""
@@ -183,6 +206,7 @@ class Sequence:
         """Firehose takes nothing for most of an hour, the schedules go on, and nothing breaks beside it."""
         world = self.world
         world.history.append("Firehose is down for forty minutes")
+        harsh = self.random.random() < 0.5
         self.arrive()
         world.front.down, world.front.down_until = 1.0, world.clock + 40 * MINUTE
         world.queues.unreliable, redriven = False, len(world.queues.redriven)
@@ -190,7 +214,10 @@ class Sequence:
             if self.random.random() < 0.2:
                 world.produce(1)
             self.calm("poll")
-            self.calm("breaker-turn")
+            if harsh:
+                self.work([("breaker-turn",)])
+            else:
+                self.calm("breaker-turn")
             world.clock += MINUTE
         self.arrive()
         assert len(world.queues.redriven) == redriven, "an outage has made letters of good messages"
@@ -221,6 +248,7 @@ class Sequence:
         """Nothing happens for a while."""
         for _ in range(int(seconds // (5 * DAY))):  # the archive's schedule
             self.world.clock += 5 * DAY
+            self.world.queues.forget()
             self.calm("archive")
         self.world.clock += seconds % (5 * DAY)
         self.world.queues.forget()
@@ -314,10 +342,10 @@ class Sequence:
             return self.random.randrange(1, 1 + _calls(words))
 
         draw = self.random.random()
-        if self.calms or words == ("lose-lease",):
+        if self.calms or words[0] in ("lose-lease", "deliver"):  # of the world, not of the product
             return {}
         if self.storms and words[0] == "execution":
-            return dict.fromkeys(range(somewhere(), 400), "refused")
+            return dict.fromkeys(range(self.random.randrange(1, 20), 400), "refused")
         if killed or draw < 0.3:
             return {somewhere(): self.random.choice(("killed", "killed after"))}
         if draw < 0.5:
@@ -421,14 +449,14 @@ class Sequence:
         while self.killed:
             self.repeat()
         self.arrive()
+        if self.world.queues.expired:
+            self.calm("replay", "dlq", "--from-archive", "--json")
+            self.arrive()
         for _ in range(2):  # a letter may come back once
             self.world.clock += 1000  # what a killed replay had hidden is visible again
             if self.world.letters_wait:
                 self.calm("replay", "dlq", "--json")
                 self.arrive()
-        if self.world.queues.expired:
-            self.calm("replay", "dlq", "--from-archive", "--json")
-            self.arrive()
         if self.persons.place.holds():
             self.calm("resume", "--everybody", "--json")
         self.holds_are_gone()

@@ -73,9 +73,13 @@ def _watched(name: str) -> Any:
 
     def method(self: WatchedCatalog, *arguments: Any, **options: Any) -> Any:
         # register_table hands on to load_table: one call of the service.
-        return self._world.external(
-            lambda: plain(self, *arguments, **options), f"catalog {name.replace('_', ' ')}"
-        )
+        def call() -> Any:
+            answer = plain(self, *arguments, **options)
+            if isinstance(answer, Table):
+                self._world.watch.loads(answer)
+            return answer
+
+        return self._world.external(call, f"catalog {name.replace('_', ' ')}")
 
     return method
 

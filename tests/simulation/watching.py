@@ -5,6 +5,8 @@ one operation at a time             neither two on a topic nor two that fill one
 a killed operation keeps the topic  no run commits behind it before it is repeated or given up
 one swap a rebuild                  its rows become the live table's once
 numbers are given once              no two commits of a table carry the same merge sequence
+nothing is committed unseen         a commit to a table's rows is made on the state that its process has seen
+under the lease                     a run that gets the lease has it before it looks at any table
 holds of persons                    one that was placed is there until somebody lifts it
 """
 
@@ -47,6 +49,8 @@ class Watch:
     alone: dict[str, tuple["Process", str]] = field(default_factory=dict)
     swaps: set[str] = field(default_factory=set)
     numbers: dict[str, int] = field(default_factory=dict)
+    seen: dict[tuple[int, str], int | None] = field(default_factory=dict)
+    early: dict[int, str] = field(default_factory=dict)
 
     def raise_faults(self) -> None:
         """Fail with the first thing that was seen."""
@@ -76,18 +80,40 @@ class Watch:
         if place in self.alone and self.alone[place][0].ended:
             del self.alone[place]
 
+    def loads(self, table: Table) -> None:
+        """A process has been given a table, as it is now."""
+        process, name = self.world.process, table.name()[-1]
+        if process is None:
+            return
+        self.seen[process.number, name] = table.metadata.current_snapshot_id
+        execution = self.world.looking_up
+        if execution is not None and process.number not in self.early:
+            holder = self.world.lease_holder()
+            self.early[process.number] = (
+                "" if holder == execution else f"{name}, with the lease of {holder!r}"
+            )
+
+    def looked_up(self, process: "Process", *, held: bool) -> None:
+        """A run has looked everything up, and has the lease or not."""
+        early = self.early.pop(process.number, "")
+        if held and early:
+            self.faults.append(f"{process.what} looked at {early} before it had its own")
+
     def commits(self, before: Table, after: TableMetadata) -> None:
         """A process has committed to a table."""
         process, name = self.world.process, before.name()[-1]
+        if process is not None:
+            self._over_what_it_has_seen(process, before, after)
         known = {snapshot.snapshot_id for snapshot in before.metadata.snapshots}
         new = [s for s in after.snapshots if s.snapshot_id not in known]
         holder = self.alone.get("lease")
         live = not name.startswith("rebuild") and name.startswith(MERGED)
         if process is None or not live or not new:
             return
-        if self.on_hold and process.what.startswith("run"):
+        runs = process.what.startswith(("run", "execution"))
+        if self.on_hold and runs:
             self.faults.append(f"{process.what} committed to {name}, which a person holds")
-        if holder is not None and process.what.startswith("run"):
+        if holder is not None and runs:
             self.faults.append(f"{process.what} committed to {name} beside {holder[0].what}")
         for snapshot in new:
             summary = snapshot.summary.additional_properties if snapshot.summary else {}
@@ -102,6 +128,15 @@ class Watch:
                 if number <= self.numbers.get(name, 0):
                     self.faults.append(f"{process.what} gave {name} the merge sequence {number} again")
                 self.numbers[name] = max(number, self.numbers.get(name, 0))
+
+    def _over_what_it_has_seen(self, process: "Process", before: Table, after: TableMetadata) -> None:
+        name, was = before.name()[-1], before.metadata.current_snapshot_id
+        kept = {snapshot.snapshot_id for snapshot in after.snapshots}
+        forgets = any(s.snapshot_id not in kept for s in before.metadata.snapshots)
+        changes = forgets or after.current_snapshot_id != was
+        if changes and self.seen.get((process.number, name), was) != was:
+            self.faults.append(f"{process.what} committed to {name} over what it has not seen")
+        self.seen[process.number, name] = after.current_snapshot_id
 
 
 @dataclass
