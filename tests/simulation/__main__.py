@@ -28,7 +28,7 @@ from pathlib import Path
 import pytest
 
 from .machine import branches
-from .planted import faults
+from .planted import faults, meets
 from .sequences import Cut, play, whole
 from .world import FAULTS
 
@@ -51,6 +51,8 @@ class Played:
 def once(seed: int, cut: Cut | None = None, fault: str = "") -> Played:
     """Play a seed, with a fault planted where one is named."""
     cut = cut or whole(seed)
+    if fault:
+        cut = replace(cut, kinds=meets(fault))
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     played = Played(seed, cut)
     with (
@@ -195,6 +197,8 @@ def main() -> int:
     of.add_argument("seed", type=int)
     of.add_argument("--steps", default="")
     of.add_argument("--calm", default="")
+    of.add_argument("--kinds", default="")
+    of.add_argument("--fault", default="")
     of = kinds.add_parser("soak")
     of.add_argument("--minutes", type=float, required=True)
     of.add_argument("--first", type=int, default=0)
@@ -215,7 +219,9 @@ def main() -> int:
     cut = whole(asked.seed)
     if asked.steps:
         cut = Cut(_numbers(asked.steps), frozenset(_numbers(asked.calm)))
-    played = once(asked.seed, cut)
+    if asked.kinds:
+        cut = replace(cut, kinds=tuple(asked.kinds.split(",")))
+    played = once(asked.seed, cut, asked.fault)
     tell(played)
     return 1 if played.error else 0
 

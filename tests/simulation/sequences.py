@@ -71,6 +71,7 @@ KINDS = {
     "same_twice": 4,
     "run_beside": 12,
     "killed_midway": 12,
+    "erase": 20,
 }
 # What has a topic to itself.
 ALONE = ("rollback", "rollback", "reset", "set")
@@ -87,10 +88,12 @@ class Sequence:
         world.letters_may_return = True
         self.killed: list[tuple[str, Words]] = []
         self.changed_contract = False
-        # An erasure takes longer than other operations: they are part of few sequences.
-        self.erases = self.random.random() < 0.15
+        # An erasure takes longer than other operations: they are part of few histories.
+        erases = self.random.random() < 0.12
         # Of all that may happen, few kinds in one history: then they meet each other.
-        self.kinds = sorted(self.random.sample(list(KINDS), self.random.choice((1, 2, 3, 8))))
+        others = [kind for kind in KINDS if kind != "erase"]
+        self.kinds = sorted(self.random.sample(others, self.random.choice((1, 2, 3, len(others)))))
+        self.kinds += ["erase"] * erases
         world.has_contract = self.random.random() >= 0.07
 
     @property
@@ -100,9 +103,6 @@ class Sequence:
 
     def step(self) -> None:
         """What happens next."""
-        if self.erases and self.random.random() < 0.3:
-            self.erase()
-            return
         (kind,) = self.random.choices(self.kinds, [KINDS[kind] for kind in self.kinds])
         getattr(self, kind)()
 
@@ -192,7 +192,7 @@ class Sequence:
             world.front.down_until = world.clock + self.random.choice((5, 20, 90)) * MINUTE
             world.queues.unreliable = True
             world.history.append(f"Firehose refuses {world.front.down:.0%}, the queue is at its worst")
-            self.minutes(self.random.randrange(1, 5))
+            self.minutes(self.random.randrange(1, 4))
         elif draw < 0.7:
             self.minutes(self.random.randrange(1, 4))
         elif draw < 0.78:
@@ -537,10 +537,14 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Cut:
-    """A part of a history: the steps of it that are played, and those among them in which nothing breaks."""
+    """A part of a history: the steps of it that are played, and those among them in which nothing breaks.
+
+    ``kinds``: of these kinds of steps alone; none: of those that the seed draws.
+    """
 
     steps: tuple[int, ...]
     calm: frozenset[int] = frozenset()
+    kinds: tuple[str, ...] = ()
 
 
 def whole(seed: int) -> Cut:
@@ -556,6 +560,7 @@ def play(folder: Path, seed: int, cut: Cut | None = None) -> World:
     cut = cut or whole(seed)
     with simulated(folder, seed) as world:
         sequence = Sequence(world)
+        sequence.kinds = list(cut.kinds) or sequence.kinds
         try:
             world.send(9)
             world.command("run")

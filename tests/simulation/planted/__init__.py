@@ -13,6 +13,12 @@ import pytest
 _HELPERS: Final = frozenset({"requirements", "services"})
 
 
+def meets(fault: str) -> tuple[str, ...]:
+    """The kinds of steps that can meet a fault (``sequences.KINDS``); none: whichever a seed draws."""
+    found: tuple[str, ...] = getattr(importlib.import_module(f"{__name__}.{fault}"), "MEETS", ())
+    return found
+
+
 def faults() -> Mapping[str, Callable[[pytest.MonkeyPatch], None]]:
     """Every fault by its name."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _HELPERS)

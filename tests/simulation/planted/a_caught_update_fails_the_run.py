@@ -5,6 +5,8 @@ import copy
 import pytest
 from tests.simulation import machine
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

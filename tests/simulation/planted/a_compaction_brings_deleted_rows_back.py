@@ -7,6 +7,8 @@ import pytest
 from common.lake.merge.positions import NO_POSITIONS
 from common.lake.upkeep import compaction
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from dispatcher import judging
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

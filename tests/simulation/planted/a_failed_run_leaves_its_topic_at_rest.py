@@ -6,6 +6,8 @@ import pytest
 
 from dispatcher.judging import Ending, Memory, Sight
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -10,6 +10,8 @@ from common.lake.specifications import open_table
 from lean_ops.operate.rebuild import swapping
 from lean_ops.operate.rebuild.filling import Filled
 
+MEETS = ("meet", "killed_midway", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

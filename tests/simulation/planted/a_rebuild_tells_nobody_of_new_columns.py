@@ -4,6 +4,8 @@ import pytest
 
 from lean_ops.operate.rebuild import filling
 
+MEETS = ("meet", "killed_midway", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

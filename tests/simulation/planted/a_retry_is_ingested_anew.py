@@ -5,6 +5,8 @@ import pytest
 from common.intake.events import EventParser
 from common.runtime import outside
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

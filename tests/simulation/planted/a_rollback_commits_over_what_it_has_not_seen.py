@@ -6,6 +6,8 @@ from lean_ops.operate import rollback
 
 from .requirements import Anything
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

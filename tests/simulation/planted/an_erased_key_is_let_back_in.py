@@ -4,6 +4,8 @@ import pytest
 
 from common.layers.erased import Erased
 
+MEETS = ("erase", "front")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from lean_ops.operate.erase import erasing
 
+MEETS = ("erase", "front")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

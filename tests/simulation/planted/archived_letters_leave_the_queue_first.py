@@ -7,6 +7,8 @@ import pytest
 from archive_dead_letters import archive
 from common.intake.queue_pass import QueuePass
 
+MEETS = ("front", "killed_midway", "schedule", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -8,6 +8,8 @@ import pytest
 from sqs_processor import handler
 from sqs_processor.batch import BatchOutcome
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -7,6 +7,8 @@ import pytest
 from get_all_checkpoints import handler as looking_up
 from get_all_checkpoints.lookup import look_up
 
+MEETS = ("killed_midway", "run_beside", "long_ago")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

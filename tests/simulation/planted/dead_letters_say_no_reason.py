@@ -4,6 +4,8 @@ import pytest
 
 from common.intake.dead_letters import DeadLetter
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

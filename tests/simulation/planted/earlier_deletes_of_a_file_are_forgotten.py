@@ -6,6 +6,8 @@ import pytest
 
 from common.lake.merge.positions import NO_POSITIONS, ExistingDeletes
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

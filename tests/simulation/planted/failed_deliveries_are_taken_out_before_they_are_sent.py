@@ -6,6 +6,8 @@ import pytest
 
 from lean_ops.operate.replay import deliveries
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from common.lake.merge import committing
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -8,6 +8,8 @@ import pytest
 from common.intake.queue_pass import QueuedMessage
 from lean_ops.operate.replay import dead_letters
 
+MEETS = ("front", "killed_midway", "schedule", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -5,6 +5,8 @@ import pytest
 from lean_ops.operate.replay import dead_letters
 from lean_ops.operate.replay.intake import Outgoing
 
+MEETS = ("front", "killed_midway", "schedule", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

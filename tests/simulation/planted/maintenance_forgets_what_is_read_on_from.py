@@ -4,6 +4,8 @@ import pytest
 
 from common.layers import upkeep as maintenance
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -6,6 +6,8 @@ from common.lake.upkeep import retention
 
 from .requirements import Anything
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

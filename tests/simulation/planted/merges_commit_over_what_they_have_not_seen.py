@@ -6,6 +6,8 @@ from common.lake.merge import snapshot
 
 from .requirements import Anything
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

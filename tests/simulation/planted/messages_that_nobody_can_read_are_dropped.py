@@ -4,6 +4,8 @@ import pytest
 
 from sqs_processor import batch
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

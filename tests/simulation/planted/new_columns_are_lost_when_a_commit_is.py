@@ -6,6 +6,8 @@ import pytest
 
 from common.lake.merge import engine
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from lean_ops.operate import holds
 
+MEETS = ("killed_midway", "run_beside", "long_ago")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -7,6 +7,8 @@ import pytest
 
 from common.lake.upkeep import keeping_up
 
+MEETS = ("meet", "long_ago", "schedule")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -6,6 +6,8 @@ import pytest
 
 from common.intake import archive
 
+MEETS = ("front", "killed_midway", "schedule", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from archive_dead_letters import archive
 
+MEETS = ("front", "killed_midway", "schedule", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from common.intake.breaker import rules
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -5,6 +5,8 @@ import pytest
 from dispatcher import judging, passing
 from dispatcher.judging import Ending
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -7,6 +7,8 @@ import pytest
 from common.layers import lease
 from get_all_checkpoints import handler
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from common.layers import lease
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

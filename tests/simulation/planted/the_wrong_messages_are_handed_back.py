@@ -7,6 +7,8 @@ import pytest
 from common.intake.delivery import DeliveryOutcome
 from sqs_processor import batch
 
+MEETS = ("front",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -5,6 +5,8 @@ import pytest
 from lean_ops.environment import audit
 from lean_ops.operate.holds import Hold, Place
 
+MEETS = ("meet", "killed_midway", "same_twice")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from common.runtime import foreign_errors, retrying
 
+MEETS = ("schedule", "meet")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
