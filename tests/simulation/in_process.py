@@ -25,6 +25,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import update_table_metadata
 
 from common.contract import contracts
+from lean_ops import cli
+
+_help: Final = functools.cache(cli._help)
 
 
 class DynamoDB:
@@ -104,4 +107,5 @@ def nothing_worked_out_twice() -> Iterator[None]:
         patches.enter_context(patch.object(sql, "FromInputFile", SimpleNamespace(table_metadata=metadata)))
         patches.enter_context(patch.object(Transaction, "table_metadata", property(staged)))
         patches.enter_context(patch.object(contracts, "_read", functools.cache(contracts._read)))
+        patches.enter_context(patch.object(cli, "_help", _help))
         yield
