@@ -21,7 +21,7 @@ from unittest.mock import patch
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions as emulated
 
-from common.runtime.errors import LeanOpsError
+from common.runtime.errors import LeanOpsError, ServiceFailure
 from lean_ops.environment.repository import STATE_MACHINE, function_catalogue
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class StepFunctions:
             ended = "FAILED"
             if execution.why is not None:
                 raise execution.why from None
+            if error.error.startswith(("DynamoDB.", "Runtime.", "Sandbox.")):
+                raise ServiceFailure(f"{execution.name} failed: {error.error}") from error
             raise AssertionError(f"{execution.name} failed: {error.error}: {error.cause}") from error
         finally:
             execution.status = self.statuses[execution.arn] = ended

@@ -1,6 +1,6 @@
 """Whatever breaks, in whatever order: in the end nothing is lost, tables are right, everything rests.
 
-The histories of 300 seeds, of which this plays every other one (two files, so that two processes share them).
+The histories of 120 seeds, of which this plays every other one (two files, so that two processes share them).
 What is drawn says ``sequences``, what must hold in the end ``resting``, and at every moment ``watching``.
 ``make simulate`` plays more, or one in words. A seed that fails is named, with its history.
 """
@@ -12,7 +12,7 @@ import pytest
 from .__main__ import once
 
 # Read when the tests are collected: they run without such settings.
-SEEDS = int(os.environ.get("SIMULATED_SEEDS", "300"))
+SEEDS = int(os.environ.get("SIMULATED_SEEDS", "120"))
 FIRST = int(os.environ.get("SIMULATED_FIRST", "1"))
 
 

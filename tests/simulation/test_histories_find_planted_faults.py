@@ -10,9 +10,9 @@ from .__main__ import once
 from .planted import faults
 
 FOUND_BY = {
-    "batch_failures_are_not_reported": 6,
-    "runs_do_not_ask_for_the_lease": 5,
-    "the_breaker_never_closes": 15,
+    "a_backlog_ends_the_run_well": 1,
+    "a_rebuild_tells_nobody_of_new_columns": 2,
+    "a_retry_is_ingested_anew": 1,
 }
 
 

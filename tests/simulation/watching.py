@@ -87,7 +87,8 @@ class Watch:
             return
         self.seen[process.number, name] = table.metadata.current_snapshot_id
         execution = self.world.looking_up
-        if execution is not None and process.number not in self.early:
+        lost = self.world.covered["actor", "lose-lease"]  # by hand: then a run may have had it
+        if execution is not None and process.number not in self.early and not lost:
             holder = self.world.lease_holder()
             self.early[process.number] = (
                 "" if holder == execution else f"{name}, with the lease of {holder!r}"
