@@ -558,7 +558,7 @@ def play(folder: Path, seed: int, cut: Cut | None = None) -> World:
     Every step draws from a seed of its own: without others before it, it is drawn the same.
     """
     cut = cut or whole(seed)
-    with simulated(folder, seed) as world:
+    with simulated(folder, seed, drawn=True) as world:
         sequence = Sequence(world)
         sequence.kinds = list(cut.kinds) or sequence.kinds
         try:

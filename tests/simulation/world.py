@@ -123,11 +123,12 @@ FAULTS: Final = {
 class World:
     """One environment with one topic."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, drawn: bool = False) -> None:
         self.folder = folder
         self.seed = seed
-        self.portion = random.Random(f"portions of {seed}").choice((4, 8, 8))
-        self.worn = random.Random(f"files of {seed}").random() < 0.4
+        self.portion = random.Random(f"portions of {seed}").choice((4, 8, 8)) if drawn else 8
+        self.worn = drawn and random.Random(f"files of {seed}").random() < 0.4
+        self.leaves = 14 if drawn else 4
         self.random = random.Random(seed)
         self.weather = random.Random(f"weather of {seed}")
         self.history: list[str] = []
@@ -495,7 +496,7 @@ class World:
         key = f"bad{self.random.randrange(2)}" if dice < 0.1 else f"k{self.random.randrange(6)}"
         deletes = 0.1 <= dice < 0.22
         payload = {"reading": "broken" if dice < 0.1 or dice > 0.88 else number}
-        payload[f"leaf{self.random.randrange(14)}"] = "x"
+        payload[f"leaf{self.random.randrange(self.leaves)}"] = "x"
         return {
             "message_id": f"m{number:06}",
             "idempotency_key": key,
@@ -702,10 +703,10 @@ def _handler(function: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def simulated(folder: Path, seed: int) -> Iterator[World]:
+def simulated(folder: Path, seed: int, *, drawn: bool = False) -> Iterator[World]:
     """A world, with everything that commands and handlers reach patched to lead into it."""
     folder.mkdir(parents=True)
-    with nothing_worked_out_twice(), contextlib.closing(World(folder, seed)) as world:
+    with nothing_worked_out_twice(), contextlib.closing(World(folder, seed, drawn=drawn)) as world:
         yield from _simulated(world)
 
 
