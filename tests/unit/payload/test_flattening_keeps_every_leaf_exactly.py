@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.payload.columns import NOTE, Columns, Limits, notes_of, path_note
-from common.payload.flattening import flatten
+from common.payload.flattening import flatten, flatten_rows
 from common.payload.leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name, normalised, normalised_each
 
 from ...support.generated import cases
@@ -205,6 +205,13 @@ def test_a_null_payload_is_a_row_of_nulls() -> None:
 def test_no_payloads_give_no_rows() -> None:
     found = flatten(pa.array([], pa.string()))
     assert (found.num_rows, found.column_names) == (0, ["_rescued"])
+
+
+def test_what_raw_has_of_an_event_beside_the_envelope_stays_there_and_its_name_is_free() -> None:
+    row = {"idempotency_key": "k", "json_payload": '{"source": "of the device"}', "source": "boats@1"}
+    (batch,) = flatten_rows(pa.Table.from_pylist([row | {"added_by_hand": 1}]).to_batches(), Columns())
+    found = {name: batch[name][0].as_py() for name in batch.schema.names if name != "_rescued"}
+    assert found == {"idempotency_key": "k", "source": "of the device"}
 
 
 def test_rows_keep_their_order_across_chunks_and_shapes() -> None:

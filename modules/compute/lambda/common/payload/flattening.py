@@ -49,6 +49,18 @@ from common.runtime.arrowtypes import Column
 
 PAYLOAD: Final = "json_payload"
 OPERATION: Final = "operation"
+ENVELOPE: Final = frozenset(
+    {
+        "message_id",
+        "idempotency_key",
+        "topic_name",
+        "period_reference",
+        "correlation_id",
+        "publish_time",
+        "ingestion_ts",
+    }
+)
+"""Columns of RAW that Curated has as they are."""
 DELETED: Final = "_deleted"
 """Column of Curated: true where the newest version of a key is a delete, else null."""
 DELETED_DOC: Final = "True where the newest version of the key is a delete"
@@ -228,7 +240,8 @@ def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterato
     flattener = Flattener(columns)
     for rows in _steps(batches):
         leaves = flattener.flatten(rows[PAYLOAD].combine_chunks())
-        curated = rows.drop_columns([name for name in (PAYLOAD, OPERATION) if name in rows.column_names])
+        # Whatever else RAW has of an event (the source that read it) is for RAW: a leaf may have that name.
+        curated = rows.select([name for name in rows.column_names if name in ENVELOPE])
         deletes = _deletes(rows)
         if pc.any(deletes).as_py():
             curated = curated.append_column(DELETED, deletes)
