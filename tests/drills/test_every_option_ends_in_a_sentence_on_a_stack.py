@@ -30,7 +30,10 @@ from ..support.edges import Ended, Place
 from ..support.generated import cases
 
 # What starts, stops or needs no stack, and options that lead to another one.
-WITHOUT = {("up",), ("down",), ("demo",), ("contract", "lint"), ("release", "show"), ("release", "rollback")}
+WITHOUT = {
+    ("up",), ("down",), ("demo",), ("contract", "lint"), ("contract", "diff"), ("source", "lint"),
+    ("source", "try"), ("release", "show"), ("release", "rollback"),
+}  # fmt: skip
 ELSEWHERE = {"--stack", "--env", "--region"}
 # What else is given, so that a value that is fine costs little.
 BESIDE = {

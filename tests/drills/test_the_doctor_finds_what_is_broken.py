@@ -72,7 +72,7 @@ def test_a_healthy_stack_has_no_problem_and_the_command_says_so(lean_ops: LeanOp
     assert "All is well." in result.output
     document = json.loads(lean_ops("doctor", "--json").output)
     assert document["healthy"] is True
-    assert len(document["checks"]) == 20
+    assert len(document["checks"]) == 22
 
 
 def test_a_problem_is_exit_code_one_with_advice(target: Target, lean_ops: LeanOps) -> None:

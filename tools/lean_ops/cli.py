@@ -154,7 +154,8 @@ def main() -> None:
 
 def _refused_by_the_system(error: OSError) -> str:
     """What the operating system refused, and for a full disk what to do."""
-    said = f"{error.filename or 'system'}: {error.strerror or error}"
+    name = repr(str(error.filename))[1:-1] if error.filename else "system"  # one line, whatever is in it
+    said = f"{name}: {error.strerror or error}"
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         said += "; free some, then run the same command again, which repeats nothing (`lean-ops doctor`)"
     return said
