@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
+from common.intake.sources.registry import SOURCES_KEY, digest_of, written
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.accounts import observation
 from lean_ops.environment.alarm_catalogue import Curve, Metric, curves, load
@@ -59,6 +60,23 @@ class Seen(NamedTuple):
     dimensions: frozenset[str]
 
 
+METERS: Final = {
+    "version": 1,
+    "match": {"topic": "meters/{meter}"},
+    "each": {
+        "in": "readings",
+        "skip": [{"reason": "heartbeat", "when": {"of": "beat", "present": True}}],
+    },
+    "topic": "events",
+    "key": ["$meter", "$time"],
+    "time": {"at": "ts", "as": "ms"},
+}
+READINGS: Final = {
+    "readings": [{"ts": 1_790_000_000_000, "note": CANARY}, {"beat": CANARY}, {"note": CANARY}]
+}
+"""One that is read, one that is skipped, and one without a time."""
+
+
 def bodies() -> list[str]:
     """Good, contract-breaking, broken and poisonous messages; each carries the canary wherever it can."""
     now = datetime.now(UTC)
@@ -100,11 +118,18 @@ def stack_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     stack.up()
     target = LocalTarget.running(stack.folder)
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1, batching_window_s=0))
-    watched = registry_of({topic: Topic(contract=True, watched=True) for topic in target.topics})
-    target.client("s3").put_object(Bucket=target.lake_bucket, Key=REGISTRY_KEY, Body=watched.written())
+    described = written({"meters": METERS}, {})
+    topics = {topic: Topic(contract=True, watched=True) for topic in target.topics}
+    for key, content in (
+        (SOURCES_KEY, described),
+        (REGISTRY_KEY, registry_of(topics, digest_of(described)).written()),
+    ):
+        target.client("s3").put_object(Bucket=target.lake_bucket, Key=key, Body=content)
     url = target.queue_url(target.source_queue)
     for body in bodies():
         target.client("sqs").send_message(QueueUrl=url, MessageBody=body)
+    on: Any = {"mqtt_topic": {"DataType": "String", "StringValue": "meters/m-1"}}
+    target.client("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(READINGS), MessageAttributes=on)
     assert observation.settle(target, timeout_s=300) == 0
     assert pipeline_run(target) == "FullPipelineSuccess"
     for entry in function_catalogue():
