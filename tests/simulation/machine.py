@@ -10,6 +10,7 @@ had sent arrives), and it hangs until Lambda ends it.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from lean_ops.environment.repository import STATE_MACHINE, function_catalogue
 
 if TYPE_CHECKING:
     from .world import World
+
+# Python's own: the emulator's library for JSONata raises it for the whole process, which has other tests too.
+sys.setrecursionlimit(1_000)
 
 NAME: Final = "pipeline"
 
