@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from common.lake.specifications import LAYERS
 from common.layers import reconciling
+from common.layers.reconciling import Reconciled
 from common.runtime.settings import ReconciliationSettings
 from common.runtime.topics import Registry, Topic
 from reconciliation import handler as reconciliation
@@ -196,3 +197,31 @@ def test_a_mark_begins_a_little_before_it_and_never_too_long_ago() -> None:
     assert Mark(upto=1).since(now) == now - LONGEST
     mark = Mark("s", yesterday, 5, 2)
     assert Mark.of(mark.as_item()) == mark
+
+
+def test_a_mark_goes_back_to_what_is_open_alone() -> None:
+    at = datetime(2026, 6, 2, tzinfo=UTC)
+
+    def done(**found: Any) -> Reconciled:
+        return Reconciled("t", at - OVERLAP, **{"until": at - OVERLAP, **found})
+
+    mark = Mark("before", int(at.timestamp()))
+    later = at + timedelta(hours=1)
+    assert mark.after(done(), "s", later).upto == mark.upto  # nothing was received since
+    assert mark.after(done(until=later), "s", later).upto == int(later.timestamp())
+    open_since = at - timedelta(hours=2)
+    assert mark.after(done(until=later, open_since=open_since), "s", later).upto == int(
+        open_since.timestamp()
+    )
+    stopped = mark.after(done(complete=False), "s", later)
+    assert (stopped.upto, stopped.standing) == (int((at - OVERLAP).timestamp()), "")
+
+
+def test_upkeep_of_a_topic_without_new_events_makes_no_look_longer_than_the_last(world: World) -> None:
+    marks = []
+    for _ in range(3):
+        world.look(hours=30)
+        marks.append(world.items.kept["a#reconciled"]["upto"])
+        with world.lakes["a"].table("raw").transaction() as change:  # its pointer moves
+            change.set_properties({"looked.after": str(len(marks))})
+    assert marks == marks[:1] * 3

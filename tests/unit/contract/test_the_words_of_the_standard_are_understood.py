@@ -113,7 +113,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the standard's examples are not beside this checkout")
+@pytest.mark.skipif(
+    not EXAMPLES.is_dir(),
+    reason="needs the published examples of the standard: put them into ../shared/data/odcs-examples",
+)
 def test_every_published_example_of_one_table_is_read() -> None:
     read = 0
     for path in sorted(EXAMPLES.glob("*.yaml")):

@@ -78,7 +78,7 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
             failures[topic] = f"{type(error).__name__}{said}"
             continue
         found[topic] = done.faults.total()
-        _remember(topic, Mark.after(done, stands, now))
+        _remember(topic, mark.after(done, stands, now))
     _tell(registry, {topic: mark.wrong for topic, (mark, _) in known.items()} | found, now)
     logger("reconciliation").info("reconciled", extra={"topics": found, "left": left})
     if failures:

@@ -45,16 +45,17 @@ class Mark:
         numbers = {"upto": self.upto, "at": self.at, "wrong": self.wrong}
         return {"standing": {"S": self.standing}} | {name: {"N": str(n)} for name, n in numbers.items()}
 
-    @classmethod
-    def after(cls, done: Reconciled, stands: str, now: datetime) -> Self:
-        """After a topic that stood there was looked at, perhaps not to its end."""
-        upto = min(done.until, done.open_since or done.until)
-        return cls(
-            stands if done.complete else "",
-            int(upto.timestamp()),
-            int(now.timestamp()),
-            done.faults.total(),
-        )
+    def after(self, done: Reconciled, stands: str, now: datetime) -> Self:
+        """After a topic that stood there was looked at from here, perhaps not to its end.
+
+        Where nothing was received since, the mark stays: it would go back by ``OVERLAP`` each time.
+        """
+        reached = int(done.until.timestamp())
+        if done.complete:
+            reached = max(reached, self.upto)
+        if done.open_since is not None:
+            reached = min(reached, int(done.open_since.timestamp()))
+        return type(self)(stands if done.complete else "", reached, int(now.timestamp()), done.faults.total())
 
     def since(self, now: datetime) -> datetime:
         """From when on events are to be looked at."""

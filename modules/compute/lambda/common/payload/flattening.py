@@ -34,6 +34,7 @@ import pyarrow.compute as pc
 from common.intake.events import DELETE, MAX_NESTING, nested_too_deep
 from common.payload.columns import Columns
 from common.payload.leaves import (
+    ENVELOPE,
     UNPARSABLE,
     Leaf,
     NotAnObject,
@@ -49,18 +50,6 @@ from common.runtime.arrowtypes import Column
 
 PAYLOAD: Final = "json_payload"
 OPERATION: Final = "operation"
-ENVELOPE: Final = frozenset(
-    {
-        "message_id",
-        "idempotency_key",
-        "topic_name",
-        "period_reference",
-        "correlation_id",
-        "publish_time",
-        "ingestion_ts",
-    }
-)
-"""Columns of RAW that Curated has as they are."""
 DELETED: Final = "_deleted"
 """Column of Curated: true where the newest version of a key is a delete, else null."""
 DELETED_DOC: Final = "True where the newest version of the key is a delete"

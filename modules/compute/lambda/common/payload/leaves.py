@@ -18,8 +18,7 @@ Path = tuple[str, ...]
 
 # AWS Glue: a column name has at most 255 characters.
 NAME_LENGTH: Final = 255
-# Columns of the Curated table that are not payload (a test compares), and RAW's text column.
-RESERVED_COLUMNS: Final = frozenset(
+ENVELOPE: Final = frozenset(
     {
         "message_id",
         "idempotency_key",
@@ -28,12 +27,11 @@ RESERVED_COLUMNS: Final = frozenset(
         "correlation_id",
         "publish_time",
         "ingestion_ts",
-        "json_payload",
-        "_rescued",
-        "_merge_seq",
-        "_deleted",
     }
 )
+"""Columns of RAW that Curated has as they are."""
+# Columns of the Curated table that are not payload (a test compares), and RAW's text column.
+RESERVED_COLUMNS: Final = ENVELOPE | {"json_payload", "_rescued", "_merge_seq", "_deleted"}
 # Partition fields of all specifications, low-volume ones too (a test compares). Iceberg's Java library reads
 # no table with a column that is named like a partition field of another column, and so do Athena and Spark.
 PARTITION_FIELDS: Final = frozenset({"period_reference", "publish_day", "publish_month", "key_bucket"})
