@@ -7,21 +7,13 @@ break it, and another one is published; then one that refuses every row. Process
 of its own, on local files.
 """
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from bench_reconcile import peak_kib
-from page import write_section
+from alone import Benchmark
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import Contract, load_contract
@@ -106,62 +98,28 @@ def fill(folder: Path, rows: int) -> None:
         table.append(pa.table({f.name: {**columns, **nulls}[f.name] for f in wanted}).cast(wanted))
 
 
-def measured(folder: Path, way: str) -> dict[str, Any]:
-    """One measurement in this process: seconds, peak in MiB, and what was found."""
+def measured(folder: Path, way: str) -> str:
+    """What one way finds."""
     catalog = connect(folder)
-    start = time.process_time()
     if way == "init":
         proposed = propose("t", settings=SETTINGS, catalog=catalog)
         kinds = Counter(line.split()[-1] for line in proposed.text.splitlines() if "logicalType:" in line)
-        found = ", ".join(f"{count} of type {kind}" for kind, count in sorted(kinds.items()))
-        return {"seconds": time.process_time() - start, "mib": peak_kib() / 1024, "found": found}
+        return ", ".join(f"{count} of type {kind}" for kind, count in sorted(kinds.items()))
     wrong = way == "plan, every row refused"
     new = contract("2.0.0", day="dd.MM.yyyy") if wrong else contract("2.0.0", most=700_000)
     done = plan(new, contract(), settings=SETTINGS, catalog=catalog)
-    found = f"{done.newly_refused:,} rows refused, {sum(v.lost for v in done.values.values()):,} values null"
-    return {"seconds": time.process_time() - start, "mib": peak_kib() / 1024, "found": found}
+    return f"{done.newly_refused:,} rows refused, {sum(v.lost for v in done.values.values()):,} values null"
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measured(Path(options.one[0]), options.one[1])))
-        return
-    lines = [
-        f"{options.rows:,} rows in Curated, 30 fields.",
-        "",
-        "| | median, CPU | fastest to slowest | peak | found |",
-        "|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), options.rows)
-        for way in ("init", "plan, ten columns tightened", "plan, every row refused"):
-            of = [_alone(folder, way) for _ in range(options.runs)]
-            seconds = [one["seconds"] for one in of]
-            lines.append(
-                f"| {way} | {statistics.median(seconds):.1f} s | {min(seconds):.1f} to {max(seconds):.1f} s "
-                f"| {max(one['mib'] for one in of):,.0f} MiB | {of[0]['found']} |"
-            )
-    text = "\n".join(lines)
-    print(text)
-    if options.write:
-        write_section("Contracts", "python tests/benchmarks/bench_contracts.py --write", text)
-
-
-def _alone(folder: str, way: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", folder, way]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    one: dict[str, Any] = json.loads(done.stdout)
-    return one
-
+BENCHMARK = Benchmark(
+    __file__,
+    __doc__,
+    "Contracts",
+    "{rows:,} rows in Curated, 30 fields.",
+    ("init", "plan, ten columns tightened", "plan, every row refused"),
+    fill,
+    measured,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -8,20 +8,13 @@ write: an anti-join of RAW and Curated, and a count of keys, with DuckDB, which 
 ties, retention or erasures. Processor time and peak of a process of its own.
 """
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from alone import Benchmark
 from bench_semantic import SETTINGS, Lake, events
-from page import write_section
 
 from common.layers.reconciling import reconcile
 
@@ -56,11 +49,10 @@ def tampered(folder: Path, rows: int) -> Lake:
     return lake
 
 
-def measured(folder: Path, way: str) -> dict[str, Any]:
-    """One measurement in this process: seconds, peak in MiB, and what was found."""
+def measured(folder: Path, way: str) -> str:
+    """What one way finds."""
     lake = Lake.__new__(Lake)
     lake.connect(folder)
-    start = time.process_time()
     if way == "reconcile":
         done = reconcile(
             "t",
@@ -80,61 +72,18 @@ def measured(folder: Path, way: str) -> dict[str, Any]:
             duckdb.register(name, batches)
         missing, doubled = duckdb.sql(_DUCKDB).fetchall()[0]
         found = {"curated missing": missing, "curated doubled": doubled}
-    seconds = time.process_time() - start
-    return {
-        "seconds": seconds,
-        "mib": peak_kib() / 1024,
-        "found": found,
-    }
+    return ", ".join(f"{what}: {keys}" for what, keys in sorted(found.items()))
 
 
-def peak_kib() -> int:
-    """Of this process since it began; ``getrusage`` would give the parent's, where that is more."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measured(Path(options.one[0]), options.one[1])))
-        return
-    lines = [
-        f"{options.rows:,} events in RAW.",
-        "",
-        "| | median, CPU | fastest to slowest | peak | found |",
-        "|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        tampered(Path(folder), options.rows)
-        for way in ("reconcile", "an anti-join in DuckDB"):
-            of = [_alone(folder, way) for _ in range(options.runs)]
-            seconds = [one["seconds"] for one in of]
-            found = ", ".join(f"{what}: {keys}" for what, keys in sorted(of[0]["found"].items()))
-            lines.append(
-                f"| {way} | {statistics.median(seconds):.1f} s | {min(seconds):.1f} to {max(seconds):.1f} s "
-                f"| {max(one['mib'] for one in of):,.0f} MiB | {found} |"
-            )
-    text = "\n".join(lines)
-    print(text)
-    if options.write:
-        write_section("Reconciliation", "python tests/benchmarks/bench_reconcile.py --write", text)
-
-
-def _alone(folder: str, way: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", folder, way]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    measured: dict[str, Any] = json.loads(done.stdout)
-    return measured
-
+BENCHMARK = Benchmark(
+    __file__,
+    __doc__,
+    "Reconciliation",
+    "{rows:,} events in RAW.",
+    ("reconcile", "an anti-join in DuckDB"),
+    tampered,
+    measured,
+)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()
