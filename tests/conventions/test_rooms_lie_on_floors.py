@@ -37,7 +37,8 @@ COMMAND_LINE: dict[str, set[str]] = {
     "operate": {"console", "environment", "accounts"},
     "simulate": {"environment", "accounts", "operate"},
     "checks": {"environment", "build"},
-    "commands": {"console", "environment", "local", "accounts", "operate", "simulate"},
+    "sight": {"console", "environment", "accounts", "operate"},
+    "commands": {"console", "environment", "local", "accounts", "operate", "simulate", "sight"},
 }
 ROOMS: dict[str, dict[str, set[str]]] = {"common": COMMON, "lean_ops": COMMAND_LINE}
 

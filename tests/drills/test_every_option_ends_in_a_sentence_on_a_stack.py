@@ -32,7 +32,7 @@ from ..support.generated import cases
 # What starts, stops or needs no stack, and options that lead to another one.
 WITHOUT = {
     ("up",), ("down",), ("demo",), ("contract", "lint"), ("contract", "diff"), ("source", "lint"),
-    ("source", "try"), ("release", "show"), ("release", "rollback"),
+    ("source", "try"), ("release", "show"), ("release", "rollback"), ("console",),
 }  # fmt: skip
 ELSEWHERE = {"--stack", "--env", "--region"}
 # What else is given, so that a value that is fine costs little.

@@ -46,6 +46,8 @@ _PLACES: Final = {
     "alarms": "alarms.alarms",
     "refresh": "refresh.refresh",
     "cost": "cost.cost",
+    "console": "sight.console",
+    "report": "sight.report",
     "breaker": "breaker.app",
     "checkpoints": "checkpoints.app",
     "contract": "contract.app",

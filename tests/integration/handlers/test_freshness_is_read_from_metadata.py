@@ -11,10 +11,10 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from common.lake.checkpoints import MERGE_SEQ, Entry, SourceCheckpoint
+from common.lake.freshness import curated_lag, newest_event, raw_lag
 from common.lake.specifications import TableSpec
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from observation.arrival import SETTLED, Window, missing, rows
-from observation.freshness import curated_lag, newest_event, raw_lag
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

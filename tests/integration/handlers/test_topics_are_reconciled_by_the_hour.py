@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 
 from common.lake.specifications import LAYERS
 from common.layers import reconciling
+from common.layers.marks import FIRST, LONGEST, OVERLAP, Mark
 from common.layers.reconciling import Reconciled
 from common.runtime.settings import ReconciliationSettings
 from common.runtime.topics import Registry, Topic
 from reconciliation import handler as reconciliation
-from reconciliation.marks import FIRST, LONGEST, OVERLAP, Mark
 
 from ...support.topic import START, TopicLake, event
 

@@ -16,6 +16,7 @@ Open to others:
     releases      functions back and forward
     holds         who keeps the pipeline away from a topic
     leases        the run that has a topic
+    alarms        which alarms are up, and what answers them
     doctor        what is wrong, and what to do
     trial         what would become of messages
     trace         one event through all layers
@@ -25,6 +26,7 @@ Open to others:
 """
 
 __all__ = [
+    "alarms",
     "breaker",
     "checkpoints",
     "contracts",

@@ -71,15 +71,28 @@ def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
         running = client.describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
         for event in _history(client, execution_arn, after=seen):
             seen = event["id"]
-            if details := event.get("stateEnteredEventDetails"):
-                entered[details["name"]] = event
-            elif left := event.get("stateExitedEventDetails"):
-                begun = entered.pop(left["name"])
-                yield _visit(begun, event)
+            yield from _left(event, entered)
         if not running:
             yield from (_visit(event, None) for event in entered.values())
             return
         outside.sleep(pause)
+
+
+def visits(target: Target, execution_arn: str) -> list[StateVisit]:
+    """Every state that was entered so far, those that were left first; waits for nothing."""
+    entered: dict[str, HistoryEventTypeDef] = {}
+    events = _history(target.client("stepfunctions"), execution_arn, after=0)
+    left = [visit for event in events for visit in _left(event, entered)]
+    return left + [_visit(event, None) for event in entered.values()]
+
+
+def recent(target: Target, limit: int) -> list[tuple[str, datetime]]:
+    """ARN and begin of the executions that were begun last, the newest first."""
+    listed = target.client("stepfunctions").list_executions(
+        stateMachineArn=target.state_machine_arn, maxResults=limit
+    )["executions"]
+    newest = sorted(listed, key=lambda one: one["startDate"], reverse=True)
+    return [(one["executionArn"], one["startDate"]) for one in newest[:limit]]
 
 
 def outcome(target: Target, execution_arn: str) -> Outcome:
@@ -100,6 +113,14 @@ def topic_of(asked: str | None) -> str:
     """The topic that an execution of this input works on, as the state machine's ApplyDefaults gives it."""
     wanted = json.loads(asked or "{}")
     return str(wanted.get("topic", _DEFAULT_TOPIC)) if isinstance(wanted, dict) else _DEFAULT_TOPIC
+
+
+def _left(event: "HistoryEventTypeDef", entered: "dict[str, HistoryEventTypeDef]") -> Iterator[StateVisit]:
+    """The visit that an event of a history ends; those that have begun are kept in ``entered``."""
+    if details := event.get("stateEnteredEventDetails"):
+        entered[details["name"]] = event
+    elif left := event.get("stateExitedEventDetails"):
+        yield _visit(entered.pop(left["name"]), event)
 
 
 def _history(client: "SFNClient", execution_arn: str, after: int) -> Iterator["HistoryEventTypeDef"]:

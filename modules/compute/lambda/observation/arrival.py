@@ -29,10 +29,10 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import LongType
 
+from common.lake.freshness import INGESTED
 from common.lake.history import erased_by_minute
 from common.lake.reading import read_files
 from common.runtime.metrics import LATE_S
-from observation.freshness import INGESTED
 
 if TYPE_CHECKING:
     from types_boto3_cloudwatch.client import CloudWatchClient

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from common.lake import freshness
 from common.lake.pointers import never_committed, standing
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import LeanOpsError
 from common.runtime.settings import LookUpSettings
 from common.runtime.topics import Registry
-from observation import freshness
 from observation.remembered import LAYERS, Seen
 
 if TYPE_CHECKING:

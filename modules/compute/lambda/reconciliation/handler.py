@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import never_committed, pointers, standing
 from common.layers.erased import Erased
+from common.layers.marks import Mark
 from common.layers.reconciling import Reconciled, reconcile
 from common.layers.uncurable import set_aside_since
 from common.runtime import outside
@@ -26,7 +27,6 @@ from common.runtime.metrics import emit
 from common.runtime.settings import ReconciliationSettings
 from common.runtime.topics import Registry, read_registry
 from common.runtime.worst import note
-from reconciliation.marks import Mark
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -9,7 +9,7 @@
 A check only reads. One that cannot look (a permission, a service that does not answer) is a finding itself.
 """
 
-from lean_ops.operate.doctor.examination import Checked, Examination, examine
-from lean_ops.operate.doctor.findings import Finding, Severity
+from lean_ops.operate.doctor.examination import CHECKS, Checked, Examination, examine, look
+from lean_ops.operate.doctor.findings import Check, Finding, Severity
 
-__all__ = ["Checked", "Examination", "Finding", "Severity", "examine"]
+__all__ = ["CHECKS", "Check", "Checked", "Examination", "Finding", "Severity", "examine", "look"]

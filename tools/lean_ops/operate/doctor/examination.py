@@ -67,10 +67,11 @@ def examine(target: Target, *, thorough: bool = False) -> Examination:
     """
     caller = target.caller
     checks = CHECKS | ({"tables": partial(lake.tables, thorough=True)} if thorough else {})
-    return Examination(caller, tuple(Checked(name, _look(target, check)) for name, check in checks.items()))
+    return Examination(caller, tuple(Checked(name, look(target, check)) for name, check in checks.items()))
 
 
-def _look(target: Target, check: Check) -> tuple[Finding, ...]:
+def look(target: Target, check: Check) -> tuple[Finding, ...]:
+    """What one check finds; that it cannot look is a finding, too."""
     findings: list[Finding] = []
     try:
         findings.extend(check(target))

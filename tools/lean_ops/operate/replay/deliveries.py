@@ -82,16 +82,19 @@ class ErrorObject:
     size: int
 
 
-def error_objects(target: Target, selection: Selection) -> list[ErrorObject]:
+def error_objects(target: Target, selection: Selection, limit: int | None = None) -> list[ErrorObject]:
     """The error objects that may hold something selected; by topic, and by when they were written.
 
-    An object is written after its records arrived: one written before ``since`` is left out.
+    An object is written after its records arrived: one written before ``since`` is left out. ``limit``: of
+    the first so many of the bucket alone.
     """
     prefix = f"{PREFIX}{selection.topic}/" if selection.topic else PREFIX
     pages = target.client("s3").get_paginator("list_objects_v2")
     return [
         ErrorObject(entry["Key"], entry["LastModified"], entry["Size"])
-        for page in pages.paginate(Bucket=target.lake_bucket, Prefix=prefix)
+        for page in pages.paginate(
+            Bucket=target.lake_bucket, Prefix=prefix, PaginationConfig={"MaxItems": limit} if limit else {}
+        )
         for entry in page.get("Contents", [])
         if not entry["Key"].startswith(REPLAYED_PREFIX)
         and (selection.since is None or entry["LastModified"] >= selection.since)

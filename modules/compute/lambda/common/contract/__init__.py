@@ -6,6 +6,7 @@ Open to others:
     properties    one property of a contract
     contracted    the columns that a topic's contract names, and how long it keeps rows
     retention     how long rows are kept
+    promises      how late rows may be
     changes       what a new version may change
     store         where contracts are kept
     casting       Curated rows → Semantic rows and refused rows
@@ -24,6 +25,7 @@ __all__ = [
     "contracts",
     "drift",
     "masking",
+    "promises",
     "properties",
     "retention",
     "store",

@@ -5,7 +5,7 @@ The pipeline enforces a part of the standard; what it would ignore although it c
 refused with a message instead, so that a contract never promises more than is kept. ``docs/contracts.md``
 tells data owners how to write one.
 
-Two things are this project's own reading of the standard:
+Some things are this project's own reading of the standard:
 
 - ``classification: PII`` needs a custom property ``piiTreatment`` with the value ``hash`` (HMAC-SHA256 of the
   exact text, hexadecimal), ``mask`` (the constant ``***``) or ``drop`` (the column is not in Semantic);
@@ -13,7 +13,8 @@ Two things are this project's own reading of the standard:
 - the contract's custom property ``volume`` is ``high`` (default) or ``low``: a topic of few events a day,
   whose tables are partitioned by month when they are created (docs/adr/0006);
 - ``slaProperties`` with ``property: retention`` say how long tables keep rows, and the custom property
-  ``lateEvents`` what becomes of an event that is past on arrival (``common.contract.retention``).
+  ``lateEvents`` what becomes of an event that is past on arrival (``common.contract.retention``);
+- ``slaProperties`` with ``property: latency`` say how late they may be (``common.contract.promises``).
 """
 
 import re
@@ -29,6 +30,7 @@ from pyiceberg.types import NestedField
 
 from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
+from common.contract.promises import Promise, read_promise
 from common.contract.properties import PROPERTY_CUSTOM, Property, read_property, repeated, understood
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.suspicion import suspicious_name
@@ -47,7 +49,8 @@ _PROPERTY: Final = "property "
 class Contract:
     """The contract of one topic, in the order of the file.
 
-    ``low_volume``: few events a day. ``retention``: how long its tables keep rows.
+    ``low_volume``: few events a day. ``retention``: how long its tables keep rows. ``promise``: how late they
+    may be, None where it does not say.
     """
 
     topic: str
@@ -55,6 +58,7 @@ class Contract:
     properties: tuple[Property, ...]
     low_volume: bool = False
     retention: Retention = FOR_GOOD
+    promise: Promise | None = None
 
     @property
     def major(self) -> int:
@@ -186,7 +190,8 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
         Finding("error", f"property {name}", "expected each name once, found it again")
         for name in repeated(p.name for p in properties)
     ]
-    return Contract(topic, document.version or "", tuple(properties), low_volume, retention), findings
+    version, promise = document.version or "", read_promise(document)
+    return Contract(topic, version, tuple(properties), low_volume, retention, promise), findings
 
 
 def _mapping(text: str) -> dict[str, Any]:

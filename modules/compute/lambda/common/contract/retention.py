@@ -18,6 +18,7 @@ from typing import Final
 
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
+from common.contract.promises import PROPERTY as LATENCY
 from common.lake.specifications import LAYERS
 from common.runtime.errors import ContractError
 
@@ -71,7 +72,10 @@ def doubts(document: OpenDataContractStandard, retention: Retention, topic: str)
     """What is allowed and yet deserves a second look: where, and a sentence."""
     others = {entry.property for entry in document.slaProperties or [] if entry.property != "retention"}
     for name in sorted(str(other) for other in others):
-        yield f"slaProperties, {name}", "documented to readers, not enforced by the pipeline"
+        shown = (
+            "shown by `lean-ops console` beside what is so" if name == LATENCY else "documented to readers"
+        )
+        yield f"slaProperties, {name}", f"{shown}, not enforced by the pipeline"
     where = "slaProperties, retention"
     yield from ((where, sentence) for sentence in _sentences(retention.days, topic))
 

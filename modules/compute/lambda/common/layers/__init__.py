@@ -7,6 +7,7 @@ Open to others:
     semantic    Curated → Semantic and Quarantine
     erased      keys whose past was erased, and whose rows are left out therefore
     reconciling what the rows of all layers say, whatever was counted
+    marks       how far a topic is reconciled
     rejudging   refused rows, judged again
     proposing   a contract made from the rows that are there
     planning    what a contract would do to the rows that are there
@@ -21,6 +22,7 @@ __all__ = [
     "curated",
     "erased",
     "lease",
+    "marks",
     "planning",
     "proposing",
     "reconciling",
