@@ -21,7 +21,7 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.history import committed
 from common.lake.merge.engine import to_commit
 from common.lake.merge.livefiles import LiveFile, live_files
-from common.lake.merge.planning import Basis, plan, plan_deletes
+from common.lake.merge.planning import Basis, Part, plan, plan_deletes
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.source import widened
 from common.lake.merge.target import Target
@@ -38,11 +38,9 @@ def basis_of(lake: Lake, *, whole: bool) -> Iterator[Any]:
     table = lake.table
     with ThreadPoolExecutor(2) as pool:
         yield Basis(
-            EVENT_RULE,
             live_files(table, pool),
             ExistingDeletes(table.io, pool),
             pool,
-            history=None,
             evolve=True,
             whole=whole,
             limit=2**28,
@@ -57,7 +55,7 @@ def planned(lake: Lake, events: list[dict[str, Any]]) -> Any:
     """The plans of a merge of events, made from nothing but the table as it is."""
     rows = lake.reader(events).read_all()
     with basis_of(lake, whole=True) as basis:
-        of_shard = plan(basis, target_of(lake, rows.schema), rows)
+        of_shard = plan(basis, target_of(lake, rows.schema), Part(rows, EVENT_RULE))
         rewritten = frozenset(r.file.path for part in of_shard.partitions for r in part.rewrites)
         return of_shard, plan_deletes(basis, of_shard.deleted, rewritten)
 
@@ -138,8 +136,8 @@ def test_what_a_plan_counts_is_what_its_merge_does(lake_factory: Callable[[], La
         (of_shard, deletes), again = planned(lake, events), planned(lake, events)
         assert plain((of_shard, deletes)) == plain(again)
         outcome = lake.merge(events)
-        counted = {f.name: getattr(outcome, f.name) for f in fields(of_shard.counts)}
-        assert counted == plain(of_shard.counts)
+        [counts] = of_shard.counts
+        assert {f.name: getattr(outcome, f.name) for f in fields(counts)} == plain(counts)
         assert outcome.delete_files == len(deletes.files)
         assert outcome.rewritten_files == sum(len(part.rewrites) for part in of_shard.partitions)
     shutil.rmtree(lake.root)
@@ -156,7 +154,8 @@ def test_shards_planned_before_any_is_written_are_one_commit_in_any_order(
     rows = lake.reader(events).read_all()
     target = target_of(lake, rows.schema)
     with basis_of(lake, whole=False) as basis:
-        plans = [plan(basis, target, rows.take(list(range(n, rows.num_rows, 3)))) for n in range(3)]
+        thirds = [rows.take(list(range(n, rows.num_rows, 3))) for n in range(3)]
+        plans = [plan(basis, target, Part(third, EVENT_RULE)) for third in thirds]
         written = Written.together(write(plans[n], basis.pool, basis.limit) for n in order)
         done = to_commit(basis, target, written, SourceCheckpoint(7, 7), {})
         assert done.commit is not None

@@ -32,16 +32,19 @@ def merge_what_can_be_merged(
     merge_part: Callable[[pa.Table], MergeOutcome | None],
     batches: Callable[[], Iterable[pa.RecordBatch]],
     doing: str,
+    beside: Callable[[], None] = lambda: None,
 ) -> tuple[MergeOutcome | None, list[SetAside]]:
     """Merge all rows, or, where that fails on one, all that can be merged; gives also those that cannot.
 
     ``merge_part`` merges any part of the rows that ``batches`` reads, without a checkpoint; None where it
-    holds nothing to merge. ``doing`` says for error messages what is done. Raises an error of the tree where
-    no row is to blame, or too many are.
+    holds nothing to merge. ``beside`` merges, before the parts, what ``merge_all`` would have merged besides.
+    ``doing`` says for error messages what is done. Raises an error of the tree where no row is to blame, or
+    too many are.
     """
     try:
         return merge_all(), []
     except (InternalFault, InvalidInput):
+        beside()
         return _by_halves(batches(), merge_part, doing)
 
 

@@ -183,8 +183,9 @@ def judge_again(
     if verdicts.refused:
         semantic_table = settings.table("semantic", topic)
         versions = Versions(contract, settings, catalog, pii_key, semantic_table, erased)
-        stood, _ = versions.publish(pa.concat_tables(refused), None, None, run_id)
-        verdicts.older = stood.inserted + stood.updated if stood else 0
+        if (found := versions.found(pa.concat_tables(refused), None, None)) is not None:
+            stood, _ = versions.merge(found, run_id)
+            verdicts.older = stood.inserted + stood.updated if stood else 0
     return verdicts
 
 

@@ -4,14 +4,16 @@ Semantic holds, of every key, the newest version that the contract accepts. Cura
 all; where it is refused, older versions are looked up (``versions``), once Curated was read to its end. Where
 it is a delete, the key leaves Semantic.
 
-Quarantine comes first, then older versions, then the good rows of Curated, and only that last commit carries
-the checkpoint: a run that ends before it is repeated whole, and repeating a merge changes nothing. A
+Quarantine comes first, then the good rows of Curated and, with them, the older versions: other keys, decided
+by a rule of their own. Only that last commit carries the checkpoint: a run that ends before it is repeated
+whole, and repeating a merge changes nothing. A
 quarantined row is settled when Semantic holds its key with the same ``_source_merge_seq`` (it was judged
 again, see ``rejudging``) or a greater one; nothing is ever deleted from Quarantine.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -28,7 +30,7 @@ from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.incremental import Bounds, Portion, new_merges, read
-from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
+from common.lake.merge import TEXT_BYTES, Beside, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import open_table
@@ -146,7 +148,7 @@ class _Job:
         contract, pii_key = self.of.contract, self.of.pii_key
         nulled: Counter[tuple[str, str]] = Counter()
         rows = set_aside = 0
-        with self._staged() as good, self._staged() as refused:
+        with self._staged() as good, self._staged() as refused, ExitStack() as held:
             for batch in read(curated, taken):
                 cast = judge(pa.Table.from_batches([batch]), contract, pii_key)
                 set_aside += cast.set_aside
@@ -158,19 +160,29 @@ class _Job:
             quarantined = refused.rows
             if refused.rows:
                 self._merge(self._quarantine_table, refused)
-            checkpoint, done = self._publish_older(good)
+            checkpoint, done, older = self._look_up(good)
+            if older is not None:
+                held.enter_context(older.source)
             if not rows:  # every row was corrected since, or is left out: read all the same
-                return done
+                return self._with_older(done, older)
+            before = done
+
+            def older_alone() -> None:
+                nonlocal done
+                done = self._with_older(before, older)
+
             outcome, unmergeable = merge_what_can_be_merged(
-                lambda: self._merge(self.of.semantic, good, checkpoint),
+                lambda: self._merge(self.of.semantic, good, checkpoint, older),
                 self._merge_part,
                 lambda: read(curated, taken),
                 f"merging rows of Curated into {self.of.semantic}",
+                beside=older_alone,
             )
         if unmergeable:  # of these, no older version was looked up yet
             checkpoint = self.checkpoint
             kept = [unprocessable_row(row, contract, pii_key) for row in unmergeable]
             self._merge(self._quarantine_table, self._staged(pa.concat_tables(kept)))
+        stood_in = outcome.beside.inserted + outcome.beside.updated if outcome is not None else 0
         return replace(
             done,
             snapshot_id=_left_by(outcome) if outcome is not None else done.snapshot_id,
@@ -180,29 +192,40 @@ class _Job:
             quarantined=quarantined + len(unmergeable),
             nulled=nulled,
             set_aside=done.set_aside + set_aside + len(unmergeable),
+            older=done.older + stood_in,
         )
 
-    def _publish_older(self, good: StagedSource) -> tuple[SourceCheckpoint, Published]:
+    def _look_up(self, good: StagedSource) -> tuple[SourceCheckpoint, Published, Beside | None]:
         """Look up older versions of all keys that were ever refused and are not among the ``good`` rows.
 
-        It comes before the merge of the good rows, whose commit says that it was done. While Curated reads
-        RAW from the start again (``full_scan``), how far it got does not say what it has read before: these
-        versions are looked up again by the next run.
+        What is found last is given back, to be merged with the good rows, whose commit says that all were
+        looked up; where refused keys come in several parts, the earlier ones are merged before. While Curated
+        reads RAW from the start again (``full_scan``), how far it got does not say what it has read before:
+        these versions are looked up again by the next run.
         """
         done = Published(NOTHING, self.checkpoint, 0, 0)
         if self.raw_read is None:
-            return self.checkpoint, done
+            return self.checkpoint, done, None
+        older: Beside | None = None
         quarantine = open_table(self.of.catalog, self._quarantine_table)
         for refused in refused_keys(quarantine, good.shards()):
-            outcome, aside = self.of.publish(refused, self.checkpoint.versions, self.raw_read, self.run_id)
-            done = replace(done, set_aside=done.set_aside + aside)
-            if outcome is not None:
-                older = done.older + outcome.inserted + outcome.updated
-                done = replace(done, older=older, snapshot_id=_left_by(outcome))
+            done = self._with_older(done, older)
+            older = self.of.found(refused, self.checkpoint.versions, self.raw_read)
         checkpoint = self.checkpoint
         if not self.raw_read.full_scan:
             checkpoint = replace(checkpoint, versions=self.raw_read)
-        return checkpoint, replace(done, checkpoint=checkpoint)
+        return checkpoint, replace(done, checkpoint=checkpoint), older
+
+    def _with_older(self, done: Published, older: Beside | None) -> Published:
+        """What was done, and ``older`` versions merged by themselves."""
+        if older is None:
+            return done
+        outcome, aside = self.of.merge(older, self.run_id)
+        done = replace(done, set_aside=done.set_aside + aside)
+        if outcome is None:
+            return done
+        stood_in = outcome.inserted + outcome.updated
+        return replace(done, older=done.older + stood_in, snapshot_id=_left_by(outcome))
 
     @property
     def _quarantine_table(self) -> str:
@@ -217,11 +240,21 @@ class _Job:
         return self._merge(self.of.semantic, self._staged(good)) if good.num_rows else None
 
     def _merge(
-        self, table: str, rows: StagedSource, checkpoint: SourceCheckpoint | None = None
+        self,
+        table: str,
+        rows: StagedSource,
+        checkpoint: SourceCheckpoint | None = None,
+        older: Beside | None = None,
     ) -> MergeOutcome:
         with rows:  # given up before the next ones take their memory
             return merge(
-                self.of.catalog, table, rows, checkpoint=checkpoint, run_id=self.run_id, evolve=False
+                self.of.catalog,
+                table,
+                rows,
+                checkpoint=checkpoint,
+                run_id=self.run_id,
+                evolve=False,
+                beside=older,
             )
 
 

@@ -29,7 +29,7 @@ from common.contract.contracts import Contract
 from common.intake.events import DELETE
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import appended, read
-from common.lake.merge import MergeOutcome, StagedSource, merge
+from common.lake.merge import Beside, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import any_of, read_rows
 from common.lake.rule import VERSION_RULE
@@ -87,25 +87,45 @@ class Versions:
     semantic: str
     erased: Erased = NOTHING_ERASED
 
-    def publish(
-        self,
-        refused: pa.Table,
-        since: SourceCheckpoint | None,
-        upto: SourceCheckpoint | None,
-        run_id: str,
-    ) -> tuple[MergeOutcome | None, int]:
-        """Merge the good versions that RAW received after ``since`` and up to ``upto`` (``appended``).
+    def found(
+        self, refused: pa.Table, since: SourceCheckpoint | None, upto: SourceCheckpoint | None
+    ) -> Beside | None:
+        """The good versions that RAW received after ``since`` and up to ``upto`` (``appended``), to merge.
 
-        ``refused``: a part of ``refused_keys``. The commit carries no checkpoint: whoever has looked up all
-        parts says so. The outcome is None where no good version was found; the number counts versions that
-        no merge takes, of keys that Quarantine has already. Raises the errors of ``merge``.
+        ``refused``: a part of ``refused_keys``. None where there is no good version. Whoever merges them
+        closes their source. The commit of a merge of them alone carries no checkpoint: whoever has looked up
+        all parts says so.
         """
         raw = open_table(self.catalog, self.settings.table("raw", self.contract.topic))
+        oldest: datetime | None = None
+        keys: list[Array] = []
+        good = StagedSource(VERSION_RULE, self.settings.memory_budget_mb)
+        try:
+            for rows in self._good(read(raw, appended(raw, since, upto)), refused):
+                good.write_all(rows.to_batches())
+                keys += rows["idempotency_key"].chunks
+                first: Any = pc.min(rows["publish_time"])
+                oldest = min(filter(None, (oldest, first.as_py())), default=None)
+            if oldest is None:
+                good.close()
+                return None
+            for rows in self._good(_deletes(raw, oldest, upto), refused):
+                good.write_all(rows.to_batches())
+                keys += rows["idempotency_key"].chunks
+        except BaseException:
+            good.close()
+            raise
+        of = refused.filter(pc.is_in(refused["idempotency_key"], pc.unique(pa.chunked_array(keys))))
+        return Beside(good, lambda keys, times: self._tied(raw, of, keys, times))
 
-        def staged(rows: Iterable[pa.RecordBatch] = ()) -> StagedSource:
-            return StagedSource.of(rows, VERSION_RULE, self.settings.memory_budget_mb)
+    def merge(self, found: Beside, run_id: str) -> tuple[MergeOutcome | None, int]:
+        """Merge ``found`` versions alone, all or what of them can be merged, and close their source.
 
-        def merge_good(rows: StagedSource) -> MergeOutcome:
+        The outcome is None where none could be; the number counts versions that no merge takes, of keys that
+        Quarantine has already. Raises the errors of ``common.lake.merge.merge``.
+        """
+
+        def merge_all(rows: StagedSource) -> MergeOutcome:
             return merge(
                 self.catalog,
                 self.semantic,
@@ -113,30 +133,21 @@ class Versions:
                 checkpoint=None,
                 run_id=run_id,
                 evolve=False,
-                history=lambda keys, times: self._tied(raw, refused, keys, times),
+                history=found.history,
             )
 
         def merge_part(rows: pa.Table) -> MergeOutcome | None:
-            with staged(rows.to_batches()) as part:
-                return merge_good(part) if part.rows else None
+            with StagedSource.of(rows.to_batches(), VERSION_RULE, self.settings.memory_budget_mb) as part:
+                return merge_all(part) if part.rows else None
 
-        oldest: datetime | None = None
-        with staged() as good:
-            for rows in self._good(read(raw, appended(raw, since, upto)), refused):
-                good.write_all(rows.to_batches())
-                found: Any = pc.min(rows["publish_time"])
-                oldest = min(filter(None, (oldest, found.as_py())), default=None)
-            if oldest is None:
-                return None, 0
-            for rows in self._good(_deletes(raw, oldest, upto), refused):
-                good.write_all(rows.to_batches())
+        with found.source as good:
             outcome, aside = merge_what_can_be_merged(
-                lambda: merge_good(good),
+                lambda: merge_all(good),
                 merge_part,
                 lambda: (batch for shard in good.shards() for batch in shard.to_batches()),
                 f"merging older versions into {self.semantic}",
             )
-            return outcome, len(aside)
+        return outcome, len(aside)
 
     def _good(self, events: Iterable[pa.RecordBatch], refused: pa.Table) -> Iterator[pa.Table]:
         """The events of refused keys that the contract accepts, and deletes, as rows for Semantic."""

@@ -19,7 +19,7 @@ The way of a merge (docs/adr/0002-merge-on-read-engine.md):
 from common.lake.merge.bounds import correct_pyiceberg
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
-from common.lake.merge.engine import merge
+from common.lake.merge.engine import Beside, merge
 from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import MergeOutcome
 from common.lake.merge.reading import TEXT_BYTES, rows_at_once
@@ -30,6 +30,7 @@ from common.lake.merge.streams import MemoryGate, concurrency, remove_files
 __all__ = [
     "KEY_LENGTH_LIMIT",
     "TEXT_BYTES",
+    "Beside",
     "Change",
     "History",
     "MemoryGate",

@@ -6,8 +6,12 @@ writer was first, the whole merge is planned again on the new state.
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from itertools import zip_longest
+from operator import add
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
@@ -17,8 +21,8 @@ from common.lake.history import kept_without
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
 from common.lake.merge.livefiles import live_files
-from common.lake.merge.outcome import MergeOutcome
-from common.lake.merge.planning import Basis, plan, plan_deletes
+from common.lake.merge.outcome import Counts, MergeOutcome
+from common.lake.merge.planning import Basis, Part, plan, plan_deletes
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.source import unknown_columns, widened
@@ -31,6 +35,17 @@ from common.lake.specifications import open_table
 from common.runtime.foreign_errors import sorted_errors
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A second source of a merge, with no key of the first one's and a rule of its own.
+
+    ``history``: see ``common.lake.merge.decide.History``.
+    """
+
+    source: StagedSource
+    history: History | None = None
+
+
 def merge(
     catalog: Catalog,
     identifier: str,
@@ -40,6 +55,7 @@ def merge(
     run_id: str,
     evolve: bool,
     history: History | None = None,
+    beside: Beside | None = None,
     extra_summary: Mapping[str, str] | None = None,
 ) -> MergeOutcome:
     """Merge the rows of ``source`` into table ``identifier`` in one commit, or in none when nothing changes.
@@ -48,35 +64,38 @@ def merge(
     with ``evolve``, new text columns. ``checkpoint``: what of the source this commit consumes; it travels in
     the snapshot summary with ``run_id`` and ``extra_summary``. ``history``: see
     ``common.lake.merge.decide.History``; without it, ties between messages are decided by what batch and
-    table know.
+    table know. ``beside``: rows of other keys that go into the same commit; the files that both touch are
+    searched and written once.
 
     Raises TableMissing, TableMismatch and InvalidInput before anything is written; CommitConflict when other
     writers kept winning, CommitUnknown when the catalog did not say how the commit ended. Either way the
     table is whole, and running the same merge again is safe.
     """
-    rule = source.rule
-    target = Target.check(open_table(catalog, identifier), rule)
-    check_properties(target.name, target.properties)
-    unknown_columns(source.schema, target, rule, evolve=evolve)
-    source.check_keys(identifier)
+    sources = [source, *([beside.source] if beside is not None else [])]
+    table = open_table(catalog, identifier)
+    for each in sources:
+        target = Target.check(table, each.rule)
+        check_properties(target.name, target.properties)
+        unknown_columns(each.schema, target, each.rule, evolve=evolve)
+        each.check_keys(identifier)
     with (
         sorted_errors(f"merge into {identifier}"),
         ThreadPoolExecutor(concurrency(target.table.location()), thread_name_prefix="merge") as pool,
     ):
 
         def attempt(table: Table, number: int) -> Planned[MergeOutcome]:
-            target = widened(Target.check(table, rule), source.schema, rule, evolve=evolve)
+            target = Target.check(table, source.rule)
+            for each in sources:
+                target = widened(target, each.schema, each.rule, evolve=evolve)
             basis = Basis(
-                rule,
                 live_files(table, pool),
                 ExistingDeletes(table.io, pool),
                 pool,
-                history,
                 evolve,
-                whole=not source.spilled,
+                whole=not any(each.spilled for each in sources),
                 limit=source.limit,
             )
-            target, written = _write_shards(basis, target, source)
+            target, written = _write_shards(basis, target, source, history, beside)
             summary = {**(extra_summary or {}), RUN_ID: run_id}
             planned = to_commit(basis, target, written, checkpoint, summary)
             return replace(planned, result=replace(planned.result, attempts=number))
@@ -95,11 +114,13 @@ def to_commit(
 
     ``target``: with the columns of all shards. ``summary``: what is said beside checkpoint and counts.
     """
+    counts, *others = written.counts or (Counts(),)
     outcome = MergeOutcome(
         committed=False,
         snapshot_id=target.snapshot_id,
         merge_seq=target.previous_merge_seq,
-        **asdict(written.counts),
+        beside=others[0] if others else Counts(),
+        **asdict(counts),
     )
     if not written.added and not written.deleted:
         return Planned(outcome)
@@ -112,7 +133,7 @@ def to_commit(
         removed=both.removed,
         schema=target.schema if target.evolved else None,
         properties=carried if checkpoint is not None else {**carried, **kept_without(target.table)},
-        summary={**summary, **carried, **written.counts.summary()},
+        summary={**summary, **carried, **reduce(add, others, counts).summary()},
     )
     commit = SnapshotCommit(target.table, basis.live, change)
     outcome = replace(
@@ -129,12 +150,26 @@ def to_commit(
     return Planned(outcome, commit, both.paths)
 
 
-def _write_shards(basis: Basis, target: Target, source: StagedSource) -> tuple[Target, Written]:
-    """Plan and write one shard after the other; gives also the target with the columns that they added."""
+def _write_shards(
+    basis: Basis, target: Target, source: StagedSource, history: History | None, beside: Beside | None
+) -> tuple[Target, Written]:
+    """Plan and write one shard after the other; gives also the target with the columns that they added.
+
+    Any shard of the one source goes with any of the other: they have no key in common.
+    """
     parts = []
-    for shard in source.shards():
-        shard_plan = plan(basis, target, shard)
+    beside_shards = beside.source.shards() if beside is not None else ()
+    for rows, others in zip_longest(source.shards(), beside_shards):
+        shard = [Part(_or_none(rows, target), source.rule, history)]
+        if beside is not None:
+            shard.append(Part(_or_none(others, target), beside.source.rule, beside.history))
+        del rows, others
+        shard_plan = plan(basis, target, *shard)
         parts.append(write(shard_plan, basis.pool, basis.limit))
         target = shard_plan.target
         del shard, shard_plan  # before the next one takes their memory
     return target, Written.together(parts)
+
+
+def _or_none(rows: pa.Table | None, target: Target) -> pa.Table:
+    return rows if rows is not None else target.arrow_schema.empty_table()

@@ -3,6 +3,8 @@
 Files are ruled out by the partition's key bucket and by the key's min/max. Of the rest the key column and the
 first order column (times or numbers, small beside it) are read with one request; the other order columns only
 in row groups with a key for which that first one ties, since only then they decide.
+
+Rows that different rules decide are looked for together: what a search costs is opening and reading files.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,25 +46,40 @@ class StoredRows:
     positions: Numbers
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Source rows whose stored rows are looked for: their key and the first order column of their rule."""
+
+    rule: MergeRule
+    rows: pa.Table
+
+
 def locate(
     target: Target,
-    rule: MergeRule,
     files: Sequence[LiveFile],
-    wanted: pa.Table,
+    wanted: Sequence[Wanted],
     *,
     deletes: ExistingDeletes,
     pool: Executor,
-) -> StoredRows:
-    """Find the live rows that have one of the ``wanted`` keys (distinct, not null) in ``files``.
+) -> list[StoredRows]:
+    """Find the live rows in ``files`` that have one of the wanted keys, in one search for all of ``wanted``.
 
-    ``wanted``: the key column and the first order column of the source rows.
+    Keys are not null, and each is wanted once: all rules have one key column. Gives as many as are wanted,
+    each counting in the rows of its own.
     """
-    groups = list(_candidates(target, rule, files, wanted))
+    groups = list(_candidates(target, files, wanted))
     jobs = [(files, g) for g in groups for files in _file_groups(g)]
-    searched = pool.map(lambda job: _search(target, rule, *job), jobs)
-    found = [hit for hits in searched for hit in hits]
-    deletes.load(h.file for h in found)
-    live = [h.without(deletes.of(h.file)) for h in found]
+    searched = list(pool.map(lambda job: _search(target, wanted, *job), jobs))
+    deletes.load(h.file for parts in searched for hits in parts for h in hits)
+    return [
+        _stored(
+            target, part.rule, [h.without(deletes.of(h.file)) for parts in searched for h in parts[place]]
+        )
+        for place, part in enumerate(wanted)
+    ]
+
+
+def _stored(target: Target, rule: MergeRule, live: Sequence["_Hit"]) -> StoredRows:
     fields = [
         target.arrow_schema.field(c).remove_metadata().with_nullable(nullable=True) for c in rule.columns
     ]
@@ -79,11 +96,11 @@ def locate(
 class _Candidates:
     """Wanted rows that share a bucket, and the files that may hold their keys.
 
-    ``index``: their places among all wanted rows.
+    ``part``: which of the wanted tables they are in, ``index``: at which places there.
     """
 
-    wanted: pa.Table
     keys: Array
+    part: Numbers
     index: Numbers
     files: list[LiveFile]
 
@@ -102,10 +119,12 @@ class _Hit:
         return _Hit(self.file, self.rows.filter(keep), self.key_of[keep], self.positions[keep])
 
 
-def _candidates(
-    target: Target, rule: MergeRule, files: Sequence[LiveFile], wanted: pa.Table
-) -> Iterator[_Candidates]:
-    keys = wanted[rule.key].combine_chunks()
+def _candidates(target: Target, files: Sequence[LiveFile], wanted: Sequence[Wanted]) -> Iterator[_Candidates]:
+    rule = wanted[0].rule
+    chunks = [chunk for part in wanted for chunk in part.rows[rule.key].chunks]
+    keys = pa.chunked_array(chunks, pa.string()).combine_chunks()
+    part_of = np.repeat(np.arange(len(wanted), dtype=np.int64), [part.rows.num_rows for part in wanted])
+    place_of = np.concatenate([np.arange(part.rows.num_rows, dtype=np.int64) for part in wanted])
     bucket = target.key_bucket(rule)
     if bucket is None:
         groups = [(np.arange(len(keys), dtype=np.int64), list(files))]
@@ -124,7 +143,7 @@ def _candidates(
         bounds = pc.min_max(group_keys)
         low, high = bounds["min"].as_py(), bounds["max"].as_py()
         possible = [f for f in group_files if _may_hold(f, key_id, low, high)]
-        yield _Candidates(wanted.take(index), group_keys, index, possible)
+        yield _Candidates(group_keys, part_of[index], place_of[index], possible)
 
 
 def _may_hold(file: LiveFile, key_id: int, low: str, high: str) -> bool:
@@ -137,34 +156,61 @@ def _may_hold(file: LiveFile, key_id: int, low: str, high: str) -> bool:
 
 
 def _search(
-    target: Target, rule: MergeRule, files: Sequence[LiveFile], candidates: _Candidates
-) -> list[_Hit]:
-    """Rows of ``files`` with a wanted key, deleted ones included."""
-    first, *rest = rule.order
-    hits = []
+    target: Target, wanted: Sequence[Wanted], files: Sequence[LiveFile], candidates: _Candidates
+) -> list[list[_Hit]]:
+    """Rows of ``files`` with a key of each of ``wanted``, deleted ones included."""
+    key = wanted[0].rule.key
+    firsts = dict.fromkeys(part.rule.order[0] for part in wanted)
     with ExitStack() as stack:
         opened = [stack.enter_context(StoredFile(target, f.file)) for f in files]
-        found = pa.concat_tables(f.columns([rule.key, first]) for f in opened)
-        matches = pc.index_in(found[rule.key], value_set=candidates.keys)
+        found = pa.concat_tables(f.columns([key, *firsts]) for f in opened)
+        matches = pc.index_in(found[key], value_set=candidates.keys)
         rows = np.flatnonzero(matches.is_valid().to_numpy())
         places = matches.take(rows).to_numpy().astype(np.int64)
-        firsts = found[first].take(rows)
-        ties = equal(candidates.wanted[first].take(places), firsts)
-        start = 0
-        for file, stored in zip(files, opened, strict=True):
-            low, high = (int(n) for n in np.searchsorted(rows, [start, start + stored.rows_total]))
-            positions, place = rows[low:high] - start, places[low:high]
-            start += stored.rows_total
-            if not len(positions):
-                continue
-            columns = {rule.key: candidates.keys.take(place), first: firsts.slice(low, high - low)}
-            if rest and np.any(ties[low:high]):
-                others = stored.rows(rest, positions)
-                columns |= {name: others[name] for name in rest}
-            else:
-                kinds = {name: target.types[name] for name in rest}
-                columns |= {name: pa.nulls(len(place), kind) for name, kind in kinds.items()}
-            hits.append(_Hit(file, pa.table(columns), candidates.index[place], positions))
+        part_of = candidates.part[places]
+        hits = []
+        for number, part in enumerate(wanted):
+            of = part_of == number
+            first = part.rule.order[0]
+            decided = pa.table({key: candidates.keys.take(places[of]), first: found[first].take(rows[of])})
+            index = candidates.index[places[of]]
+            both = zip(files, opened, strict=True)
+            hits.append(_hits(target, part, both, decided, at=rows[of], index=index))
+        return hits
+
+
+def _hits(
+    target: Target,
+    wanted: Wanted,
+    files: Iterable[tuple[LiveFile, StoredFile]],
+    decided: pa.Table,
+    *,
+    at: Numbers,
+    index: Numbers,
+) -> list[_Hit]:
+    """What was found of ``wanted``, file by file.
+
+    ``decided``: keys and first order column of what was found. ``at``: in which row of all files, one after
+    the other, ``index``: at which places of the wanted rows.
+    """
+    first, *rest = wanted.rule.order
+    ties = equal(wanted.rows[first].take(index), decided[first])
+    hits = []
+    start = 0
+    for file, stored in files:
+        low, high = (int(n) for n in np.searchsorted(at, [start, start + stored.rows_total]))
+        positions = at[low:high] - start
+        start += stored.rows_total
+        if not len(positions):
+            continue
+        columns = {name: decided[name].slice(low, high - low) for name in decided.column_names}
+        if rest and np.any(ties[low:high]):
+            others = stored.rows(rest, positions)
+            columns |= {name: others[name] for name in rest}
+        else:
+            kinds = {name: target.types[name] for name in rest}
+            columns |= {name: pa.nulls(len(positions), kind) for name, kind in kinds.items()}
+        hits.append(_Hit(file, pa.table(columns), index[low:high], positions))
     return hits
 
 

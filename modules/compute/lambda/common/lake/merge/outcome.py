@@ -39,6 +39,7 @@ class MergeOutcome(Counts):
     - ``data_files``, ``delete_files``, ``bytes_written``: what the commit added; ``rewritten_files``: files
       that it replaced.
     - ``attempts``: how often the merge was planned.
+    - ``beside``: the counts of the rows of the source beside the first one.
     """
 
     committed: bool
@@ -50,3 +51,4 @@ class MergeOutcome(Counts):
     rewritten_files: int = 0
     bytes_written: int = 0
     attempts: int = 1
+    beside: Counts = Counts()

@@ -11,18 +11,19 @@ process may plan and write a shard, as long as one puts together what was writte
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyiceberg.typedef import Record
 
 from common.lake.closing import closed_before, still_taken
 from common.lake.merge.decide import Decision, History, decide
 from common.lake.merge.livefiles import LiveFile, LiveFiles
-from common.lake.merge.locate import StoredRows, locate
+from common.lake.merge.locate import StoredRows, Wanted, locate
 from common.lake.merge.outcome import Counts
 from common.lake.merge.partitions import SourceRows, partition_rows, source_columns
 from common.lake.merge.positions import ExistingDeletes, Positions
@@ -30,6 +31,7 @@ from common.lake.merge.source import conform, widened
 from common.lake.merge.target import Target
 from common.lake.merge.tiers import FileState, files_to_rewrite
 from common.lake.rule import MergeRule, choose_winners
+from common.runtime.errors import InternalFault
 
 COPIES = 3
 """A row is held so often while it is written: taken from its source, put together with others, encoded."""
@@ -37,21 +39,27 @@ COPIES = 3
 
 @dataclass(frozen=True)
 class Basis:
-    """What all shards of a merge are planned on: the rule, and one snapshot of the table.
+    """What all shards of a merge are planned on: one snapshot of the table.
 
-    ``history``: see ``common.lake.merge.decide.History``. ``evolve``: whether its rows may add columns.
-    ``whole``: the shard is all of the source; else no file is written again, as a later shard may need it.
-    ``limit``: bytes that writing may hold.
+    ``evolve``: whether its rows may add columns. ``whole``: the shard is all there is to merge; else no file
+    is written again, as a later shard may need it. ``limit``: bytes that writing may hold.
     """
 
-    rule: MergeRule
     live: LiveFiles
     deletes: ExistingDeletes
     pool: Executor
-    history: History | None
     evolve: bool
     whole: bool
     limit: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows to merge and the rule that decides them; ``history``: see ``common.lake.merge.decide.History``."""
+
+    rows: pa.Table
+    rule: MergeRule
+    history: History | None = None
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,14 @@ class ShardPlan:
     """What becomes of one shard.
 
     ``target``: with the columns that its rows add. ``deleted``: stored rows that leave, by path of the data
-    file. ``row_bytes``: what a row takes in memory.
+    file. ``counts``: of each of its parts. ``row_bytes``: what a row takes in memory.
     """
 
     target: Target
     rule: MergeRule
     partitions: tuple[PartitionPlan, ...]
     deleted: Mapping[str, Positions]
-    counts: Counts
+    counts: tuple[Counts, ...]
     row_bytes: int
 
 
@@ -108,50 +116,78 @@ class DeletePlan:
     replaced: frozenset[str]
 
 
-def plan(basis: Basis, target: Target, shard: pa.Table) -> ShardPlan:
+def plan(basis: Basis, target: Target, *shard: Part) -> ShardPlan:
     """What becomes of a shard, on a target that has its columns.
 
-    Rows from before the target takes any (``common.lake.closing``) are left out.
+    Where it has several parts, no key is in two of them: each is decided by its own rule, and all are looked
+    for and written together. Rows from before the target takes any (``common.lake.closing``) are left out.
+
+    Raises InternalFault for a key in two parts: each would be written.
     """
-    rule = basis.rule
-    read = shard.num_rows
-    shard = still_taken(shard, closed_before(target.table))
-    winners = choose_winners(shard.select(list(rule.columns)), rule)
-    wanted = conform(shard.select([rule.key, rule.order[0]]).take(winners.rows), target, 0)
-    stored = locate(target, rule, basis.live.files, wanted, deletes=basis.deletes, pool=basis.pool)
-    decision = decide(shard, winners, stored, rule, basis.history)
-    written = [SourceRows(shard, decision.write)]
-    if decision.recovered is not None:
-        # Rows read again from the history may have columns that this source does not have.
-        target = widened(target, decision.recovered.schema, rule, evolve=basis.evolve)
-        written.append(SourceRows(decision.recovered, np.arange(decision.recovered.num_rows)))
-    parts: dict[Record, list[SourceRows]] = defaultdict(list)
-    for source in written:
-        for partition, rows in _by_partition(source, target, rule):
-            parts[partition].append(rows)
-    deleted = _positions_by_file(stored, decision)
-    row_bytes = max(1, shard.nbytes // max(1, shard.num_rows))
-    rewrites = _rewrites(basis, parts, deleted, basis.limit // (COPIES * row_bytes)) if basis.whole else {}
+    closed = closed_before(target.table)
+    parts = [replace(part, rows=still_taken(part.rows, closed)) for part in shard]
+    winners = [choose_winners(part.rows.select(list(part.rule.columns)), part.rule) for part in parts]
+    wanted = [
+        Wanted(part.rule, conform(_deciding(part).take(won.rows), target, 0))
+        for part, won in zip(parts, winners, strict=True)
+    ]
+    _check_apart(wanted, target)
+    found = locate(target, basis.live.files, wanted, deletes=basis.deletes, pool=basis.pool)
+    new: dict[Record, list[SourceRows]] = defaultdict(list)
+    deleted: dict[str, Positions] = {}
+    counts = []
+    for part, read, won, stored in zip(parts, shard, winners, found, strict=True):
+        decision = decide(part.rows, won, stored, part.rule, part.history)
+        written = [SourceRows(part.rows, decision.write)]
+        if decision.recovered is not None:
+            # Rows read again from the history may have columns that this source does not have.
+            target = widened(target, decision.recovered.schema, part.rule, evolve=basis.evolve)
+            written.append(SourceRows(decision.recovered, np.arange(decision.recovered.num_rows)))
+        for source in written:
+            for partition, rows in _by_partition(source, target, part.rule):
+                new[partition].append(rows)
+        for path, positions in _positions_by_file(stored, decision).items():
+            deleted[path] = np.union1d(deleted[path], positions) if path in deleted else positions
+        counts.append(
+            Counts(
+                read.rows.num_rows,
+                won.duplicate_messages,
+                won.superseded,
+                decision.inserted,
+                decision.updated,
+                decision.unchanged,
+                decision.removed,
+                read.rows.num_rows - part.rows.num_rows,
+            )
+        )
+    row_bytes = max(1, sum(p.rows.nbytes for p in parts) // max(1, sum(p.rows.num_rows for p in parts)))
+    rewrites = _rewrites(basis, new, deleted, basis.limit // (COPIES * row_bytes)) if basis.whole else {}
     return ShardPlan(
         target,
-        rule,
+        parts[0].rule,
         tuple(
-            PartitionPlan(partition, tuple(parts.get(partition, ())), rewrites.get(partition, ()))
-            for partition in dict.fromkeys((*parts, *rewrites))
+            PartitionPlan(partition, tuple(new.get(partition, ())), rewrites.get(partition, ()))
+            for partition in dict.fromkeys((*new, *rewrites))
         ),
         deleted,
-        Counts(
-            read,
-            winners.duplicate_messages,
-            winners.superseded,
-            decision.inserted,
-            decision.updated,
-            decision.unchanged,
-            decision.removed,
-            read - shard.num_rows,
-        ),
+        tuple(counts),
         row_bytes,
     )
+
+
+def _deciding(part: Part) -> pa.Table:
+    return part.rows.select([part.rule.key, part.rule.order[0]])
+
+
+def _check_apart(wanted: Sequence[Wanted], target: Target) -> None:
+    first, *others = wanted
+    for other in others:
+        keys = first.rows[first.rule.key].combine_chunks()
+        if pc.any(pc.is_in(other.rows[other.rule.key], value_set=keys)).as_py():
+            raise InternalFault(
+                f"merge into {target.name}: expected every key in one source, found one in two of them, and "
+                "nothing was written; report it with the run's log"
+            )
 
 
 def plan_deletes(basis: Basis, deleted: Mapping[str, Positions], rewritten: frozenset[str]) -> DeletePlan:

@@ -7,7 +7,7 @@ one commit. A compaction gives the same value.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 import pyarrow as pa
@@ -34,13 +34,14 @@ class Written:
     """Files that lie in the store and that no snapshot lists yet.
 
     ``added``: data and delete files. ``removed``: paths of the files whose place they take. ``deleted``: rows
-    that are to leave data files, by path; delete files are written of them when all are known.
+    that are to leave data files, by path; delete files are written of them when all are known. ``counts``:
+    of the source and, where there is one, of that beside it.
     """
 
     added: tuple[DataFile, ...] = ()
     removed: frozenset[str] = frozenset()
     deleted: Mapping[str, Positions] = field(default_factory=dict)
-    counts: Counts = field(default_factory=Counts)
+    counts: tuple[Counts, ...] = ()
 
     @classmethod
     def together(cls, parts: Iterable["Written"]) -> "Written":
@@ -48,15 +49,16 @@ class Written:
         added: list[DataFile] = []
         removed: set[str] = set()
         deleted: dict[str, Positions] = {}
-        counts = Counts()
+        counts: list[Counts] = []
         for part in parts:
             added += part.added
             removed |= part.removed
             for path, positions in part.deleted.items():
                 known = deleted.get(path)
                 deleted[path] = positions if known is None else np.union1d(known, positions)
-            counts += part.counts
-        return cls(tuple(added), frozenset(removed), deleted, counts)
+            both = zip_longest(counts, part.counts, fillvalue=Counts())
+            counts = [known + more for known, more in both]
+        return cls(tuple(added), frozenset(removed), deleted, tuple(counts))
 
     @property
     def paths(self) -> list[str]:
