@@ -1,7 +1,8 @@
 """``demo``: the whole pipeline on this machine, with a summary."""
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from rich.progress import Progress, TaskID
@@ -15,7 +16,11 @@ from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
 from lean_ops.operate.pipeline import StateVisit
+from lean_ops.operate.replay import dead_letters
+from lean_ops.sight import report as written
 from lean_ops.simulate.demo import Report, Run, Watcher, perform
+
+PAGE: Final = "report.html"
 
 
 def demo(
@@ -40,9 +45,9 @@ def demo(
         target = LocalTarget.running(folder)
         with target.reached(), progress(quiet=json) as bar, PeakMemory(local) as memory:
             provision(target)
-            report = perform(
-                target, Ledger(folder / "ledger"), events=events, seed=seed, watcher=_watcher(bar, quiet=json)
-            )
+            watcher = _watcher(bar, quiet=json)
+            report = perform(target, Ledger(folder / "ledger"), events=events, seed=seed, watcher=watcher)
+            page = _page(folder, stack, report, watcher)
     except BaseException:  # Ctrl-C included: what this command started, it stops
         if not was_up:
             local.down()
@@ -52,11 +57,23 @@ def demo(
         local.down()
     balanced = report.reconciliation is not None and report.reconciliation.balanced
     if json:
-        show_json({**asdict(report), "balanced": balanced, "seconds": seconds, "peak_memory": memory.peaks})
+        told = {"balanced": balanced, "seconds": seconds, "peak_memory": memory.peaks, "page": str(page)}
+        show_json({**asdict(report), **told})
     else:
         _summarise(report, seconds, memory.peaks, events, stack, stopped=stop)
+        say(f"Look at it: {page}")
     if not balanced:
         raise typer.Exit(1)
+
+
+def _page(folder: Path, stack: str, report: Report, watcher: Watcher) -> Path:
+    """All that there is to see, as one file; letters are archived for it, as a schedule does on AWS."""
+    watcher.step("Writing what there is to see as a page")
+    begun, page = outside.monotonic(), folder / PAGE
+    dead_letters.archive(LocalTarget.running(folder))
+    written.write(lambda: LocalTarget.running(folder), f"local stack {stack}", page)
+    report.seconds["page"] = outside.monotonic() - begun
+    return page
 
 
 def _watcher(bar: Progress, *, quiet: bool) -> Watcher:
@@ -114,6 +131,7 @@ def _summarise(
 
 
 _NEXT = {
+    "lean-ops console": "a page to look at: what is wrong first, and all that flows",
     "lean-ops tables": "rows, files and snapshots of every layer",
     'lean-ops query "SELECT * FROM quarantine_events LIMIT 3"': "what was refused, and why",
     "lean-ops send --events 20000": "more devices",

@@ -1,13 +1,11 @@
 """``dlq``: look at the dead-letter queue, and archive it. Sending from it is ``replay dlq``."""
 
-import json as jsonlib
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from common.runtime import outside
-from common.runtime.errors import TransientError
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.waiting import (
     FilterReasonOption,
@@ -118,13 +116,7 @@ def _tell(found: dead_letters.Look, where: str, expires: datetime | None, *, pay
 @on_target()
 def archive(call: Call) -> Answer:
     """Copy the dead letters into the lake bucket now, not only on schedule. Each is copied once."""
-    answer = call.target.client("lambda").invoke(FunctionName=call.target.live("archive_dead_letters"))
-    result = jsonlib.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise TransientError(
-            f"function archive_dead_letters: expected it to archive, found "
-            f"{result.get('errorType')}: {result.get('errorMessage')}; see its log and run this again"
-        )
+    result = dead_letters.archive(call.target)
 
     def tell() -> None:
         say(f"{result['written']:,} dead letters archived, {result['known']:,} were there already.")

@@ -27,7 +27,7 @@ from common.intake.events import RejectCode
 from common.intake.queue_pass import QueuedMessage, QueuePass
 from common.layers.uncurable import ERROR_CODE as SET_ASIDE
 from common.runtime.batching import SEND_MESSAGES
-from common.runtime.errors import InvalidInput
+from common.runtime.errors import InvalidInput, TransientError
 from common.runtime.retrying import RetryPolicy, code_may_pass
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
@@ -190,6 +190,18 @@ def look(
                 break
     found.complete = letters.complete
     return found
+
+
+def archive(target: Target) -> dict[str, Any]:
+    """Have the function copy the letters into the lake bucket now; its counts. Raises TransientError."""
+    answer = target.client("lambda").invoke(FunctionName=target.live("archive_dead_letters"))
+    result: dict[str, Any] = msgspec.json.decode(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise TransientError(
+            f"function archive_dead_letters: expected it to archive, found "
+            f"{result.get('errorType')}: {result.get('errorMessage')}; see its log and run this again"
+        )
+    return result
 
 
 def look_at_archive(
