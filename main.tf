@@ -20,6 +20,7 @@ module "storage" {
   topics                        = local.topics
   delivery_error_retention_days = var.delivery_error_retention_days
   archive_retention_days        = var.archive_retention_days
+  query_result_retention_days   = var.query_result_retention_days
 }
 
 module "ingestion" {
@@ -92,6 +93,11 @@ module "monitoring" {
 module "readers" {
   source = "./modules/readers"
 
-  environment = local.environment
-  snowflake   = var.snowflake
+  environment           = local.environment
+  database              = module.storage.database
+  lake_bucket           = module.storage.lake_bucket
+  snowflake             = var.snowflake
+  athena_topics         = var.athena_topics
+  topics_with_contract  = [for topic, settings in local.topics : topic if settings.contract != null]
+  athena_scan_limit_gib = var.athena_scan_limit_gib
 }

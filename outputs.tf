@@ -42,3 +42,13 @@ output "snowflake_roles" {
   description = "ARN of each role that Snowflake takes (storage, catalog), for infra/snowflake."
   value       = module.readers.snowflake_roles
 }
+
+output "athena_workgroup" {
+  description = "Workgroup of Athena that queries the tables."
+  value       = module.readers.athena_workgroup
+}
+
+output "athena_reader_policy" {
+  description = "Policy of who queries in the workgroup, as JSON: for permission sets and roles of people, which are not this project's."
+  value       = module.readers.athena_reader_policy
+}

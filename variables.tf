@@ -74,6 +74,12 @@ variable "topics" {
     condition     = length(setintersection(setunion(var.topics, keys(local.contract_files)), local.function_names)) == 0
     error_message = "topics: expected names that no function has, so that nobody takes one's stream for the other; found ${join(", ", setintersection(setunion(var.topics, keys(local.contract_files)), local.function_names))}."
   }
+
+  # The views curated_<topic>_current would have the names of such a topic's tables.
+  validation {
+    condition     = length([for topic in setunion(var.topics, keys(local.contract_files)) : topic if endswith(topic, "_current")]) == 0
+    error_message = "topics: expected names that do not end in _current, as views of tables do; found ${join(", ", [for topic in setunion(var.topics, keys(local.contract_files)) : topic if endswith(topic, "_current")])}."
+  }
 }
 
 variable "paused_topics" {
@@ -285,6 +291,39 @@ variable "archive_retention_days" {
   validation {
     condition     = var.archive_retention_days >= 14 && var.archive_retention_days <= 3650 && floor(var.archive_retention_days) == var.archive_retention_days
     error_message = "archive_retention_days: expected a whole number, 14 (as long as the queue keeps them) to 3650 days, found ${var.archive_retention_days}."
+  }
+}
+
+variable "query_result_retention_days" {
+  description = "Days that results of Athena's queries are kept."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.query_result_retention_days >= 1 && var.query_result_retention_days <= 90 && floor(var.query_result_retention_days) == var.query_result_retention_days
+    error_message = "query_result_retention_days: expected a whole number, 1 to 90 days, found ${var.query_result_retention_days}."
+  }
+}
+
+variable "athena_topics" {
+  description = "Topics with saved queries in Athena; every topic can be queried, these have the queries of modules/readers/athena at hand."
+  type        = set(string)
+  default     = ["events"]
+
+  validation {
+    condition     = length(setsubtract(var.athena_topics, keys(local.topics))) == 0 && length(var.athena_topics) <= 50
+    error_message = "athena_topics: expected at most 50 topics of this environment, found ${length(var.athena_topics)}: ${join(", ", setsubtract(var.athena_topics, keys(local.topics)))} are none."
+  }
+}
+
+variable "athena_scan_limit_gib" {
+  description = "GiB that one query in Athena may scan; it is ended when it has. At 5 USD a TB, 100 GiB are half a dollar."
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.athena_scan_limit_gib >= 1 && var.athena_scan_limit_gib <= 7168 && floor(var.athena_scan_limit_gib) == var.athena_scan_limit_gib
+    error_message = "athena_scan_limit_gib: expected a whole number, 1 to 7168 GiB (Athena takes at most 7 EB; nobody wants to pay more for one query than 35 USD), found ${var.athena_scan_limit_gib}."
   }
 }
 

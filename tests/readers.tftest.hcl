@@ -1,4 +1,5 @@
-# Snowflake takes its roles by user and external id, reads Semantic, and is off unless it is set up.
+# Snowflake takes its roles by user and external id, reads Semantic, and is off unless it is set up. Saved queries of
+# Athena are for the topics that are named, and for what these have.
 
 mock_provider "aws" {
   source          = "./tests/mocks"
@@ -6,6 +7,12 @@ mock_provider "aws" {
 }
 
 variables {
+  database              = "lean_ops_dev"
+  lake_bucket           = "lean-ops-dev-lake-000000000000"
+  athena_topics         = ["events", "meters"]
+  topics_with_contract  = ["events"]
+  athena_scan_limit_gib = 100
+
   environment = {
     name_prefix              = "lean-ops-dev"
     kms_key_arn              = "arn:aws:kms:eu-west-1:000000000000:key/mock"
@@ -74,4 +81,36 @@ run "refuses_everybody_as_snowflake" {
   }
 
   expect_failures = [var.snowflake]
+}
+
+run "a_topic_without_contract_has_the_queries_on_raw_and_curated_alone" {
+  command = plan
+
+  module {
+    source = "./modules/readers"
+  }
+
+  assert {
+    condition     = length([for name in keys(aws_athena_named_query.this) : name if startswith(name, "events/")]) == length(fileset("./modules/readers/athena", "*.sql"))
+    error_message = "queries of events: expected all."
+  }
+
+  assert {
+    condition     = contains(keys(aws_athena_named_query.this), "meters/key_history") && !contains(keys(aws_athena_named_query.this), "meters/quarantine_by_rule")
+    error_message = "queries of meters: expected those that read RAW and Curated alone."
+  }
+}
+
+run "refuses_a_query_without_limit" {
+  command = plan
+
+  module {
+    source = "./modules/readers"
+  }
+
+  variables {
+    athena_scan_limit_gib = 0
+  }
+
+  expect_failures = [var.athena_scan_limit_gib]
 }

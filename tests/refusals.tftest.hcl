@@ -442,3 +442,43 @@ run "refuses_snowflake_without_its_user" {
 
   expect_failures = [var.snowflake]
 }
+
+run "refuses_queries_saved_for_an_unknown_topic" {
+  command = plan
+
+  variables {
+    athena_topics = ["unknown"]
+  }
+
+  expect_failures = [var.athena_topics]
+}
+
+run "refuses_a_scan_limit_of_half_a_gib" {
+  command = plan
+
+  variables {
+    athena_scan_limit_gib = 0.5
+  }
+
+  expect_failures = [var.athena_scan_limit_gib]
+}
+
+run "refuses_results_that_are_kept_for_years" {
+  command = plan
+
+  variables {
+    query_result_retention_days = 1000
+  }
+
+  expect_failures = [var.query_result_retention_days]
+}
+
+run "refuses_a_topic_named_like_a_view" {
+  command = plan
+
+  variables {
+    topics = ["meters_current"]
+  }
+
+  expect_failures = [var.topics]
+}

@@ -84,6 +84,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "lake" {
     }
   }
 
+  # Copies that anybody can have again, of rows that may be personal: they are gone soon, old versions too.
+  rule {
+    id     = "query-results"
+    status = "Enabled"
+
+    filter {
+      prefix = "athena-results/"
+    }
+
+    expiration {
+      days = var.query_result_retention_days
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   rule {
     id     = "deleted-objects"
     status = "Enabled"

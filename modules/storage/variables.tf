@@ -69,3 +69,14 @@ variable "archive_retention_days" {
     error_message = "archive_retention_days: expected at least the 14 days that the queue keeps them, found ${var.archive_retention_days}."
   }
 }
+
+variable "query_result_retention_days" {
+  description = "Days that results of Athena's queries are kept."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.query_result_retention_days >= 1
+    error_message = "query_result_retention_days: expected at least 1 day, found ${var.query_result_retention_days}."
+  }
+}

@@ -168,6 +168,8 @@ CALLS: dict[str, list[Call]] = {
                 for o in objects(a, f"{layer}_events/{DATA}", f"{layer}_events/{META}")),
               *listing(f"{layer}_events/"),
           )),
+        *(c for action in ("GetTable", "CreateTable", "UpdateTable")
+          for c in tables(action, "history_events", "curated_events_current", "semantic_events_current")),
         *(c for layer in ("curated", "semantic")
           for c in (
               *tables("GetTable", f"rebuild_{layer}_events"),
@@ -233,6 +235,23 @@ CALLS: dict[str, list[Call]] = {
         Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "semantic_events/"),)),
         key("Decrypt", "s3"),
     ],
+    "athena-reader": [
+        *(Call(f"athena:{a}", arn("athena", "workgroup/lean-ops-dev"))
+          for a in ("BatchGetNamedQuery", "BatchGetQueryExecution", "GetNamedQuery", "GetQueryExecution",
+                    "GetQueryResults", "GetWorkGroup", "ListNamedQueries", "ListQueryExecutions",
+                    "StartQueryExecution", "StopQueryExecution")),
+        *(Call("glue:GetDatabase", arn("glue", r)) for r in ("catalog", "database/lean_ops_dev")),
+        *(c for a in ("GetTable", "GetTables")
+          for c in tables(a, "raw_events", "curated_events", "semantic_events", "quarantine_events",
+                          "history_events", "curated_events_current", "semantic_events_current")),
+        *(c for layer in ("raw", "curated", "semantic", "quarantine")
+          for c in (*objects("GetObject", f"{layer}_events/{DATA}", f"{layer}_events/{META}"),
+                    Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", f"{layer}_events/"),)))),
+        *(o for a in ("AbortMultipartUpload", "GetObject", "PutObject")
+          for o in objects(a, "athena-results/x.csv")),
+        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "athena-results/x.csv"),)),
+        Call("s3:GetBucketLocation", "arn:aws:s3:::lake"), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
+    ],
     "snowflake-catalog": [
         Call("glue:GetCatalog", arn("glue", "catalog")),
         *(Call(f"glue:{a}", arn("glue", r)) for a in ("GetDatabase", "GetDatabases")
@@ -282,6 +301,7 @@ MADE_BY = {
     "glue:GetDatabase": {"commit_table", "update_schema"},
     "glue:GetTable": {"load_table"},
     "glue:UpdateTable": {"commit_table", "update_schema"},
+    "glue:CreateTable": {"create_table"},
     "s3:GetObject": {"get_object", "head_object", "open_input", "load_table", "manifests"},
     "s3:ListBucket": {"head_object", "load_table", "get_paginator"},
     "s3:PutObject": {"open_output", "new_output", "put_object"},

@@ -18,6 +18,7 @@ SHARED = {
     repository.STATE_MACHINE: "modules/orchestration/main.tf",
     repository.TABLE_SPECIFICATIONS: "modules/storage/tables.tf",
     repository.CONTRACTS: "locals.tf",
+    repository.SAVED_QUERIES: "modules/readers/athena.tf",
 }
 TRACKED = [
     ROOT / name

@@ -89,6 +89,10 @@ def _sent(target: Target, send: Send, lean_ops: LeanOps) -> None:
     target.client("s3").put_object(
         Bucket=target.lake_bucket, Key="delivery-errors/events/x", Body=json.dumps(line).encode() + b"\n"
     )
+    for row in ("k20", KEY):  # results of queries: of another key, and of this one
+        target.client("s3").put_object(
+            Bucket=target.lake_bucket, Key=f"athena-results/{row}.csv", Body=f'"key"\n"{row}"\n'.encode()
+        )
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,8 @@ def test_no_table_and_no_snapshot_shows_the_key(target: Target, erased: dict[str
     assert certificate["complete"]
     assert certificate["searched"]["versions"] > certificate["searched"]["objects"]
     assert erased["keys"] == 1
+    left = target.client("s3").list_objects_v2(Bucket=target.lake_bucket, Prefix="athena-results/")
+    assert [one["Key"] for one in left["Contents"]] == ["athena-results/k20.csv"]
 
 
 def test_the_ledger_counts_erased_messages_as_erased(

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from lean_ops.local import trino as engine
 from lean_ops.local.target import LocalTarget
+from lean_ops.local.trino import Trino
 
 from ..support.pipeline import lean_ops, ledger, send, stack, target
-from . import trino as engine
-from .trino import Trino
 
 __all__ = ["lean_ops", "ledger", "send", "stack", "target"]
 

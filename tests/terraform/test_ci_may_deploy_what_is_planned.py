@@ -57,6 +57,7 @@ QUEUE = f"arn:aws:sqs:{SCOPE}:{PREFIX}-source"
 ROLE = f"arn:aws:iam::000000000000:role/{PREFIX}-curation"
 TABLE = f"arn:aws:glue:{SCOPE}:table/lean_ops_dev/raw_events"
 KEY = f"arn:aws:kms:{SCOPE}:key/k"
+WORKGROUP = f"arn:aws:athena:{SCOPE}:workgroup/{PREFIX}"
 OF_FUNCTION = (("lambda:functionarn", FUNCTION),)
 
 CALLS = {
@@ -184,6 +185,14 @@ CALLS = {
         f"arn:aws:cloudwatch::000000000000:dashboard/{PREFIX}",
         "GetDashboard",
         "PutDashboard DeleteDashboards",
+    ),
+    "aws_athena_workgroup": Calls(
+        WORKGROUP,
+        "GetWorkGroup ListTagsForResource",
+        "CreateWorkGroup UpdateWorkGroup DeleteWorkGroup TagResource",
+    ),
+    "aws_athena_named_query": Calls(
+        WORKGROUP, "GetNamedQuery", "CreateNamedQuery UpdateNamedQuery DeleteNamedQuery"
     ),
     "aws_budgets_budget": Calls(
         f"arn:aws:budgets::000000000000:budget/{PREFIX}-month",

@@ -21,6 +21,7 @@ from lean_ops.environment.repository import (
     contract_files,
     function_catalogue,
     render,
+    saved_queries,
 )
 from lean_ops.environment.target import Target
 
@@ -29,7 +30,7 @@ from ..conventions.policy_engine import rendered
 ACCOUNT = "000000000000"
 REGION = "eu-west-1"
 NAMED = re.compile(
-    r"(alias/|/aws/(lambda|kinesisfirehose|vendedlogs/states)/)?lean-ops-(dev|staging|prod)(-[a-z0-9-]+|/[a-z-]+)?"
+    r"(alias/|/aws/(lambda|kinesisfirehose|vendedlogs/states)/)?lean-ops-(dev|staging|prod)(-[a-z0-9-]+|/[a-z-]+|(/[a-z0-9_]+){2})?"
 )
 
 
@@ -119,6 +120,7 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_cloudwatch_metric_alarm": len(alarm_names(plan)), "aws_cloudwatch_dashboard": 1,
         "aws_cloudwatch_query_definition": len([*ROOT.glob("modules/monitoring/queries/*.logsinsights")]),
         "aws_sns_topic": len(monitoring.topics), "aws_sns_topic_policy": len(monitoring.topics),
+        "aws_athena_workgroup": 1, "aws_athena_named_query": len(saved_queries("events", "lake")),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_budgets_budget": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
 
@@ -193,6 +195,17 @@ def test_tables_are_created_from_the_specifications(
         for f in block["fields"]
     ]
     assert order == [(f.source_id, f.direction.value, f.null_order.value) for f in spec.sort_order.fields]
+
+
+def test_saved_queries_are_the_files_that_the_tests_run(plan: Plan, target: Target) -> None:
+    expected = {
+        f"{target.name_prefix}/events/{name}": text
+        for name, text in saved_queries("events", target.database).items()
+    }
+    queries = plan.of("aws_athena_named_query")
+    assert {query["name"]: query["query"] for query in queries} == expected
+    assert {query["workgroup"] for query in queries} == {target.name_prefix}
+    assert all(expected[query["name"]].startswith(f"-- {query['description']}\n") for query in queries)
 
 
 def test_nobody_but_the_function_looks_after_the_tables(plan: Plan) -> None:

@@ -142,3 +142,21 @@ def test_services_take_roles_for_their_own_resources(plan: Plan) -> None:
         "states.amazonaws.com": {f"lean-ops-{plan.env}-pipeline*"},
     }
     assert set(accounts["firehose.amazonaws.com"]) == {"sts:ExternalId", "aws:SourceAccount"}
+
+
+def test_results_of_queries_are_encrypted_bounded_and_gone_after_a_week(plan: Plan) -> None:
+    workgroup = only(only(plan.of("aws_athena_workgroup"))["configuration"])
+    results = only(workgroup["result_configuration"])
+    assert only(results["encryption_configuration"]) == {
+        "encryption_option": "SSE_KMS",
+        "kms_key_arn": KEY,
+    }
+    assert workgroup["enforce_workgroup_configuration"]
+    assert workgroup["bytes_scanned_cutoff_per_query"] == 100 * 2**30
+    assert only(workgroup["engine_version"])["selected_engine_version"] == "Athena engine version 3"
+    bucket, _, prefix = results["output_location"].removeprefix("s3://").partition("/")
+    assert {bucket} == plan.names("aws_s3_bucket", "bucket")
+    rules = only(plan.of("aws_s3_bucket_lifecycle_configuration"))["rule"]
+    rule = only([one for one in rules if one["filter"] and one["filter"][0]["prefix"] == prefix])
+    assert only(rule["expiration"])["days"] == 7
+    assert only(rule["noncurrent_version_expiration"])["noncurrent_days"] == 1

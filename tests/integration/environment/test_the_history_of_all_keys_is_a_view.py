@@ -1,12 +1,13 @@
 """``history_<topic>`` says of every key what one pass over its events says."""
 
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
+from common.lake import views
 from common.lake.reading import read_rows
-from lean_ops.environment import history_view
 
 from ...support.oracle import every_version, single_pass
 from ...support.topic import DELETE, TopicLake, event
@@ -26,9 +27,9 @@ def test_the_view_has_every_version_of_every_key_and_says_why_it_was_superseded(
     with duckdb.connect() as connection:
         for layer in ("raw", "curated"):
             connection.register(f"{layer}_t", read_rows(lake.table(layer)).read_all())
-        found = connection.execute(history_view.select("t")).to_arrow_table()
+        found = connection.execute(views.history("t").sql).to_arrow_table()
     lake.close()
-    assert tuple(found.column_names) == history_view.COLUMNS
+    assert found.column_names == [column.name for column in views.history("t").columns]
     rows = sorted(
         found.to_pylist(),
         key=lambda row: (row["idempotency_key"], row["valid_from"], row["received"], row["message_id"]),
@@ -38,9 +39,9 @@ def test_the_view_has_every_version_of_every_key_and_says_why_it_was_superseded(
             key,
             version["message_id"],
             "delete" if version["json_payload"] is None else "upsert",
-            version["publish_time"],
-            until,
-            version["ingestion_ts"],
+            _utc(version["publish_time"]),
+            _utc(until),
+            _utc(version["ingestion_ts"]),
             version["json_payload"],
         )
         for key, versions in sorted(every_version(events).items())
@@ -58,8 +59,13 @@ def test_the_view_has_every_version_of_every_key_and_says_why_it_was_superseded(
             assert (row["superseded_since"] == "it was published later") == later
 
 
+def _utc(moment: datetime | None) -> datetime | None:
+    """As views give it: in UTC, without a zone."""
+    return moment and moment.astimezone(UTC).replace(tzinfo=None)
+
+
 def test_the_statement_for_athena_is_the_view() -> None:
-    statement = history_view.for_athena("meters")
+    statement = views.history("meters").create()
     assert statement.startswith("CREATE OR REPLACE VIEW history_meters AS\nWITH versions")
     assert "raw_meters" in statement
     assert "curated_meters" in statement

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from common.lake import views
 from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import say, show_table
-from lean_ops.environment import history_view
 from lean_ops.operate import history as histories
 from lean_ops.operate.replay.selection import Selection
 
@@ -37,7 +37,7 @@ def history(
                 "history: expected a KEY, or --athena alone, found "
                 f"{'neither' if not athena else 'both'}; see `lean-ops history --help`"
             )
-        statement = history_view.for_athena(call.topic)
+        statement = views.history(call.topic).create()
         return Answer({"statement": statement}, lambda: say(statement))
     begin = Selection.parse(since=since, until=None, now=outside.now()).since
     versions = histories.history(call.target, call.topic, key, begin)

@@ -55,7 +55,8 @@ def maintain(
 ) -> Answer:
     """Drop days that are past by contract, compact, expire snapshots, remove orphan files. Safe beside runs.
 
-    Tables also get the properties that their specifications gained since they were created.
+    Tables also get the properties that their specifications gained since they were created, and views the
+    columns that their tables gained.
     """
     target = call.target
     if topic is not None:
@@ -81,6 +82,7 @@ def maintain(
                 run_id=run_id,
                 retention_of=cache(lambda name: row_retention(target.client("s3"), target.lake_bucket, name)),
                 dry_run=dry_run,
+                glue=target.client("glue"),
             )
         )
 

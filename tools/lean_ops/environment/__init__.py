@@ -8,15 +8,19 @@ Open to others:
     alarm_catalogue   the catalogue of alarms, read and checked
     audit             the trail of operations
     lake              the tables as their readers see them: DuckDB
-    history_view      every version of every key, in SQL
+    athena            queries in the workgroup of an environment
+    fetched           the rows of a query, whoever gave them
+    select_elsewhere  one SELECT in another engine's dialect, and nothing else
 """
 
 __all__ = [
     "alarm_catalogue",
+    "athena",
     "audit",
-    "history_view",
+    "fetched",
     "lake",
     "repository",
+    "select_elsewhere",
     "source_files",
     "target",
 ]

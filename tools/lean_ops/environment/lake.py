@@ -6,8 +6,9 @@ catalog points to, so that what is shown was read by another engine than the one
 is read by this project first (``common.lake.avro``): of a damaged one DuckDB shows the rows before the damage
 as if they were all, or ends the whole process (seen with 1.5.5).
 
-A query finds two more views a topic: ``curated_events_current`` leaves out the keys that were deleted, and
-``history_events`` has every version of every key (``lean_ops.environment.history_view``).
+A query finds the views that Athena has too (``common.lake.views``): ``curated_events_current`` leaves out the
+keys that were deleted, ``semantic_events_current`` the pipeline's own columns, and ``history_events`` has
+every version of every key.
 """
 
 import importlib
@@ -26,11 +27,11 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.table import Table
 
+from common.lake import views
 from common.lake.avro import FileDamaged
 from common.lake.specifications import LAYERS, open_table
-from common.payload.flattening import DELETED
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
-from lean_ops.environment import history_view, select_only
+from lean_ops.environment import select_only
 from lean_ops.environment.target import Target
 
 # In order of dependence. They come as packages, so that nothing is fetched at run time.
@@ -58,10 +59,6 @@ class TableState:
     def scattered(self) -> bool:
         """Whether its files hold so few rows each that its partitions are too narrow for its volume."""
         return self.data_files >= _MANY_FILES and self.rows < _FEW_ROWS * self.data_files
-
-
-CURRENT: Final = "_current"
-"""Ends the name of the view of a Curated table without deleted keys."""
 
 
 class TableUnreadable(PermanentError):  # noqa: N818 - the table is unreadable; "error" would say less
@@ -123,10 +120,12 @@ def query(target: Target, sql: str) -> Iterator[Result]:
     catalog = target.catalog()
     names = table_names(target, catalog)
     with _engine() as connection:
-        current = {f"{name}{CURRENT}": name for name in names if name.startswith("curated_")}
+        current = {
+            f"{name}{views.CURRENT}": name for name in names if name.startswith(("curated_", "semantic_"))
+        }
         topics = [name.removeprefix("raw_") for name in names if name.startswith("raw_")]
         histories = {
-            f"{history_view.PREFIX}{topic}": (f"raw_{topic}", f"curated_{topic}")
+            f"{views.HISTORY}{topic}": (f"raw_{topic}", f"curated_{topic}")
             for topic in topics
             if f"curated_{topic}" in names
         }
@@ -137,16 +136,23 @@ def query(target: Target, sql: str) -> Iterator[Result]:
         opened = [_opened(catalog, target, name) for name in tables]
         _create_views(connection, target, opened)
         for table in opened:
-            if f"{table.name()[-1]}{CURRENT}" in wanted:
-                _create_view_of_current(connection, table)
+            layer, _, topic = table.name()[-1].partition("_")
+            if f"{layer}_{topic}{views.CURRENT}" in wanted:
+                _create_readers_view(connection, views.current(layer, topic, table.schema()))
         for name in histories.keys() & set(wanted):
-            topic = name.removeprefix(history_view.PREFIX)
-            connection.execute(f'CREATE VIEW "{name}" AS {history_view.select(topic)}')
+            _create_readers_view(connection, views.history(name.removeprefix(views.HISTORY)))
         select_only.seal(connection, [f"s3://{target.lake_bucket}/"])
         try:
             yield Result(connection.execute(sql))
         except duckdb.Error as error:
             raise _explained(error) from error
+
+
+def readable_names(target: Target) -> list[str]:
+    """Every table of ``target``, and the views that readers have; raises TableMissing without tables."""
+    names = table_names(target, target.catalog())
+    current = [f"{name}{views.CURRENT}" for name in names if name.startswith(("curated_", "semantic_"))]
+    return [*names, *current, *(f"{views.HISTORY}{name[4:]}" for name in names if name.startswith("raw_"))]
 
 
 def table_names(target: Target, catalog: Catalog) -> list[str]:
@@ -311,10 +317,8 @@ def _create_view(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     connection.execute(f'CREATE VIEW "{name}" AS SELECT * FROM {source}')  # noqa: S608 - a path of the catalog
 
 
-def _create_view_of_current(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    name = table.name()[-1]
-    there = f"WHERE {DELETED} IS NOT TRUE" if DELETED in table.schema().column_names else ""
-    connection.execute(f'CREATE VIEW "{name}{CURRENT}" AS SELECT * FROM "{name}" {there}')  # noqa: S608 - a name of the catalog
+def _create_readers_view(connection: duckdb.DuckDBPyConnection, view: views.View) -> None:
+    connection.execute(f'CREATE VIEW "{view.name}" AS {view.sql}')
 
 
 def iceberg_scan(metadata_location: str) -> str:

@@ -20,6 +20,7 @@ FUNCTION_CATALOGUE = ROOT / "modules/compute/functions.json"
 STATE_MACHINE = ROOT / "modules/orchestration/pipeline.asl.json"
 TABLE_SPECIFICATIONS = ROOT / "modules/storage/tables"
 CONTRACTS = ROOT / "contracts"
+SAVED_QUERIES = ROOT / "modules/readers/athena"
 
 # `$.x` and `$$.x` are JSONPath and stay; only `${name}` is a placeholder.
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -99,6 +100,14 @@ def contract_files(directory: Path = CONTRACTS) -> dict[str, Path]:
     return {path.stem: path for path in sorted(directory.glob("*.yaml"))}
 
 
+def saved_queries(topic: str, database: str) -> dict[str, str]:
+    """The queries that Athena has at hand for a topic, by name; their first lines say what they answer."""
+    return {
+        path.stem: render(path.read_text(), {"topic": topic, "database": database})
+        for path in sorted(SAVED_QUERIES.glob("*.sql"))
+    }
+
+
 def known_topics(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Topics with a contract, and those the environment adds (``LEAN_OPS_TOPICS``, comma separated).
 
@@ -119,5 +128,10 @@ def known_topics(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
         raise InvalidInput(
             "topics: expected names that no function has, so that nobody takes one's stream for the other, "
             f"found {', '.join(taken)}; rename the file in contracts/, or mend LEAN_OPS_TOPICS"
+        )
+    if views := [topic for topic in topics if topic.endswith("_current")]:
+        raise InvalidInput(
+            "topics: expected names that do not end in _current, as views of tables do, found "
+            f"{', '.join(views)}; rename the file in contracts/, or mend LEAN_OPS_TOPICS"
         )
     return topics

@@ -162,6 +162,11 @@ class Target:
         return self.name_prefix.replace("-", "_")
 
     @property
+    def workgroup(self) -> str:
+        """Workgroup of Athena that queries the tables."""
+        return self.name_prefix
+
+    @property
     def lake_bucket(self) -> str:
         """Bucket of tables, contracts and errors; with the account on AWS, where names are global."""
         return f"{self.name_prefix}-lake-{self.account}"
@@ -226,6 +231,8 @@ class Target:
 
         return boto3.Session(region_name=self.region)  # noqa: TID251 - likewise
 
+    @overload
+    def client(self, service: Literal["athena"]) -> Any: ...
     @overload
     def client(self, service: Literal["cloudwatch"]) -> "CloudWatchClient": ...
     @overload

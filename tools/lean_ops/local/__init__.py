@@ -6,6 +6,7 @@ Open to others:
     stack       its processes: up, down, status
     provision   its queues, tables, streams, functions and schedules
     processes   peak memory of its processes
+    trino       the engine of Athena on its tables
 """
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "provision",
     "stack",
     "target",
+    "trino",
 ]

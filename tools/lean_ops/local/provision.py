@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from common.contract.contracts import load_contract
 from common.contract.store import contract_key
 from common.intake.sources.registry import SOURCES_KEY, digest_of
-from common.lake.specifications import LAYERS, TableSpec, align
+from common.lake import views
+from common.lake.specifications import LAYERS, TableSpec, align, open_table
 from common.lake.upkeep import UpkeepPolicy
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.build.packaging import code_archive
@@ -239,6 +240,9 @@ def _iceberg_tables(target: Target, catalog: "Catalog", contracts: Mapping[str, 
             location = f"s3://{target.lake_bucket}/{layer}_{topic}"
             spec.create(catalog, target.settings.table(layer, topic), location)
             align(catalog, target.settings.table(layer, topic), spec)
+            table = open_table(catalog, target.settings.table(layer, topic))
+            for view in views.of_table(layer, topic, table.schema()):
+                views.keep(target.client("glue"), target.database, view)
 
 
 def _delivery_streams(target: Target, tuning: Tuning) -> None:

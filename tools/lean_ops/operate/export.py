@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from common.runtime.errors import InvalidInput
 from lean_ops.console.printing import json_text
-from lean_ops.environment.lake import Result
+from lean_ops.environment.fetched import Rows
 
 _SUFFIXES: Final = (".csv", ".ndjson", ".parquet")
 
@@ -31,9 +31,9 @@ def check_export(path: Path) -> None:
         raise InvalidInput(f"--write-to: expected an existing folder, found none at {str(path.parent)!r}")
 
 
-def export(result: Result, path: Path) -> int:
+def export(result: Rows, path: Path) -> int:
     """Write every row of ``result`` to ``path``, which nobody but its owner may read; returns how many."""
-    writers: dict[str, Callable[[Result, Path], int]] = {
+    writers: dict[str, Callable[[Rows, Path], int]] = {
         ".csv": _csv,
         ".ndjson": _ndjson,
         ".parquet": _parquet,
@@ -51,14 +51,14 @@ def export(result: Result, path: Path) -> int:
     return rows
 
 
-def _csv(result: Result, draft: Path) -> int:
+def _csv(result: Rows, draft: Path) -> int:
     with draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(result.columns)
         return sum(1 for row in result.rows() if writer.writerow([_cell(value) for value in row]))
 
 
-def _parquet(result: Result, draft: Path) -> int:
+def _parquet(result: Rows, draft: Path) -> int:
     reader = result.arrow()
     rows = 0
     with pq.ParquetWriter(draft, reader.schema) as writer:
@@ -68,7 +68,7 @@ def _parquet(result: Result, draft: Path) -> int:
     return rows
 
 
-def _ndjson(result: Result, draft: Path) -> int:
+def _ndjson(result: Rows, draft: Path) -> int:
     rows = 0
     with draft.open("w", encoding="utf-8") as file:
         for row in result.rows():

@@ -110,6 +110,7 @@ def _keep_up(
         retention_of=cache(lambda topic: row_retention(_client("s3"), _settings().lake_bucket, topic)),
         go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
         fullest_first=False,
+        glue=_client("glue"),
     ):
         yield Place.of(one.table.rpartition(".")[2]), one
 

@@ -31,6 +31,7 @@ BY_USE: Final = {
     "aws_dynamodb_table": "leases, checkpoints and the breaker's record, read and written",
     "aws_s3_bucket": "commits, files and reads of merges, metadata, a month of events",
     "aws_cloudwatch_log_group": "logs of functions and of states",
+    "aws_athena_workgroup": "bytes that readers' queries scan, which `lean-ops query --engine athena` shows",
 }
 
 _ONE_OF_ITS = "a setting of what it belongs to"
@@ -55,6 +56,7 @@ FREE: Final = {
     "aws_sfn_alias": _ONE_OF_ITS,
     "aws_scheduler_schedule_group": _ONE_OF_ITS,
     "aws_cloudwatch_query_definition": "a saved text; a query costs when somebody runs it",
+    "aws_athena_named_query": "a saved text; a query costs when somebody runs it",
     "aws_sns_topic": "a message an alarm, delivered to Lambda: less than a cent",
     "aws_sns_topic_policy": _ONE_OF_ITS,
     "aws_sns_topic_subscription": "deliveries to Lambda are free",

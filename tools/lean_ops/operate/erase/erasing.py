@@ -51,6 +51,8 @@ from lean_ops.operate.holds import Held, Place
 from lean_ops.operate.rebuild.filling import erased_of, hashing_secret
 
 QUEUE: Final = "dead-letter queue"
+# Where Athena puts them (modules/readers): copies, which whoever asked can have again.
+QUERY_RESULTS: Final = "athena-results/"
 # The layers that others are made from last: what a killed erasure needs to know is there until then.
 _ORDER: Final = ("quarantine", "semantic", "curated", "raw")
 _PARQUET: Final = b"PAR1"
@@ -263,7 +265,7 @@ class Erasing:
         self.entry.heartbeat()
 
     def _mend(self, found: Iterable[Finding], versions: Iterable[Version], what: Wanted) -> set[str]:
-        """Remove versions that are not current, and files that no table refers to; gives their keys.
+        """Remove old versions, files that no table refers to, and results of queries; gives their keys.
 
         Firehose may be about to commit a file of RAW: such a file is left until it is older than that takes.
         """
@@ -275,6 +277,8 @@ class Erasing:
             version = by_id[key, version_id]
             if not version.current:
                 self._objects.remove([version])
+            elif key.startswith(QUERY_RESULTS):
+                self._objects.remove_whole([key])
             elif not key.startswith(tuple(folders)) or key in referenced:
                 continue
             elif not key.startswith(f"raw_{self.topic}/"):
@@ -284,7 +288,8 @@ class Erasing:
             else:
                 continue
             mended.add(key)
-            self.removed["files without a table"]["files"] += 1
+            place = "results of queries" if key.startswith(QUERY_RESULTS) else "files without a table"
+            self.removed[place]["files"] += 1
         return mended
 
     def _folders(self) -> list[str]:

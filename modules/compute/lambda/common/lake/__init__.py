@@ -18,6 +18,7 @@ Open to others:
     merging_by_halves   a merge that fails on a row: the others are merged
     setting_aside       rows that cannot be processed, found by halves
     upkeep              compaction, expiry, orphan files
+    views               views for readers by SQL, kept at the columns of their tables
 """
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "setting_aside",
     "specifications",
     "upkeep",
+    "views",
 ]

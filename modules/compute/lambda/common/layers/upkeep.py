@@ -9,6 +9,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.contract.retention import FOR_GOOD, Retention
+from common.lake import views
 from common.lake.incremental import without_rows_after
 from common.lake.progress import checkpoint_of, read_by_every_state
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
@@ -18,6 +19,7 @@ from common.runtime.settings import LakeSettings
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_glue.client import GlueClient
 
 RULES: Final[dict[str, MergeRule]] = {
     "raw": EVENT_RULE,
@@ -50,13 +52,15 @@ def maintain(
     go_on: Callable[[], bool] = lambda: True,
     dry_run: bool = False,
     fullest_first: bool = True,
+    glue: "GlueClient | None" = None,
 ) -> Iterator[Upkeep | Failure]:
     """Keep up every table of ``places``, topic and layer, that exists, and tell what was done to each.
 
     ``retention_of``: what the contract of a topic says about rows that are past. ``go_on`` is asked before
     every portion of work; tables that are not reached wait for the next time. ``dry_run``: tell what would be
     done, change nothing. ``fullest_first``: that takes a look at all of them; else in the order of
-    ``places``.
+    ``places``. ``glue``: where the tables' views are kept (``common.lake.views``); None leaves them as they
+    are.
     """
     found: list[tuple[str, str]] = []
     for topic, layer in places:
@@ -90,7 +94,7 @@ def maintain(
                     rows=rows,
                 )
                 continue
-            yield keep_up(
+            done = keep_up(
                 catalog,
                 identifier,
                 RULES[layer],
@@ -102,8 +106,21 @@ def maintain(
                 rows=rows,
                 go_on=go_on,
             )
+            _keep_views(glue, settings, catalog, layer, topic)
+            yield done
         except Exception as error:
             yield Failure(identifier, error)
+
+
+def _keep_views(
+    glue: "GlueClient | None", settings: LakeSettings, catalog: Catalog, layer: str, topic: str
+) -> None:
+    """Make the views of a table true that may have gained columns."""
+    if glue is None:
+        return
+    table = open_table(catalog, settings.table(layer, topic))
+    for view in views.of_table(layer, topic, table.schema()):
+        views.keep(glue, settings.database, view)
 
 
 def _most_files(catalog: Catalog, identifier: str) -> int:
