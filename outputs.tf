@@ -43,6 +43,11 @@ output "snowflake_roles" {
   value       = module.readers.snowflake_roles
 }
 
+output "snowflake_setup" {
+  description = "What `lean-ops snowflake setup` needs to know of the environment; the roles have these ARNs once they exist."
+  value       = module.readers.snowflake_setup
+}
+
 output "athena_workgroup" {
   description = "Workgroup of Athena that queries the tables."
   value       = module.readers.athena_workgroup

@@ -64,6 +64,11 @@ run "snowflake_takes_two_roles" {
     condition     = keys(output.snowflake_roles) == ["catalog", "storage"]
     error_message = "roles: expected one for the files and one for the catalog."
   }
+
+  assert {
+    condition     = output.snowflake_setup.storage_role_arn == "arn:aws:iam::000000000000:role/${module.snowflake_role["storage"].name}" && output.snowflake_setup.catalog_role_arn == "arn:aws:iam::000000000000:role/${module.snowflake_role["catalog"].name}"
+    error_message = "set-up: expected the ARNs that the roles get."
+  }
 }
 
 run "refuses_everybody_as_snowflake" {

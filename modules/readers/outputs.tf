@@ -3,6 +3,18 @@ output "snowflake_roles" {
   value       = { for name, role in module.snowflake_role : name => role.arn }
 }
 
+output "snowflake_setup" {
+  description = "What `lean-ops snowflake setup` needs to know of the environment; the roles have these ARNs once they exist."
+  value = {
+    account          = var.environment.policy_values.account
+    region           = var.environment.policy_values.region
+    database         = var.database
+    lake_bucket      = var.lake_bucket
+    storage_role_arn = "arn:${var.environment.policy_values.partition}:iam::${var.environment.policy_values.account}:role/${var.environment.name_prefix}-snowflake-storage"
+    catalog_role_arn = "arn:${var.environment.policy_values.partition}:iam::${var.environment.policy_values.account}:role/${var.environment.name_prefix}-snowflake-catalog"
+  }
+}
+
 output "athena_workgroup" {
   description = "Workgroup of Athena that queries the tables."
   value       = aws_athena_workgroup.this.name

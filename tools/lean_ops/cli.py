@@ -55,6 +55,7 @@ _PLACES: Final = {
     "erase": "erase.app",
     "release": "release.app",
     "replay": "replay.app",
+    "snowflake": "snowflake.app",
     "source": "source.app",
 }
 

@@ -23,6 +23,7 @@ Open to others:
     history       all versions of one key
     export        a query's rows as a file
     cost          what a month costs
+    snowflake     Snowflake's set-up, and whether it keeps up
 """
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "replay",
     "rollback",
     "run_report",
+    "snowflake",
     "trace",
     "trial",
 ]

@@ -4,6 +4,7 @@ Open to others:
 
     contracts     a contract, read and checked
     properties    one property of a contract
+    column_comments  its description, as the comment of a column
     contracted    the columns that a topic's contract names, and how long it keeps rows
     retention     how long rows are kept
     promises      how late rows may be
@@ -21,6 +22,7 @@ Open to others:
 __all__ = [
     "casting",
     "changes",
+    "column_comments",
     "contracted",
     "contracts",
     "drift",
