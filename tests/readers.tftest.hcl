@@ -66,7 +66,7 @@ run "snowflake_takes_two_roles" {
   }
 
   assert {
-    condition     = output.snowflake_setup.storage_role_arn == "arn:aws:iam::000000000000:role/${module.snowflake_role["storage"].name}" && output.snowflake_setup.catalog_role_arn == "arn:aws:iam::000000000000:role/${module.snowflake_role["catalog"].name}"
+    condition     = output.snowflake_setup.storage_role_arn == "arn:aws:iam::000000000000:role/lean-ops-dev-snowflake-storage" && output.snowflake_setup.catalog_role_arn == "arn:aws:iam::000000000000:role/lean-ops-dev-snowflake-catalog"
     error_message = "set-up: expected the ARNs that the roles get."
   }
 }

@@ -62,10 +62,14 @@ def test_a_role_may_make_its_own_calls(role: str) -> None:
 
 
 def right(call: Call) -> tuple[str, str]:
-    """What a call needs: an action on a folder of the lake, through a service, or on one resource."""
+    """What a call needs: an action on a folder of the lake, through a service, or on one resource.
+
+    A view is named like its table, and policies name tables by how they begin.
+    """
     if call.action.startswith("kms:"):
         return call.action, dict(call.context)["kms:viaservice"]
-    return call.action, re.sub(r"(:::lake/[^/]+)/.*", r"\1", call.resource)
+    resource = re.sub(r"(:table/\w+/\w+)_current$", r"\1", call.resource)
+    return call.action, re.sub(r"(:::lake/[^/]+)/.*", r"\1", resource)
 
 
 @pytest.mark.parametrize("role", FUNCTIONS + SERVICES)

@@ -66,5 +66,6 @@ def test_settings_are_those_that_are_planned(plan: Plan) -> None:
             known.ephemeral_mb,
         )
     (lifecycle,) = plan.of("aws_s3_bucket_lifecycle_configuration")
-    expiry = [one for rule in lifecycle["rule"] for one in rule["noncurrent_version_expiration"]]
+    everything = [rule for rule in lifecycle["rule"] if rule["id"] == "deleted-objects"]
+    expiry = [one for rule in everything for one in rule["noncurrent_version_expiration"]]
     assert [one["noncurrent_days"] for one in expiry] == [settings.noncurrent_days]

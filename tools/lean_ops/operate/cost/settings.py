@@ -29,7 +29,10 @@ _VALUE: Final = re.compile(r'^(\w+)\s*=\s*(?:"([^"]*)"|(-?\d+(?:\.\d+)?))\s*$', 
 _WATCHED: Final = re.compile(r"^watched_topics\s*=\s*\[([^\]]*)\]", re.MULTILINE)
 _RATE: Final = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _SECONDS: Final = {"minute": 60, "hour": 3_600, "day": 86_400}
-_NONCURRENT: Final = re.compile(r"noncurrent_days\s*=\s*(\d+)")
+# Of the rule for everything; results of queries have a shorter one.
+_NONCURRENT: Final = re.compile(
+    r'id\s*=\s*"deleted-objects"[^}]*\{\}\s*noncurrent_[^}]*noncurrent_days\s*=\s*(\d+)'
+)
 _BUCKETS: Final = re.compile(r"bucket\[(\d+)\]")
 
 
