@@ -33,6 +33,7 @@ from ..support.generated import cases
 WITHOUT = {
     ("up",), ("down",), ("demo",), ("contract", "lint"), ("contract", "diff"), ("source", "lint"),
     ("source", "try"), ("release", "show"), ("release", "rollback"), ("console",),
+    ("snowflake", "setup"), ("snowflake", "check"),
 }  # fmt: skip
 ELSEWHERE = {"--stack", "--env", "--region"}
 # What else is given, so that a value that is fine costs little.

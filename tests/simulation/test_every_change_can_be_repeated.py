@@ -65,6 +65,8 @@ READING = {
     "query",
     "reconcile",
     "report",
+    "snowflake check",
+    "snowflake setup",
     "release show",
     "source lint",
     "source try",

@@ -80,6 +80,7 @@ class Ended:
 _REQUIRED = {
     "--reason": "why", "--env": "dev", "--to": "1", "--layer": "curated", "layer": "curated",
     "sql": "SELECT 1", "message_id": "m-1", "name": "pipeline",
+    "--outputs": "/nonexistent", "--warehouse": "w",
 }  # fmt: skip
 
 
