@@ -13,7 +13,7 @@ locals {
   }
 
   # Small values: Terraform works out for_each again for every instance, and looks at all of it.
-  tables = merge([
+  of_topics = merge([
     for topic, layers in local.layers : {
       for layer in layers : "${layer}_${topic}" => {
         layer     = layer
@@ -21,6 +21,10 @@ locals {
       }
     }
   ]...)
+
+  # What runs did: one of each an environment.
+  operations = { for name in keys(local.specifications) : name => { layer = name, partition = "partition-spec" } if startswith(name, "ops_") }
+  tables     = merge(local.of_topics, local.operations)
 }
 
 resource "aws_glue_catalog_database" "this" {

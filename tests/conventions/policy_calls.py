@@ -161,15 +161,17 @@ CALLS: dict[str, list[Call]] = {
     ],
     "maintenance": [
         *COMMIT,
-        *(c for layer in ("raw", "curated", "semantic", "quarantine")
+        *(c for table in ("raw_events", "curated_events", "semantic_events", "quarantine_events", "ops_runs")
           for c in (
-              *tables("GetTable", f"{layer}_events"), *tables("UpdateTable", f"{layer}_events"),
+              *tables("GetTable", table), *tables("UpdateTable", table),
               *(o for a in ("GetObject", "PutObject", "DeleteObject")
-                for o in objects(a, f"{layer}_events/{DATA}", f"{layer}_events/{META}")),
-              *listing(f"{layer}_events/"),
+                for o in objects(a, f"{table}/{DATA}", f"{table}/{META}")),
+              *listing(f"{table}/"),
           )),
         *(c for action in ("GetTable", "CreateTable", "UpdateTable")
           for c in tables(action, "history_events", "curated_events_current", "semantic_events_current")),
+        Call("dynamodb:Query", DRIFT_LOG),
+        Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#operations"),)),
         *(c for layer in ("curated", "semantic")
           for c in (
               *tables("GetTable", f"rebuild_{layer}_events"),
@@ -287,6 +289,7 @@ MADE_BY = {
     "sqs:ChangeMessageVisibility": {"change_message_visibility_batch"},
     "dynamodb:GetItem": {"get_item"},
     "dynamodb:BatchGetItem": {"batch_get_item"},
+    "dynamodb:Query": {"get_paginator"},
     "glue:GetTables": {"get_paginator"},
     "states:StartExecution": {"start_execution"},
     "dynamodb:UpdateItem": {"update_item"},

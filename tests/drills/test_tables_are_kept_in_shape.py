@@ -79,6 +79,17 @@ def test_the_scheduled_function_keeps_up_every_table(target: Target) -> None:
     assert json.loads(answer["Payload"].read())["tables"] == []  # nothing has changed since
 
 
+def test_what_runs_did_is_written_down_by_the_same_schedule(target: Target, lean_ops: LeanOps) -> None:
+    asked = "SELECT layer, sum(inserted) AS inserted FROM ops_runs WHERE topic = 'weather' GROUP BY layer"
+    told = {row["layer"]: row["inserted"] for row in json.loads(lean_ops("query", asked, "--json").output)}
+    assert told == {layer: len(set(rows(target, layer))) for layer in ("curated", "semantic")}
+    known = {
+        row["subject"] for row in json.loads(lean_ops("query", "SELECT * FROM ops_drift", "--json").output)
+    }
+    assert "temperature_f" in known
+    assert '"ops_runs"' in lean_ops("tables", "--json").output
+
+
 def test_the_snapshots_that_curated_has_not_read_survive_and_are_read(
     target: Target, lean_ops: LeanOps
 ) -> None:

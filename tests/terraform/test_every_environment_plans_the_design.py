@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.contract.contracts import load_contract
-from common.lake.specifications import LAYERS, TableSpec
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.checks.planned import Plan
 from lean_ops.environment import alarm_catalogue
@@ -72,6 +72,7 @@ def test_names_are_those_that_the_command_line_expects(plan: Plan, target: Targe
     streams = {target.settings.delivery_stream(topic) for topic in target.topics}
     assert plan.names("aws_kinesis_firehose_delivery_stream") == streams
     tables = {f"{layer}_{topic}" for topic in target.topics for layer in LAYERS}
+    tables |= {f"{OPERATIONS_LAYER}_{name}" for name in OPERATIONS}
     assert plan.names("aws_glue_catalog_table") == tables
 
 
@@ -109,7 +110,7 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_s3_bucket_server_side_encryption_configuration": 1, "aws_s3_bucket_public_access_block": 1,
         "aws_s3_bucket_ownership_controls": 1, "aws_s3_bucket_lifecycle_configuration": 1,
         "aws_s3_object": topics + layers + 1, "aws_glue_catalog_database": 1,
-        "aws_glue_catalog_table": 4 * topics,
+        "aws_glue_catalog_table": 4 * topics + len(OPERATIONS),
         "aws_dynamodb_table": 3, "aws_lambda_function": functions, "aws_lambda_alias": functions,
         "aws_lambda_layer_version": layers,
         "aws_lambda_permission": listeners, "aws_sns_topic_subscription": listeners,
@@ -176,8 +177,18 @@ def test_tables_are_created_from_the_specifications(
 ) -> None:
     contract = load_contract(contract_files()[topic].read_text(), topic)
     spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=contract.low_volume)
-    found = iceberg_table(plan, f"{layer}_{topic}")
-    assert found["location"] == f"s3://{target.lake_bucket}/{layer}_{topic}"
+    check_table(plan, target, f"{layer}_{topic}", spec)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_tables_of_what_runs_did_are_created_from_theirs(plan: Plan, target: Target, name: str) -> None:
+    spec = TableSpec.load(TABLE_SPECIFICATIONS, f"{OPERATIONS_LAYER}_{name}")
+    check_table(plan, target, f"{OPERATIONS_LAYER}_{name}", spec)
+
+
+def check_table(plan: Plan, target: Target, name: str, spec: TableSpec) -> None:
+    found = iceberg_table(plan, name)
+    assert found["location"] == f"s3://{target.lake_bucket}/{name}"
     assert found["properties"] | {"format-version": found["version"]} == spec.properties
     fields = found["schema"][0]["fields"]
     columns = [(f["id"], f["name"], json.loads(f["type"]), f["required"]) for f in fields]

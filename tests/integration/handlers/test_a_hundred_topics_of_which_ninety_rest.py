@@ -24,6 +24,7 @@ from observation import handler as observation
 from observation import looking
 
 NAMES = ("lean-ops", "many", "many_topics", "many-topics", "many-topics")
+DRIFT_LOG = "many-topics-drift-log"
 BUSY = [f"busy_{number}" for number in range(10)]
 IDLE = [f"idle_{number:02}" for number in range(90)]
 CONTEXT: Any = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 300_000)
@@ -102,6 +103,15 @@ def environment(target: Target) -> Iterator[Place]:
         AttributeDefinitions=[{"AttributeName": "checkpoint_id", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
+    target.client("dynamodb").create_table(
+        TableName=DRIFT_LOG,
+        KeySchema=[
+            {"AttributeName": "topic", "KeyType": "HASH"},
+            {"AttributeName": "entry", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("topic", "entry")],
+        BillingMode="PAY_PER_REQUEST",
+    )
     s3 = target.client("s3")
     s3.create_bucket(Bucket=NAMES[4], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     registry = registry_of(dict.fromkeys([*BUSY, *IDLE], Topic()))
@@ -137,7 +147,7 @@ def environment(target: Target) -> Iterator[Place]:
 def place(environment: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     settings = {
         dispatcher: DispatcherSettings(*NAMES, environment.machine, 100),
-        maintenance: MaintenanceSettings(*NAMES, "maintenance", 5, 7),
+        maintenance: MaintenanceSettings(*NAMES, DRIFT_LOG, "maintenance", 5, 7),
         observation: LookUpSettings(*NAMES),
     }
     for module, own in settings.items():

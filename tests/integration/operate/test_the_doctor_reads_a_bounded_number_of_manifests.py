@@ -58,6 +58,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(ManifestFile, "fetch_manifest_entry", noting)
     monkeypatch.setattr(lake, "MANIFESTS", BOUND)
     monkeypatch.setattr(lake, "_contract", lambda *_: None)
+    monkeypatch.setattr(lake, "OPERATIONS", ())
     return paths
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from common.lake.specifications import LAYERS
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import a_number
@@ -146,7 +147,8 @@ def _show(database: str, states: list[TableState]) -> None:
         for s in states
     ]
     show_table(f"Tables of {database}", columns, rows)
-    for topic in sorted({s.name.split("_", 1)[1] for s in states if s.scattered}):
+    scattered = (s.name.split("_", 1) for s in states if s.scattered)
+    for topic in sorted({topic for layer, topic in scattered if layer in LAYERS}):
         say(
             f"{topic}: fewer than ten rows a data file. If the topic stays that small, `volume: low` in "
             f"contracts/{topic}.yaml (docs/contracts.md) partitions its tables by month when they are made.",

@@ -29,7 +29,7 @@ from pyiceberg.table import Table
 
 from common.lake import views
 from common.lake.avro import FileDamaged
-from common.lake.specifications import LAYERS, open_table
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, open_table
 from common.runtime.errors import InvalidInput, LeanOpsError, PermanentError, TableMissing
 from lean_ops.environment import select_only
 from lean_ops.environment.target import Target
@@ -156,7 +156,7 @@ def readable_names(target: Target) -> list[str]:
 
 
 def table_names(target: Target, catalog: Catalog) -> list[str]:
-    """Every table of ``target``, topic by topic, layer by layer; raises TableMissing where there are none."""
+    """Every table of ``target``, topic by topic, layer by layer, and what runs did; raises TableMissing."""
     try:
         names = [identifier[-1] for identifier in catalog.list_tables(target.database)]
     except NoSuchNamespaceError:
@@ -167,7 +167,9 @@ def table_names(target: Target, catalog: Catalog) -> list[str]:
             "create them with `terraform apply` (or `lean-ops up` for the local stack)"
         )
     layer_of = {name: LAYERS.index(name.split("_")[0]) for name in names if name.split("_")[0] in LAYERS}
-    return sorted(layer_of, key=lambda name: (name.split("_", 1)[1], layer_of[name]))
+    operations = [f"{OPERATIONS_LAYER}_{name}" for name in OPERATIONS]
+    of_topics = sorted(layer_of, key=lambda name: (name.split("_", 1)[1], layer_of[name]))
+    return [*of_topics, *(name for name in operations if name in names)]
 
 
 def tables(target: Target) -> list[Table]:

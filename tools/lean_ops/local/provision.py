@@ -17,7 +17,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_key
 from common.intake.sources.registry import SOURCES_KEY, digest_of
 from common.lake import views
-from common.lake.specifications import LAYERS, TableSpec, align, open_table
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec, align, open_table
 from common.lake.upkeep import UpkeepPolicy
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.build.packaging import code_archive
@@ -227,7 +227,7 @@ def _pii_key(target: Target) -> None:
 
 
 def _iceberg_tables(target: Target, catalog: "Catalog", contracts: Mapping[str, str]) -> None:
-    """RAW and Curated of every topic; Semantic and Quarantine of those with a contract."""
+    """RAW and Curated of every topic; Semantic and Quarantine of those with a contract; what runs did."""
     catalog.create_namespace_if_not_exists(target.database)
     for topic in target.topics:
         contract = load_contract(contracts[topic], topic) if topic in contracts else None
@@ -243,6 +243,11 @@ def _iceberg_tables(target: Target, catalog: "Catalog", contracts: Mapping[str, 
             table = open_table(catalog, target.settings.table(layer, topic))
             for view in views.of_table(layer, topic, table.schema()):
                 views.keep(target.client("glue"), target.database, view)
+    for name in OPERATIONS:
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, f"{OPERATIONS_LAYER}_{name}")
+        identifier = target.settings.table(OPERATIONS_LAYER, name)
+        spec.create(catalog, identifier, f"s3://{target.lake_bucket}/{OPERATIONS_LAYER}_{name}")
+        align(catalog, identifier, spec)
 
 
 def _delivery_streams(target: Target, tuning: Tuning) -> None:

@@ -8,13 +8,13 @@ run of yesterday can be asked as well, as long as its snapshots are kept.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from common.lake.history import said_by
-from common.layers.rejudging import rules_of
+from common.layers.operations import refused
 from common.runtime.errors import TableMissing
 from lean_ops.accounts import observation
 from lean_ops.environment import lake
@@ -196,11 +196,8 @@ def refused_by(table: Table | None, run_id: str) -> tuple[int, dict[str, int]]:
     summaries = _summaries(table, run_id)
     if table is None or not summaries:
         return 0, {}
-    sequences = [int(summary["lean-ops.merge-seq"]) for summary in summaries]
-    own = f"_merge_seq in ({', '.join(map(str, sequences))})"
-    rows = table.scan(row_filter=own, selected_fields=("reasons",)).to_arrow()
-    counted = Counter[str]()
-    counts: Any = rows["reasons"].value_counts()
-    for entry in counts.to_pylist():
-        counted.update(dict.fromkeys(rules_of(entry["values"]), entry["counts"]))
-    return rows.num_rows, dict(counted)
+    rows, counted = 0, Counter[str]()
+    for summary in summaries:
+        of_merge, rules = refused(table, int(summary["lean-ops.merge-seq"]))
+        rows, counted = rows + of_merge, counted + rules
+    return rows, dict(counted)

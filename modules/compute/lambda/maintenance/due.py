@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final, Self
 
 from common.lake.pointers import never_committed
-from common.lake.specifications import LAYERS
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER
 from common.lake.upkeep import UpkeepPolicy
 
 WORKERS: Final = 8
@@ -90,8 +90,9 @@ class Kept:
 
 
 def places(topics: Sequence[str], pointers: Mapping[str, str]) -> list[Place]:
-    """Tables of the topics that somebody has committed to."""
+    """Tables of the topics, and of what runs did, that somebody has committed to."""
     every = [Place(topic, layer) for topic in topics for layer in LAYERS]
+    every += [Place(name, OPERATIONS_LAYER) for name in OPERATIONS]
     return [place for place in every if place.name in pointers and not never_committed(pointers[place.name])]
 
 

@@ -1,4 +1,4 @@
-"""Schedule → drop what is past, compact, expire and clean up, shared out where many tables are due."""
+"""Schedule → write down what runs did, then drop what is past, compact, expire and clean up: shared out."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from common.lake.catalog import lake_catalog
 from common.lake.pointers import pointers
 from common.lake.specifications import LAYERS, open_table
 from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.layers.operations import Record, Sources, Told, item_of, record
 from common.layers.upkeep import Failure, maintain
 from common.runtime import outside
 from common.runtime.clients import client
@@ -53,6 +54,8 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     if "topic" in event:
         asked = [Place(event["topic"], layer) for layer in ([event["layer"]] if "layer" in event else LAYERS)]
         return _answer([one for _, one in _keep_up(asked, now, context)])
+    # Before any table is touched, and by one: what it commits together is one file.
+    recorded = _record(now, context) if "tables" not in event else Record()
     found, known, left = _due(event.get("tables"), now)
     if "tables" not in event and len(parts := shares(found)) > 1:
         for part in parts:
@@ -62,14 +65,31 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
                 Payload=json.dumps({"tables": [place.name for place in part]}),
             )
         logger("maintenance").info("shared out", extra={"tables": len(found), "workers": len(parts)})
-        return {"tables": [], "unfinished": [], "shared": len(parts)}
-    done = []
+        return {**_answer(recorded.failures), "shared": len(parts)}
+    done: list[Upkeep | Failure] = [*recorded.failures]
     for place, one in _keep_up(found, now, context):
         done.append(one)
         if isinstance(one, Upkeep) and one.finished:
             at = int(now.timestamp())
             _remember(place, known[place].after(left[place.name], _pointer(place), at, one.past.next_at_s))
     return _answer(done)
+
+
+def _record(now: datetime, context: "LambdaContext") -> Record:
+    """Write down what runs of all topics did since the last time (``common.layers.operations``)."""
+    settings, dynamodb = _settings(), _client("dynamodb")
+    topics = read_registry(_client("s3"), settings.lake_bucket).topics
+    items = read_items(dynamodb, settings.checkpoints_table, map(item_of, topics))
+    done = record(
+        Sources(settings, lake_catalog(), dynamodb, settings.drift_log_table),
+        pointers=pointers(_client("glue"), settings.database),
+        told={topic: Told.of(items.get(item_of(topic), {})) for topic in topics},
+        now=now,
+        run_id=f"maintenance-{context.aws_request_id}",
+        go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
+    )
+    logger("maintenance").info("wrote down", extra={"rows": dict(done.rows), "topics": len(done.topics)})
+    return done
 
 
 def _policy() -> UpkeepPolicy:

@@ -15,7 +15,7 @@ from typing import Final
 from common.runtime.errors import InvalidInput
 from lean_ops.operate.cost.emitted import EMITTED, When
 from lean_ops.operate.cost.prices import PriceTable
-from lean_ops.operate.cost.settings import MONTH_S, Settings
+from lean_ops.operate.cost.settings import MONTH_S, Settings, operation_tables
 
 GIB: Final = 2**30
 _DAYS: Final = 30
@@ -272,6 +272,16 @@ def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> It
     yield Quantity("tables that are observed or kept up", scope, "glue-request", 3 * looked + kept)
     gets = (3 * looked + kept) * basis.assumed("requests-a-look")
     yield Quantity("metadata of tables that changed", scope, "s3-get", gets)
+    told = min(turns, rounds)
+    yield Quantity(
+        "runs that are written down, read", scope, "s3-get", 3 * told * basis.assumed("requests-a-look")
+    )
+    yield _seconds("maintenance", scope, told * basis.assumed("seconds-told-topic"), basis)
+    yield Quantity("marks of what is written down", scope, "dynamodb-write", told)
+    # Topics that changed are written down together: a commit a table and hour, and a file of each.
+    commits_told = operation_tables() * min(basis.settings.functions["maintenance"].runs, rounds)
+    puts = basis.assumed("commit-puts") + basis.assumed("partition-puts")
+    yield Quantity("tables of what runs did", scope, "s3-put", commits_told * puts)
     held = min(busy * basis.settings.functions["reconciliation"].runs, rounds)
     yield _seconds("reconciliation", scope, held * basis.assumed("seconds-reconciled-topic"), basis)
     yield Quantity("how far it is reconciled, written", scope, "dynamodb-write", held)

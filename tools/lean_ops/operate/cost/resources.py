@@ -6,7 +6,7 @@
 
 from typing import Final
 
-from lean_ops.operate.cost.settings import Settings
+from lean_ops.operate.cost.settings import Settings, operation_tables
 
 
 def planned(settings: Settings, topics: int) -> dict[str, int]:
@@ -20,7 +20,7 @@ def planned(settings: Settings, topics: int) -> dict[str, int]:
         "aws_lambda_function": len(settings.functions),
         "aws_scheduler_schedule": scheduled,
         "aws_kinesis_firehose_delivery_stream": topics,
-        "aws_glue_catalog_table": 4 * topics,
+        "aws_glue_catalog_table": 4 * topics + operation_tables(),
     }
 
 

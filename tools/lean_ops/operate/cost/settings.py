@@ -97,6 +97,11 @@ class Settings:
         return replace(self, schedule_minutes=minutes, functions={**self.functions, "dispatcher": dispatcher})
 
 
+def operation_tables() -> int:
+    """How many tables there are of what runs did, whatever the topics."""
+    return len(list(TABLE_SPECIFICATIONS.glob("ops_*.json")))
+
+
 def settings_of(env: str | None = None, root: Path = ROOT) -> Settings:
     """The settings of an environment, or those of none in particular; raises SettingUnknown."""
     numbers = {

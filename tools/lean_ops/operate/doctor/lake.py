@@ -12,7 +12,7 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import NOTHING
 from common.lake.history import lineage
-from common.lake.specifications import LAYERS, TableSpec
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec
 from common.runtime import outside
 from common.runtime.errors import ContractError, TableMissing
 from lean_ops.environment import audit
@@ -36,26 +36,33 @@ def tables(target: Target, *, thorough: bool = False) -> Iterator[Finding]:
     Of many manifests the newest are read, which the last commits wrote; all of them where ``thorough``.
     """
     catalog = target.catalog()
+    for identifier, spec, contract in _expected(target):
+        try:
+            table = open_whole(catalog, identifier, newest=None if thorough else MANIFESTS)
+        except TableMissing:
+            yield Finding(identifier, "expected the table, found none", target.deploy_advice)
+            continue
+        except TableUnreadable as error:
+            yield Finding(identifier, str(error), "docs/runbook.md, A table that cannot be read")
+            continue
+        if not thorough:
+            yield from _unread(table, identifier)
+        yield from differences(table, spec, identifier)
+        if contract is not None:
+            yield from _promises(table, contract, identifier)
+
+
+def _expected(target: Target) -> Iterator[tuple[str, TableSpec, Contract | None]]:
+    """Every table that should be there, by its specification; a Semantic table with its contract."""
     for topic in target.topics:
         contract = _contract(target, topic)
+        low_volume = contract is not None and contract.low_volume
         for layer in LAYERS if contract else ("raw", "curated"):
-            identifier = target.settings.table(layer, topic)
-            try:
-                table = open_whole(catalog, identifier, newest=None if thorough else MANIFESTS)
-            except TableMissing:
-                yield Finding(identifier, "expected the table, found none", target.deploy_advice)
-                continue
-            except TableUnreadable as error:
-                yield Finding(identifier, str(error), "docs/runbook.md, A table that cannot be read")
-                continue
-            if not thorough:
-                yield from _unread(table, identifier)
-            spec = TableSpec.load(
-                TABLE_SPECIFICATIONS, layer, low_volume=contract is not None and contract.low_volume
-            )
-            yield from differences(table, spec, identifier)
-            if contract and layer == "semantic":
-                yield from _promises(table, contract, identifier)
+            spec = TableSpec.load(TABLE_SPECIFICATIONS, layer, low_volume=low_volume)
+            yield target.settings.table(layer, topic), spec, contract if layer == "semantic" else None
+    for name in OPERATIONS:
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, f"{OPERATIONS_LAYER}_{name}")
+        yield target.settings.table(OPERATIONS_LAYER, name), spec, None
 
 
 def _unread(table: Table, identifier: str) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from common.intake.sources.registry import sources_if_any
-from common.lake.specifications import LAYERS
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER
 from common.lake.upkeep import Doomed
 from common.layers.erased import Erased, Erasure, Hasher, microseconds
 from common.runtime import outside
@@ -109,6 +109,7 @@ def wanted(meant: Meant, values: Collection[str]) -> Wanted:
 
     others = [topic for topic in meant.topics if topic != meant.topic]
     names = [f"{layer}_{topic}/" for topic in others for layer in LAYERS]
+    names += [f"{OPERATIONS_LAYER}_{name}/" for name in OPERATIONS]  # counts and names, no value of an event
     folders = tuple(folder for name in names for folder in (name, f"rebuild_{name}"))
     keys = tuple(sorted(meant.keys))
     return Wanted(keys, tuple(values), rows, meant.lines, lambda key: key.startswith(folders))

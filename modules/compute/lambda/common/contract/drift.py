@@ -4,7 +4,7 @@ The log is a DynamoDB table, one item for each topic and entry. An entry is writ
 and never again, so that an alarm on new items means something; it expires after ``KEPT_DAYS``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -80,6 +80,32 @@ def renamed_column(topic: str, column: str, before: str, run_id: str) -> DriftEn
 def missing_contract(topic: str, run_id: str) -> DriftEntry:
     """A topic without a contract; its data stops at Curated."""
     return DriftEntry(topic, "missing-contract", topic, "no contract: the topic stops at Curated", run_id)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An entry as the log has it."""
+
+    entry: DriftEntry
+    first_seen: datetime
+
+
+def entries(client: "DynamoDBClient", table: str, topic: str, since: datetime) -> Iterator[Logged]:
+    """The entries of a topic that were first seen at ``since`` or later; damaged ones are left out."""
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="topic = :topic",
+        ExpressionAttributeValues={":topic": {"S": topic}},
+    )
+    for item in (item for page in pages for item in page["Items"]):
+        try:
+            names = ("topic", "kind", "subject", "detail", "run_id")
+            entry = DriftEntry(*(str(item[name]["S"]) for name in names))
+            first_seen = datetime.fromisoformat(item["first_seen"]["S"])
+        except (KeyError, ValueError):
+            continue
+        if first_seen.tzinfo is not None and first_seen >= since:
+            yield Logged(entry, first_seen)
 
 
 def record(client: "DynamoDBClient", table: str, entries: Iterable[DriftEntry]) -> int:

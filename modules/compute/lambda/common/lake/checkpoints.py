@@ -26,6 +26,8 @@ SOURCE_SNAPSHOT_ID = "lean-ops.source-snapshot-id"
 SOURCE_TOKEN = "lean-ops.source-token"  # noqa: S105 - a place in a table, not a credential
 SOURCE_POSITION = "lean-ops.source-position"
 RUN_ID = "lean-ops.run-id"
+SECONDS = "lean-ops.seconds"
+"""How long a merge took until it was committed."""
 MERGE_SEQ = "lean-ops.merge-seq"
 ERASED_INGESTED = "lean-ops.erased-ingested"
 """Of an erasure's commit in RAW: erased rows by the minute of ingestion, ``<minute since 1970>:<rows>``."""

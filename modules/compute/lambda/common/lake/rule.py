@@ -73,6 +73,10 @@ VERSION_RULE = replace(EVENT_RULE, removes="_deleted")
 """Semantic: older versions, which come from RAW."""
 
 
+OPERATIONS_RULE = MergeRule(key="entry", order=("publish_time",))
+"""Tables of what runs did: a row is told once, and what is told again is the same."""
+
+
 @dataclass(frozen=True)
 class Winners:
     """What is left of a batch.

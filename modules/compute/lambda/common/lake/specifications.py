@@ -23,6 +23,9 @@ from common.lake.avro import read_whole_files_only
 from common.runtime.errors import CommitConflict, TableMissing
 
 LAYERS = ("raw", "curated", "semantic", "quarantine")
+OPERATIONS_LAYER = "ops"
+OPERATIONS = ("runs", "rules", "drift")
+"""Tables of what runs did, one of each an environment: ``ops_<name>``."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Open to others:
     marks       how far a topic is reconciled
     rejudging   refused rows, judged again
     proposing   a contract made from the rows that are there
+    operations  what runs did, as tables
     planning    what a contract would do to the rows that are there
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
@@ -23,6 +24,7 @@ __all__ = [
     "erased",
     "lease",
     "marks",
+    "operations",
     "planning",
     "proposing",
     "reconciling",

@@ -12,8 +12,8 @@ from common.contract.retention import FOR_GOOD, Retention
 from common.lake import views
 from common.lake.incremental import without_rows_after
 from common.lake.progress import checkpoint_of, read_by_every_state
-from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
-from common.lake.specifications import open_table
+from common.lake.rule import EVENT_RULE, OPERATIONS_RULE, SOURCE_RULE, MergeRule
+from common.lake.specifications import OPERATIONS_LAYER, open_table
 from common.lake.upkeep import RowRetention, Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.runtime.settings import LakeSettings
 
@@ -26,7 +26,10 @@ RULES: Final[dict[str, MergeRule]] = {
     "curated": EVENT_RULE,
     "semantic": SOURCE_RULE,
     "quarantine": SOURCE_RULE,
+    OPERATIONS_LAYER: OPERATIONS_RULE,
 }
+OPERATIONS_KEPT_DAYS: Final = 365
+"""How long what runs did can be looked up."""
 # Layers that are made anew beside the live table (``lean-ops rebuild``).
 _REBUILT: Final = ("curated", "semantic")
 
@@ -80,7 +83,7 @@ def maintain(
             read = _still_read(settings, catalog, dynamodb, topic) if layer == "raw" else ()
             rebuild = _rebuild(settings, catalog, topic, layer)
             rows = None
-            if (days := retention_of(topic).days.get(layer)) is not None:
+            if (days := _days(layer, topic, retention_of)) is not None:
                 upto = _read_upto(settings, catalog, dynamodb, topic) if layer == "raw" else None
                 rows = RowRetention(days, now, upto)
             if dry_run:
@@ -121,6 +124,11 @@ def _keep_views(
     table = open_table(catalog, settings.table(layer, topic))
     for view in views.of_table(layer, topic, table.schema()):
         views.keep(glue, settings.database, view)
+
+
+def _days(layer: str, topic: str, retention_of: Callable[[str], Retention]) -> int | None:
+    """How long a table keeps rows; None: for good."""
+    return OPERATIONS_KEPT_DAYS if layer == OPERATIONS_LAYER else retention_of(topic).days.get(layer)
 
 
 def _most_files(catalog: Catalog, identifier: str) -> int:

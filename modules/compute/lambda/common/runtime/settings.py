@@ -165,6 +165,7 @@ class MaintenanceSettings(LakeSettings):
     """
 
     lake_bucket: str
+    drift_log_table: str
     upkeep_function: str
     snapshot_retention_days: int
     orphan_file_retention_days: int

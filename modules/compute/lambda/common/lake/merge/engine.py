@@ -16,7 +16,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SourceCheckpoint
+from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SECONDS, SourceCheckpoint
 from common.lake.history import kept_without
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
@@ -32,6 +32,7 @@ from common.lake.merge.target import Target
 from common.lake.merge.writing import Written, write, write_deletes
 from common.lake.properties import check_properties
 from common.lake.specifications import open_table
+from common.runtime import outside
 from common.runtime.foreign_errors import sorted_errors
 
 
@@ -71,6 +72,7 @@ def merge(
     writers kept winning, CommitUnknown when the catalog did not say how the commit ended. Either way the
     table is whole, and running the same merge again is safe.
     """
+    begun = outside.monotonic()
     sources = [source, *([beside.source] if beside is not None else [])]
     table = open_table(catalog, identifier)
     for each in sources:
@@ -96,7 +98,8 @@ def merge(
                 limit=source.limit,
             )
             target, written = _write_shards(basis, target, source, history, beside)
-            summary = {**(extra_summary or {}), RUN_ID: run_id}
+            took = f"{outside.monotonic() - begun:.3f}"
+            summary = {**(extra_summary or {}), RUN_ID: run_id, SECONDS: took}
             planned = to_commit(basis, target, written, checkpoint, summary)
             return replace(planned, result=replace(planned.result, attempts=number))
 
