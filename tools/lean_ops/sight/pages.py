@@ -151,6 +151,12 @@ def _render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
+def warm_up() -> None:
+    """Compile all templates, which takes longer than to fill them in."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 @cache
 def _environment() -> Environment:
     found = Environment(

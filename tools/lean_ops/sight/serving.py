@@ -46,7 +46,7 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _TOKEN_BYTES: Final = 32
-_FAREWELL_S: Final = 5.0
+_PARTING_S: Final = 1
 # So long a page waits for what nobody has read yet, before it says so in its place.
 _PATIENCE_S: Final = 0.5
 
@@ -68,7 +68,14 @@ class Site:
             Route("/{view}", self._page),
         ]
         app: ASGIApp = _Door(Starlette(routes=routes), self.token, self.port)
-        config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app,
+            log_level="critical",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_PARTING_S,  # a browser keeps its connections open
+        )
         self._server: Final = uvicorn.Server(config)
         self._thread: Final = threading.Thread(target=self._serve, name="page", daemon=True)
 
@@ -84,11 +91,12 @@ class Site:
         """Answer from now on, in a thread: an interrupt is for who waits."""
         self.watch.ask([part.name for part in pages.parts()], patience_s=0)  # before anybody has come
         self._thread.start()
+        pages.warm_up()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(_FAREWELL_S)
+        self._thread.join()
         self.watch.close()
         self._listening.close()
 
