@@ -132,7 +132,7 @@ def test_names_and_payloads_of_devices_are_inert(
         expect(page.locator("#waiting")).to_contain_text("lean-ops replay dlq --reason NOT_JSON")
 
 
-def test_every_view_with_what_there_is(chromium: Browser, site: Site) -> None:
+def test_every_view_with_what_there_is(chromium: Browser, site: Site, target: Target) -> None:
     check_views(chromium, site)
     with opened(chromium, site.address) as page:
         goto(page, site, "runs")
@@ -147,13 +147,14 @@ def test_every_view_with_what_there_is(chromium: Browser, site: Site) -> None:
         page.locator("#alarms-rest summary").click()
         expect(page.locator("#alarms-rest")).to_contain_text("docs/runbook.md#queue-age")
     if folder := screenshots():
-        _take_pictures(chromium, site, folder)
+        with Site(lambda: target, "local stack", 0) as plain:
+            _take_pictures(chromium, plain, folder)
 
 
 def _take_pictures(chromium: Browser, site: Site, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with opened(chromium, site.address) as page:
-        for path in ("", "runs", "waiting", "tables?table=curated_events"):
+        for path in ("", "runs", "tables?table=curated_events"):
             goto(page, site, path)
             settled(page)
             page.screenshot(path=folder / f"{path.partition('?')[0] or 'overview'}.png")

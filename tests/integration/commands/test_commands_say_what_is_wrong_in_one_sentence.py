@@ -141,3 +141,13 @@ def test_a_bad_contract_is_refused_with_file_and_property(
     monkeypatch.setattr(provision, "contract_files", lambda: {"events": tmp_path / "events.yaml"})
     with pytest.raises(ContractError, match=r"contracts/events.yaml: property .*found 'numbr'"):
         provision.provision(target)
+
+
+@pytest.mark.parametrize("command", ["console", "report"])
+def test_a_page_of_an_environment_that_does_not_answer_is_none(command: str, tmp_path: Path) -> None:
+    where = ["--env", "dev", "--region", "eu-west-1"]
+    where += ["--to", str(tmp_path / "page.html")] if command == "report" else []
+    done = lean_ops(command, *where, AWS_EC2_METADATA_DISABLED="true", HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "environment lean-ops-dev on AWS" in done.stderr
+    assert not list(tmp_path.glob("*.html"))

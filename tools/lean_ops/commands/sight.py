@@ -30,12 +30,13 @@ def console(
     It listens on this machine alone and lets in who has the address that is printed. It only looks: what it
     advises are commands to copy.
     """
+    caller = call.target.caller  # an environment that does not answer is said before there is a page
     with Site(_finder(call), _named(call), port) as site:
         if call.json:
             show_json({"address": site.address})
         else:
             say(f"Open {site.address}")
-            say("It shows what is wrong first, and changes nothing. Ctrl-C ends it.")
+            say(f"It looks with the rights of {caller}, and changes nothing. Ctrl-C ends it.")
         sys.stdout.flush()
         site.wait()
     return Answer({"ended": site.address}, lambda: say("The page has ended."))
@@ -48,8 +49,10 @@ def report(
 ) -> Answer:
     """Write what the page of `console` shows as one file: no script, nothing from a network."""
     _check_file(to)
+    caller = call.target.caller  # as above
     size = written.write(_finder(call), _named(call), to)
-    return Answer({"file": str(to), "bytes": size}, lambda: say(f"{human_bytes(size)} written to {to}."))
+    document = {"file": str(to), "bytes": size, "caller": caller}
+    return Answer(document, lambda: say(f"{human_bytes(size)} written to {to}."))
 
 
 def _check_file(path: Path) -> None:

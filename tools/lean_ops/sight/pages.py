@@ -54,9 +54,8 @@ BY_NAME: Final = {view.name: view for view in VIEWS}
 
 
 def parts() -> list[Part]:
-    """Everything that is looked at."""
+    """Everything that is looked at, in the order in which it is, when all of it is."""
     return [
-        *findings.parts(),
         Part("flow", "the flow", flow.FlowReader(), every_s=3, within_s=20),
         Part("runs", "runs", runs.RunsReader(), every_s=5, within_s=20),
         Part("letters", "dead letters", waiting.letters, every_s=20, within_s=20),
@@ -66,6 +65,7 @@ def parts() -> list[Part]:
         Part("proof", "reconciliation", proof.read, every_s=30, within_s=15),
         Part("alarms", "alarms", _alarms, every_s=15, within_s=20),
         Part("cost", "cost", money.read, every_s=3_600, within_s=20),
+        *findings.parts(),
     ]
 
 
