@@ -8,9 +8,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from common.runtime.errors import InvalidInput, TransientError
+from common.runtime.outside import Outside, standing_in
 from lean_ops.environment.target import Target
 from lean_ops.sight.parts import Part, Publish, Seen, sentence
-from lean_ops.sight.watching import Watch
+from lean_ops.sight.watching import THREADS, Watch
 
 TARGET = Target("dev", region="eu-west-1")
 FOREVER_S = 60.0
@@ -51,20 +52,75 @@ def test_what_fails_is_said_in_its_place() -> None:
 
 
 def test_what_hangs_is_said_to_be_late_and_counts_when_it_comes() -> None:
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     def slow(_target: Target, _publish: Publish) -> str:
+        begun.set()
         go_on.wait(FOREVER_S)
         return "at last"
 
     with watching(part("slow", slow, within_s=0), part("b", good)) as watch:
         seen = watch.ask(["slow", "b"], patience_s=0.05)
+        assert begun.wait(FOREVER_S)
         late = watch.ask(["slow"], patience_s=0)["slow"]
         assert "expected an answer within 0 s" in late.trouble
         assert watch.ask(["b"], patience_s=FOREVER_S)["b"].value == "good"
         assert not seen["slow"].ready
         go_on.set()
         assert watch.ask(["slow"], patience_s=FOREVER_S)["slow"].value == "at last"
+
+
+def test_what_waits_for_its_turn_is_not_late() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(_target: Target, _publish: Publish) -> str:
+        begun.release()
+        go_on.wait(FOREVER_S)
+        return "done"
+
+    names = [f"slow {number}" for number in range(THREADS)]
+    with watching(*(part(name, slow) for name in names), part("last", good, within_s=0)) as watch:
+        watch.ask(names, patience_s=0)
+        for _ in names:
+            assert begun.acquire(timeout=FOREVER_S)
+        waiting = watch.ask(["last"], patience_s=0)["last"]
+        assert (waiting.ready, waiting.trouble) == (False, "")
+        go_on.set()
+        assert watch.ask(["last"], patience_s=FOREVER_S)["last"].value == "good"
+
+
+class Clock(Outside):
+    """A clock that goes when it is told to."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def test_what_takes_long_is_asked_less_often() -> None:
+    clock, reads = Clock(), []
+
+    def ten_seconds(_target: Target, _publish: Publish) -> str:
+        clock.seconds += 10
+        reads.append(clock.seconds)
+        return "read"
+
+    with standing_in(clock), watching(part("a", ten_seconds, every_s=1)) as watch:
+        for second in (0, 20, 90, 101, 150):
+            clock.seconds = max(clock.seconds, second)
+            watch.ask(["a"], patience_s=0)
+            _settle(watch)
+    assert reads == [10.0, 111.0]
+
+
+def _settle(watch: Watch) -> None:
+    """Until nothing is being read."""
+    for _ in range(int(FOREVER_S * 100)):
+        if not watch._asked:
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it is read for ever")
 
 
 def test_what_was_known_stays_when_a_later_look_fails() -> None:

@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 
 from common.contract.contracts import load_contract
 from common.contract.promises import Promise
-from common.contract.store import contract_exists, read_contract
+from common.contract.store import contract_times, read_contract
 from common.lake import freshness
 from common.lake.history import lineage, said_by
 from common.lake.pointers import never_committed, pointers
@@ -157,19 +157,20 @@ class Flow:
 
 @dataclass(frozen=True)
 class _Look:
-    """One look: where tables are, and the items of the checkpoints table."""
+    """One look: where tables are, the items of the checkpoints table, and when contracts were changed."""
 
     target: Target
     places: Mapping[str, str]
     items: Mapping[str, Mapping[str, Any]]
+    contracts: Mapping[str, int]
 
 
 class FlowReader:
     """Reads the flow, and remembers what it saw of tables that have not changed since."""
 
     def __init__(self) -> None:
-        self._layers: Final[dict[tuple[str, str, str], Layer]] = {}
-        self._promises: Final[dict[str, Promise | None]] = {}
+        self._layers: Final[dict[str, tuple[tuple[str, ...], Layer]]] = {}
+        self._promises: Final[dict[str, tuple[int, Promise | None]]] = {}
 
     def __call__(self, target: Target, publish: Publish) -> Flow:
         """The flow; raises what its first calls raise. A table that cannot be read is damaged in place."""
@@ -181,6 +182,7 @@ class FlowReader:
             target.checkpoints_table,
             (f"{topic}#{kind}" for topic in registry.topics for kind in kinds),
         )
+        contracts = contract_times(target.client("s3"), target.lake_bucket)
         backlogs = target.delivery_backlogs() or {}
         counts = _counts(target)
         flows: dict[str, TopicFlow] = {}
@@ -189,7 +191,9 @@ class FlowReader:
             return Flow(*counts, tuple(flows.values()), len(registry.topics) - done, outside.now())
 
         def look(topic: str) -> tuple[str, TopicFlow]:
-            return topic, self._topic(_Look(target, places, items), topic, registry.topics[topic], backlogs)
+            return topic, self._topic(
+                _Look(target, places, items, contracts), topic, registry.topics[topic], backlogs
+            )
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="flow") as pool:
             for done, (topic, found) in enumerate(pool.map(look, _busiest_first(registry.topics, places)), 1):
@@ -210,7 +214,7 @@ class FlowReader:
             "; ".join(hold.describe() for hold in holds),
             layers,
             backlogs.get(one.target.settings.delivery_stream(topic)),
-            self._promise(one.target, topic) if known.contract else None,
+            self._promise(one, topic) if known.contract else None,
         )
 
     def _layer(self, one: "_Look", topic: str, layer: str) -> Layer:
@@ -221,12 +225,12 @@ class FlowReader:
         if never_committed(place) and (not source or never_committed(source)):
             return Layer(name)
         stands = (place, source, str(one.items.get(f"{topic}#{layer}", "")))
-        if stands not in self._layers:
+        known, found = self._layers.get(name, ((), Layer(name)))
+        if known != stands:
             found = self._read(one.target, topic, layer)
-            if found.damage:
-                return found
-            self._layers[stands] = found
-        return self._layers[stands]
+            if not found.damage:  # which is looked at again
+                self._layers[name] = stands, found
+        return found
 
     def _read(self, target: Target, topic: str, layer: str) -> Layer:
         name = f"{layer}_{topic}"
@@ -244,20 +248,20 @@ class FlowReader:
         except Exception as error:  # one table hides no other
             return Layer(name, damage=sentence(target, error))
 
-    def _promise(self, target: Target, topic: str) -> Promise | None:
+    def _promise(self, one: _Look, topic: str) -> Promise | None:
         """What the contract promises; one that cannot be read promises nothing, and the doctor says so."""
-        if topic not in self._promises:
-            s3 = target.client("s3")
+        changed = one.contracts.get(topic)
+        if changed is None:
+            return None
+        known, promise = self._promises.get(topic, (-1, None))
+        if known != changed:
             try:
-                text = (
-                    read_contract(s3, target.lake_bucket, topic)
-                    if contract_exists(s3, target.lake_bucket, topic)
-                    else ""
-                )
-                self._promises[topic] = load_contract(text, topic).promise if text else None
+                text = read_contract(one.target.client("s3"), one.target.lake_bucket, topic)
+                promise = load_contract(text, topic).promise
             except ContractError:
-                return None
-        return self._promises[topic]
+                promise = None
+            self._promises[topic] = changed, promise
+        return promise
 
 
 def _busiest_first(topics: Mapping[str, Topic], places: Mapping[str, str]) -> list[str]:

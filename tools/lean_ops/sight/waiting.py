@@ -148,7 +148,7 @@ class RefusedReader:
     """Reads Quarantine by rule, and remembers tables that have not changed since."""
 
     def __init__(self) -> None:
-        self._read: Final[dict[str, tuple[int, int, tuple[Group, ...]]]] = {}
+        self._read: Final[dict[str, tuple[str, tuple[int, int, tuple[Group, ...]]]]] = {}
 
     def __call__(self, target: Target, publish: Publish) -> Refused:
         """Refused rows of the topics that have any, as far as the bounds go."""
@@ -168,9 +168,9 @@ class RefusedReader:
 
         for done, (topic, place) in enumerate(islice(wanted.items(), TOPICS), 1):
             try:
-                if place not in self._read:
-                    self._read[place] = _refused(target, topic, ROWS)
-                of_table, read, found = self._read[place]
+                if self._read.get(topic, ("",))[0] != place:
+                    self._read[topic] = place, _refused(target, topic, ROWS)
+                of_table, read, found = self._read[topic][1]
             except Exception as error:  # one table hides no other
                 damage[topic] = sentence(target, error)
                 continue
