@@ -21,6 +21,7 @@ KILLS = 6 if "SIMULATED_LONG" in os.environ else 1
 # What the simulated environment can do; SNAPSHOT is one that a command can go back to.
 SIMULATED: dict[str, Words] = {
     "checkpoints reset": ("checkpoints", "reset", "curated", *WHY),
+    "contract publish": ("contract", "publish", "CONTRACT", "--accept", "--json", *WHY),
     "checkpoints set": ("checkpoints", "set", "semantic", "--to", "SNAPSHOT", *WHY),
     "maintain": ("maintain", "--snapshot-days", "0", *WHY),
     "pause": ("pause", *WHY),
@@ -55,9 +56,11 @@ READING = {
     "console",
     "checkpoints show",
     "contract diff",
+    "contract history",
     "contract init",
     "contract lint",
     "contract plan",
+    "contract show",
     "dlq show",
     "cost",
     "doctor",
@@ -107,7 +110,11 @@ def content(row: dict[str, object]) -> str:
 
 
 def words(world: World, command: str) -> Words:
-    return tuple(world.snapshots("curated")[1] if w == "SNAPSHOT" else w for w in SIMULATED[command])
+    file = world.folder / "next.yaml"
+    named = {"SNAPSHOT": lambda: world.snapshots("curated")[1], "CONTRACT": lambda: str(file)}
+    if "CONTRACT" in SIMULATED[command]:
+        file.write_text(world.next_contract())
+    return tuple(named[word]() if word in named else word for word in SIMULATED[command])
 
 
 def ok(process: Process) -> None:

@@ -14,10 +14,18 @@ from common.layers.proposing import propose
 from common.layers.semantic import ColumnChange
 from common.runtime.errors import ContractError, InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
-from lean_ops.commands.options import JsonOption
+from lean_ops.commands.options import JsonOption, WaitOption
 from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
-from lean_ops.operate import contracts, promoting
+from lean_ops.operate import contracts, promoting, publishing
+
+FileArgument = Annotated[
+    Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
+]
+MostOption = Annotated[
+    float,
+    typer.Option("--most", help="Share of rows, or of a column's values, that may be lost.", min=0, max=1),
+]
 
 app = typer.Typer(help="Check data contracts, and see what they would do.", no_args_is_help=True)
 
@@ -114,19 +122,12 @@ def promote(
 @on_target(topic=True)
 def plan(
     call: Call,
-    file: Annotated[
-        Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
-    ] = None,
+    file: FileArgument = None,
     values: Annotated[
         bool,
         typer.Option("--values", help="Samples as they are, but of personal data; default: their shape."),
     ] = False,
-    most: Annotated[
-        float,
-        typer.Option(
-            "--most", help="Share of rows, or of a column's values, that may be lost.", min=0, max=1
-        ),
-    ] = contracts.MOST,
+    most: MostOption = contracts.MOST,
     accept: Annotated[bool, typer.Option("--accept", help="Exit code 0 whatever would be lost.")] = False,
 ) -> Answer:
     """Say what a contract would do to the rows that are there, before it is put in place. Changes nothing.
@@ -136,7 +137,7 @@ def plan(
     path = file or _of_checkout(call.topic)
     text = _text(path)
     findings = review(text, call.topic)
-    if not any(finding.severity == "error" for finding in findings):
+    if not _errors(findings):
         with progress(quiet=call.json) as bar:
             task = bar.add_task("judging rows", total=None)
             planned = contracts.plan_contract(
@@ -152,10 +153,178 @@ def plan(
             _document(planned, findings, too_much),
             lambda: _tell(planned, findings),
             [] if accept else [f"{path}: {clause}; mend it, or --accept it" for clause in too_much],
-            failed=any(finding.severity == "error" for finding in findings),
+            failed=_errors(findings),
         )
     document: dict[str, Any] = {"topic": call.topic, "findings": [asdict(finding) for finding in findings]}
     return Answer(document, lambda: _say_findings(findings), failed=True)
+
+
+@app.command("publish")
+@on_target(topic=True, reason=True)
+def publish(
+    call: Call,
+    file: FileArgument = None,
+    most: MostOption = contracts.MOST,
+    accept: Annotated[bool, typer.Option("--accept", help="Put it in place whatever would be lost.")] = False,
+    leave_rows: Annotated[
+        bool, typer.Option("--leave-rows", help="Semantic's rows stay as they are until they change.")
+    ] = False,
+    wait: WaitOption = 60.0,
+) -> Answer:
+    """Put a contract in place, and bring the rows that are there along: Semantic is rebuilt where it must be.
+
+    What is personal under it is treated in Quarantine too. Killed, the same command goes on where it ended.
+    """
+    path = file or _of_checkout(call.topic)
+    text = _text(path)
+    before = contracts.published_text(call.target, call.topic)
+    findings = review(text, call.topic)
+    if not _errors(findings):
+        findings += contracts.compared(call.target, call.topic, text)
+    if _errors(findings):
+        document = {"topic": call.topic, "findings": [asdict(finding) for finding in findings]}
+        return Answer(document, lambda: _say_findings(findings), failed=True)
+    too_much = [] if accept or before == text else _too_much(call, text, most)
+    if too_much:
+        sentences = [f"{path}: {clause}; mend it, or --accept it" for clause in too_much]
+        return Answer({"topic": call.topic, "too_much": too_much}, lambda: None, sentences)
+    contract = load_contract(text, call.topic)
+    with call.operation("contract.publish", version=contract.version) as entry:
+        done = publishing.publish(
+            call.target,
+            contract,
+            text,
+            before,
+            entry,
+            wait_s=wait,
+            leave=leave_rows,
+            most=1 if accept else most,
+        )
+        entry.counts["rows_left"] = sum(done.left.rows.values())
+    return Answer(asdict(done), lambda: _tell_published(done), _not_swapped(done))
+
+
+@app.command("show")
+@on_target(topic=True)
+def show(call: Call) -> Answer:
+    """Show the contract in place, column by column, and which versions typed the rows that are there."""
+    text = contracts.published_text(call.target, call.topic)
+    if text is None:
+        raise InvalidInput(
+            f"contract of {call.topic}: expected one in place, found none; `lean-ops contract publish` "
+            "puts one there"
+        )
+    contract = load_contract(text, call.topic)
+    behind = publishing.behind(call.target, contract, publishing.known(call.target, call.topic))
+    columns = [
+        {
+            "column": of.name if of.column_type else "",
+            "type": str(of.column_type) if of.column_type else "dropped",
+            "source": of.source,
+            "then": "refused" if of.critical else "null",
+            "personal": of.pii or "",
+            "description": of.description or "",
+        }
+        for of in contract.properties
+    ]
+
+    def tell() -> None:
+        say(f"Contract of {call.topic}, version {contract.version}:")
+        show_table("", list(columns[0]), [list(column.values()) for column in columns])
+        _say_behind(behind, call.topic)
+
+    return Answer(
+        {"topic": call.topic, "version": contract.version, "columns": columns, **asdict(behind)}, tell
+    )
+
+
+@app.command("history")
+@on_target(topic=True)
+def history(call: Call) -> Answer:
+    """List the versions of a contract that this command line put in place, with what each one changed.
+
+    What `terraform apply` put in place alone is not among them, but for the one that is there.
+    """
+    kept = publishing.kept(call.target, call.topic)
+    rows: list[dict[str, Any]] = []
+    for before, one in zip([None, *kept], kept, strict=False):
+        changes = review(one.text, call.topic, before.text if before else None) if before else []
+        notes = [str(finding) for finding in changes if finding.where != "version"]
+        rows.append({"version": one.version, "at": one.at, "changes": notes})
+    in_place = contracts.published_text(call.target, call.topic)
+    known = [one.version for one in kept if one.text == in_place]
+    rows = [row | {"in_place": row["version"] in known[-1:]} for row in rows]
+
+    def tell() -> None:
+        if not rows:
+            say(f"No version of the contract of {call.topic} was put in place by this command line.")
+        for row in rows:
+            say(f"{row['version']}  {row['at']:%Y-%m-%d %H:%M:%S}{'  in place' if row['in_place'] else ''}")
+            for change in row["changes"]:
+                say(f"    {change}")
+        if in_place is not None and not known:
+            say("Another one is in place, put there by `terraform apply`: `lean-ops contract show`.")
+
+    return Answer({"topic": call.topic, "versions": rows}, tell)
+
+
+def _too_much(call: Call, text: str, most: float) -> list[str]:
+    with progress(quiet=call.json) as bar:
+        task = bar.add_task("judging rows", total=None)
+        planned = contracts.plan_contract(
+            call.target, call.topic, text, told=lambda rows: bar.update(task, completed=rows)
+        )
+    return contracts.excess(planned, most)
+
+
+def _errors(findings: list[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
+
+
+def _tell_published(done: publishing.Published) -> None:
+    was = f", after {done.before}" if done.put and done.before and done.before != done.version else ""
+    say(f"Contract of {done.topic}, version {done.version}, {'is' if done.put else 'was'} in place{was}.")
+    if done.refused:
+        say(f"{done.refused:,} refused rows of before are treated as it says.")
+    if (found := done.comparison) is not None and done.swapped is not None:
+        say(
+            f"Semantic is rebuilt: {found.rebuilt_rows:,} rows; {found.only_live:,} went, "
+            f"{found.only_rebuilt:,} came, {found.different:,} changed. "
+            "`lean-ops rollback semantic` can undo it."
+        )
+    _say_behind(done.left, done.topic)
+    if done.snapshots:
+        say(
+            f"{done.snapshots:,} snapshots of Semantic still show {', '.join(done.behind.clear)} as it stood:"
+            " `lean-ops maintain --snapshot-days 0`, or wait for them to expire.",
+            "yellow",
+        )
+
+
+def _say_behind(behind: publishing.Behind, topic: str) -> None:
+    for version, rows in behind.rows.items():
+        say(
+            f"{rows:,} rows of Semantic are typed by version {version or 'unknown'}, otherwise than now.",
+            "yellow",
+        )
+    if behind.clear:
+        say(
+            f"They show {', '.join(behind.clear)}, which is personal: `lean-ops contract publish --topic "
+            f"{topic}`, or `lean-ops erase` their keys where RAW has dropped what they were made from.",
+            "yellow",
+        )
+
+
+def _not_swapped(done: publishing.Published) -> list[str]:
+    found = done.comparison
+    if found is None or done.swapped is not None:
+        return []
+    why = found.unreadable or (
+        f"the rebuilt table lacks {found.only_live:,} of {found.live_rows:,} rows that Semantic has"
+    )
+    look = f"`lean-ops rebuild --layer semantic --topic {done.topic}`"
+    sentence = f"contract of {done.topic}: it is in place, and the rows before are as they were: {why}; "
+    return [f"{sentence}look at {look}, then publish it again with --accept"]
 
 
 def _of_checkout(topic: str) -> Path:

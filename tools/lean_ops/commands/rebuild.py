@@ -7,18 +7,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from pyiceberg.types import NestedField
 
-from common.lake.specifications import open_table
-from common.layers.semantic import align_columns
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import err, harmless, say
-from lean_ops.environment import audit
-from lean_ops.environment.target import Target
 from lean_ops.operate import rebuild as rebuilding
 from lean_ops.operate.checkpoints import MergedLayer
-from lean_ops.operate.holds import Held, Place
-from lean_ops.operate.rebuild import Comparison, Filled, Rebuild, Swapped, contract_of
+from lean_ops.operate.holds import Place
+from lean_ops.operate.rebuild import Comparison, Filled, Swapped
 
 
 @on_target(topic=True, reason=True)
@@ -54,7 +49,23 @@ def rebuild(
         call.operation("rebuild", **selection) as entry,
         place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
     ):
-        found, swapped = _rebuild(target, topic, layer, first_day, entry, held, yes=yes, quiet=call.json)
+
+        def agreed(found: Comparison) -> bool:
+            if not call.json:
+                _show(found)
+            return yes or (not call.json and _agreed())
+
+        found, swapped = rebuilding.rebuild_layer(
+            target,
+            topic,
+            layer,
+            entry,
+            held,
+            first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
+            agreed=agreed,
+            told=(lambda _portion: None) if call.json else _told,
+            replaced=_say_replaced,
+        )
     documents = {"comparison": found, "swapped": swapped}
     return Answer(
         {name: asdict(document) if document else None for name, document in documents.items()},
@@ -76,62 +87,9 @@ def _tell(topic: str, layer: MergedLayer, found: Comparison | None, swapped: Swa
             say(f"Every row is new to Semantic, which takes them over with the next runs of {topic}.")
 
 
-def _rebuild(
-    target: Target,
-    topic: str,
-    layer: MergedLayer,
-    first_day: datetime | None,
-    entry: audit.Entry,
-    held: Held,
-    *,
-    yes: bool,
-    quiet: bool,
-) -> tuple[Comparison | None, Swapped | None]:
-    """Fill, compare, and swap where that is agreed to; nothing to compare where only the removal was left."""
-    run_id = f"rebuild-{entry.operation_id}"
-    begun = _open(target, topic, layer, first_day)
-    if begun.swapped_in:
-        entry.counts["swapped"] = 1
-        earlier = rebuilding.earlier_swap(target, begun)
-        rebuilding.discard(target, topic, layer)
-        return None, earlier
-
-    def told(portion: Filled) -> None:
-        entry.counts["rows_read"] += portion.rows_read
-        entry.heartbeat()
-        if portion.rows_read and not quiet:
-            say(f"{portion.rows_read:,} rows read, {portion.backlog_rows:,} to go")
-
-    for portion in rebuilding.fill(target, begun, run_id):
-        told(portion)
-    found = rebuilding.compare(target, begun)
-    entry.counts["rows_rebuilt"] = found.rebuilt_rows
-    if not quiet:
-        _show(found)
-    swapped = None
-    if yes or (not quiet and _agreed()):
-        held.check()
-        swapped = rebuilding.swap(target, begun, run_id, told)
-        rebuilding.discard(target, topic, layer)
-    entry.counts["swapped"] = int(swapped is not None)
-    return found, swapped
-
-
-def _open(target: Target, topic: str, layer: MergedLayer, first_day: datetime | None) -> Rebuild:
-    version, columns = "", list[NestedField]()
-    if layer is MergedLayer.SEMANTIC:
-        contract = contract_of(target, topic)
-        version, columns = contract.version, contract.semantic_columns()
-        live = open_table(target.catalog(), target.settings.table(layer, topic))
-        align_columns(live, contract, _say_replaced)
-    return Rebuild.open(
-        target,
-        topic,
-        layer,
-        first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
-        contract_version=version,
-        columns=columns,
-    )
+def _told(portion: Filled) -> None:
+    if portion.rows_read:
+        say(f"{portion.rows_read:,} rows read, {portion.backlog_rows:,} to go")
 
 
 def _say_replaced(columns: Sequence[str]) -> None:

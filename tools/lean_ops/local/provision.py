@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from common.contract.contracts import load_contract
-from common.contract.store import contract_key
+from common.contract.store import put_contract
 from common.intake.sources.registry import SOURCES_KEY, digest_of
 from common.lake import views
 from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec, align, open_table
@@ -85,7 +85,7 @@ def provision(
     contracts = {topic: text for topic, text in {**checkout, **(kept or {})}.items() if text is not None}
     queue_urls = _queues(target, tuning)
     _bucket(target)
-    _contracts(target, contracts)
+    _contracts(target, {topic: text for topic, text in contracts.items() if topic not in (kept or {})})
     _dynamodb_tables(target)
     _pii_key(target)
     _iceberg_tables(target, target.catalog(), contracts)
@@ -167,7 +167,7 @@ def _bucket(target: Target) -> None:
 def _contracts(target: Target, contracts: Mapping[str, str]) -> None:
     s3 = target.client("s3")
     for topic, text in contracts.items():
-        s3.put_object(Bucket=target.lake_bucket, Key=contract_key(topic), Body=text.encode())
+        put_contract(s3, target.lake_bucket, topic, load_contract(text, topic).version, text)
 
 
 def write_registries(target: Target, contracts: Collection[str] | None = None) -> None:

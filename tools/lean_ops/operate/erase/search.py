@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from common.contract.store import KEPT
 from common.lake.avro import Malformed, unpacked_blocks
 from common.lake.merge import MemoryGate, rows_at_once
 from lean_ops.operate.erase.objects import Objects, Version
@@ -33,7 +34,7 @@ from lean_ops.operate.erase.terms import Terms, stands_alone
 _KEY: Final = "idempotency_key"
 _BASE64: Final = re.compile(rb"(?:[A-Za-z0-9+/]{4}){4,}(?:[A-Za-z0-9+/]{2,3}={0,2})?")
 # Objects that describe data and hold none: a value that stands in one is a name there.
-_DESCRIBING: Final = ("contracts/", "registry/")
+_DESCRIBING: Final = ("contracts/", KEPT, "registry/")
 _TABLE_METADATA: Final = ".metadata.json"
 _THREADS: Final = 4
 _HELD_BYTES: Final = 2**30

@@ -5,6 +5,7 @@
     filling     the very jobs of the pipeline, portion by portion, into that table
     comparison  the two tables row by row, before anything changes
     swapping    one commit on the live table that replaces all of its files
+    doing       all of these, one after the other
 
 The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the live table has its rows; the same
 command goes on where it ended, as the table beside carries its own checkpoint.
@@ -12,7 +13,8 @@ command goes on where it ended, as the table beside carries its own checkpoint.
 
 from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
 from lean_ops.operate.rebuild.comparison import Comparison, compare
-from lean_ops.operate.rebuild.filling import Filled, contract_of, fill
+from lean_ops.operate.rebuild.doing import rebuild_layer
+from lean_ops.operate.rebuild.filling import Filled, contract_of, fill, hashing_secret
 from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "discard",
     "earlier_swap",
     "fill",
+    "hashing_secret",
+    "rebuild_layer",
     "swap",
     "was_swapped_in",
 ]

@@ -29,6 +29,7 @@ from common.runtime.errors import MissingSetting
 from common.runtime.foreign_errors import sorted_error
 
 MASK: Final = "***"
+RESCUED: Final = "_rescued"
 # How Quarantine names the reason of a row that could not be judged at all.
 WHOLE_ROW: Final = "*"
 UNPROCESSABLE: Final = "unprocessable"
@@ -94,8 +95,10 @@ class Cast:
             self.values = pc.if_else(broken, pa.scalar(None, self.values.type), self.values)
 
 
-def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResult:
-    """Cast Curated rows under a contract.
+def cast_rows(
+    curated: pa.Table, contract: Contract, pii_key: bytes, *, only_good: bool = False
+) -> CastResult:
+    """Cast Curated rows under a contract; with ``only_good`` what is rejected is not written as JSON.
 
     ``curated`` has the envelope, string payload columns and ``_merge_seq``. ``pii_key`` is the key of
     the HMAC that stands for hashed personal data. Memory beside input and outcome does not grow with rows.
@@ -115,7 +118,7 @@ def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResu
         bad = rejected_rows(casts, part.num_rows)
         kept: Column = pc.invert(bad)
         good.append(_semantic(part, contract, casts, pii_key).filter(kept))
-        if pc.any(bad).as_py():
+        if not only_good and pc.any(bad).as_py():
             rejected.append(_quarantine(part, contract, casts, bad, pii_key))
         for cast in casts:
             for failure in cast.failures:
@@ -127,10 +130,14 @@ def cast_rows(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResu
     )
 
 
-def cast_or_set_aside(curated: pa.Table, contract: Contract, pii_key: bytes) -> CastResult:
+def cast_or_set_aside(
+    curated: pa.Table, contract: Contract, pii_key: bytes, *, only_good: bool = False
+) -> CastResult:
     """As ``cast_rows``; a row that makes it fail is ``rejected`` too, under the rule ``UNPROCESSABLE``."""
     doing = f"typing rows of topic {contract.topic}"
-    done, aside = by_halves(curated, lambda rows: cast_rows(rows, contract, pii_key), doing)
+    done, aside = by_halves(
+        curated, lambda rows: cast_rows(rows, contract, pii_key, only_good=only_good), doing
+    )
     nulled = Counter[tuple[str, str]]()
     for part in done:
         nulled.update(part.nulled)
@@ -300,13 +307,13 @@ def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> lis
     ``_rescued`` may repeat personal data under another spelling of its path: it is masked where the contract
     has any personal data. Curated keeps it.
     """
-    personal = {p.source: p for p in contract.properties if p.pii is not None}
+    any_personal = any(p.pii is not None for p in contract.properties)
     columns: dict[str, list[Any]] = {}
     for name in rejected.column_names:
         column: Column = rejected[name]
-        if of := _personal(name, contract):
+        if of := personal(name, contract):
             column = treat_pii(_one_array(column), of, pii_key)
-        elif name == "_rescued" and personal:
+        elif name == RESCUED and any_personal:
             column = pc.if_else(column.is_valid(), pa.scalar(MASK), pa.scalar(None, pa.string()))
         columns[name] = column.to_pylist()
     return [
@@ -319,7 +326,7 @@ def _rows_as_json(rejected: pa.Table, contract: Contract, pii_key: bytes) -> lis
     ]
 
 
-def _personal(name: str, contract: Contract) -> Property | None:
+def personal(name: str, contract: Contract) -> Property | None:
     """The classified property that a Curated column holds or stands below; the longest path decides."""
     above = [p for p in contract.properties if name == p.source or name.startswith(f"{p.source}__")]
     longest = max(above, key=lambda p: (len(p.source), p.pii is not None), default=None)

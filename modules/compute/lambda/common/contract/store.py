@@ -1,9 +1,14 @@
 """Where the contracts of an environment are kept: one object a topic in the lake bucket.
 
-``terraform apply`` and ``lean-ops up`` put them there from ``contracts/<topic>.yaml``, so that a new or
-changed contract reaches the jobs without a new deployment of their code.
+``terraform apply``, ``lean-ops up`` and ``lean-ops contract publish`` put them there from
+``contracts/<topic>.yaml``, so that a new or changed contract reaches the jobs without a new deployment of
+their code. What the latter two put there is kept beside by its version: rows carry the version that typed
+them, and how that one treated personal data is only known by its text.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
 _FOLDER: Final = "contracts/"
+KEPT: Final = "contract_versions/"
+"""Where texts are kept by topic and version."""
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 
 
@@ -55,3 +62,27 @@ def read_contract(s3: "S3Client", bucket: str, topic: str) -> str:
             f"contract of topic {topic}: expected s3://{bucket}/{contract_key(topic)}, found none; "
             f"add contracts/{topic}.yaml and apply the environment"
         ) from error
+
+
+@dataclass(frozen=True)
+class KeptContract:
+    """A contract that is, or was, in place: its version, its text, and when it was put there last."""
+
+    version: str
+    text: str
+    at: datetime
+
+
+def put_contract(s3: "S3Client", bucket: str, topic: str, version: str, text: str) -> None:
+    """Put a contract in place, and keep its text by its version; kept first, so that none is unknown."""
+    for key in (f"{KEPT}{topic}/{version}.yaml", contract_key(topic)):
+        s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+
+
+def kept_contracts(s3: "S3Client", bucket: str, topic: str) -> Iterator[KeptContract]:
+    """The contracts of a topic that were kept, in the order in which they were put in place."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{KEPT}{topic}/")
+    found = [one for page in pages for one in page.get("Contents", ())]
+    for one in sorted(found, key=lambda each: each["LastModified"]):
+        text = s3.get_object(Bucket=bucket, Key=one["Key"])["Body"].read().decode()
+        yield KeptContract(PurePosixPath(one["Key"]).stem, text, one["LastModified"])

@@ -12,6 +12,7 @@ Open to others:
     proposing   a contract made from the rows that are there
     operations  what runs did, as tables
     planning    what a contract would do to the rows that are there
+    retreating  refused rows of before, as a contract treats personal data now
     lease       which execution works on a topic
     upkeep      all tables of some topics kept in shape
 
@@ -29,6 +30,7 @@ __all__ = [
     "proposing",
     "reconciling",
     "rejudging",
+    "retreating",
     "semantic",
     "uncurable",
     "upkeep",

@@ -12,12 +12,12 @@ from common.lake.rule import VERSION_RULE
 from common.payload.flattening import DELETED
 
 
-def judge(rows: pa.Table, contract: Contract, pii_key: bytes) -> CastResult:
+def judge(rows: pa.Table, contract: Contract, pii_key: bytes, *, only_good: bool = False) -> CastResult:
     """As ``cast_or_set_aside``; a delete breaks no rule, and is among the ``good`` with ``_deleted`` true."""
     if DELETED not in rows.column_names:
-        return cast_or_set_aside(rows, contract, pii_key)
+        return cast_or_set_aside(rows, contract, pii_key, only_good=only_good)
     deleted: Any = rows[DELETED].fill_null(pa.scalar(False))  # noqa: FBT003
-    cast = cast_or_set_aside(rows.filter(pc.invert(deleted)), contract, pii_key)
+    cast = cast_or_set_aside(rows.filter(pc.invert(deleted)), contract, pii_key, only_good=only_good)
     gone = rows.filter(deleted)
     if not gone.num_rows:
         return cast

@@ -296,7 +296,7 @@ def _in_clear(
 ) -> list[InClear]:
     """Where what is personal under the contract stands as the published one, or none, has treated it."""
     found = []
-    rebuild = f"`lean-ops rebuild --layer semantic --topic {contract.topic}`"
+    publish = f"`lean-ops contract publish --topic {contract.topic}` treats them"
     for of in contract.properties:
         if of.pii is None:
             continue
@@ -311,7 +311,7 @@ def _in_clear(
             what = "in clear" if p.pii is None else f"by the {p.pii}"
             if rows := _count(semantic, p.name):
                 dropped = "" if p.name == of.name and of.column_type else ", then drop the column"
-                found.append(InClear(of.name, f"semantic, column {p.name}", rows, what, rebuild + dropped))
+                found.append(InClear(of.name, f"semantic, column {p.name}", rows, what, publish + dropped))
             if snapshots := len(semantic.snapshots()):
                 found.append(
                     InClear(
@@ -319,13 +319,11 @@ def _in_clear(
                         f"{snapshots} snapshots of semantic",
                         None,
                         what,
-                        "`lean-ops maintain --snapshot-days 0` after the rebuild, or wait for them to expire",
+                        "`lean-ops maintain --snapshot-days 0` after it is published, or wait for them to expire",
                     )
                 )
         if quarantine is not None and (weaker or not before) and (rows := _in_json(quarantine, of.source)):
-            found.append(
-                InClear(of.name, "quarantine, row_json", rows, "in clear", "`lean-ops erase` of their keys")
-            )
+            found.append(InClear(of.name, "quarantine, row_json", rows, "in clear", publish))
     return found
 
 

@@ -236,7 +236,7 @@ class _Job:
         return StagedSource.of(batches, SOURCE_RULE, self.of.settings.memory_budget_mb)
 
     def _merge_part(self, rows: pa.Table) -> MergeOutcome | None:
-        good = judge(rows, self.of.contract, self.of.pii_key).good
+        good = judge(rows, self.of.contract, self.of.pii_key, only_good=True).good
         return self._merge(self.of.semantic, self._staged(good)) if good.num_rows else None
 
     def _merge(

@@ -169,7 +169,7 @@ class Versions:
         for batch in curable(wanted(), lambda rows: flatten_rows(rows, columns), known):
             number = numbers.take(pc.index_in(batch["idempotency_key"], value_set=keys))
             rows = pa.Table.from_batches([batch]).append_column("_merge_seq", number)
-            yield judge(rows, self.contract, self.pii_key).good
+            yield judge(rows, self.contract, self.pii_key, only_good=True).good
 
     def _tied(self, raw: Table, refused: pa.Table, keys: Array, publish_times: Array) -> pa.Table | None:
         """Good versions and deletes of these keys at these times (``common.lake.merge.decide.History``)."""

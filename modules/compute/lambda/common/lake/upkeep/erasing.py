@@ -3,6 +3,8 @@
     found = foresee_erasure(table, rows)         # what shows such rows; changes nothing
     done = erase(catalog, identifier, rule, rows, run_id=…, readers=…)
 
+Where others are to stand in their places (``Doomed.instead``), the old ones are erased all the same.
+
 A delete hides a row; it stays in its file, in the snapshots before, and in the statistics that manifests
 have of files, also of those that left. Here the data files that physically hold such a row are written
 again without it, in one commit whose snapshot has no statistics of files that left. Then every snapshot
@@ -75,12 +77,15 @@ _LOOKED_AT: Final = (_KEY, "publish_time")
 class Doomed:
     """The rows to erase.
 
-    ``among``: which of some rows they are (columns idempotency_key and publish_time). ``keys``: where given,
-    all such rows have one of these keys, so that statistics rule out files.
+    ``among``: which of some rows they are, by the columns ``by``. ``keys``: where given, all such rows have
+    one of these keys, so that statistics rule out files. ``instead``: gives rows as they are to be, as many
+    and in the same order, those that are not among them as they were; None: nothing stands in their places.
     """
 
     among: Callable[[pa.Table], npt.NDArray[np.bool_]]
     keys: "Array | None" = None
+    by: Sequence[str] = _LOOKED_AT
+    instead: Callable[[pa.Table], pa.Table] | None = None
 
     @classmethod
     def of_keys(cls, keys: "Array", until_us: int | None = None) -> "Doomed":
@@ -272,7 +277,8 @@ class _Erasure:
         def rewrite(file: LiveFile) -> DataFile | None:
             size = COPIES * min(decoded_size(self.target.table, file.file), PIECE_BYTES)
             with gate.hold(size):
-                pieces = _pieces(self.target, file, deletes.of(file, showing.live))
+                going = showing.live if self.doomed.instead is None else {}
+                pieces = _pieces(self.target, file, deletes.of(file, going), self.doomed)
                 first = next(pieces, None)
                 if first is None:
                     return None
@@ -349,16 +355,17 @@ def _positions(target: Target, file: DataFile, doomed: Doomed) -> Positions:
     """Rows of a file that are to be erased, deleted ones included."""
     found = [np.zeros(0, np.int64)]
     with StoredFile(target, file) as stored:
-        for first, rows in stored.steps(_LOOKED_AT):
+        for first, rows in stored.steps(doomed.by):
             found.append(first + np.flatnonzero(doomed.among(rows)))
     return np.concatenate(found)
 
 
-def _pieces(target: Target, file: LiveFile, gone: Positions) -> Iterator[pa.Table]:
+def _pieces(target: Target, file: LiveFile, gone: Positions, doomed: Doomed) -> Iterator[pa.Table]:
     with StoredFile(target, file.file) as stored:
         for rows in stored.live_pieces(gone):
             if rows.num_rows:
-                yield conform(rows, target, None)
+                kept = rows if doomed.instead is None else doomed.instead(rows)
+                yield conform(kept, target, None)
 
 
 def _check_references(table: Table) -> None:
