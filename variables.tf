@@ -154,7 +154,7 @@ variable "maximum_concurrency" {
 variable "max_receive_count" {
   description = "Tries of a message before it goes to the dead-letter queue."
   type        = number
-  default     = 5
+  default     = 6
 
   validation {
     condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000 && floor(var.max_receive_count) == var.max_receive_count

@@ -2,7 +2,7 @@
 
 The promises are AWS's and no better. The queue delivers late, out of order and, seldom, once more after a
 message was removed; what a function does not get done is visible again after six minutes, and a message that
-was received five times in vain goes to the dead-letter queue (Amazon SQS developer guide, "At-least-once
+was received six times in vain goes to the dead-letter queue (Amazon SQS developer guide, "At-least-once
 delivery", "Dead-letter queues"). Firehose takes some records of a call and refuses others (API reference,
 PutRecordBatch), delivers what it took at least once, and puts what it cannot deliver under its error prefix.
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Event = dict[str, Any]
 
 VISIBILITY_S: Final = 360.0
-MOST_RECEIVES: Final = 5
+MOST_RECEIVES: Final = 6
 _BATCH: Final = 10
 _TIMES: Final = ("publish_time", "ingestion_ts")
 

@@ -39,7 +39,7 @@ def test_the_source_queue_redrives_to_a_queue_that_keeps_for_14_days(target: Tar
 
     source, dead = attributes(target.source_queue), attributes(target.dead_letter_queue)
     redrive = json.loads(source["RedrivePolicy"])
-    assert redrive == {"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": 5}
+    assert redrive == {"deadLetterTargetArn": dead["QueueArn"], "maxReceiveCount": 6}
     assert source["VisibilityTimeout"] == "7"
     assert dead["MessageRetentionPeriod"] == str(14 * 24 * 3600)
 

@@ -60,7 +60,7 @@ class Tuning:
     """
 
     visibility_timeout_s: int = 60
-    max_receive_count: int = 5
+    max_receive_count: int = 6
     buffer_interval_s: int = 2
     buffer_mib: int = 64
     batch_size: int = 10_000

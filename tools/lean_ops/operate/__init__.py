@@ -8,6 +8,7 @@ Open to others:
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
     contracts     what a contract would do, before it is put in place
+    publishing    a contract put in place, with the rows that are there
     promoting     a field of Curated taken into a contract
     reconciling   all layers held against RAW, row by row
     replay        what did not get through, sent again
@@ -40,6 +41,7 @@ __all__ = [
     "leases",
     "pipeline",
     "promoting",
+    "publishing",
     "rebuild",
     "reconciling",
     "releases",

@@ -2,7 +2,7 @@
 
 | place                  | why events wait there                  | where replay sends them            |
 |------------------------|----------------------------------------|------------------------------------|
-| dead-letter queue      | rejected, or failed five times         | the source queue                   |
+| dead-letter queue      | rejected, or failed six times          | the source queue                   |
 | delivery error objects | Firehose could not write them into RAW | the delivery stream of their topic |
 | Quarantine             | they break the contract                | Semantic judges them again         |
 

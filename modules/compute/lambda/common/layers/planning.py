@@ -319,7 +319,7 @@ def _in_clear(
                         f"{snapshots} snapshots of semantic",
                         None,
                         what,
-                        "`lean-ops maintain --snapshot-days 0` after it is published, or wait for them to expire",
+                        "`lean-ops maintain --snapshot-days 0` afterwards, or wait for them to expire",
                     )
                 )
         if quarantine is not None and (weaker or not before) and (rows := _in_json(quarantine, of.source)):

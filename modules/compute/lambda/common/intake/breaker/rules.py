@@ -22,8 +22,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-# The queue's messages stay hidden for six minutes after a failed try and have five tries. Two failures before
-# the breaker opens and two failed trials in the first half hour leave one over.
+# The queue's messages stay hidden for six minutes after a failed try and have six tries. Where little comes,
+# the first failure may share its minute with what went well, and the alarm wants two bad minutes: three
+# failures before the breaker opens and two failed trials in the first half hour leave one over.
 COOL_DOWN: Final = timedelta(minutes=5)
 LONGEST_COOL_DOWN: Final = timedelta(hours=1)
 GOOD_BATCHES: Final = 5
