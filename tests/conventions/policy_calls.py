@@ -215,7 +215,7 @@ CALLS: dict[str, list[Call]] = {
     ],
     "snowflake-latency": [
         Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-snowflake-AbCdEf")),
-        *TOPICS,
+        *TOPICS, *POINTERS, *objects("GetObject", f"semantic_events/{META}"),
         *(Call(f"dynamodb:{a}", CHECKPOINTS, (("dynamodb:leadingkeys", "snowflake-latency#history"),))
           for a in ("GetItem", "PutItem")),
         *(key("Decrypt", s) for s in ("s3", "dynamodb", "secretsmanager")), *log("snowflake-latency"),

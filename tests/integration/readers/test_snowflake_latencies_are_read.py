@@ -43,6 +43,7 @@ SETTINGS = SnowflakeSettings.from_environment(
     {
         "LEAN_OPS_PROJECT": "lean-ops",
         "LEAN_OPS_ENV": "test",
+        "LEAN_OPS_DATABASE": "lean_ops_test",
         "LEAN_OPS_LAKE_BUCKET": "lake",
         "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
         "LEAN_OPS_SNOWFLAKE_SECRET_ID": "lean-ops-test-snowflake",
@@ -54,6 +55,16 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+NEWEST = "s3://lake/semantic_events/metadata/00002.metadata.json"
+BEFORE = "s3://lake/semantic_events/metadata/00001.metadata.json"
+HOUR_MS = 3_600_000
+NOW_MS = int(NOW.timestamp() * 1000)
+METADATA = {
+    "metadata-log": [{"metadata-file": BEFORE, "timestamp-ms": NOW_MS - 3 * HOUR_MS}],
+    "snapshot-log": [{"snapshot-id": 2, "timestamp-ms": NOW_MS - 2 * HOUR_MS}],
+}
+
+
 class Snowflake:
     """The SQL API: signed in by key pair, statements that may run a while, results in partitions."""
 
@@ -61,6 +72,7 @@ class Snowflake:
         self.statements: list[dict[str, Any]] = []
         self.latencies = [120.0, 80.0, 2500.0]
         self.refreshing = "RUNNING"
+        self.seen = NEWEST
         self.running_looks = 0
         self.partition_rows = 1_000
         self.statuses: list[int] = []
@@ -148,6 +160,8 @@ class Snowflake:
             return [[str(int(latency))] for latency in self.latencies]
         if "AUTO_REFRESH_STATUS" in document["statement"]:
             return [[json.dumps({"executionState": self.refreshing})]]
+        if "GET_ICEBERG_TABLE_INFORMATION" in document["statement"]:
+            return [[json.dumps({"metadataLocation": self.seen, "status": "success"})]]
         return []
 
     def part(self, handle: str, number: int) -> list[list[str]]:
@@ -156,7 +170,7 @@ class Snowflake:
     def result(self, handle: str, statement: str) -> dict[str, Any]:
         rows = self._results[handle]
         parts = max(1, -(-len(rows) // self.partition_rows))
-        name = "STATUS" if "AUTO_REFRESH_STATUS" in statement else "MILLISECONDS"
+        name = statement.partition(" AS ")[2].partition("\n")[0] or "MILLISECONDS"
         return {
             "statementHandle": handle,
             "resultSetMetaData": {
@@ -188,7 +202,14 @@ class Aws:
     def put_item(self, *, TableName: str, Item: dict[str, Any]) -> None:
         self.item = Item
 
+    def get_paginator(self, name: str) -> Any:
+        assert name == "get_tables"
+        table = {"Name": "semantic_events", "Parameters": {"metadata_location": NEWEST}}
+        return SimpleNamespace(paginate=lambda **_: [{"TableList": [table]}])
+
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        if Bucket == "lake" and Key == NEWEST.removeprefix("s3://lake/"):
+            return {"Body": BytesIO(json.dumps(METADATA).encode())}
         assert (Bucket, Key) == ("lake", REGISTRY_KEY)
         topics = {topic: Topic(contract=topic in self.contracts) for topic in ("events", "bare")}
         return {"Body": BytesIO(registry_of(topics).written())}
@@ -265,6 +286,16 @@ def test_spans_follow_each_other_without_gap_or_overlap(snowflake: Snowflake) ->
 def test_a_table_that_snowflake_no_longer_refreshes_is_named(snowflake: Snowflake) -> None:
     snowflake.refreshing = "STALLED"
     assert function.handler(at(NOW), CONTEXT)["stalled"] == ["LEAN_OPS.SEMANTIC.semantic_events"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_table_that_lacks_a_snapshot_for_an_hour_is_stalled_whatever_snowflake_says(
+    snowflake: Snowflake,
+) -> None:
+    snowflake.seen = BEFORE
+    assert function.handler(at(NOW), CONTEXT)["stalled"] == ["LEAN_OPS.SEMANTIC.semantic_events"]
+    earlier = NOW - timedelta(minutes=70)  # fifty after the snapshot
+    assert function.handler(at(earlier), CONTEXT)["stalled"] == []
 
 
 def test_a_span_that_failed_is_read_again(snowflake: Snowflake, aws: Aws) -> None:

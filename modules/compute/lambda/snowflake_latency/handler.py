@@ -1,7 +1,9 @@
 """Schedule → how long analysts' queries on Semantic take in Snowflake, as a distribution of samples.
 
 Where it has read to is an item of the checkpoints table, so that no query counts twice and none is left out.
-It is off while the secret ``<project>-<env>-snowflake`` has no value, and says so each time.
+A table counts as stalled when Snowflake says that it does not refresh it, and when it lacks a snapshot of the
+table for longer than an hour, whatever it says. It is off while the secret ``<project>-<env>-snowflake`` has
+no value, and says so each time.
 """
 
 from datetime import datetime, timedelta
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
+from common.lake.pointers import pointers
 from common.readers.history import latencies, refreshing
 from common.readers.sql_api import Access, SqlApi
+from common.readers.staleness import late
 from common.runtime import outside
 from common.runtime.asking import Asker
 from common.runtime.clients import client
@@ -69,20 +73,23 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     )
     # Before the tables are looked at, so that nothing about them hides the latencies.
     _remember(until)
-    tables = refreshing(api, _tables(access))
+    tables = _tables(access)
+    refreshed, behind = refreshing(api, list(tables)), late(api, _committed(tables), _read, now)
+    stalled = sorted({*refreshed.stalled, *behind.tables})
+    unknown = {**behind.unknown, **refreshed.unknown}
     emit(
         settings.project,
-        {"SnowflakeRefreshStalled": len(tables.stalled), "SnowflakeRefreshUnknown": len(tables.unknown)},
+        {"SnowflakeRefreshStalled": len(stalled), "SnowflakeRefreshUnknown": len(unknown)},
         environment=settings.env,
     )
     done = {
         "configured": True,
         "queries": len(took),
-        "stalled": tables.stalled,
-        "unknown": tables.unknown,
+        "stalled": stalled,
+        "unknown": unknown,
     }
     log = logger("snowflake_latency")
-    (log.warning if tables.unknown else log.info)("query history read", extra=done)
+    (log.warning if unknown else log.info)("query history read", extra=done)
     return done
 
 
@@ -96,14 +103,27 @@ def _access() -> Access | None:
     return Access.parse(secret["SecretString"])
 
 
-def _tables(access: Access) -> list[str]:
+def _tables(access: Access) -> dict[str, str]:
     """Semantic tables, of the topics that have a contract, by their names in Snowflake."""
     registry = read_registry(_client("s3"), _settings().lake_bucket)
-    return [
-        f"{access.database}.{access.schema}.semantic_{topic}"
+    return {
+        f"{access.database}.{access.schema}.semantic_{topic}": f"semantic_{topic}"
         for topic, known in registry.topics.items()
         if known.contract
-    ]
+    }
+
+
+def _committed(tables: dict[str, str]) -> dict[str, str]:
+    """The metadata file of each table that the catalog has, by its name in Snowflake."""
+    found = pointers(_client("glue"), _settings().database)
+    return {name: found[table] for name, table in tables.items() if table in found}
+
+
+def _read(location: str) -> bytes:
+    """The content of a metadata file."""
+    bucket, _, key = location.partition("://")[2].partition("/")
+    content: bytes = _client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
 
 
 def _read_until(now: datetime) -> datetime:

@@ -7,13 +7,18 @@ metadata file of a table lists the files before it and its snapshots, each with 
 "Table Metadata": ``metadata-log``, ``snapshot-log``): from these it follows what Snowflake lacks.
 """
 
+import gzip
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from common.readers.sql_api import SnowflakeUnreachable, SqlApi
+from common.readers.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
+
+LONGEST: Final = timedelta(hours=1)
+"""A table that Snowflake is behind for longer is late: it refreshes every minute."""
+_GZIP: Final = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,49 @@ class Behind:
     snapshots: int
     since: datetime | None
     at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Late:
+    """Tables that Snowflake is behind for too long, and those of which nobody knows, with why."""
+
+    tables: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def late(
+    api: SqlApi,
+    tables: Mapping[str, str],
+    read: Callable[[str], bytes],
+    now: datetime,
+    longest: timedelta = LONGEST,
+) -> Late:
+    """Which tables Snowflake is behind for longer than ``longest``.
+
+    ``tables``: the metadata file that the catalog has, by name in Snowflake; ``read`` gives the content of
+    one, and is asked for tables alone that Snowflake has not read to the end. A table that Snowflake does not
+    know hides no other. Raises SnowflakeUnreachable where it does not answer.
+    """
+    found = Late()
+    for table, location in tables.items():
+        try:
+            seen = seen_by(api, table)
+        except SnowflakeRefused as error:
+            found.unknown[table] = str(error)
+            continue
+        if not _same(location, seen):
+            since = behind(location, _document(read(location)), seen).since
+            if since is not None and now - since > longest:
+                found.tables.append(table)
+    return found
+
+
+def _document(content: bytes) -> Mapping[str, Any]:
+    """A metadata file, which may be compressed."""
+    document: Mapping[str, Any] = json.loads(
+        gzip.decompress(content) if content.startswith(_GZIP) else content
+    )
+    return document
 
 
 def seen_by(api: SqlApi, table: str) -> str:

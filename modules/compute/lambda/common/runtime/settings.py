@@ -186,6 +186,7 @@ class AlertSettings(Settings):
 class SnowflakeSettings(Settings):
     """Of ``snowflake_latency``. ``snowflake_secret_id``: the secret that says how to reach Snowflake."""
 
+    database: str
     lake_bucket: str
     checkpoints_table: str
     snowflake_secret_id: str
