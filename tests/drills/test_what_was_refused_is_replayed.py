@@ -161,7 +161,7 @@ def test_a_wrong_contract_quarantines_and_the_mended_one_lets_every_row_through(
     done = stack.lean_ops("replay", "quarantine", "--note", "drill")
     assert (done["done"]["accepted"], done["done"]["refused"]) == (refused, 0)
     curated, semantic = stack.rows("curated_events"), stack.rows("semantic_events")
-    curated = curated.filter(curated["_deleted"].is_null())
+    curated = curated.filter(curated["_tombstone"].is_null())
     for column in ("idempotency_key", "message_id", "publish_time", "ingestion_ts"):
         assert semantic[column].equals(curated[column]), column
     assert semantic["_source_merge_seq"].equals(curated["_merge_seq"])

@@ -102,7 +102,7 @@ def tables_are_those_of_a_single_pass(world: World) -> None:
         assert stored == {name: str(value) for name, value in payload.items()}, (
             f"Curated lost a leaf of {key}"
         )
-        assert bool(found[key].get("_deleted")) == (event["json_payload"] is None), key
+        assert bool(found[key].get("_tombstone")) == (event["json_payload"] is None), key
         assert found[key]["ingestion_ts"] == event["ingestion_ts"], f"a copy of {key} counts as the first"
     semantic = world.rows("semantic")
     published = {row["idempotency_key"]: row["reading"] for row in semantic}

@@ -8,7 +8,12 @@ current schema, and of ``Schema``, which indexes the names of its columns.
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+# ``MetadataColumns`` of Iceberg 1.10; Spark refuses to read them (``SparkSchemaUtil``, column references).
+METADATA_COLUMNS: Final = frozenset(
+    {"_file", "_pos", "_deleted", "_spec_id", "_partition", "_row_id", "_last_updated_sequence_number"}
+)
 
 if TYPE_CHECKING:
     from lean_ops.environment.target import Target
@@ -36,6 +41,8 @@ def _of_names(fields: list[dict[str, Any]]) -> Iterator[str]:
     for name, times in Counter(field["name"] for field in fields).items():
         if times > 1:
             yield f"column {name}: there are {times} of them"
+        if name in METADATA_COLUMNS:
+            yield f"column {name}: is named like a metadata column of Iceberg, and Spark reads none such"
 
 
 def _of_spec(spec: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:

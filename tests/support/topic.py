@@ -224,7 +224,9 @@ class TopicLake(LocalLake):
 def alive(rows: Mapping[str, Any]) -> dict[str, tuple[str, datetime]]:
     """Message and time of rows by key, without those that are tombstones."""
     return {
-        key: (row["message_id"], row["publish_time"]) for key, row in rows.items() if not row.get("_deleted")
+        key: (row["message_id"], row["publish_time"])
+        for key, row in rows.items()
+        if not row.get("_tombstone")
     }
 
 

@@ -6,11 +6,11 @@ WITH received AS (
     GROUP BY idempotency_key)
 SELECT received_on, count(*) AS keys_in_raw,
        count_if(curated.idempotency_key IS NOT NULL) AS in_curated,
-       count_if(curated._deleted) AS deleted,
+       count_if(curated._tombstone) AS deleted,
        count_if(semantic.idempotency_key IS NOT NULL) AS in_semantic,
        count_if(quarantine.idempotency_key IS NOT NULL) AS in_quarantine,
        count_if(curated.idempotency_key IS NULL
-                OR (NOT coalesce(curated._deleted, false) AND semantic.idempotency_key IS NULL
+                OR (NOT coalesce(curated._tombstone, false) AND semantic.idempotency_key IS NULL
                     AND quarantine.idempotency_key IS NULL)) AS nowhere
 FROM received
 LEFT JOIN curated_${topic} curated ON curated.idempotency_key = received.idempotency_key

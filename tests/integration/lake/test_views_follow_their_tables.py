@@ -107,7 +107,7 @@ def test_what_counts_now_has_no_deleted_key_and_no_column_of_the_pipelines_own(t
             view = views.current(layer, "t", table.schema())
             found = connection.execute(view.sql).to_arrow_table()
             assert found.column_names == [column.name for column in view.columns]
-            assert not {"_merge_seq", "_deleted", "_source_merge_seq"} & set(found.column_names)
+            assert not {"_merge_seq", "_tombstone", "_source_merge_seq"} & set(found.column_names)
             assert found["idempotency_key"].to_pylist() == ["a"]
     lake.close()
 

@@ -43,7 +43,7 @@ class Lake(LocalLake):
         columns = {
             "message_id": [f"m{n}" for n in range(count)], "idempotency_key": [f"k{n}" for n in range(count)],
             "topic_name": ["t"] * count, "period_reference": ["2026-05"] * count, "publish_time": moments,
-            "ingestion_ts": moments, "_deleted": [n >= len(rows) for n in range(count)],
+            "ingestion_ts": moments, "_tombstone": [n >= len(rows) for n in range(count)],
         } | {
             name: pa.array([row.get(name) for row in rows] + [None] * deleted, pa.string()) for name in names
         }  # fmt: skip

@@ -7,4 +7,4 @@ from common.lake.rule import EVENT_RULE
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    patch.setitem(vars(EVENT_RULE), "removes", "_deleted")
+    patch.setitem(vars(EVENT_RULE), "removes", "_tombstone")

@@ -147,7 +147,7 @@ def _waiting(connection: duckdb.DuckDBPyConnection, topic: str, since: int) -> i
     return int(row[0]) if row else 0
 
 
-_ALIVE: Final = "c._deleted IS NOT TRUE"
+_ALIVE: Final = "c._tombstone IS NOT TRUE"
 
 
 def _unserved(connection: duckdb.DuckDBPyConnection, topic: str, since: int) -> int:

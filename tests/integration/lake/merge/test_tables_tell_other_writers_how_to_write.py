@@ -87,14 +87,27 @@ def test_a_table_that_was_there_gets_what_its_specification_gained_once(lake: La
 def test_a_table_that_was_there_gets_the_columns_that_its_specification_gained(lake: Lake) -> None:
     spec = TableSpec.load(SPECIFICATIONS, "curated")
     with lake.table.update_schema() as update:
-        update.delete_column("_deleted")
+        update.delete_column("_tombstone")
     lake.table.refresh()
-    assert align(lake.catalog, lake.identifier, spec) == {"_deleted": "boolean"}
+    assert align(lake.catalog, lake.identifier, spec) == {"_tombstone": "boolean"}
     lake.table.refresh()
-    assert lake.table.schema().find_field("_deleted").doc
+    assert lake.table.schema().find_field("_tombstone").doc
     location = lake.table.metadata_location
     assert align(lake.catalog, lake.identifier, spec) == {}
     assert lake.catalog.load_table(lake.identifier).metadata_location == location
+
+
+def test_a_column_that_had_another_name_is_renamed_with_what_stands_in_it(lake: Lake) -> None:
+    spec = TableSpec.load(SPECIFICATIONS, "curated")
+    before = lake.table.schema().find_field("_tombstone").field_id
+    with lake.table.update_schema() as update:
+        update.rename_column("_tombstone", "_deleted")
+    lake.table.refresh()
+    assert align(lake.catalog, lake.identifier, spec) == {"_deleted": "_tombstone"}
+    lake.table.refresh()
+    assert lake.table.schema().find_field("_tombstone").field_id == before
+    assert "_deleted" not in lake.table.schema().column_names
+    assert align(lake.catalog, lake.identifier, spec) == {}
 
 
 def test_specifications_are_json_that_terraform_reads_too() -> None:

@@ -30,7 +30,7 @@ COLUMNS: dict[str, Any] = {
     "publish_time": pa.timestamp("us", "UTC"),
     "ingestion_ts": pa.timestamp("us", "UTC"),
     "_source_merge_seq": pa.int64(),
-    "_deleted": pa.bool_(),
+    "_tombstone": pa.bool_(),
 }
 Row = tuple[str, int, int, int, bool]
 """Key, number, hour of publication, second of ingestion, whether it removes."""
@@ -51,7 +51,7 @@ def staged(rows: Sequence[Row], rule: MergeRule, budget: int = 256) -> StagedSou
             "publish_time": START + timedelta(hours=hour),
             "ingestion_ts": START + timedelta(seconds=second),
             "_source_merge_seq": number,
-            "_deleted": removes,
+            "_tombstone": removes,
         }
         for key, number, hour, second, removes in rows
     ]

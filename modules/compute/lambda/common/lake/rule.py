@@ -66,10 +66,10 @@ EVENT_RULE = MergeRule(
 )
 """Curated: rows are events."""
 
-SOURCE_RULE = MergeRule(key="idempotency_key", order=("_source_merge_seq",), removes="_deleted")
+SOURCE_RULE = MergeRule(key="idempotency_key", order=("_source_merge_seq",), removes="_tombstone")
 """Semantic and Quarantine: rows come from Curated, which holds one row a key and numbers its changes."""
 
-VERSION_RULE = replace(EVENT_RULE, removes="_deleted")
+VERSION_RULE = replace(EVENT_RULE, removes="_tombstone")
 """Semantic: older versions, which come from RAW."""
 
 

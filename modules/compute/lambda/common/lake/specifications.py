@@ -22,6 +22,9 @@ from pyiceberg.types import NestedField
 from common.lake.avro import read_whole_files_only
 from common.runtime.errors import CommitConflict, TableMissing
 
+# Columns that had another name. Iceberg's own metadata columns have names too, and Spark reads no table with a
+# column that is called like one (``MetadataColumns``: _file, _pos, _deleted, _spec_id, _partition).
+RENAMED = {"_deleted": "_tombstone"}
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 OPERATIONS_LAYER = "ops"
 OPERATIONS = ("runs", "rules", "drift")
@@ -81,28 +84,33 @@ class TableSpec:
 def align(catalog: Catalog, identifier: str, spec: TableSpec) -> dict[str, str]:
     """Give an existing table the columns and properties that its specification has; gives what was changed.
 
-    A specification grows, and tables live on. What it does not name stays. Raises TableMissing, and
-    CommitConflict where another writer was first: then the next time does it.
+    A specification grows, and tables live on. What it does not name stays; a column that it has by another
+    name now is renamed, with all that stands in it. Raises TableMissing, and CommitConflict where another
+    writer was first: then the next time does it.
     """
     table = open_table(catalog, identifier)
     found = table.properties
     # The version of the format is no property of a table that exists.
     wanted = {n: v for n, v in spec.properties.items() if n != "format-version" and found.get(n) != v}
     there = {column.name for column in table.schema().fields}
-    columns = [column for column in spec.schema.fields if column.name not in there]
-    if wanted or columns:
+    named = {column.name for column in spec.schema.fields}
+    renamed = {old: new for old, new in RENAMED.items() if old in there and new in named - there}
+    columns = [c for c in spec.schema.fields if c.name not in there | set(renamed.values())]
+    if wanted or columns or renamed:
         try:
             with table.transaction() as change:
                 if wanted:
                     change.set_properties(wanted)
                 with change.update_schema() as update:
+                    for old, new in renamed.items():
+                        update.rename_column(old, new)
                     for column in columns:
                         update.add_column(column.name, column.field_type, doc=column.doc)
         except CommitFailedException as error:
             raise CommitConflict(
                 f"table {identifier}: expected to be the only writer, found another first; do it again"
             ) from error
-    return wanted | {column.name: str(column.field_type) for column in columns}
+    return wanted | renamed | {column.name: str(column.field_type) for column in columns}
 
 
 def open_table(catalog: Catalog, identifier: str) -> Table:

@@ -13,7 +13,7 @@ from common.payload.flattening import DELETED
 
 
 def judge(rows: pa.Table, contract: Contract, pii_key: bytes, *, only_good: bool = False) -> CastResult:
-    """As ``cast_or_set_aside``; a delete breaks no rule, and is among the ``good`` with ``_deleted`` true."""
+    """As ``cast_or_set_aside``; a delete breaks no rule, and is among the ``good``, ``_tombstone`` true."""
     if DELETED not in rows.column_names:
         return cast_or_set_aside(rows, contract, pii_key, only_good=only_good)
     deleted: Any = rows[DELETED].fill_null(pa.scalar(False))  # noqa: FBT003

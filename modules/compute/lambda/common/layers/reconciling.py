@@ -412,7 +412,7 @@ def _rows(
     snapshot_id: int | None = None,
     not_younger: int | None = None,
 ) -> Iterator[pa.Table]:
-    """Rows of a table in large pieces; times as microseconds since 1970, no nulls but in ``_deleted``.
+    """Rows of a table in large pieces; times as microseconds since 1970, no nulls but in ``_tombstone``.
 
     ``not_younger``: only of files whose rows came with a snapshot of that sequence number, or earlier.
     """
@@ -460,7 +460,7 @@ def _files_not_younger(table: Table, sequence: int) -> set[str]:
 
 
 def _normal(rows: pa.RecordBatch) -> pa.Table:
-    """Times as microseconds since 1970, texts of one type, and no nulls but in ``_deleted``."""
+    """Times as microseconds since 1970, texts of one type, and no nulls but in ``_tombstone``."""
     columns: dict[str, Any] = {}
     for name in rows.schema.names:
         column: Any = rows[name]

@@ -50,7 +50,7 @@ from common.runtime.arrowtypes import Column
 
 PAYLOAD: Final = "json_payload"
 OPERATION: Final = "operation"
-DELETED: Final = "_deleted"
+DELETED: Final = "_tombstone"
 """Column of Curated: true where the newest version of a key is a delete, else null."""
 DELETED_DOC: Final = "True where the newest version of the key is a delete"
 """Its comment (``modules/storage/tables/curated.json``; a test compares)."""
@@ -221,7 +221,7 @@ class Flattener:
 def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
     """RAW rows → Curated rows: the envelope as it is, every payload leaf as a text column.
 
-    A delete has no payload, and ``_deleted`` says so in batches that have any. A row of which RAW knows
+    A delete has no payload, and ``_tombstone`` says so in batches that have any. A row of which RAW knows
     neither payload nor operation is one too: a delete that came before RAW had the column.
 
     Whatever comes in, what goes out and what is held for it is bounded by the bytes of payloads.

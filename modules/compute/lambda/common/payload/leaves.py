@@ -31,7 +31,7 @@ ENVELOPE: Final = frozenset(
 )
 """Columns of RAW that Curated has as they are."""
 # Columns of the Curated table that are not payload (a test compares), and RAW's text column.
-RESERVED_COLUMNS: Final = ENVELOPE | {"json_payload", "_rescued", "_merge_seq", "_deleted"}
+RESERVED_COLUMNS: Final = ENVELOPE | {"json_payload", "_rescued", "_merge_seq", "_tombstone"}
 # Partition fields of all specifications, low-volume ones too (a test compares). Iceberg's Java library reads
 # no table with a column that is named like a partition field of another column, and so do Athena and Spark.
 PARTITION_FIELDS: Final = frozenset({"period_reference", "publish_day", "publish_month", "key_bucket"})
