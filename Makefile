@@ -35,7 +35,7 @@ test-drills: install ## Work on running stacks as the runbook says, break them a
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
 .PHONY: test-readers
-test-readers: install ## Let Trino, the engine of Athena, read and write what the pipeline does (fetches 0.5 GB once; needs Java 22)
+test-readers: install ## Let Trino, the engine of Athena, and Spark read what the pipeline writes (fetches 1.2 GB once; needs Java 22 and 17)
 	$(BIN)/pytest tests/readers $(PYTEST_ARGUMENTS)
 
 .PHONY: test-browser

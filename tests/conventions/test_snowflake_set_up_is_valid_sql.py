@@ -2,6 +2,10 @@
 
 sqlglot parses every statement in its dialect; what it knows only by name (volumes, integrations) it hands on
 unread, so that those are held against the grammar of Snowflake's reference pages, quoted below.
+
+No stand-in runs them: fakesnow 0.12.1, tried with the connector 4.8.1, makes databases, schemas, comments and
+tags of tables. It knows no volume, integration, Iceberg table of another catalog, policy or grant, and these
+are what the script is about; it wants exactly duckdb 2.0.1 and sqlglot 30.22.0, which are not this project's.
 """
 
 import json

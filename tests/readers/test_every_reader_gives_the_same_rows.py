@@ -9,6 +9,7 @@ reads metadata is tested by the way. Where Spark cannot run, the others are comp
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -100,6 +101,13 @@ def test_spark_is_among_the_readers(spark: Spark | None) -> None:
         pytest.skip(spark_engine.missing() or "Spark could not be fetched")
 
 
+def by_each(engines: dict[str, Engine], table: str, snapshot: int | None = None) -> dict[str, Rows]:
+    """What each gives of a table; they work at the same time."""
+    with ThreadPoolExecutor() as pool:
+        asked = {name: pool.submit(engine.rows, table, snapshot) for name, engine in engines.items()}
+        return {name: answer.result() for name, answer in asked.items()}
+
+
 def agree(target: LocalTarget, engines: dict[str, Engine]) -> int:
     """Compare all tables, all snapshots and all views; gives how many rows there are in the current ones."""
     compared = 0
@@ -110,8 +118,8 @@ def agree(target: LocalTarget, engines: dict[str, Engine]) -> int:
             by_pyiceberg = table.scan().to_arrow().to_pylist()
             expected = rows(columns, [tuple(row[c] for c in columns) for row in by_pyiceberg])
             compared += expected.total()
-            for reader, engine in engines.items():
-                assert engine.rows(name) == expected, f"{name} by {reader}"
+            for reader, found in by_each(engines, name).items():
+                assert found == expected, f"{name} by {reader}"
             assert rows(*lake.run(connection, f'SELECT * FROM "{name}"')) == expected, name
             for snapshot in table.snapshots():
                 if (name, snapshot.snapshot_id) in COMPARED:
@@ -120,8 +128,7 @@ def agree(target: LocalTarget, engines: dict[str, Engine]) -> int:
                 then = table.scan(snapshot_id=snapshot.snapshot_id)
                 kept = [field.name for field in then.projection().fields]
                 old = rows(kept, [tuple(row[c] for c in kept) for row in then.to_arrow().to_pylist()])
-                for reader, engine in engines.items():
-                    found = engine.rows(name, snapshot.snapshot_id)
+                for reader, found in by_each(engines, name, snapshot.snapshot_id).items():
                     assert found == old, f"{name} at {snapshot.snapshot_id} by {reader}"
     for view in VIEWS:
         # As Athena finds them in Glue; columns that came since upkeep are not among them yet.

@@ -22,8 +22,8 @@ from pyiceberg.types import NestedField
 from common.lake.avro import read_whole_files_only
 from common.runtime.errors import CommitConflict, TableMissing
 
-# Columns that had another name. Iceberg's own metadata columns have names too, and Spark reads no table with a
-# column that is called like one (``MetadataColumns``: _file, _pos, _deleted, _spec_id, _partition).
+# Columns that had another name. Iceberg's own metadata columns have names too, and Spark reads no column that
+# is called like one (``MetadataColumns``: _file, _pos, _deleted, _spec_id, _partition).
 RENAMED = {"_deleted": "_tombstone"}
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 OPERATIONS_LAYER = "ops"
