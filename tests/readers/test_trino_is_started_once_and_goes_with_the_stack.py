@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -40,8 +41,8 @@ def name(stack: Stack) -> Iterator[str]:
 
 def serving(stack: Stack) -> list[psutil.Process]:
     """Java processes of the stack."""
-    folder = str(stack.folder)
-    return [p for p in psutil.process_iter(["name"]) if p.info["name"] == "java" and record.serves(p, folder)]
+    served = (p for p in psutil.process_iter() if record.serves(p, str(stack.folder)))
+    return [process for process in served if Path(process.exe()).name == "java"]
 
 
 def asked(name: str, sql: str) -> Result:

@@ -44,6 +44,8 @@ _LEAST_JAVA: Final = 22
 _PATIENCE_S: Final = 600
 _JAVAS: Final = ("/usr/lib/jvm/*/bin/java", "/opt/*/bin/java")
 _FOLDER: Final = "trino"
+# They outlive this object; whoever ends them, this process has to collect their exit codes.
+_STARTED_HERE: "Final[list[subprocess.Popen[bytes]]]" = []
 _RECORD: Final = "trino.json"
 
 
@@ -218,8 +220,10 @@ def serving(target: LocalTarget, told: Callable[[str], None]) -> Trino:
         server = _started(process, Trino(port, target.database), place)
         known = ProcessRecord(process.pid, str(place.parent), port)
         (place / _RECORD).write_bytes(msgspec.json.encode(known))
+        _STARTED_HERE[:] = [*(one for one in _STARTED_HERE if one.poll() is None), process]
     except BaseException:
         process.kill()
+        process.wait()
         raise
     return server
 
