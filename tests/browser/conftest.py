@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget
+from lean_ops.sight.pages import Place
 from lean_ops.sight.serving import Site
 
 from ..support.pipeline import lean_ops, ledger, send, stack, target
@@ -42,7 +43,9 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(stack: Stack) -> Iterator[Site]:
     """The page of the stack."""
-    with Site(lambda: LocalTarget.running(stack.folder), "local stack عربي 🌡️", 0) as site:
+    with Site(
+        lambda: LocalTarget.running(stack.folder), Place("local stack عربي 🌡️", "--stack elsewhere"), 0
+    ) as site:
         yield site
 
 

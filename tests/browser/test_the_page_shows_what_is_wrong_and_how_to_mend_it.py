@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from lean_ops.accounts import observation
 from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
-from lean_ops.sight.pages import VIEWS
+from lean_ops.sight.pages import VIEWS, Place
 from lean_ops.sight.serving import Site
 
 from .conftest import PATIENCE_MS, WIDTHS, goto, opened, screenshots
@@ -109,7 +109,8 @@ def test_a_batch_with_faults_is_watched_on_its_way(
         said = wrong.locator("code").all_inner_texts()
         assert any(command.startswith("lean-ops query ") for command in said)
         (mend,) = [command for command in said if command.startswith("lean-ops replay quarantine")]
-        done = lean_ops(*mend.split()[1:], "--dry-run")
+        assert mend.endswith(" --stack elsewhere")  # the page says where, as it was told
+        done = lean_ops(*mend.removesuffix(" --stack elsewhere").split()[1:], "--dry-run")
         assert done.exit_code == 0, done.output
 
 
@@ -147,7 +148,7 @@ def test_every_view_with_what_there_is(chromium: Browser, site: Site, target: Ta
         page.locator("#alarms-rest summary").click()
         expect(page.locator("#alarms-rest")).to_contain_text("docs/runbook.md#queue-age")
     if folder := screenshots():
-        with Site(lambda: target, "local stack", 0) as plain:
+        with Site(lambda: target, Place("local stack"), 0) as plain:
             _take_pictures(chromium, plain, folder)
 
 

@@ -1,13 +1,17 @@
 """Names and reasons of others are text on the page: no markup, no command, and no page without an end."""
 
 import html
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lean_ops.cli import app
 from lean_ops.operate.alarms import AlarmState
 from lean_ops.operate.doctor import Finding
 from lean_ops.operate.pipeline import Outcome
@@ -25,6 +29,7 @@ from ...support.generated import cases
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 PARTS = {part.name: part for part in pages.parts()}
+HERE = pages.Place("local stack")
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -72,8 +77,8 @@ def everything(word: str, topics: int = 1) -> dict[str, Seen]:
     return seen | {f"{PREFIX}{name}": Seen(PARTS[f"{PREFIX}{name}"], found, NOW) for name in ORDER}
 
 
-def rendered(seen: dict[str, Seen]) -> str:
-    return pages._inside(pages.VIEWS, pages.VIEWS[0], seen, pages.Asked(), live=True)
+def rendered(seen: dict[str, Seen], place: pages.Place = HERE) -> str:
+    return pages._inside(pages.VIEWS, pages.VIEWS[0], seen, pages.Asked(), place, live=True)
 
 
 class Reader(HTMLParser):
@@ -149,6 +154,7 @@ def test_seven_hundred_topics_are_a_page_of_fifty() -> None:
         pages.BY_NAME["flow"],
         everything("word", topics=700),
         pages.Asked(page=14),
+        pages.Place("x"),
         live=True,
     )
     assert "Page 14 of 14" in listed
@@ -159,3 +165,25 @@ def test_seven_hundred_topics_are_a_page_of_fifty() -> None:
 )
 def test_what_an_address_says_wrongly_is_as_if_it_were_not_there(query: dict[str, str]) -> None:
     assert pages.Asked.of(query) == pages.Asked()
+
+
+def commands(group: Any, path: str = "lean-ops ") -> Iterator[tuple[str, set[str]]]:
+    """All commands of the command line, with their options."""
+    for name in group.commands:
+        command = group.commands[name]
+        if getattr(command, "commands", None):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", {option for parameter in command.params for option in parameter.opts}
+
+
+def test_every_command_on_the_page_says_where_it_acts_if_it_takes_that() -> None:
+    takes = dict(commands(typer.main.get_command(app)))
+    assert {name for name, options in takes.items() if not {"--stack", "--env"} <= options} == pages.ANYWHERE
+    page = rendered(everything("word"), pages.Place("environment prod", "--env prod"))
+    shown = [code.split("</code>")[0].partition(">")[2] for code in page.split("<code")[1:]]
+    ours = [html.unescape(one) for one in shown if one.startswith("lean-ops ")]
+    assert len(ours) > 5
+    for one in ours:
+        anywhere = any(one == name or one.startswith(f"{name} ") for name in pages.ANYWHERE)
+        assert one.endswith(" --env prod") != anywhere, one

@@ -12,6 +12,7 @@ import pytest
 
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.target import Target, TargetUnreachable
+from lean_ops.sight.pages import Place
 from lean_ops.sight.serving import Site
 
 
@@ -21,7 +22,7 @@ def nowhere() -> Target:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with Site(nowhere, "local stack <b>test</b>", 0) as site:
+    with Site(nowhere, Place("local stack <b>test</b>"), 0) as site:
         yield site
 
 
@@ -133,4 +134,4 @@ def test_an_environment_that_is_not_there_is_a_sentence_of_every_view(site: Site
 
 def test_a_port_that_is_taken_is_one_sentence(site: Site) -> None:
     with pytest.raises(InvalidInput, match=rf"--port: expected a free port .* found {site.port}"):
-        Site(nowhere, "x", site.port)
+        Site(nowhere, Place("x"), site.port)

@@ -18,6 +18,7 @@ from lean_ops.local.target import LocalTarget
 from lean_ops.operate.pipeline import StateVisit
 from lean_ops.operate.replay import dead_letters
 from lean_ops.sight import report as written
+from lean_ops.sight.pages import Place
 from lean_ops.simulate.demo import Report, Run, Watcher, perform
 
 PAGE: Final = "report.html"
@@ -71,7 +72,11 @@ def _page(folder: Path, stack: str, report: Report, watcher: Watcher) -> Path:
     watcher.step("Writing what there is to see as a page")
     begun, page = outside.monotonic(), folder / PAGE
     dead_letters.archive(LocalTarget.running(folder))
-    written.write(lambda: LocalTarget.running(folder), f"local stack {stack}", page)
+    written.write(
+        lambda: LocalTarget.running(folder),
+        Place(f"local stack {stack}", "" if stack == "local" else f"--stack {stack}"),
+        page,
+    )
     report.seconds["page"] = outside.monotonic() - begun
     return page
 

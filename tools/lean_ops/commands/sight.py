@@ -15,6 +15,7 @@ from lean_ops.console.printing import human_bytes, say, show_json
 from lean_ops.environment.target import Target
 from lean_ops.local.target import LocalTarget
 from lean_ops.sight import report as written
+from lean_ops.sight.pages import Place
 from lean_ops.sight.serving import Site
 
 REPORT: Final = "lean-ops-report.html"
@@ -70,5 +71,7 @@ def _finder(call: Call) -> Callable[[], Target]:
     return lambda: call.target
 
 
-def _named(call: Call) -> str:
-    return f"{'local stack' if isinstance(call.target, LocalTarget) else 'environment'} {call.place}"
+def _named(call: Call) -> Place:
+    if not isinstance(call.target, LocalTarget):
+        return Place(f"environment {call.place}", f"--env {call.place}")
+    return Place(f"local stack {call.place}", "" if call.place == "local" else f"--stack {call.place}")

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from common.runtime import outside
@@ -28,6 +29,24 @@ SCRIPT: Final = (HERE / "static/live.js").read_text()
 ON_A_PAGE: Final = 50
 _COMMAND: Final = re.compile(r"`([^`]*)`")
 _TABLE: Final = re.compile(r"(raw|curated|semantic|quarantine)_[a-z][a-z0-9_]{0,29}")
+
+
+ANYWHERE: Final = frozenset(
+    f"lean-ops {name}"
+    for name in (
+        "contract diff", "contract lint", "cost", "demo", "down", "release rollback", "release show",
+        "snowflake check", "snowflake setup", "source lint", "source try", "status", "up",
+    )
+)  # fmt: skip
+"""Commands that do not act on whichever place is looked at: they take none, or none of the other kind."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is looked at. ``name``: to be read; ``option``: for commands, empty where they need none."""
+
+    name: str
+    option: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,13 +108,13 @@ class Asked:
         return cls(max(1, page), query.get("topic", "")[:30], table if _TABLE.fullmatch(table) else "")
 
 
-def main(watch: Watch, view: View, asked: Asked, *, patience_s: float) -> str:
+def main(watch: Watch, view: View, asked: Asked, place: Place, *, patience_s: float) -> str:
     """The inside of the page: what is wrong, and what the view shows."""
     names = {*(part.name for part in findings.parts()), "flow", "proof", *view.parts}
     if view.name == "tables":
         names.add(_heat_map(watch, asked))
     seen = watch.ask(names - {""}, patience_s=patience_s)
-    return _inside([view], view, seen, asked, live=True)
+    return _inside([view], view, seen, asked, place, live=True)
 
 
 def _heat_map(watch: Watch, asked: Asked) -> str:
@@ -119,21 +138,27 @@ def _heat_map(watch: Watch, asked: Asked) -> str:
     return watch.know(Part(f"shape {name}", f"the partitions of {name}", read, every_s=15, within_s=30))
 
 
-def whole(inside: str, view: View, *, place: str, now: datetime) -> str:
+def whole(inside: str, view: View, *, place: Place, now: datetime) -> str:
     """The page with its head, for the server."""
-    return _render("page.html", inside=inside, view=view, views=VIEWS, place=place, now=now)
+    return _render("page.html", inside=inside, view=view, views=VIEWS, place=place.name, now=now)
 
 
-def file(watch: Watch, *, place: str, patience_s: float) -> str:
+def file(watch: Watch, *, place: Place, patience_s: float) -> str:
     """Everything as one file: no script, no network, no link but to its own sections."""
     seen = watch.ask({*(part.name for part in parts())}, patience_s=patience_s, whole=True)
     shaped = _heat_map(watch, Asked())
     seen |= watch.ask([shaped], patience_s=patience_s, whole=True) if shaped else {}
     overview, *others = VIEWS
-    inside = _inside(others, overview, seen, Asked(), live=False)
+    inside = _inside(others, overview, seen, Asked(), place, live=False)
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     return _render(
-        "file.html", inside=inside, views=VIEWS, place=place, now=outside.now(), style=STYLE, digest=digest
+        "file.html",
+        inside=inside,
+        views=VIEWS,
+        place=place.name,
+        now=outside.now(),
+        style=STYLE,
+        digest=digest,
     )
 
 
@@ -142,9 +167,19 @@ def refusal(title: str, said: str) -> str:
     return _render("refusal.html", title=title, said=said)
 
 
-def _inside(shown: Sequence[View], view: View, seen: Mapping[str, Seen], asked: Asked, *, live: bool) -> str:
-    verdict = findings.verdict(seen)
-    return _render("main.html", views=shown, view=view, seen=seen, asked=asked, verdict=verdict, live=live)
+def _inside(
+    shown: Sequence[View], view: View, seen: Mapping[str, Seen], asked: Asked, place: Place, *, live: bool
+) -> str:
+    return _render(
+        "main.html",
+        views=shown,
+        view=view,
+        seen=seen,
+        asked=asked,
+        verdict=findings.verdict(seen),
+        live=live,
+        option=place.option,
+    )
 
 
 def _render(template: str, **values: Any) -> str:
@@ -174,6 +209,7 @@ def _environment() -> Environment:
         "moment": _moment,
         "age": _age,
         "words": _words,
+        "placed": _placed,
         "shell": shlex.quote,
         "seconds": lambda number: f"{number:,.1f} s" if number < 100 else f"{number:,.0f} s",
     }
@@ -222,11 +258,22 @@ def _age(span: timedelta) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
-def _words(text: str) -> Markup:
+@pass_context
+def _placed(context: Context, command: str) -> str:
+    """The command with where it is to act, which is where the page looks, as far as it takes that."""
+    option = str(context["option"])
+    here = command.startswith("lean-ops ") and not any(
+        command == one or command.startswith(f"{one} ") for one in ANYWHERE
+    )
+    return f"{command} {option}" if option and here else command
+
+
+@pass_context
+def _words(context: Context, text: str) -> Markup:
     """A sentence with its commands, which stand between backticks, as code; all of it escaped."""
     pieces: Sequence[str] = _COMMAND.split(harmless(text))
     marked: list[Any] = [
-        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
+        Markup("<code>{}</code>").format(_placed(context, piece)) if number % 2 else escape(piece)
         for number, piece in enumerate(pieces)
     ]
     return Markup("").join(marked)

@@ -12,7 +12,9 @@ from lean_ops.sight.watching import Watch
 PATIENCE_S: Final = 120.0
 
 
-def write(find: Callable[[], Target], place: str, path: Path, *, patience_s: float = PATIENCE_S) -> int:
+def write(
+    find: Callable[[], Target], place: pages.Place, path: Path, *, patience_s: float = PATIENCE_S
+) -> int:
     """Write the file, whole or not at all; gives its size in bytes. What is unreadable is said in place."""
     watch = Watch(find, pages.parts())
     try:

@@ -54,7 +54,7 @@ _PATIENCE_S: Final = 0.5
 class Site:
     """One page on one port. ``find`` gives the environment anew each time: a local stack may move."""
 
-    def __init__(self, find: Callable[[], Target], place: str, port: int) -> None:
+    def __init__(self, find: Callable[[], Target], place: pages.Place, port: int) -> None:
         self.watch: Final = Watch(find, pages.parts())
         self.token: Final = secrets.token_urlsafe(_TOKEN_BYTES)
         self._place: Final = place
@@ -128,7 +128,9 @@ class Site:
 
     async def _inside(self, view: pages.View, request: Request) -> str:
         asked = pages.Asked.of(request.query_params)
-        return await run_in_threadpool(pages.main, self.watch, view, asked, patience_s=_PATIENCE_S)
+        return await run_in_threadpool(
+            pages.main, self.watch, view, asked, self._place, patience_s=_PATIENCE_S
+        )
 
 
 class _Door:
