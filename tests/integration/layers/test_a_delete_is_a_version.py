@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from common.lake import specifications
 from common.lake.history import last_merge, said_by
 from common.payload.flattening import DELETED
+from common.runtime.errors import TableMismatch
 
 from ...support.oracle import Event
 from ...support.topic import TopicLake, event
@@ -94,3 +96,20 @@ def test_tables_from_before_there_were_deletes_take_them(lake: TopicLake) -> Non
     lake.run({name: value for name, value in B.items() if name != "operation"})
     lake.run({name: value for name, value in G1.items() if name != "operation"} | {"message_id": "again"})
     assert lake.semantic() == {}
+
+
+def test_a_tombstone_by_the_name_of_before_is_one(lake: TopicLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions are new, and nobody has aligned the table: Semantic takes no tombstone for a row."""
+    monkeypatch.setattr(specifications, "RENAMED", {"earlier": DELETED})  # no test may write the real one
+    lake.run(G1, event("other", "o", 0, 1))
+    lake.append([D2])
+    lake.curate()
+    with lake.table("curated").update_schema() as update:
+        update.rename_column(DELETED, "earlier")
+    with pytest.raises(TableMismatch, match="`lean-ops maintain` renames it"):
+        lake.publish()
+    assert lake.semantic().keys() == {"k", "other"}, "as it was before the delete"
+    lake.run(event("k", "late", 1, 5))
+    assert curated(lake)["k"][DELETED] is True
+    assert "earlier" not in lake.table("curated").schema().column_names
+    assert lake.semantic().keys() == {"other"}

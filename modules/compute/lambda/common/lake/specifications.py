@@ -94,7 +94,7 @@ def align(catalog: Catalog, identifier: str, spec: TableSpec) -> dict[str, str]:
     wanted = {n: v for n, v in spec.properties.items() if n != "format-version" and found.get(n) != v}
     there = {column.name for column in table.schema().fields}
     named = {column.name for column in spec.schema.fields}
-    renamed = {old: new for old, new in RENAMED.items() if old in there and new in named - there}
+    renamed = {old: new for old, new in old_names(table).items() if new in named}
     columns = [c for c in spec.schema.fields if c.name not in there | set(renamed.values())]
     if wanted or columns or renamed:
         try:
@@ -126,3 +126,29 @@ def open_table(catalog: Catalog, identifier: str) -> Table:
             f"table {identifier}: expected it in the catalog, found none; "
             "create it with `terraform apply` (or `lean-ops up` for the local stack)"
         ) from error
+
+
+def old_names(table: Table) -> dict[str, str]:
+    """Columns that the table has by another name than that of today, and these.
+
+    Whoever takes one for a column of events takes tombstones for rows.
+    """
+    there = set(table.schema().column_names)
+    return {old: new for old, new in RENAMED.items() if old in there and new not in there}
+
+
+def renamed_as_today(table: Table) -> Table:
+    """The table, its columns by the names of today; raises CommitConflict where another writer was first."""
+    names = old_names(table)
+    if not names:
+        return table
+    try:
+        with table.update_schema() as update:
+            for old, new in names.items():
+                update.rename_column(old, new)
+    except CommitFailedException as error:
+        raise CommitConflict(
+            f"table {'.'.join(table.name())}: expected to rename {', '.join(names)}, found another writer's "
+            "commit first; the next try finds the table as it is then"
+        ) from error
+    return table.refresh()

@@ -20,7 +20,7 @@ from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import any_of, read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
-from common.lake.specifications import open_table
+from common.lake.specifications import open_table, renamed_as_today
 from common.layers.erased import NOTHING_ERASED, Erased, Kept
 from common.layers.uncurable import curable, in_time
 from common.payload.columns import DEFAULT_LIMITS, Columns, Limits
@@ -94,7 +94,7 @@ def curate(
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
-    curated = open_table(catalog, identifier)
+    curated = renamed_as_today(open_table(catalog, identifier))
     width = len(curated.schema().column_names)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes, TEXT_BYTES * width)
     portion = new_appends(raw, since, bounds)

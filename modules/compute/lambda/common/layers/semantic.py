@@ -33,12 +33,12 @@ from common.lake.incremental import Bounds, Portion, new_merges, read
 from common.lake.merge import TEXT_BYTES, Beside, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.rule import SOURCE_RULE
-from common.lake.specifications import open_table
+from common.lake.specifications import old_names, open_table
 from common.layers.erased import NOTHING_ERASED, Erased
 from common.layers.judging import judge
 from common.layers.versions import Versions, refused_keys
 from common.payload.leaves import RESERVED_COLUMNS
-from common.runtime.errors import CommitConflict
+from common.runtime.errors import CommitConflict, TableMismatch
 from common.runtime.settings import JobSettings
 
 EVERY_ROW: Final = AlwaysTrue()
@@ -106,6 +106,12 @@ def publish(
     topic = contract.topic
     identifier = into or settings.table("semantic", topic)
     curated = open_table(catalog, settings.table("curated", topic))
+    if names := old_names(curated):  # its tombstones would be rows, and no right to change Curated is here
+        raise TableMismatch(
+            f"table {'.'.join(curated.name())}: expected column {', '.join(names.values())}, found it by the "
+            f"name of before ({', '.join(names)}); `lean-ops maintain` renames it, and so does the next run "
+            "that curates"
+        )
     semantic = open_table(catalog, identifier)
     bounds = Bounds(
         settings.batch_rows, settings.batch_bytes, TEXT_BYTES * len(curated.schema().column_names)
