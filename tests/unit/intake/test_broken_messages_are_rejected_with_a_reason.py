@@ -47,6 +47,7 @@ BROKEN = {
         "nested a level too deep": raw_payload(
             '{"v":' + "[" * (MAX_NESTING - 1) + "]" * (MAX_NESTING - 1) + "}"
         ),
+        **{f"{n} levels, none closed": '{"payload":' + "[" * n for n in (400, 501, 970, 985, 989, 20_000)},
     },
     "NOT_AN_OBJECT": {"array": f'["{CANARY}"]', "number": "7", "string": f'"{CANARY}"', "null": "null"},
     "MISSING_FIELD": {f: without(f) for f in GOOD},

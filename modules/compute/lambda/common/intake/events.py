@@ -32,6 +32,7 @@ MAX_NESTING: Final = 500
 EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
+_SURELY_FLAT: Final = 2 * MAX_NESTING
 # A text that never ends reaches to the end: else each quote after it would be tried as a beginning again.
 _NO_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{}]++', re.DOTALL)
 # Quotes around the required fields' names and values, around the payload's name, and around an optional
@@ -110,15 +111,19 @@ class EventParser:
         ``body`` is the message as queued; ``ingestion_us`` its SentTimestamp in microseconds since 1970
         UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
         """
-        # Counting brackets is fast, and hardly a message has that many of them.
-        if body.count("{") + body.count("[") > MAX_NESTING and nested_too_deep(body):
-            raise RejectedEvent(
-                RejectCode.NOT_JSON, f"expected JSON of at most {MAX_NESTING} levels: nested too deep"
-            )
+        # What is closed again takes two characters a level, and hardly a longer message has as many brackets.
+        if (
+            len(body) > _SURELY_FLAT
+            and body.count("{") + body.count("[") > MAX_NESTING
+            and nested_too_deep(body)
+        ):
+            raise _too_deep()
         try:
             event = self._decode(body)
         except msgspec.ValidationError as error:
             raise _breach(error) from None
+        except RecursionError:  # of what is never closed
+            raise _too_deep() from None
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
             raise RejectedEvent(RejectCode.NOT_JSON, f"expected one JSON object: {error}") from None
 
@@ -189,6 +194,12 @@ def _check_payload(operation: str | None, payload: str) -> None:
         raise RejectedEvent(RejectCode.MISSING_FIELD, "Object missing required field `payload`")
     elif payload[0] != "{":
         raise RejectedEvent(RejectCode.MALFORMED_FIELD, "payload: expected a JSON object, found another type")
+
+
+def _too_deep() -> RejectedEvent:
+    return RejectedEvent(
+        RejectCode.NOT_JSON, f"expected JSON of at most {MAX_NESTING} levels: nested too deep"
+    )
 
 
 def unprocessable(error: Exception, message_id: str = "") -> RejectedEvent:
