@@ -7,6 +7,7 @@ fine, whatever was killed or has failed is repeated, and time goes on until ever
 """
 
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ Words = tuple[str, ...]
 # About how many external calls a command makes at most: where it can be killed.
 CALLS = {
     ("checkpoints",): 24,
+    ("contract",): 83,
     ("deliver",): 4,
     ("maintain",): 60,
     ("pause",): 5,
@@ -412,9 +414,10 @@ class Sequence:
             "resume": lambda: ("resume", "--json", *self.random.choice(((), ("--everybody",)))),
             "maintain": lambda: ("maintain", "--snapshot-days", self.random.choice("05"), *WHY),
             "contract": self._contract,
+            "publish": self._publish,
             "give up": self._give_up,
         }
-        weights = [4, 3, 1, 1, 2, 1, 1, 1, 2, 0.5, 1, 1, 1, 1, 0.5]
+        weights = [4, 3, 1, 1, 2, 1, 1, 1, 2, 0.5, 1, 1, 1, 0.5, 1, 0.5]
         if among:
             return commands[self.random.choice(among)]()
         (name,) = self.random.choices(list(commands), weights)
@@ -432,6 +435,14 @@ class Sequence:
         self.world.contract = (f"{major}.0.0", "string" if kind == "integer" else "integer")
         self.world.history.append(f"contract {self.world.contract}")
         return ("run",)
+
+    def _publish(self) -> Words:
+        """A new major version as a command puts it in place, with the rows of before."""
+        self.changed_contract = True
+        text = self.world.next_contract()
+        file = self.world.folder / f"contract-{zlib.crc32(text.encode())}.yaml"
+        file.write_text(text)
+        return ("contract", "publish", str(file), "--accept", "--json", *WHY)
 
     def _rollback(self, layer: str) -> Words:
         known = self.world.snapshots(layer) or ["1"]
