@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from common.runtime.errors import InvalidInput, TransientError
 from common.runtime.outside import Outside, standing_in
 from lean_ops.environment.target import Target
-from lean_ops.sight.parts import Part, Publish, Seen, sentence
+from lean_ops.sight.parts import Part, Publish, Read, Seen, sentence
 from lean_ops.sight.watching import THREADS, Watch
 
 TARGET = Target("dev", region="eu-west-1")
@@ -26,8 +26,8 @@ def watching(*parts: Part) -> Iterator[Watch]:
         watch.close()
 
 
-def part(name: str, read: object, *, every_s: float = 1000, within_s: float = 1000) -> Part:
-    return Part(name, name, read, every_s, within_s)  # type: ignore[arg-type]
+def part(name: str, read: Read, *, every_s: float = 1000, within_s: float = 1000) -> Part:
+    return Part(name, name, read, every_s, within_s)
 
 
 def good(_target: Target, _publish: Publish) -> str:

@@ -152,8 +152,7 @@ def publish(
     was = _readable(before, topic)
     earlier = known(target, topic)
     with Place(target, topic, "rebuild-semantic").worked_on(entry, doing, wait_s=wait_s) as held:
-        found = behind(target, contract, earlier)
-        if leave and found.clear:
+        if leave and (found := behind(target, contract, earlier)).clear:
             raise InvalidInput(
                 f"contract of {topic}: expected no row of Semantic to show what is personal under version "
                 f"{contract.version} before rows may be left as they are, found {', '.join(found.clear)} in "
@@ -165,7 +164,7 @@ def publish(
             put = put_in_place(target, contract, text, before)
             treatment = _treatment(target, contract, earlier)
             done = _retreat(target, topic, treatment, entry, alone)
-        # Looked at again: a run may have typed rows by the contract of before until it ended.
+        # Looked at now: until it ended, a run may have typed rows by the contract of before.
         found = behind(target, contract, earlier)
         result = Published(topic, contract.version, was.version if was else None, put, found, found, done)
         if leave or not found.rows:
