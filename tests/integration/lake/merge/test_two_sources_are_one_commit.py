@@ -152,3 +152,29 @@ def test_a_key_in_both_is_refused_and_nothing_is_written(semantics: Callable[[],
     with staged(rows[:1], VERSION_RULE) as beside, pytest.raises(InternalFault, match="found one in two"):
         merged(lake, staged(rows, SOURCE_RULE), beside=Beside(beside))
     assert left(lake) == []
+
+
+@pytest.mark.parametrize("budget", [0, 256], ids=["on disk", "in memory"])
+def test_both_sources_are_planned_again_when_another_writer_was_first(
+    semantics: Callable[[], LocalLake], monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    """The other writer has newer rows of a key of each: neither is overcome."""
+    lake = semantics()
+    commit = lake.catalog.commit_table
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        merged(lake, staged([("a", 9, 0, 0, False)], SOURCE_RULE))
+        merged(lake, staged([("b", 1, 30, 0, False)], VERSION_RULE))
+        return commit(*arguments)
+
+    monkeypatch.setattr(lake.catalog, "commit_table", overtaken)
+    numbered: list[Row] = [("a", 1, 0, 0, False), ("c", 1, 0, 0, False)]
+    versions: list[Row] = [("b", 7, 1, 0, False), ("d", 7, 1, 0, False)]
+    with staged(versions, VERSION_RULE, budget) as beside:
+        done = merged(lake, staged(numbered, SOURCE_RULE, budget), beside=Beside(beside))
+    assert done.attempts == 2
+    assert (done.inserted, done.unchanged, done.beside.inserted, done.beside.unchanged) == (1, 1, 1, 1)
+    assert [(row["idempotency_key"], row["_source_merge_seq"]) for row in left(lake)] == [
+        ("a", 9), ("b", 1), ("c", 1), ("d", 7),
+    ]  # fmt: skip
