@@ -1,10 +1,16 @@
 # Athena reads every table. Whoever queries in this workgroup has its limits and its place for results, whatever the
-# client says; saved queries are files of athena/, one a topic. Views are upkeep's (docs/adr/0025).
+# client says; saved queries are files of athena/, one a topic, and of athena/operations/, one an environment. Views are
+# upkeep's (docs/adr/0025).
 locals {
   queries = { for file in fileset("${path.module}/athena", "*.sql") : trimsuffix(file, ".sql") => "${path.module}/athena/${file}" }
 
+  of_operations = {
+    for file in fileset("${path.module}/athena/operations", "*.sql") :
+    "operations/${trimsuffix(file, ".sql")}" => file("${path.module}/athena/operations/${file}")
+  }
+
   # Without a contract a topic has no Semantic and no Quarantine.
-  saved_queries = merge([
+  saved_queries = merge(local.of_operations, [
     for topic in var.athena_topics : {
       for name, path in local.queries : "${topic}/${name}" => templatefile(path, { topic = topic, database = var.database })
       if contains(var.topics_with_contract, topic) || !can(regex("(semantic|quarantine)_", file(path)))

@@ -172,6 +172,7 @@ CALLS: dict[str, list[Call]] = {
           for c in tables(action, "history_events", "curated_events_current", "semantic_events_current")),
         Call("dynamodb:Query", DRIFT_LOG),
         Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#operations"),)),
+        Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#reports"),)),
         *(c for layer in ("curated", "semantic")
           for c in (
               *tables("GetTable", f"rebuild_{layer}_events"),
@@ -211,6 +212,7 @@ CALLS: dict[str, list[Call]] = {
         Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),
         Call("dynamodb:GetItem", CHECKPOINTS), Call("dynamodb:BatchGetItem", CHECKPOINTS), NOTE,
         Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#reconciled"),)),
+        Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#reports"),)),
         *(key("Decrypt", s) for s in ("s3", "dynamodb", "sqs", "secretsmanager")), *log("reconciliation"),
     ],
     "snowflake-latency": [
@@ -246,9 +248,9 @@ CALLS: dict[str, list[Call]] = {
         *(c for a in ("GetTable", "GetTables")
           for c in tables(a, "raw_events", "curated_events", "semantic_events", "quarantine_events",
                           "history_events", "curated_events_current", "semantic_events_current")),
-        *(c for layer in ("raw", "curated", "semantic", "quarantine")
-          for c in (*objects("GetObject", f"{layer}_events/{DATA}", f"{layer}_events/{META}"),
-                    Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", f"{layer}_events/"),)))),
+        *(c for table in ("raw_events", "curated_events", "semantic_events", "quarantine_events", "ops_runs")
+          for c in (*objects("GetObject", f"{table}/{DATA}", f"{table}/{META}"),
+                    Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", f"{table}/"),)))),
         *(o for a in ("AbortMultipartUpload", "GetObject", "PutObject")
           for o in objects(a, "athena-results/x.csv")),
         Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "athena-results/x.csv"),)),

@@ -8,14 +8,15 @@ from sqlglot import exp
 
 from common.contract.contracts import load_contract
 from common.contract.properties import LINEAGE_COLUMNS
-from lean_ops.environment.repository import ROOT, contract_files, saved_queries
+from lean_ops.environment.repository import ROOT, contract_files, operations_queries, saved_queries
 
 BLOCKS = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/readers.md").read_text(), re.S)
 SNOWFLAKE = {path.stem: path.read_text() for path in sorted(ROOT.glob("infra/snowflake/queries/*.sql"))}
 
 
 def test_the_page_shows_every_saved_query_as_it_is() -> None:
-    expected = [*saved_queries("events", "lean_ops_dev").values(), *SNOWFLAKE.values()]
+    expected = [*saved_queries("events", "lean_ops_dev").values(), *operations_queries().values()]
+    expected += SNOWFLAKE.values()
     assert sorted(BLOCKS) == sorted(expected)
 
 

@@ -7,15 +7,17 @@ from typing import Any, Final
 
 import pytest
 
+from common.lake.upkeep import Shape, Upkeep
+from common.layers import reports
 from lean_ops.accounts import observation
-from lean_ops.environment.repository import saved_queries
+from lean_ops.environment.repository import operations_queries, saved_queries
 from lean_ops.local.target import LocalTarget
 from lean_ops.local.trino import Trino
 
 from ..support.pipeline import LeanOps
 
 NOW: Final = datetime.now(UTC).replace(microsecond=123456)
-QUERIES: Final = saved_queries("events", "lean_ops_local")
+QUERIES: Final = saved_queries("events", "lean_ops_local") | operations_queries()
 A_DAY_AGO: Final = "(current_timestamp - INTERVAL '1' DAY)"
 Row = dict[str, Any]
 
@@ -150,6 +152,69 @@ def test_reconciliation(asked: Any) -> None:
     assert sums == {
         "keys_in_raw": 6, "in_curated": 6, "deleted": 1, "in_semantic": 4, "in_quarantine": 1, "nowhere": 0,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written_down(target: LocalTarget, between: datetime) -> datetime:
+    """What was done is in the tables of operations; when upkeep came."""
+    assert isinstance(between, datetime)
+    before = datetime.now(UTC)
+    # So few runs leave upkeep nothing to do: its reports are made here, as it leaves them.
+    for number in range(2):
+        more, less = Shape(9 - number, 2, 9, 900, 30), Shape(2 + number, 0, 2, 700 + number, 20)
+        did = Upkeep("lake.curated_events", more, less, 7, 2, 10, 3, 33, finished=number == 0, seconds=1.25)
+        report = reports.Pass.of(did, "curated", f"m-{number}", before + timedelta(seconds=number))
+        reports.leave(target.client("dynamodb"), target.checkpoints_table, "events", [report])
+    for function in ("reconciliation", "maintenance"):
+        answer = target.client("lambda").invoke(FunctionName=target.function(function), Payload=b"{}")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+    return before
+
+
+@pytest.mark.usefixtures("written_down")
+def test_runs_by_day(asked: Any) -> None:
+    found = [row for row in asked("runs_by_day") if row["topic"] == "events"]
+    # Of Semantic and Curated both commits; what was deleted left Semantic.
+    assert {row["layer"]: (row["commits"], row["rows_changed"]) for row in found} == {
+        "curated": (2, 8), "quarantine": (1, 1), "semantic": (2, 7),
+    }  # fmt: skip
+    assert all(row["bytes"] > 0 and row["seconds"] >= 0 for row in found)
+
+
+@pytest.mark.usefixtures("written_down")
+def test_refused_by_rule(asked: Any) -> None:
+    (row,) = asked("refused_by_rule")
+    assert (row["topic"], row["column_name"], row["rule"], row["refused"]) == (
+        "events", "device_type", "enum", 1,
+    )  # fmt: skip
+    assert row["first_refused"] == row["last_refused"]
+
+
+@pytest.mark.usefixtures("written_down")
+def test_differences_found(asked: Any) -> None:
+    found = {(row["kind"], row["subject"]) for row in asked("differences_found") if row["topic"] == "events"}
+    assert any("no_" in subject for _, subject in found), found
+
+
+def test_upkeep_by_table(asked: Any, written_down: datetime) -> None:
+    assert written_down < datetime.now(UTC)
+    (row,) = [row for row in asked("upkeep_by_table") if row["layer"] == "curated"]
+    assert row == {
+        "topic": "events", "layer": "curated", "passes": 2, "unfinished": 1, "seconds": 2.5,
+        "files_compacted": 14, "snapshots_expired": 20, "orphan_bytes": 66, "rows_past": 0,
+        "most_data_files": 9, "data_files_now": 3, "bytes_now": 701,
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("written_down")
+def test_reconciled_hours(asked: Any) -> None:
+    sums: Counter[str] = Counter()
+    for row in asked("reconciled_hours"):
+        if row["topic"] == "events":
+            sums.update(
+                {name: row[name] for name in ("events", "waiting", "unpublished", "refused", "wrong")}
+            )
+    assert sums == {"events": 8, "waiting": 0, "unpublished": 0, "refused": 1, "wrong": 0}
 
 
 def test_every_saved_query_has_its_test() -> None:

@@ -20,6 +20,7 @@ from lean_ops.environment.repository import (
     TABLE_SPECIFICATIONS,
     contract_files,
     function_catalogue,
+    operations_queries,
     render,
     saved_queries,
 )
@@ -121,7 +122,8 @@ def test_every_resource_of_the_design_is_planned(plan: Plan) -> None:
         "aws_cloudwatch_metric_alarm": len(alarm_names(plan)), "aws_cloudwatch_dashboard": 1,
         "aws_cloudwatch_query_definition": len([*ROOT.glob("modules/monitoring/queries/*.logsinsights")]),
         "aws_sns_topic": len(monitoring.topics), "aws_sns_topic_policy": len(monitoring.topics),
-        "aws_athena_workgroup": 1, "aws_athena_named_query": len(saved_queries("events", "lake")),
+        "aws_athena_workgroup": 1,
+        "aws_athena_named_query": len(saved_queries("events", "lake")) + len(operations_queries()),
         "aws_kms_key": 1, "aws_kms_alias": 1, "aws_budgets_budget": 1, "aws_secretsmanager_secret": 3,
     }) - Counter()  # fmt: skip
 
@@ -212,7 +214,7 @@ def test_saved_queries_are_the_files_that_the_tests_run(plan: Plan, target: Targ
     expected = {
         f"{target.name_prefix}/events/{name}": text
         for name, text in saved_queries("events", target.database).items()
-    }
+    } | {f"{target.name_prefix}/operations/{name}": text for name, text in operations_queries().items()}
     queries = plan.of("aws_athena_named_query")
     assert {query["name"]: query["query"] for query in queries} == expected
     assert {query["workgroup"] for query in queries} == {target.name_prefix}

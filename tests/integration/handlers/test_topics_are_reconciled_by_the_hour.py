@@ -15,6 +15,7 @@ from common.lake.specifications import LAYERS
 from common.layers import reconciling
 from common.layers.marks import FIRST, LONGEST, OVERLAP, Mark
 from common.layers.reconciling import Reconciled
+from common.layers.reports import Waiting
 from common.runtime.settings import ReconciliationSettings
 from common.runtime.topics import Registry, Topic
 from reconciliation import handler as reconciliation
@@ -33,6 +34,7 @@ class Items:
         self.lakes = lakes
         self.kept: dict[str, dict[str, Any]] = {}
         self.noted: dict[str, float] = {}
+        self.reports: dict[str, list[str]] = {}
 
     def get_item(self, **request: Any) -> dict[str, Any]:
         topic, _, kind = request["Key"]["checkpoint_id"]["S"].partition("#")
@@ -51,6 +53,10 @@ class Items:
 
     def update_item(self, **request: Any) -> None:
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        topic, _, kind = request["Key"]["checkpoint_id"]["S"].partition("#")
+        if kind == "reports":
+            self.reports.setdefault(topic, []).extend(values[":more"]["SS"])
+            return
         assert request["Key"] == {"checkpoint_id": {"S": "worst#rows-unreconciled"}}
         self.noted = {
             name.removeprefix("topic "): float(values[f":v{place[2:]}"]["L"][0]["N"])
@@ -139,6 +145,19 @@ def test_what_rests_is_looked_at_once(world: World, capsys: pytest.CaptureFixtur
     assert world.look() == {}
     world.lakes["a"].run(event("k9", "m9", 9, 1, 9))
     assert world.look() == {"a": 0}
+
+
+def test_what_a_look_found_is_left_to_be_told(world: World) -> None:
+    world.look()
+    world.look()  # of which nothing is to be told
+    rows = Waiting(world.items.reports["a"]).rows("a")["reconciliation"]
+    assert [(row["events"], row["wrong"]) for row in rows] == [(3, 0)]
+    assert rows[0]["publish_time"] == RECEIVED + timedelta(hours=2)
+    take_away(world.lakes["a"], "k0")
+    world.look()
+    rows = Waiting(world.items.reports["a"][1:]).rows("a")["reconciliation"]
+    assert [(row["events"], row["missing"], row["wrong"]) for row in rows] == [(3, 1, 1)]
+    assert world.items.reports.keys() == {"a", "b"}
 
 
 def test_a_fault_rings_until_it_is_mended(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What runs did becomes rows of ``ops_runs``, ``ops_rules`` and ``ops_drift``, each once, come what may."""
+"""What was done becomes rows of ``ops_runs`` and its siblings, each once, come what may."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,10 @@ from common.contract import drift
 from common.lake.history import said_by
 from common.lake.reading import read_rows
 from common.lake.specifications import OPERATIONS, OPERATIONS_LAYER, TableSpec
-from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.lake.upkeep import Past, Shape, Upkeep, UpkeepPolicy
+from common.layers import reports
 from common.layers.operations import Record, Sources, Told, item_of, record, standing
+from common.layers.reconciling import Fault, Hour, Reconciled
 from common.layers.upkeep import OPERATIONS_KEPT_DAYS, maintain
 from common.runtime.items import read_items
 from common.runtime.settings import LakeSettings
@@ -75,7 +78,22 @@ class Environment:
 
     def tell(self, known: Told | None = None) -> Record:
         told = {TOPIC: self.known() if known is None else known}
-        return record(self.sources, pointers=self.places(), told=told, now=datetime.now(UTC), run_id="upkeep")
+        return record(
+            self.sources,
+            pointers=self.places(),
+            told=told,
+            waiting={TOPIC: self.waiting()},
+            now=datetime.now(UTC),
+            run_id="upkeep",
+        )
+
+    def waiting(self) -> reports.Waiting:
+        key = reports.item_of(TOPIC)
+        items = read_items(self.dynamodb, self.settings.checkpoints_table, [key])
+        return reports.Waiting.of(items.get(key, {}))
+
+    def leave(self, *some: reports.Pass | reports.Look | None) -> None:
+        reports.leave(self.dynamodb, self.settings.checkpoints_table, TOPIC, some)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         found = read_rows(self.lake.catalog.load_table(f"lake.ops_{name}")).read_all().to_pylist()
@@ -150,6 +168,94 @@ def test_what_is_told_again_is_the_same_row_and_no_commit(told: Environment) -> 
     assert {name: (told.rows(name), told.commits(name)) for name in OPERATIONS} == before
 
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+BEFORE, AFTER = Shape(9, 2, 9, 900, 30), Shape(1, 0, 1, 700, 20)
+
+
+def kept_up(**more: Any) -> Upkeep:
+    done: dict[str, Any] = {"compacted_files": 9, "delete_files_dropped": 2, "snapshots_expired": 10}
+    done |= {"orphans_removed": 3, "orphan_bytes": 33, "past": Past(1, 2, 50, 5), "seconds": 1.5}
+    return Upkeep("lake.curated_t", BEFORE, AFTER, **done | more)
+
+
+def resting() -> Upkeep:
+    return Upkeep("lake.raw_t", AFTER, AFTER, 0, 0, 0, 0, 0)
+
+
+def test_a_pass_of_upkeep_is_a_row_and_one_that_did_nothing_is_none(told: Environment) -> None:
+    told.leave(
+        reports.Pass.of(kept_up(), "curated", "m-1", NOW), reports.Pass.of(resting(), "raw", "m-1", NOW)
+    )
+    assert told.tell().rows == {"upkeep": 1}
+    (row,) = told.rows("upkeep")
+    assert row.pop("_merge_seq") == 1
+    assert row == {
+        "entry": f"curated_t/{NOW.timestamp():.6f}", "publish_time": NOW, "topic": TOPIC, "layer": "curated",
+        "run_id": "m-1", "rows_past": 50, "files_past": 2, "files_compacted": 9, "delete_files_dropped": 2,
+        "snapshots_expired": 10, "orphans_removed": 3, "orphan_bytes": 33, "data_files_before": 9,
+        "data_files_after": 1, "delete_files_before": 2, "delete_files_after": 0, "bytes_before": 900,
+        "bytes_after": 700, "snapshots_after": 20, "finished": True, "seconds": 1.5,
+    }  # fmt: skip
+    assert told.waiting().texts == ()
+    unfinished = Upkeep("lake.raw_t", AFTER, AFTER, 0, 0, 0, 0, 0, finished=False)
+    assert reports.Pass.of(unfinished, "raw", "m-1", NOW) is not None
+
+
+def test_a_look_is_a_row_an_hour_with_what_was_counted_where(told: Environment) -> None:
+    sick = Hour(7, 1, 2, 3, 4, 5)
+    sick.faults[("curated", Fault.MISSING)] = 2
+    sick.faults[("semantic", Fault.MISSING)] = 1
+    sick.faults[("semantic", Fault.DOUBLED)] = 1
+    hours = {NOW: sick, NOW - timedelta(hours=1): Hour(5)}
+    found = Reconciled(TOPIC, NOW - timedelta(hours=1), NOW, hours)
+    told.leave(reports.Look.of(found, NOW), reports.Look.of(Reconciled(TOPIC, NOW, NOW), NOW))
+    assert told.tell().rows == {"reconciliation": 2}
+    well, ill = sorted(told.rows("reconciliation"), key=lambda row: row["received_hour"])
+    nothing = dict.fromkeys(("outdated", "unsent", "undeleted", "doubled", "missing", "wrong"), 0)
+    assert well.items() >= {**nothing, "events": 5, "received_hour": NOW - timedelta(hours=1)}.items()
+    counted = {"events": 7, "copies": 1, "waiting": 2, "unpublished": 3, "refused": 4, "set_aside": 5}
+    assert ill.items() >= {**nothing, **counted, "missing": 3, "doubled": 1, "wrong": 4}.items()
+
+
+def test_a_report_that_comes_while_others_are_told_is_told_the_next_time(told: Environment) -> None:
+    def leave(seconds: int) -> None:
+        told.leave(reports.Pass.of(kept_up(), "curated", "m", NOW + timedelta(seconds=seconds)))
+
+    leave(0)
+    before = told.waiting()
+    leave(1)
+    for _ in range(2):  # as by two that tell at once: the second takes nothing of what came
+        reports.take_away(told.dynamodb, told.settings.checkpoints_table, TOPIC, before)
+    assert len(told.waiting().texts) == 1
+    assert told.tell().rows == {"upkeep": 1}
+
+
+def test_reports_that_nobody_tells_are_no_more_than_an_item_holds(
+    told: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seconds in range(reports.MOST + 2):
+        told.leave(reports.Pass.of(kept_up(), "curated", "m", NOW + timedelta(seconds=seconds)))
+    assert len(told.waiting().texts) == reports.MOST
+    assert "a report was not kept" in capsys.readouterr().out
+    week = {NOW + timedelta(hours=n): Hour(10**6, 10**6, 10**6, 10**6, 10**6, 10**6) for n in range(168)}
+    look = reports.Look.of(Reconciled(TOPIC, NOW, NOW, week), NOW)
+    assert look is not None
+    assert len(msgspec.json.encode(look)) * reports.MOST < 400_000
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"type": "else"}', '{"type":"reconciliation","at":1e30,"hours":[[1,[1]]]}']
+)
+def test_a_damaged_report_hides_no_other(told: Environment, text: str) -> None:
+    told.leave(reports.Pass.of(kept_up(), "curated", "m", NOW))
+    whole = told.waiting().texts
+    item = {"checkpoint_id": {"S": reports.item_of(TOPIC)}}
+    texts: Any = {"SS": [text, *whole]}
+    told.dynamodb.put_item(TableName=told.settings.checkpoints_table, Item={**item, "reports": texts})
+    assert told.tell().rows == {"upkeep": 1}
+    assert told.waiting().texts == ()
+
+
 def test_a_topic_that_cannot_be_read_hides_no_other_and_is_told_later(told: Environment) -> None:
     told.lake.run(event("a", "1", 0, 1))
     pointers = told.places() | {"curated_gone": "s3://nowhere/00001-x.metadata.json"}
@@ -158,6 +264,7 @@ def test_a_topic_that_cannot_be_read_hides_no_other_and_is_told_later(told: Envi
         told.sources,
         pointers=pointers,
         told={TOPIC: Told(), "gone": Told()},
+        waiting={},
         now=datetime.now(UTC),
         run_id="upkeep",
     )
@@ -188,10 +295,9 @@ def test_who_has_never_merged_has_nothing_to_tell(told: Environment) -> None:
         f"{layer}_{TOPIC}": f"s3://b/{layer}/00000-x.metadata.json" for layer in ("curated", "semantic")
     }
     assert standing(TOPIC, places) == ""
-    assert (
-        record(told.sources, pointers=places, told={TOPIC: Told()}, now=datetime.now(UTC), run_id="r")
-        == Record()
-    )
+    now = datetime.now(UTC)
+    done = record(told.sources, pointers=places, told={TOPIC: Told()}, waiting={}, now=now, run_id="r")
+    assert done == Record()
 
 
 @pytest.mark.parametrize("item", [{}, {"standing": {"S": "x"}}, {"standing": {"S": "x"}, "upto": {"N": "y"}}])

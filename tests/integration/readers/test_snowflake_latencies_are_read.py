@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 
 from common.readers import history
 from common.readers.sql_api import Access, SnowflakeRefused, SnowflakeUnreachable, SqlApi, token
+from common.readers.staleness import late
 from common.runtime.asking import Answer, Asker
 from common.runtime.errors import InvalidInput
 from common.runtime.retrying import RetryPolicy
@@ -49,7 +50,7 @@ SETTINGS = SnowflakeSettings.from_environment(
         "LEAN_OPS_SNOWFLAKE_SECRET_ID": "lean-ops-test-snowflake",
     }
 )
-CONTEXT = cast("Any", SimpleNamespace(aws_request_id="r"))
+CONTEXT = cast("Any", SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 120_000))
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -73,6 +74,8 @@ class Snowflake:
         self.latencies = [120.0, 80.0, 2500.0]
         self.refreshing = "RUNNING"
         self.seen = NEWEST
+        self.says_file = True
+        self.tables = ["SEMANTIC_EVENTS", "SEMANTIC_BARE"]
         self.running_looks = 0
         self.partition_rows = 1_000
         self.statuses: list[int] = []
@@ -158,8 +161,12 @@ class Snowflake:
     def rows(self, document: dict[str, Any]) -> list[list[str]]:
         if "QUERY_HISTORY" in document["statement"]:
             return [[str(int(latency))] for latency in self.latencies]
-        if "AUTO_REFRESH_STATUS" in document["statement"]:
-            return [[json.dumps({"executionState": self.refreshing})]]
+        if document["statement"] == "SHOW ICEBERG TABLES IN SCHEMA":
+            assert (document["database"], document["schema"]) == ("LEAN_OPS", "SEMANTIC")
+            status = {"executionState": self.refreshing}
+            if self.says_file:
+                status["currentMetadataFile"] = self.seen
+            return [[table, json.dumps(status)] for table in self.tables]
         if "GET_ICEBERG_TABLE_INFORMATION" in document["statement"]:
             return [[json.dumps({"metadataLocation": self.seen, "status": "success"})]]
         return []
@@ -170,12 +177,14 @@ class Snowflake:
     def result(self, handle: str, statement: str) -> dict[str, Any]:
         rows = self._results[handle]
         parts = max(1, -(-len(rows) // self.partition_rows))
-        name = statement.partition(" AS ")[2].partition("\n")[0] or "MILLISECONDS"
+        names = [statement.partition(" AS ")[2].partition("\n")[0] or "MILLISECONDS"]
+        if statement.startswith("SHOW"):
+            names = ["name", "auto_refresh_status"]
         return {
             "statementHandle": handle,
             "resultSetMetaData": {
                 "numRows": len(rows),
-                "rowType": [{"name": name, "type": "text"}],
+                "rowType": [{"name": name, "type": "text"} for name in names],
                 "partitionInfo": [{"rowCount": self.partition_rows}] * parts,
             },
             "data": self.part(handle, 0),
@@ -189,6 +198,7 @@ class Aws:
         self.secret = secret
         self.item: dict[str, Any] | None = None
         self.contracts = {"events"}
+        self.topics = ["events", "bare"]
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, str]:
         assert SecretId == "lean-ops-test-snowflake"
@@ -204,14 +214,17 @@ class Aws:
 
     def get_paginator(self, name: str) -> Any:
         assert name == "get_tables"
-        table = {"Name": "semantic_events", "Parameters": {"metadata_location": NEWEST}}
-        return SimpleNamespace(paginate=lambda **_: [{"TableList": [table]}])
+        tables = [
+            {"Name": f"semantic_{topic}", "Parameters": {"metadata_location": NEWEST}}
+            for topic in self.topics
+        ]
+        return SimpleNamespace(paginate=lambda **_: [{"TableList": tables}])
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         if Bucket == "lake" and Key == NEWEST.removeprefix("s3://lake/"):
             return {"Body": BytesIO(json.dumps(METADATA).encode())}
         assert (Bucket, Key) == ("lake", REGISTRY_KEY)
-        topics = {topic: Topic(contract=topic in self.contracts) for topic in ("events", "bare")}
+        topics = {topic: Topic(contract=topic in self.contracts) for topic in self.topics}
         return {"Body": BytesIO(registry_of(topics).written())}
 
 
@@ -298,6 +311,34 @@ def test_a_table_that_lacks_a_snapshot_for_an_hour_is_stalled_whatever_snowflake
     assert function.handler(at(earlier), CONTEXT)["stalled"] == []
 
 
+@pytest.mark.usefixtures("aws")
+def test_where_the_list_does_not_say_the_file_each_table_is_asked_for_it(snowflake: Snowflake) -> None:
+    snowflake.says_file, snowflake.seen = False, BEFORE
+    assert function.handler(at(NOW), CONTEXT)["stalled"] == ["LEAN_OPS.SEMANTIC.semantic_events"]
+    snowflake.missing = "semantic_events"
+    unknown = function.handler(at(NOW), CONTEXT)["unknown"]
+    assert "Object does not exist" in unknown["LEAN_OPS.SEMANTIC.semantic_events"]
+
+
+def test_seven_hundred_tables_take_two_statements(snowflake: Snowflake, aws: Aws) -> None:
+    """And where a statement a table is needed, as many as time is left for; the others are said."""
+    aws.topics = [f"t{number}" for number in range(700)]
+    aws.contracts = set(aws.topics)
+    snowflake.tables = [f"SEMANTIC_T{number}" for number in range(700)]
+    done = function.handler(at(NOW), CONTEXT)
+    assert (done["stalled"], done["unknown"]) == ([], {})
+    assert len(snowflake.statements) == 2
+    snowflake.says_file = False
+    left = iter(range(60_000, 0, -5_000))
+    context: Any = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: next(left, 0))
+    done = function.handler(at(NOW), context)
+    assert len(snowflake.statements) == 2 + 2 + 3
+    assert len(done["unknown"]) == 697
+    assert {why.partition(",")[0] for why in done["unknown"].values()} == {
+        "expected time to look at the table"
+    }
+
+
 def test_a_span_that_failed_is_read_again(snowflake: Snowflake, aws: Aws) -> None:
     function.handler(at(NOW), CONTEXT)
     before = aws.item
@@ -333,11 +374,11 @@ def test_a_table_that_snowflake_does_not_know_hides_neither_latencies_nor_other_
     snowflake: Snowflake, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     aws.contracts = {"events", "bare"}
-    snowflake.missing, snowflake.refreshing = "semantic_events", "STALLED"
+    snowflake.tables, snowflake.refreshing = ["SEMANTIC_BARE"], "STALLED"
     done = function.handler(at(NOW), CONTEXT)
     assert (done["queries"], done["stalled"]) == (3, ["LEAN_OPS.SEMANTIC.semantic_bare"])
     assert list(done["unknown"]) == ["LEAN_OPS.SEMANTIC.semantic_events"]
-    assert "Object does not exist" in done["unknown"]["LEAN_OPS.SEMANTIC.semantic_events"]
+    assert "found none that its role may see" in done["unknown"]["LEAN_OPS.SEMANTIC.semantic_events"]
     out = capsys.readouterr().out.replace(" ", "")
     assert '"SnowflakeRefreshUnknown":[1' in out
     assert '"SnowflakeQueryMilliseconds":[120' in out
@@ -407,12 +448,12 @@ def test_whatever_comes_in_place_of_an_answer_ends_in_rows_or_in_an_error_of_thi
     api = SqlApi(Access.parse(secret("https://x.invalid")), asker, sleep=lambda _s: None)
     try:
         rows = history.latencies(api, NOW, NOW)
-        found = history.refreshing(api, ["a"])
+        found = late(api, {"a": NEWEST}, lambda _: json.dumps(METADATA).encode(), NOW)
     except (SnowflakeRefused, SnowflakeUnreachable) as error:
         assert len(str(error)) < 1_000
     else:
         assert all(row >= 0 for row in rows)
-        assert len(found.stalled) + len(found.unknown) <= 1
+        assert len(found.tables) + len(found.unknown) <= 1
     assert all("/api/v2/statements" in url and ".." not in url for url in asker.urls)
 
 

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import select_elsewhere
-from lean_ops.environment.repository import saved_queries
+from lean_ops.environment.repository import operations_queries, saved_queries
 
 VIEWS = [
     "raw_events", "curated_events", "semantic_events", "quarantine_events", "curated_events_current",
-    "history_events",
+    "history_events", "ops_runs", "ops_rules", "ops_drift", "ops_upkeep", "ops_reconciliation",
 ]  # fmt: skip
 REFUSED = (
     "",
@@ -69,6 +69,7 @@ def test_whatever_is_no_select_over_the_tables_is_refused_in_a_sentence(sql: str
         "SELECT table_name FROM information_schema.tables",
         "SELECT x FROM curated_events CROSS JOIN UNNEST(ARRAY[1, 2]) AS t (x)",
         *saved_queries("events", "lean_ops_dev").values(),
+        *operations_queries().values(),
     ],
 )
 def test_a_select_over_tables_views_and_snapshots_passes(sql: str, dialect: str) -> None:

@@ -7,9 +7,11 @@ from sqlglot import exp
 
 from common.lake import views
 from common.lake.specifications import TableSpec
-from lean_ops.environment.repository import TABLE_SPECIFICATIONS, saved_queries
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS, operations_queries, saved_queries
 
-QUERIES = saved_queries("events", "lean_ops_dev")
+OF_TOPIC = saved_queries("events", "lean_ops_dev")
+OF_OPERATIONS = operations_queries()
+QUERIES = OF_TOPIC | OF_OPERATIONS
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 
 
@@ -34,7 +36,7 @@ def test_a_query_says_in_its_first_line_what_it_answers(name: str) -> None:
     assert "\n-- " not in QUERIES[name]
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", OF_TOPIC)
 def test_a_query_reads_tables_and_views_of_its_topic(name: str) -> None:
     """And its own columns of them: a column that no specification has is a slip of the pen."""
     (parsed,) = sqlglot.parse(QUERIES[name], dialect="athena")
@@ -44,6 +46,20 @@ def test_a_query_reads_tables_and_views_of_its_topic(name: str) -> None:
     used = {table.name for table in parsed.find_all(exp.Table)} - named - {"reasons", "rescued"}
     assert used <= known | {"columns", "curated_events$snapshots"}
     assert used
+
+
+@pytest.mark.parametrize("name", OF_OPERATIONS)
+def test_a_query_of_operations_reads_the_columns_of_one_such_table(name: str) -> None:
+    parsed = sqlglot.parse_one(OF_OPERATIONS[name], dialect="athena")
+    (table,) = {table.name for table in parsed.find_all(exp.Table)}
+    known = set(TableSpec.load(TABLE_SPECIFICATIONS, table).schema.column_names)
+    given = {one.alias for one in parsed.find_all(exp.Alias)}
+    assert {one.name for one in parsed.find_all(exp.Column)} <= known | given
+
+
+def test_no_two_queries_have_one_name() -> None:
+    """Nor would they in the workgroup, were a topic called operations."""
+    assert OF_TOPIC.keys() & OF_OPERATIONS.keys() == set()
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)

@@ -45,7 +45,7 @@ def query(
     ] = Engine.DUCKDB,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", help="Seconds that Trino or Athena may take.", min=1, callback=a_number),
+        typer.Option("--timeout", help="Seconds that the query may take.", min=1, callback=a_number),
     ] = 300.0,
 ) -> Answer:
     """Query the tables: raw_<topic>, curated_<topic>, semantic_<topic>, quarantine_<topic>, and their views.
@@ -58,7 +58,7 @@ def query(
     if write_to is not None:
         check_export(write_to)
     if engine is Engine.DUCKDB:
-        with lake.query(call.target, sql) as result:
+        with lake.query(call.target, sql, timeout) as result:
             return _answer(call, result, write_to)
     select_elsewhere.check(sql, lake.readable_names(call.target), engine.value)
     if engine is Engine.TRINO:

@@ -11,6 +11,7 @@ import typer
 from common.contract.contracted import row_retention
 from common.lake.specifications import LAYERS, TableSpec, align
 from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.layers import reports
 from common.layers.upkeep import Failure
 from common.layers.upkeep import maintain as keep_up_tables
 from common.runtime import outside
@@ -90,8 +91,12 @@ def maintain(
         return _answer(run(""), dry_run=True)
     with audit.operation(target, "maintain", reason=reason, selection=selection) as entry:
         entry.counts["properties_set"] = _align(target, topic, layer)
-        done = run(f"maintain-{entry.operation_id}")
+        run_id, now = f"maintain-{entry.operation_id}", outside.now()
+        done = run(run_id)
         for upkeep in (one for one in done if isinstance(one, Upkeep)):
+            of, _, name = upkeep.table.rpartition(".")[2].partition("_")
+            report = reports.Pass.of(upkeep, of, run_id, now)
+            reports.leave(target.client("dynamodb"), target.checkpoints_table, name, [report])
             entry.counts["rows_past"] += upkeep.past.rows
             entry.counts["files_compacted"] += upkeep.compacted_files
             entry.counts["snapshots_expired"] += upkeep.snapshots_expired

@@ -13,6 +13,7 @@ every version of every key.
 
 import importlib
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ _EXTENSIONS: Final = ("httpfs", "avro", "iceberg")
 _BATCH_ROWS: Final = 10_000
 _MANY_FILES: Final = 100
 _FEW_ROWS: Final = 10
+_AGAIN_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ class Result:
 
 
 @contextmanager
-def query(target: Target, sql: str) -> Iterator[Result]:
+def query(target: Target, sql: str, seconds: float = threading.TIMEOUT_MAX) -> Iterator[Result]:
     """The rows of a SELECT that a person typed, read with no more rights than that takes.
 
-    Only the tables that it names are opened, so that a damaged one stands in nobody else's way. Raises
-    InvalidInput for anything but one SELECT over the tables (``lean_ops.environment.select_only``),
-    TableMissing and TableUnreadable.
+    Only the tables that it names are opened, so that a damaged one stands in nobody else's way. It ends after
+    so many ``seconds``, its rows read or not. Raises InvalidInput for anything but one SELECT over the tables
+    (``lean_ops.environment.select_only``) and for one that takes longer, TableMissing and TableUnreadable.
     """
     catalog = target.catalog()
     names = table_names(target, catalog)
@@ -143,9 +145,37 @@ def query(target: Target, sql: str) -> Iterator[Result]:
             _create_readers_view(connection, views.history(name.removeprefix(views.HISTORY)))
         select_only.seal(connection, [f"s3://{target.lake_bucket}/"])
         try:
-            yield Result(connection.execute(sql))
+            with limited(connection, seconds):
+                yield Result(connection.execute(sql))
         except duckdb.Error as error:
             raise _explained(error) from error
+
+
+@contextmanager
+def limited(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """End what ``connection`` does after so many seconds; raises InvalidInput then."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_interrupt, args=(connection, seconds, ended), daemon=True)
+    watch.start()
+    try:
+        yield
+    except (duckdb.InterruptException, OSError) as error:  # Arrow's reader makes the latter of the former
+        if "INTERRUPT" not in str(error):
+            raise
+        raise InvalidInput(
+            f"query: expected rows within {seconds:g} s, found it running; ask for fewer, or give it longer "
+            "with --timeout"
+        ) from error
+    finally:
+        ended.set()
+        watch.join()
+
+
+def _interrupt(connection: duckdb.DuckDBPyConnection, seconds: float, ended: threading.Event) -> None:
+    pause = seconds
+    while not ended.wait(pause):
+        connection.interrupt()
+        pause = _AGAIN_S  # an engine that does nothing just then has not noticed
 
 
 def readable_names(target: Target) -> list[str]:

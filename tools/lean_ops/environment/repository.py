@@ -108,6 +108,11 @@ def saved_queries(topic: str, database: str) -> dict[str, str]:
     }
 
 
+def operations_queries() -> dict[str, str]:
+    """The queries that Athena has at hand for what runs, upkeep and reconciliation did, by name."""
+    return {path.stem: path.read_text() for path in sorted((SAVED_QUERIES / "operations").glob("*.sql"))}
+
+
 def known_topics(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Topics with a contract, and those the environment adds (``LEAN_OPS_TOPICS``, comma separated).
 

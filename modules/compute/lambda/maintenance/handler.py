@@ -11,8 +11,9 @@ from common.contract.contracted import row_retention
 from common.contract.store import contract_times
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import pointers
-from common.lake.specifications import LAYERS, open_table
+from common.lake.specifications import LAYERS, OPERATIONS_LAYER, open_table
 from common.lake.upkeep import Upkeep, UpkeepPolicy
+from common.layers import reports
 from common.layers.operations import Record, Sources, Told, item_of, record
 from common.layers.upkeep import Failure, maintain
 from common.runtime import outside
@@ -79,11 +80,13 @@ def _record(now: datetime, context: "LambdaContext") -> Record:
     """Write down what runs of all topics did since the last time (``common.layers.operations``)."""
     settings, dynamodb = _settings(), _client("dynamodb")
     topics = read_registry(_client("s3"), settings.lake_bucket).topics
-    items = read_items(dynamodb, settings.checkpoints_table, map(item_of, topics))
+    ids = (of(topic) for topic in topics for of in (item_of, reports.item_of))
+    items = read_items(dynamodb, settings.checkpoints_table, ids)
     done = record(
         Sources(settings, lake_catalog(), dynamodb, settings.drift_log_table),
         pointers=pointers(_client("glue"), settings.database),
         told={topic: Told.of(items.get(item_of(topic), {})) for topic in topics},
+        waiting={topic: reports.Waiting.of(items.get(reports.item_of(topic), {})) for topic in topics},
         now=now,
         run_id=f"maintenance-{context.aws_request_id}",
         go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
@@ -119,6 +122,7 @@ def _due(
 def _keep_up(
     asked: Sequence[Place], now: datetime, context: "LambdaContext"
 ) -> Iterator[tuple[Place, Upkeep | Failure]]:
+    run_id = f"maintenance-{context.aws_request_id}"
     for one in maintain(
         _settings(),
         lake_catalog(),
@@ -126,13 +130,18 @@ def _keep_up(
         places=[(place.topic, place.layer) for place in asked],
         policy=_policy(),
         now=now,
-        run_id=f"maintenance-{context.aws_request_id}",
+        run_id=run_id,
         retention_of=cache(lambda topic: row_retention(_client("s3"), _settings().lake_bucket, topic)),
         go_on=lambda: context.get_remaining_time_in_millis() > _PORTION_MS,
         fullest_first=False,
         glue=_client("glue"),
     ):
-        yield Place.of(one.table.rpartition(".")[2]), one
+        place = Place.of(one.table.rpartition(".")[2])
+        # What upkeep did to the tables that it is told by is told by none: they would never rest.
+        if isinstance(one, Upkeep) and place.layer != OPERATIONS_LAYER:
+            report = reports.Pass.of(one, place.layer, run_id, now)
+            reports.leave(_client("dynamodb"), _settings().checkpoints_table, place.topic, [report])
+        yield place, one
 
 
 def _pointer(place: Place) -> str:

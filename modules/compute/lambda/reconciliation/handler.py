@@ -3,8 +3,8 @@
 Topic by topic, the one first that waited longest, as far as the time goes; of each, the events that were
 received since a little before its mark (``marks``).
 
-Nothing is changed and no payload is read. A topic that cannot be read hides no other: each is named, and then
-the error rises.
+No table is changed and no payload is read; what was found is left for ``ops_reconciliation``. A topic that
+cannot be read hides no other: each is named, and then the error rises.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import never_committed, pointers, standing
+from common.layers import reports
 from common.layers.erased import Erased
 from common.layers.marks import Mark
 from common.layers.reconciling import Reconciled, reconcile
@@ -78,6 +79,9 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
             failures[topic] = f"{type(error).__name__}{said}"
             continue
         found[topic] = done.faults.total()
+        # Before the mark: killed between them, the look is made again, and is another.
+        report = reports.Look.of(done, now)
+        reports.leave(_client("dynamodb"), _settings().checkpoints_table, topic, [report])
         _remember(topic, mark.after(done, stands, now))
     _tell(registry, {topic: mark.wrong for topic, (mark, _) in known.items()} | found, now)
     logger("reconciliation").info("reconciled", extra={"topics": found, "left": left})

@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from botocore.exceptions import ClientError
 
 from common.lake.pointers import pointers
-from common.readers.history import latencies, refreshing
+from common.readers.history import latencies
 from common.readers.sql_api import Access, SqlApi
 from common.readers.staleness import late
 from common.runtime import outside
@@ -34,6 +34,8 @@ _DELAY: Final = timedelta(minutes=1)
 # The first look, and after a long silence: the history is kept for seven days.
 _FIRST: Final = timedelta(hours=1)
 _OLDEST: Final = timedelta(days=6)
+# One table is looked at well within it: what must be left when the look begins.
+_TABLE_MS: Final = 45_000
 
 
 @cache
@@ -52,7 +54,7 @@ def _asker() -> Asker:
 
 
 @logged("snowflake_latency")
-def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """``{configured, queries, stalled, unknown}``. ``time`` in the event (RFC 3339) stands for now."""
     settings = _settings()
     access = _access()
@@ -73,10 +75,16 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     )
     # Before the tables are looked at, so that nothing about them hides the latencies.
     _remember(until)
-    tables = _tables(access)
-    refreshed, behind = refreshing(api, list(tables)), late(api, _committed(tables), _read, now)
-    stalled = sorted({*refreshed.stalled, *behind.tables})
-    unknown = {**behind.unknown, **refreshed.unknown}
+    found = late(
+        api,
+        _committed(),
+        _read,
+        now,
+        go_on=lambda: context.get_remaining_time_in_millis() > _TABLE_MS,
+    )
+    schema = f"{access.database}.{access.schema}"
+    stalled = sorted(f"{schema}.{table}" for table in found.tables)
+    unknown = {f"{schema}.{table}": why for table, why in found.unknown.items()}
     emit(
         settings.project,
         {"SnowflakeRefreshStalled": len(stalled), "SnowflakeRefreshUnknown": len(unknown)},
@@ -103,20 +111,12 @@ def _access() -> Access | None:
     return Access.parse(secret["SecretString"])
 
 
-def _tables(access: Access) -> dict[str, str]:
-    """Semantic tables, of the topics that have a contract, by their names in Snowflake."""
+def _committed() -> dict[str, str]:
+    """The metadata file that the catalog has of each Semantic table, of the topics that have a contract."""
     registry = read_registry(_client("s3"), _settings().lake_bucket)
-    return {
-        f"{access.database}.{access.schema}.semantic_{topic}": f"semantic_{topic}"
-        for topic, known in registry.topics.items()
-        if known.contract
-    }
-
-
-def _committed(tables: dict[str, str]) -> dict[str, str]:
-    """The metadata file of each table that the catalog has, by its name in Snowflake."""
     found = pointers(_client("glue"), _settings().database)
-    return {name: found[table] for name, table in tables.items() if table in found}
+    tables = (f"semantic_{topic}" for topic, known in registry.topics.items() if known.contract)
+    return {table: found[table] for table in tables if table in found}
 
 
 def _read(location: str) -> bytes:

@@ -285,6 +285,8 @@ def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> It
     held = min(busy * basis.settings.functions["reconciliation"].runs, rounds)
     yield _seconds("reconciliation", scope, held * basis.assumed("seconds-reconciled-topic"), basis)
     yield Quantity("how far it is reconciled, written", scope, "dynamodb-write", held)
+    # Each is left by one and taken away by another.
+    yield Quantity("reports of upkeep and reconciliation", scope, "dynamodb-write", 2 * (kept + held))
     gets = held * (4 * basis.assumed("requests-a-look") + basis.assumed("reconciliation-gets"))
     yield Quantity("columns that are reconciled", scope, "s3-get", gets)
     read = looks * basis.assumed("looks-at-arrival") * basis.assumed("metrics-read-per-busy-topic")

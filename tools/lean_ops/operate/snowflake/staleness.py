@@ -6,7 +6,7 @@ from datetime import datetime
 
 from common.lake.specifications import open_table
 from common.readers.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
-from common.readers.staleness import Behind, behind, seen_by
+from common.readers.staleness import Behind, behind, seen_by, standings
 from common.runtime.errors import TableMissing
 from lean_ops.environment.target import Target
 
@@ -28,14 +28,15 @@ class Seen:
 
 def compare(target: Target, api: SqlApi, schema: str) -> Iterator[Seen]:
     """Every topic with a Semantic table; Snowflake has them in ``schema`` (``database.schema``)."""
-    catalog = target.catalog()
+    catalog, known = target.catalog(), standings(api)
     for topic in target.topics:
         try:
             table = open_table(catalog, target.settings.table("semantic", topic))
         except TableMissing:
             continue  # a topic without contract
+        standing = known.get(f"semantic_{topic}")
         try:
-            seen = seen_by(api, f"{schema}.semantic_{topic}")
+            seen = (standing.seen if standing else "") or seen_by(api, f"{schema}.semantic_{topic}")
         except (SnowflakeRefused, SnowflakeUnreachable) as error:
             yield Seen(topic, None, str(error))
             continue

@@ -27,7 +27,7 @@ from common.runtime.errors import CommitConflict, TableMissing
 RENAMED = {"_deleted": "_tombstone"}
 LAYERS = ("raw", "curated", "semantic", "quarantine")
 OPERATIONS_LAYER = "ops"
-OPERATIONS = ("runs", "rules", "drift")
+OPERATIONS = ("runs", "rules", "drift", "upkeep", "reconciliation")
 """Tables of what runs did, one of each an environment: ``ops_<name>``."""
 
 

@@ -10,7 +10,8 @@ Open to others:
     marks       how far a topic is reconciled
     rejudging   refused rows, judged again
     proposing   a contract made from the rows that are there
-    operations  what runs did, as tables
+    operations  what was done, as tables
+    reports     what upkeep did and reconciliation found, left for these
     planning    what a contract would do to the rows that are there
     retreating  refused rows of before, as a contract treats personal data now
     lease       which execution works on a topic
@@ -30,6 +31,7 @@ __all__ = [
     "proposing",
     "reconciling",
     "rejudging",
+    "reports",
     "retreating",
     "semantic",
     "uncurable",

@@ -1,14 +1,16 @@
-"""What runs did, as tables that analysts read: ``ops_runs``, ``ops_rules``, ``ops_drift`` (docs/adr/0027).
+"""What was done, as tables that analysts read: ``ops_runs`` and its four siblings (docs/adr/0027).
 
-Nobody reports anything for them. Every merge has said what it did in the summary of its snapshot, Quarantine
-has the rules that refused rows broke, and the drift log what was new; from these, rows are made once an hour,
-of all topics that changed together, in one commit a table. A row has a name (``entry``) that follows from
-what it is about, and is merged by it: whatever is told again, after a crash or because two did it at once,
-stays one row.
+Of runs nobody reports anything. Every merge has said what it did in the summary of its snapshot, Quarantine
+has the rules that refused rows broke, and the drift log what was new; upkeep and reconciliation leave
+reports (``common.layers.reports``). From these, rows are made once an hour, of all topics together, in one
+commit a table. A row has a name (``entry``) that follows from what it is about, and is merged by it: whatever
+is told again, after a crash or because two did it at once, stays one row.
 
-    ops_runs    a row a commit of a run: rows read, merged and left out, new columns, files, bytes, seconds
-    ops_rules   a row a rule that a run's rows broke: how many
-    ops_drift   a row an entry of the drift log
+    ops_runs            a row a commit of a run: rows read, merged and left out, new columns, bytes, seconds
+    ops_rules           a row a rule that a run's rows broke: how many
+    ops_drift           a row an entry of the drift log
+    ops_upkeep          a row a pass of upkeep that changed a table: what it did, files before and after
+    ops_reconciliation  a row a look, topic and hour: events counted in each place, and keys that are wrong
 
 Counts and names are in them, and no value of an event.
 """
@@ -24,7 +26,7 @@ import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.types import DoubleType, LongType, StringType, TimestamptzType
+from pyiceberg.types import BooleanType, DoubleType, LongType, StringType, TimestamptzType
 
 from common.contract import drift
 from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, RUN_ID, SECONDS
@@ -34,7 +36,9 @@ from common.lake.pointers import never_committed
 from common.lake.reading import read_rows
 from common.lake.rule import OPERATIONS_RULE
 from common.lake.specifications import OPERATIONS, OPERATIONS_LAYER, open_table
+from common.layers import reports
 from common.layers.rejudging import rules_of
+from common.layers.reports import Waiting
 from common.layers.upkeep import Failure
 from common.runtime.settings import LakeSettings
 
@@ -50,6 +54,7 @@ _OVERLAP: Final = timedelta(hours=1)
 _AT_ONCE: Final = 100
 _MEMORY_MB: Final = 256
 _ARROW: Final[dict[type, pa.DataType]] = {
+    BooleanType: pa.bool_(),
     StringType: pa.string(),
     LongType: pa.int64(),
     DoubleType: pa.float64(),
@@ -122,13 +127,15 @@ def record(
     *,
     pointers: Mapping[str, str],
     told: Mapping[str, Told],
+    waiting: Mapping[str, Waiting],
     now: datetime,
     run_id: str,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Record:
     """Write down what the topics of ``told`` did that have changed since, and remember how far that is.
 
-    A topic that cannot be read hides no other; it is told the next time, as is one that time was short for.
+    ``waiting``: reports of topics, which are written down too and taken away. A topic that cannot be read
+    hides no other; it is told the next time, as is one that time was short for.
     """
     done = Record()
     changed = {
@@ -136,29 +143,32 @@ def record(
         for topic, known in told.items()
         if (stands := standing(topic, pointers)) and stands != known.standing
     }
-    waiting = sorted(changed, key=lambda topic: told[topic].upto)
-    for first in range(0, len(waiting), _AT_ONCE):
+    reported = {topic for topic, one in waiting.items() if one.texts}
+    due = sorted(changed.keys() | reported, key=lambda topic: (told[topic].upto, topic))
+    for first in range(0, len(due), _AT_ONCE):
         if not go_on():
             break
         rows: Rows = {name: [] for name in OPERATIONS}
         read = []
-        for topic in waiting[first : first + _AT_ONCE]:
+        for topic in due[first : first + _AT_ONCE]:
             try:
-                of_topic = rows_of(sources, topic, told[topic].since)
+                of_topic = rows_of(sources, topic, told[topic].since) if topic in changed else {}
             except Exception as error:  # one topic must not hide others
                 done.failures.append(Failure(f"{sources.settings.database}.*_{topic}", error))
                 continue
-            for name, more in of_topic.items():
+            for name, more in (*of_topic.items(), *waiting.get(topic, Waiting()).rows(topic).items()):
                 rows[name] += more
             read.append(topic)
         if not _write(sources, rows, run_id, done):
             break
+        table = sources.settings.checkpoints_table
         for topic in read:
-            after = Told(changed[topic], int(now.timestamp()))
-            sources.dynamodb.put_item(
-                TableName=sources.settings.checkpoints_table,
-                Item={"checkpoint_id": {"S": item_of(topic)}, **after.as_item()},
-            )
+            if topic in changed:
+                after = Told(changed[topic], int(now.timestamp()))
+                sources.dynamodb.put_item(
+                    TableName=table, Item={"checkpoint_id": {"S": item_of(topic)}, **after.as_item()}
+                )
+            reports.take_away(sources.dynamodb, table, topic, waiting.get(topic, Waiting()))
         done.topics += read
     return done
 

@@ -1,4 +1,4 @@
-"""What the query history says: how long analysts' queries on Semantic took, and whether tables are refreshed.
+"""What the query history says: how long analysts' queries on Semantic took.
 
 ``INFORMATION_SCHEMA.QUERY_HISTORY`` is up to date and reaches back seven days (Snowflake documentation); the
 view in ``ACCOUNT_USAGE`` knows which tables a query read, but hours later. A query counts for Semantic when
@@ -6,14 +6,12 @@ its text names a Semantic table. Of more than ``LIMIT`` queries in one span the 
 then, which is what a percentile needs.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from common.readers.sql_api import SnowflakeRefused, SnowflakeUnreachable, SqlApi
+from common.readers.sql_api import SnowflakeUnreachable, SqlApi
 
 # The most that the table function returns.
 LIMIT: Final = 10_000
@@ -33,34 +31,6 @@ def latencies(api: SqlApi, since: datetime, until: datetime) -> list[float]:
     return [_milliseconds(row) for row in rows]
 
 
-@dataclass(frozen=True)
-class Refreshing:
-    """Tables that Snowflake does not refresh by itself, and those of which nobody knows, with why."""
-
-    stalled: list[str] = field(default_factory=list)
-    unknown: dict[str, str] = field(default_factory=dict)
-
-
-def refreshing(api: SqlApi, tables: Sequence[str]) -> Refreshing:
-    """Which tables stand still: SYSTEM$AUTO_REFRESH_STATUS is not RUNNING.
-
-    A table that Snowflake does not know hides no other. Raises SnowflakeUnreachable.
-    """
-    found = Refreshing()
-    for table in tables:
-        try:
-            rows = api.run("SELECT SYSTEM$AUTO_REFRESH_STATUS(?) AS STATUS", {"1": table})
-        except SnowflakeRefused as error:
-            found.unknown[table] = str(error)
-            continue
-        state = _execution_state(rows)
-        if state is None:
-            found.unknown[table] = "expected a status with an executionState, found something else"
-        elif state != "RUNNING":
-            found.stalled.append(table)
-    return found
-
-
 def _milliseconds(row: Mapping[str, str | None]) -> float:
     try:
         took = float(row["milliseconds"] or 0)
@@ -72,14 +42,3 @@ def _milliseconds(row: Mapping[str, str | None]) -> float:
             "the next schedule tries again"
         )
     return took
-
-
-def _execution_state(rows: Sequence[Mapping[str, str | None]]) -> str | None:
-    """None where the answer is not one row with a status."""
-    if len(rows) != 1:
-        return None
-    try:
-        status = json.loads(rows[0].get("status") or "{}")
-    except (ValueError, RecursionError):
-        return None
-    return str(status.get("executionState", "")) if isinstance(status, dict) else None

@@ -1,10 +1,11 @@
 """Since when Snowflake has not seen what a table says: its metadata file beside the table's own.
 
-``SYSTEM$GET_ICEBERG_TABLE_INFORMATION`` gives the metadata file that Snowflake has read of a table that
-another catalog manages. A refresh that has stopped answers queries with the old rows and says nothing, and
-the status of the refresh (``SYSTEM$AUTO_REFRESH_STATUS``) is the mechanism's, not the rows'. The newest
-metadata file of a table lists the files before it and its snapshots, each with a time (Iceberg table spec,
-"Table Metadata": ``metadata-log``, ``snapshot-log``): from these it follows what Snowflake lacks.
+``SHOW ICEBERG TABLES`` says of all tables at once what ``SYSTEM$AUTO_REFRESH_STATUS`` says of one (Snowflake
+documentation, ``auto_refresh_status``): whether the mechanism runs, and the metadata file that it has read.
+That the mechanism runs does not say that rows come: a refresh that has stopped answers queries with the old
+rows. Where that file is not said, ``SYSTEM$GET_ICEBERG_TABLE_INFORMATION`` gives it, a table a call. The
+newest metadata file of a table lists the files before it and its snapshots, each with a time (Iceberg table
+spec, "Table Metadata": ``metadata-log``, ``snapshot-log``): from these it follows what Snowflake lacks.
 """
 
 import gzip
@@ -36,10 +37,38 @@ class Behind:
 
 @dataclass(frozen=True)
 class Late:
-    """Tables that Snowflake is behind for too long, and those of which nobody knows, with why."""
+    """Tables that are not refreshed or are behind for too long, and those of which nobody knows, with why."""
 
     tables: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What Snowflake says of a table. ``refresh``: of its automatic refresh, empty for nothing.
+
+    ``seen``: the metadata file that it has read; empty where it does not say.
+    """
+
+    refresh: str = ""
+    seen: str = ""
+
+
+def standings(api: SqlApi) -> dict[str, Standing]:
+    """What Snowflake says of the tables of the schema that ``api`` works in, by their names in lower case.
+
+    One statement, whose answer has up to 10,000 tables. Raises SnowflakeRefused and SnowflakeUnreachable.
+    """
+    found = {}
+    for row in api.run("SHOW ICEBERG TABLES IN SCHEMA"):
+        try:
+            status = json.loads(row.get("auto_refresh_status") or "{}")
+        except (ValueError, RecursionError):
+            status = None
+        said = status if isinstance(status, dict) else {}
+        state, file = said.get("executionState"), said.get("currentMetadataFile")
+        found[str(row.get("name") or "").lower()] = Standing(str(state or ""), str(file or ""))
+    return found
 
 
 def late(
@@ -47,25 +76,44 @@ def late(
     tables: Mapping[str, str],
     read: Callable[[str], bytes],
     now: datetime,
+    *,
     longest: timedelta = LONGEST,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Late:
-    """Which tables Snowflake is behind for longer than ``longest``.
+    """Which tables Snowflake does not refresh, or is behind for longer than ``longest``.
 
-    ``tables``: the metadata file that the catalog has, by name in Snowflake; ``read`` gives the content of
+    ``tables``: the metadata file that the catalog has, by the table's name; ``read`` gives the content of
     one, and is asked for tables alone that Snowflake has not read to the end. A table that Snowflake does not
-    know hides no other. Raises SnowflakeUnreachable where it does not answer.
+    know hides no other. ``go_on`` is asked before each call that is about one table; when it says no, nobody
+    knows of those that are left. Raises SnowflakeRefused, and SnowflakeUnreachable where it does not answer.
     """
-    found = Late()
+    found, known = Late(), standings(api)
     for table, location in tables.items():
-        try:
-            seen = seen_by(api, table)
-        except SnowflakeRefused as error:
-            found.unknown[table] = str(error)
-            continue
-        if not _same(location, seen):
+        standing = known.get(table.lower())
+        if standing is None:
+            found.unknown[table] = (
+                "expected the table in Snowflake's schema, found none that its role may see"
+            )
+        elif standing.refresh and standing.refresh != "RUNNING":
+            found.tables.append(table)
+        elif not _same(location, standing.seen):
+            if not go_on():
+                found.unknown[table] = (
+                    "expected time to look at the table, found none left; the next schedule does"
+                )
+                continue
+            try:
+                seen = standing.seen or seen_by(api, table)
+            except SnowflakeRefused as error:
+                found.unknown[table] = str(error)
+                continue
             since = behind(location, _document(read(location)), seen).since
             if since is not None and now - since > longest:
                 found.tables.append(table)
+            elif not standing.refresh:
+                found.unknown[table] = "expected a status with an executionState, found something else"
+        elif not standing.refresh:
+            found.unknown[table] = "expected a status with an executionState, found something else"
     return found
 
 
@@ -78,7 +126,7 @@ def _document(content: bytes) -> Mapping[str, Any]:
 
 
 def seen_by(api: SqlApi, table: str) -> str:
-    """The metadata file that Snowflake has read of ``table`` (``database.schema.table``).
+    """The metadata file that Snowflake has read of ``table``, which may have database and schema before it.
 
     Raises SnowflakeRefused, and SnowflakeUnreachable for an answer that is not such.
     """

@@ -20,6 +20,7 @@ from common.lake.specifications import open_table
 from common.lake.upkeep.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
 from common.lake.upkeep.retention import expirable, expire_snapshots, find_orphans, remove_orphans
 from common.lake.upkeep.row_retention import Past, RowRetention, drop_past, foresee_past
+from common.runtime import outside
 
 NOTHING_PAST: Final = Past()
 
@@ -56,7 +57,7 @@ class Upkeep:
     """What was done to one table, or would be (``foresee``, where ``after`` is ``before``).
 
     ``past``: rows that the contract keeps no longer. ``compacted_files``: files that a compaction replaces;
-    ``finished`` is False when time was up first.
+    ``finished`` is False when time was up first. ``seconds``: how long it took.
     """
 
     table: str
@@ -69,6 +70,7 @@ class Upkeep:
     orphan_bytes: int
     finished: bool = True
     past: Past = NOTHING_PAST
+    seconds: float = 0.0
 
 
 def shape(table: Table) -> Shape:
@@ -104,6 +106,7 @@ def keep_up(
     are past; None: they are kept for good. ``go_on`` is asked before every portion of work. Raises the errors
     of those functions; what was done before one stays done.
     """
+    began = outside.monotonic()
     before = shape(open_table(catalog, identifier))
     compaction = CompactionOutcome()
     expired: list[int] = []
@@ -137,6 +140,7 @@ def keep_up(
         sum(orphan.size for orphan in orphans),
         finished,
         past,
+        outside.monotonic() - began,
     )
 
 
