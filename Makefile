@@ -28,7 +28,7 @@ BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
-	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers --ignore=tests/browser $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers --ignore=tests/spark --ignore=tests/browser $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
@@ -37,6 +37,10 @@ test-drills: install ## Work on running stacks as the runbook says, break them a
 .PHONY: test-readers
 test-readers: install ## Let Trino, the engine of Athena, and Spark read what the pipeline writes (fetches 1.2 GB once; needs Java 22 and 17)
 	$(BIN)/pytest tests/readers $(PYTEST_ARGUMENTS)
+
+.PHONY: test-spark
+test-spark: install ## Let Spark and functions merge the same histories, and kill what runs on Spark (fetches 0.3 GB once; needs Java 17)
+	$(BIN)/pytest tests/spark $(PYTEST_ARGUMENTS)
 
 .PHONY: test-browser
 test-browser: install ## Look at the page of `lean-ops console` in the system's Chromium (skipped where there is none)
@@ -85,7 +89,7 @@ test-histories-long: install ## Go through thousands of histories of keys, throu
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-drills test-readers test-browser test ## All that CI runs
+check: lint security test-terraform test-drills test-readers test-spark test-browser test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows

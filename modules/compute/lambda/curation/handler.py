@@ -8,7 +8,7 @@ from common.contract import drift
 from common.contract.contracted import contracted_columns, row_retention
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import SourceCheckpoint
-from common.layers.curated import Curated, curate
+from common.layers.curated import Curated, Staging, curate, flatten_here
 from common.layers.erased import Erased
 from common.layers.uncurable import send_letters
 from common.payload.columns import Columns
@@ -43,6 +43,11 @@ def _secret() -> bytes:
 @logged("curation")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id, source_token, source_position}`` → the token of ``Curated.as_json``."""
+    return run(event, flatten_here)
+
+
+def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
+    """The same, with the work done where ``staging`` does it: here, or on Spark (``spark.job``)."""
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 
@@ -64,6 +69,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         contracted=contracted_columns(_client("s3"), settings.lake_bucket, topic),
         refused_after=retention.days["curated"] if retention.refuses_late else None,
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _secret),
+        staging=staging,
     )
     _report(topic, done)
     return done.as_json()

@@ -12,7 +12,7 @@ from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.layers.erased import Erased
 from common.layers.rejudging import Appeal, judge_again
-from common.layers.semantic import Published, publish
+from common.layers.semantic import Published, Staging, judge_here, publish
 from common.runtime import outside
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
@@ -56,6 +56,11 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
     """
     if "quarantine" in event:
         return _judge_again(event)
+    return run(event, judge_here)
+
+
+def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
+    """A publication, with the work done where ``staging`` does it: here, or on Spark (``spark.job``)."""
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 
@@ -76,6 +81,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         # An execution that began before its definition knew of them does not say.
         raw_read=SourceCheckpoint.parse(event.get("raw_token", NOTHING), event.get("raw_position", START)),
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
+        staging=staging,
     )
     _report(topic, done)
     return done.as_json()

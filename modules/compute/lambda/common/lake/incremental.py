@@ -61,8 +61,8 @@ class Portion:
     ``checkpoint`` is where the source has been read to once the portion is merged; ``None`` means that
     the source is empty. ``rows`` and ``backlog_rows`` count stored rows of this portion and of what is
     left after it, before row filters; ``gone_rows`` those of files that have left the table, which are not
-    read; ``row_bytes`` as in ``Bounds``. ``fallback`` says why the source is being read from the start
-    although there was a checkpoint.
+    read; ``row_bytes`` as in ``Bounds``, ``bytes`` what its rows take in memory (0: not measured).
+    ``fallback`` says why the source is being read from the start although there was a checkpoint.
     """
 
     tasks: Sequence[FileScanTask]
@@ -73,6 +73,7 @@ class Portion:
     fallback: str | None = None
     row_bytes: int = 0
     gone_rows: int = 0
+    bytes: int = 0
 
 
 class _Measure:
@@ -130,12 +131,15 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     snapshot, newest = merged
     is_new = f"{MERGE_SEQ_COLUMN} > {since_sequence}"
     planned = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
-    upto, rows = _merge_bound(table, planned, since_sequence, newest, bounds)
+    upto, measure = _merge_bound(table, planned, since_sequence, newest, bounds)
+    rows = measure.rows
     total = sum(task.file.record_count for task in planned)
     row_filter = parse(f"{is_new} and {MERGE_SEQ_COLUMN} <= {upto}")
     tasks = [task for task in planned if _merges(table, task.file, newest)[0] <= upto]
     checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
-    return Portion(tasks, row_filter, checkpoint, rows, total - rows, row_bytes=bounds.row_bytes)
+    return Portion(
+        tasks, row_filter, checkpoint, rows, total - rows, row_bytes=bounds.row_bytes, bytes=measure.bytes
+    )
 
 
 def appended(table: Table, since: SourceCheckpoint | None, upto: SourceCheckpoint | None) -> Portion:
@@ -226,6 +230,7 @@ def _portion_of_range(
         backlog,
         row_bytes=bounds.row_bytes,
         gone_rows=measure.gone_rows,
+        bytes=measure.bytes,
     )
 
 
@@ -262,6 +267,7 @@ def _portion_of_all(
         fallback,
         bounds.row_bytes,
         measure.gone_rows,
+        measure.bytes,
     )
 
 
@@ -350,8 +356,8 @@ def _collect_added(table: Table, newest: Snapshot, oldest: int, added: dict[int,
 
 def _merge_bound(
     table: Table, tasks: Sequence[FileScanTask], since: int, newest: int, bounds: Bounds
-) -> tuple[int, int]:
-    """The last merge sequence that fits ``bounds``, and an estimate of the rows up to it."""
+) -> tuple[int, _Measure]:
+    """The last merge sequence that fits ``bounds``, and an estimate of what there is up to it."""
     by_sequence: dict[int, list[DataFile]] = defaultdict(list)
     for task in tasks:
         by_sequence[_merges(table, task.file, newest)[1]].append(task.file)
@@ -361,8 +367,8 @@ def _merge_bound(
         for file in by_sequence[sequence]:
             measure.take(file)
         if measure.full and sequence > since:
-            return sequence, measure.rows
-    return newest, measure.rows
+            return sequence, measure
+    return newest, measure
 
 
 def _merges(table: Table, file: DataFile, newest: int) -> tuple[int, int]:

@@ -1,23 +1,26 @@
-"""RAW → Curated: read what is new, flatten it, merge it in one commit that carries its own checkpoint."""
+"""RAW → Curated: read what is new, flatten it, merge it in one commit that carries its own checkpoint.
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Final
+Where rows are read and flattened is left to a ``Staging``: this process (``flatten_here``), or many others at
+once, which are sent the same ``RawRows`` in parts. What becomes of a row is said here alone.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
-from pyiceberg.table import Table
+from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import BooleanType
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.history import last_merge
-from common.lake.incremental import Bounds, Portion, new_appends, read
-from common.lake.merge import TEXT_BYTES, MergeOutcome, StagedSource, merge
+from common.lake.incremental import Bounds, new_appends
+from common.lake.merge import TEXT_BYTES, MergeOutcome, RemoteSource, SentTable, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
-from common.lake.reading import any_of, read_rows
+from common.lake.reading import any_of, read_files, read_rows
 from common.lake.rule import EVENT_RULE
 from common.lake.setting_aside import SetAside
 from common.lake.specifications import open_table, renamed_as_today
@@ -65,6 +68,68 @@ class Curated:
         }
 
 
+@dataclass(frozen=True)
+class RawRows:
+    """Rows of RAW to curate. It can be sent to another process, and be cut into parts by its ``tasks``.
+
+    ``row_bytes``: see ``incremental.Bounds``; ``size``: what all of them take in memory, 0 where that was not
+    measured. ``refused_after``, ``erased``: see ``curate``.
+    """
+
+    raw: SentTable
+    tasks: Sequence[FileScanTask]
+    row_filter: BooleanExpression
+    row_bytes: int
+    size: int
+    refused_after: int | None
+    erased: Erased
+
+    def events(self) -> Kept:
+        """The rows, to be read again and again, without those that were erased."""
+        return Kept(
+            self.erased,
+            lambda: read_files(self.raw.table(), self.tasks, self.row_filter, row_bytes=self.row_bytes),
+        )
+
+    def flattened(
+        self, events: Iterable[pa.RecordBatch], columns: Columns, aside: list[SetAside]
+    ) -> Iterator[pa.RecordBatch]:
+        """What Curated takes of ``events``; those that it cannot take are ``aside``."""
+        in_days = in_time(events, self.refused_after, aside)
+        return curable(in_days, lambda rows: flatten_rows(rows, columns), aside)
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """Rows ready to be merged, the columns that they all ask for, and how many were left out as erased."""
+
+    source: StagedSource | RemoteSource
+    columns: Columns
+    aside: list[SetAside] = field(default_factory=list)
+    left_out: int = 0
+
+
+Staging = Callable[[RawRows, Columns, JobSettings], Flattened]
+"""Reads and flattens rows, with columns to begin with. Whoever asks closes the source."""
+
+
+def flatten_here(rows: RawRows, columns: Columns, settings: JobSettings) -> Flattened:
+    """A ``Staging`` in this process."""
+    events = rows.events()
+
+    def staged(columns: Columns, aside: list[SetAside]) -> StagedSource:
+        flattened = rows.flattened(events(), columns, aside)
+        return StagedSource.of(flattened, EVENT_RULE, settings.memory_budget_mb)
+
+    aside: list[SetAside] = []
+    source = staged(columns, aside)
+    if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
+        source.close()
+        columns, aside = revised, []
+        source = staged(columns, aside)
+    return Flattened(source, columns, aside, events.left_out)
+
+
 def curate(
     topic: str,
     since: SourceCheckpoint | None,
@@ -80,6 +145,7 @@ def curate(
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
     erased: Erased = NOTHING_ERASED,
+    staging: Staging = flatten_here,
 ) -> Curated:
     """Merge the next portion of RAW after ``since`` into Curated.
 
@@ -89,8 +155,8 @@ def curate(
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
     twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. An
     event that was older than ``refused_after`` days when it was received is set aside (None: none is).
-    ``erased``: rows that are read as if they were not there. Raises the errors of
-    ``common.lake.merge.merge``.
+    ``erased``: rows that are read as if they were not there. ``staging``: where the work is done. Raises the
+    errors of ``common.lake.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
@@ -105,18 +171,18 @@ def curate(
         return nothing
     partition_fields = frozenset(f.name for spec in curated.specs().values() for f in spec.fields)
     columns = Columns.of(curated.schema(), partition_fields, contracted, limits)
-    taken = replace(portion, row_filter=And(portion.row_filter, only))
-
-    events = Kept(erased, lambda: read(raw, taken))
-
-    def staged(batches: Iterable[pa.RecordBatch], columns: Columns, aside: list[SetAside]) -> StagedSource:
-        flattened = curable(
-            in_time(batches, refused_after, aside), lambda rows: flatten_rows(rows, columns), aside
-        )
-        return StagedSource.of(flattened, EVENT_RULE, settings.memory_budget_mb)
+    taken = RawRows(
+        SentTable.of(raw),
+        portion.tasks,
+        And(portion.row_filter, only),
+        portion.row_bytes,
+        portion.bytes,
+        refused_after,
+        erased,
+    )
 
     def merge_into_curated(
-        rows: StagedSource, columns: Columns, checkpoint: SourceCheckpoint | None
+        rows: StagedSource | RemoteSource, columns: Columns, checkpoint: SourceCheckpoint | None
     ) -> MergeOutcome:
         return merge(
             catalog,
@@ -125,31 +191,29 @@ def curate(
             checkpoint=checkpoint,
             run_id=run_id,
             evolve=True,
-            history=_History(raw, portion, columns, record_columns, erased),
+            history=_History(taken, portion.checkpoint, columns, record_columns),
         )
 
+    flattened = staging(taken, columns, settings)
+    columns, aside = flattened.columns, flattened.aside
+
     def merge_part(rows: pa.Table) -> MergeOutcome | None:
-        with staged(rows.to_batches(), columns, []) as part:
+        events = taken.flattened(rows.to_batches(), columns, [])
+        with StagedSource.of(events, EVENT_RULE, settings.memory_budget_mb) as part:
             return merge_into_curated(part, columns, None) if part.rows else None
 
-    aside: list[SetAside] = []
-    with ExitStack() as stack:
-        source = stack.enter_context(staged(events(), columns, aside))
-        if (revised := columns.revised()) is not None:  # all rows ask for other columns than the first did
-            stack.close()
-            columns, aside = revised, []
-            source = stack.enter_context(staged(events(), columns, aside))
+    with flattened.source as source:
         if aside:
             set_aside(aside)
         if not source.rows:  # every row is deleted or left out: read all the same
-            return replace(nothing, set_aside=len(aside), erased=events.left_out)
+            return replace(nothing, set_aside=len(aside), erased=flattened.left_out)
         if columns.news():
             record_columns(columns)
         _ready_for(source, curated)
         outcome, unmergeable = merge_what_can_be_merged(
             lambda: merge_into_curated(source, columns, portion.checkpoint),
             merge_part,
-            events,
+            taken.events(),
             f"merging rows of RAW into {identifier}",
         )
         if unmergeable:
@@ -165,12 +229,12 @@ def curate(
         outcome,
         portion.fallback,
         len(aside),
-        events.left_out,
+        flattened.left_out,
         Rescued(Why.COLUMN_LIMIT) in columns.rescued,
     )
 
 
-def _ready_for(rows: StagedSource, curated: Table) -> None:
+def _ready_for(rows: StagedSource | RemoteSource, curated: Table) -> None:
     """Give a table from before there were deletes the column for them; raises CommitConflict."""
     if DELETED not in rows.schema.names or DELETED in curated.schema().column_names:
         return
@@ -187,35 +251,54 @@ def _ready_for(rows: StagedSource, curated: Table) -> None:
 
 
 class _History:
-    """Reads events again from RAW where a merge decides a tie anew (``common.lake.merge.decide.History``)."""
+    """Reads events again from RAW where a merge decides a tie anew (``common.lake.merge.decide.History``).
+
+    Sent to another process, it tells nobody there of columns: it brings them back as ``news``.
+    """
 
     def __init__(
         self,
-        raw: Table,
-        portion: Portion,
+        rows: RawRows,
+        checkpoint: SourceCheckpoint | None,
         columns: Columns,
-        record: Callable[[Columns], None],
-        erased: Erased,
+        record: Callable[[Columns], None] | None,
     ) -> None:
-        self._raw, self._portion, self._columns, self._record = raw, portion, columns, record
-        self._erased = erased
+        self._rows, self._checkpoint, self._columns, self._record = rows, checkpoint, columns, record
+        self._known = columns.news()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but whom to tell, and the files of the portion, whose rows are where they are merged."""
+        return {**vars(self), "_record": None, "_rows": replace(self._rows, tasks=())}
 
     def __call__(self, keys: Array, publish_times: Array) -> pa.Table | None:
         """All events of these keys at these times, up to the snapshot that is being merged."""
-        checkpoint = self._portion.checkpoint
-        if checkpoint is None:
+        if self._checkpoint is None:
             return None
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         row_filter = And(any_of("publish_time", times), any_of("idempotency_key", keys.to_pylist()))
-        events = self._erased.kept(read_rows(self._raw, row_filter, snapshot_id=checkpoint.snapshot_id))
+        raw = self._rows.raw.table()
+        found = read_rows(raw, row_filter, snapshot_id=self._checkpoint.snapshot_id)
+        events = self._rows.erased.kept(found)
         before = self._columns.news()
         # One that cannot be curated was set aside where it was read first: it decides nothing here.
         known: list[SetAside] = []
         curated = curable(events, lambda rows: flatten_rows(rows, self._columns), known)
         steps = [pa.Table.from_batches([rows]) for rows in curated]
-        if self._columns.news() > before:
+        if self._record is not None and self._columns.news() > before:
             self._record(self._columns)
         return pa.concat_tables(steps, promote_options="default") if steps else None
+
+    def news(self) -> Columns | None:
+        """The columns, where there are more than there were."""
+        return self._columns if self._columns.news() > self._known else None
+
+    def learn(self, news: Sequence[object]) -> None:
+        """Decide on the columns that copies found, all together."""
+        found = [columns for columns in news if isinstance(columns, Columns)]
+        self._columns.take_in(found)
+        self._known = self._columns.news()
+        if found and self._record is not None:
+            self._record(self._columns)
 
 
 def _snapshot_id(curated: Table, at: int | None = None) -> str:

@@ -9,10 +9,13 @@ by a rule of their own. Only that last commit carries the checkpoint: a run that
 whole, and repeating a merge changes nothing. A
 quarantined row is settled when Semantic holds its key with the same ``_source_merge_seq`` (it was judged
 again, see ``rejudging``) or a greater one; nothing is ever deleted from Quarantine.
+
+Where rows are read and judged is left to a ``Staging``: this process (``judge_here``), or many others at
+once, which are sent the same ``CuratedRows`` in parts.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -22,16 +25,17 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import NestedField
 
-from common.contract.casting import unprocessable_row
+from common.contract.casting import CastResult, unprocessable_row
 from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
-from common.lake.incremental import Bounds, Portion, new_merges, read
-from common.lake.merge import TEXT_BYTES, Beside, MergeOutcome, StagedSource, merge
+from common.lake.incremental import Bounds, new_merges
+from common.lake.merge import TEXT_BYTES, Beside, MergeOutcome, RemoteSource, SentTable, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
+from common.lake.reading import read_files
 from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import old_names, open_table
 from common.layers.erased import NOTHING_ERASED, Erased
@@ -76,6 +80,67 @@ class Published:
         }
 
 
+@dataclass(frozen=True)
+class CuratedRows:
+    """Rows of Curated to judge. It can be sent to another process, and be cut into parts by its ``tasks``.
+
+    ``row_bytes``: as in ``incremental.Portion``, ``size``: its ``bytes``. ``pii_key``: see ``publish``.
+    """
+
+    curated: SentTable
+    tasks: Sequence[FileScanTask]
+    row_filter: BooleanExpression
+    row_bytes: int
+    size: int
+    contract: Contract
+    pii_key: bytes
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows."""
+        yield from read_files(self.curated.table(), self.tasks, self.row_filter, row_bytes=self.row_bytes)
+
+    def judged(self) -> Iterator[tuple[CastResult, int]]:
+        """What becomes of the rows, step by step, and how many each step has read."""
+        for batch in self.batches():
+            yield judge(pa.Table.from_batches([batch]), self.contract, self.pii_key), batch.num_rows
+            del batch  # not held while what became of it is worked on
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows ready to be merged: ``good`` ones and ``refused`` ones, and counts as in ``Published``."""
+
+    good: StagedSource | RemoteSource
+    refused: StagedSource | RemoteSource
+    rows: int
+    set_aside: int
+    nulled: Counter[tuple[str, str]]
+
+
+Staging = Callable[[CuratedRows, JobSettings], Judged]
+"""Reads and judges rows. Whoever asks closes the sources."""
+
+
+def judge_here(rows: CuratedRows, settings: JobSettings) -> Judged:
+    """A ``Staging`` in this process."""
+    good, refused = (StagedSource(SOURCE_RULE, settings.memory_budget_mb) for _ in range(2))
+    nulled: Counter[tuple[str, str]] = Counter()
+    count = set_aside = 0
+    try:
+        for cast, read in rows.judged():
+            set_aside += cast.set_aside
+            nulled.update(cast.nulled)
+            good.write_all(cast.good.to_batches())
+            refused.write_all(cast.rejected.to_batches())
+            count += read
+            del cast  # not held while the next step is read
+    except BaseException:
+        good.close()
+        refused.close()
+        raise
+    return Judged(good, refused, count, set_aside, nulled)
+
+
 def publish(
     contract: Contract,
     since: SourceCheckpoint | None,
@@ -90,6 +155,7 @@ def publish(
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
     erased: Erased = NOTHING_ERASED,
+    staging: Staging = judge_here,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
 
@@ -100,8 +166,8 @@ def publish(
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
-    replace (``align_columns``). ``erased``: rows of RAW that are no versions. Raises the errors of
-    ``common.lake.merge.merge``.
+    replace (``align_columns``). ``erased``: rows of RAW that are no versions. ``staging``:
+    where the work is done. Raises the errors of ``common.lake.merge.merge``.
     """
     topic = contract.topic
     identifier = into or settings.table("semantic", topic)
@@ -124,13 +190,24 @@ def publish(
         run_id,
         replace(portion.checkpoint, versions=since.versions if since else None),
         None if portion.backlog_rows else raw_read,
+        staging,
     )
     if portion.tasks or job.raw_read is not None:
         align_columns(semantic, contract, record_replaced)
         contracted = {property_.source for property_ in contract.properties}
         if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
             record_uncontracted(uncontracted)
-    done = job.publish(curated, replace(portion, row_filter=And(portion.row_filter, only)))
+    done = job.publish(
+        CuratedRows(
+            SentTable.of(curated),
+            portion.tasks,
+            And(portion.row_filter, only),
+            portion.row_bytes,
+            portion.bytes,
+            contract,
+            pii_key,
+        )
+    )
     if done.snapshot_id == NOTHING:
         done = replace(done, snapshot_id=_snapshot_id(semantic))
     return replace(done, backlog_rows=portion.backlog_rows)
@@ -148,21 +225,14 @@ class _Job:
     run_id: str
     checkpoint: SourceCheckpoint
     raw_read: SourceCheckpoint | None
+    staging: Staging
 
-    def publish(self, curated: Table, taken: Portion) -> Published:
+    def publish(self, taken: CuratedRows) -> Published:
         """Judge the rows; those that break the contract go to Quarantine, the good ones to Semantic."""
         contract, pii_key = self.of.contract, self.of.pii_key
-        nulled: Counter[tuple[str, str]] = Counter()
-        rows = set_aside = 0
-        with self._staged() as good, self._staged() as refused, ExitStack() as held:
-            for batch in read(curated, taken):
-                cast = judge(pa.Table.from_batches([batch]), contract, pii_key)
-                set_aside += cast.set_aside
-                nulled.update(cast.nulled)
-                good.write_all(cast.good.to_batches())
-                refused.write_all(cast.rejected.to_batches())
-                rows += batch.num_rows
-                del batch, cast  # not held while they are merged
+        judged = self.staging(taken, self.of.settings)
+        rows, set_aside, nulled = judged.rows, judged.set_aside, judged.nulled
+        with judged.good as good, judged.refused as refused, ExitStack() as held:
             quarantined = refused.rows
             if refused.rows:
                 self._merge(self._quarantine_table, refused)
@@ -180,7 +250,7 @@ class _Job:
             outcome, unmergeable = merge_what_can_be_merged(
                 lambda: self._merge(self.of.semantic, good, checkpoint, older),
                 self._merge_part,
-                lambda: read(curated, taken),
+                taken.batches,
                 f"merging rows of Curated into {self.of.semantic}",
                 beside=older_alone,
             )
@@ -201,7 +271,9 @@ class _Job:
             older=done.older + stood_in,
         )
 
-    def _look_up(self, good: StagedSource) -> tuple[SourceCheckpoint, Published, Beside | None]:
+    def _look_up(
+        self, good: StagedSource | RemoteSource
+    ) -> tuple[SourceCheckpoint, Published, Beside | None]:
         """Look up older versions of all keys that were ever refused and are not among the ``good`` rows.
 
         What is found last is given back, to be merged with the good rows, whose commit says that all were
@@ -248,7 +320,7 @@ class _Job:
     def _merge(
         self,
         table: str,
-        rows: StagedSource,
+        rows: StagedSource | RemoteSource,
         checkpoint: SourceCheckpoint | None = None,
         older: Beside | None = None,
     ) -> MergeOutcome:

@@ -20,7 +20,8 @@ decides anew which of the columns that leaves have made (``leaf_columns``) stay.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import Final, Self
@@ -153,6 +154,32 @@ class Columns:
         for name, path in chosen.items():
             fresh._claim(name, path)
         return fresh
+
+    def put_together(self, parts: "Sequence[Columns]") -> "Columns":
+        """What rows ask for that were looked at in parts, each part by a copy of these columns."""
+        uses: Counter[Path] = Counter()
+        for part in parts:
+            uses.update(part._uses)
+        whole = Columns(
+            self.owners, self.contracted, self.reserved, self.limits, self.bound, renamed=self.renamed
+        )
+        whole._uses = dict(uses)
+        for name, path in whole._chosen_of_all().items():
+            whole._claim(name, path)
+        whole._final = True
+        return whole
+
+    def are_those_of(self, part: "Columns") -> bool:
+        """Whether ``part``, which was put together with others, gave its paths just these columns."""
+        return all(part._columns.get(path) == self._columns.get(path) for path in part._uses)
+
+    def take_in(self, parts: "Sequence[Columns]") -> None:
+        """Decide on what copies of these columns have looked at since they were made."""
+        uses: Counter[Path] = Counter()
+        for part in parts:
+            uses.update({path: n for path, n in part._uses.items() if path not in self._uses})
+            self.rescued |= part.rescued
+        self.look_at(uses)
 
     def most_used(self) -> dict[str, str]:
         """Notes of the columns that all rows that were looked at ask for, by name."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import zip_longest
 from operator import add
+from typing import cast
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -20,16 +21,17 @@ from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SECONDS, SourceCheckpoint
 from common.lake.history import kept_without
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
+from common.lake.merge.elsewhere import RemoteSource, SentHistory, write_elsewhere
 from common.lake.merge.livefiles import live_files
 from common.lake.merge.outcome import Counts, MergeOutcome
-from common.lake.merge.planning import Basis, Part, plan, plan_deletes
+from common.lake.merge.planning import Basis, Part, plan_deletes
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.snapshot import Change, SnapshotCommit
 from common.lake.merge.source import unknown_columns, widened
 from common.lake.merge.staging import StagedSource
 from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
-from common.lake.merge.writing import Written, write, write_deletes
+from common.lake.merge.writing import Written, write_deletes, write_shard
 from common.lake.properties import check_properties
 from common.lake.specifications import open_table
 from common.runtime import outside
@@ -50,7 +52,7 @@ class Beside:
 def merge(
     catalog: Catalog,
     identifier: str,
-    source: StagedSource,
+    source: StagedSource | RemoteSource,
     *,
     checkpoint: SourceCheckpoint | None,
     run_id: str,
@@ -62,8 +64,9 @@ def merge(
     """Merge the rows of ``source`` into table ``identifier`` in one commit, or in none when nothing changes.
 
     ``source``: rows and the rule by which they are merged; the table's columns (missing ones are null) plus,
-    with ``evolve``, new text columns. ``checkpoint``: what of the source this commit consumes; it travels in
-    the snapshot summary with ``run_id`` and ``extra_summary``. ``history``: see
+    with ``evolve``, new text columns. Where other processes hold them (``elsewhere``), they plan and write
+    the shards, and ``history`` is sent to them. ``checkpoint``: what of the source this commit consumes; it
+    travels in the snapshot summary with ``run_id`` and ``extra_summary``. ``history``: see
     ``common.lake.merge.decide.History``; without it, ties between messages are decided by what batch and
     table know. ``beside``: rows of other keys that go into the same commit; the files that both touch are
     searched and written once.
@@ -73,7 +76,8 @@ def merge(
     table is whole, and running the same merge again is safe.
     """
     begun = outside.monotonic()
-    sources = [source, *([beside.source] if beside is not None else [])]
+    sources: list[StagedSource | RemoteSource] = [source]
+    sources += [beside.source] if beside is not None else []
     table = open_table(catalog, identifier)
     for each in sources:
         target = Target.check(table, each.rule)
@@ -97,7 +101,7 @@ def merge(
                 whole=not any(each.spilled for each in sources),
                 limit=source.limit,
             )
-            target, written = _write_shards(basis, target, source, history, beside)
+            target, written = _write_shards(basis, target, source, history, beside, run_id=run_id)
             took = f"{outside.monotonic() - begun:.3f}"
             summary = {**(extra_summary or {}), RUN_ID: run_id, SECONDS: took}
             planned = to_commit(basis, target, written, checkpoint, summary)
@@ -154,23 +158,31 @@ def to_commit(
 
 
 def _write_shards(
-    basis: Basis, target: Target, source: StagedSource, history: History | None, beside: Beside | None
+    basis: Basis,
+    target: Target,
+    source: StagedSource | RemoteSource,
+    history: History | None,
+    beside: Beside | None,
+    *,
+    run_id: str,
 ) -> tuple[Target, Written]:
     """Plan and write one shard after the other; gives also the target with the columns that they added.
 
     Any shard of the one source goes with any of the other: they have no key in common.
     """
-    parts = []
+    parts: list[Written] = []
+    here = source.shards() if isinstance(source, StagedSource) else iter(())
+    if isinstance(source, RemoteSource):
+        target, parts = write_elsewhere(basis, target, source, cast("SentHistory | None", history), run_id)
     beside_shards = beside.source.shards() if beside is not None else ()
-    for rows, others in zip_longest(source.shards(), beside_shards):
+    for rows, others in zip_longest(here, beside_shards):
         shard = [Part(_or_none(rows, target), source.rule, history)]
         if beside is not None:
             shard.append(Part(_or_none(others, target), beside.source.rule, beside.history))
         del rows, others
-        shard_plan = plan(basis, target, *shard)
-        parts.append(write(shard_plan, basis.pool, basis.limit))
-        target = shard_plan.target
-        del shard, shard_plan  # before the next one takes their memory
+        target, written = write_shard(basis, target, shard)
+        parts.append(written)
+        del shard  # before the next one takes its memory
     return target, Written.together(parts)
 
 

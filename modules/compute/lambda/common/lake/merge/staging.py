@@ -93,14 +93,14 @@ class StagedSource:
         self.schema = pa.schema([*self.schema, *new]) if new else self.schema
         self.rows += batch.num_rows
         if self._disk is not None:
-            self._disk.write(_widened(batch, self.schema))
+            self._disk.write(with_columns_of(batch, self.schema))
             return
         self._memory.append(batch)
         self._bytes += _bytes_but_nulls(batch)
         if self._bytes + self.rows * len(self.schema) * TEXT_BYTES > self.limit:
             self._disk = _Disk(self.rule.key)
             for kept in self._memory:
-                self._disk.write(_widened(kept, self.schema))
+                self._disk.write(with_columns_of(kept, self.schema))
             self._memory = []
 
     def write_all(self, batches: Iterable[pa.RecordBatch]) -> None:
@@ -110,38 +110,64 @@ class StagedSource:
 
     def check_keys(self, table: str) -> None:
         """Raise InvalidInput where a row that was written has a null, empty or too long key."""
-        if self._wrong_key is not None:
-            raise InvalidInput(
-                f"merge into {table}: expected keys of 1 to {KEY_LENGTH_LIMIT} characters in "
-                f"{self.rule.key!r}, found one of {self._wrong_key}; reject such rows first"
-            )
+        refuse_wrong_key(table, self.rule, self._wrong_key)
 
     def shards(self) -> Iterator[pa.Table]:
         """The rows, every key in one shard only; can be called again. Write nothing after calling it."""
         if self._disk is not None:
             yield from self._disk.shards(self.schema, self.limit)
         elif self.rows:
-            whole = pa.Table.from_batches([_widened(b, self.schema) for b in self._memory], self.schema)
+            whole = pa.Table.from_batches(
+                [with_columns_of(b, self.schema) for b in self._memory], self.schema
+            )
             self._memory = whole.combine_chunks().to_batches()
             del whole
             yield pa.Table.from_batches(self._memory, self.schema)
 
     def _check(self, batch: pa.RecordBatch) -> None:
-        key = self.rule.key
-        if missing := [c for c in self.rule.columns if c not in batch.schema.names]:
-            raise InvalidInput(
-                f"source of a merge: expected the columns {', '.join(self.rule.columns)}, found no "
-                f"{', '.join(missing)}; the rows of a source carry their key and their order"
-            )
-        keys: Any = batch.column(key)
-        if not is_text(keys.type):
-            raise InvalidInput(
-                f"source of a merge: expected text in key column {key!r}, found {keys.type}; cast it first"
-            )
-        lengths = pc.utf8_length(keys).fill_null(0).to_numpy(zero_copy_only=False)
-        wrong = np.flatnonzero((lengths < 1) | (lengths > KEY_LENGTH_LIMIT))
-        if len(wrong) and self._wrong_key is None:
-            self._wrong_key = f"{lengths[wrong[0]]} in source row {self.rows + int(wrong[0])}"
+        self._wrong_key = self._wrong_key or wrong_key(batch, self.rule, self.rows)
+
+
+def wrong_key(batch: pa.RecordBatch, rule: MergeRule, first: int) -> str | None:
+    """What is wrong with the first key that is null, empty or too long, None where none is.
+
+    ``first``: the number of the batch's first row. Raises InvalidInput for a batch without its key or its
+    order.
+    """
+    if missing := [c for c in rule.columns if c not in batch.schema.names]:
+        raise InvalidInput(
+            f"source of a merge: expected the columns {', '.join(rule.columns)}, found no "
+            f"{', '.join(missing)}; the rows of a source carry their key and their order"
+        )
+    keys: Any = batch.column(rule.key)
+    if not is_text(keys.type):
+        raise InvalidInput(
+            f"source of a merge: expected text in key column {rule.key!r}, found {keys.type}; cast it first"
+        )
+    lengths = pc.utf8_length(keys).fill_null(0).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero((lengths < 1) | (lengths > KEY_LENGTH_LIMIT))
+    return f"{lengths[wrong[0]]} in source row {first + int(wrong[0])}" if len(wrong) else None
+
+
+def refuse_wrong_key(table: str, rule: MergeRule, wrong: str | None) -> None:
+    """Raise InvalidInput where a key is wrong (``wrong_key``)."""
+    if wrong is not None:
+        raise InvalidInput(
+            f"merge into {table}: expected keys of 1 to {KEY_LENGTH_LIMIT} characters in "
+            f"{rule.key!r}, found one of {wrong}; reject such rows first"
+        )
+
+
+def by_shard(batch: pa.RecordBatch, key: str, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """A batch cut by Iceberg's ``bucket`` of its keys: every key in one shard, whoever cuts."""
+    keys: Any = batch.column(key)  # one that is null is refused before its shard is read
+    text = keys.cast(pa.string()).fill_null("")
+    shard = BucketTransform(shards).pyarrow_transform(StringType())(text).to_numpy()
+    ordered = batch.take(np.argsort(shard, kind="stable"))
+    rows = np.bincount(shard, minlength=shards)
+    for number, end in enumerate(np.cumsum(rows).tolist()):
+        if rows[number]:
+            yield number, ordered.slice(end - rows[number], rows[number])
 
 
 class _Disk:
@@ -163,15 +189,10 @@ class _Disk:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
             self._writers = [pa.ipc.new_stream(f, batch.schema, options=options) for f in self._files]
             self._schema = batch.schema
-        keys: Any = batch.column(self._key)  # one that is null is refused before its shard is read
-        text = keys.cast(pa.string()).fill_null("")
-        shard = BucketTransform(SHARDS).pyarrow_transform(StringType())(text).to_numpy()
-        order = np.argsort(shard, kind="stable")
-        ordered = batch.take(order)
-        rows = np.bincount(shard, minlength=SHARDS)
-        for number, end in enumerate(np.cumsum(rows).tolist()):
-            if rows[number]:
-                self._writers[number].write_batch(ordered.slice(end - rows[number], rows[number]))
+        rows = np.zeros(SHARDS, np.int64)
+        for number, part in by_shard(batch, self._key, SHARDS):
+            self._writers[number].write_batch(part)
+            rows[number] = part.num_rows
         self._rows += rows
         self._bytes += _bytes_but_nulls(batch) * rows // max(1, batch.num_rows)
 
@@ -204,7 +225,9 @@ class _Disk:
         self._writers = []
 
     def _load(self, numbers: Iterable[int], schema: pa.Schema) -> pa.Table:
-        batches = [_widened(batch, schema) for number in numbers for batch in _read(self._paths[number])]
+        batches = [
+            with_columns_of(batch, schema) for number in numbers for batch in _read(self._paths[number])
+        ]
         return pa.Table.from_batches(batches, schema).combine_chunks()
 
 
@@ -221,7 +244,8 @@ def _bytes_but_nulls(batch: pa.RecordBatch) -> int:
     return batch.nbytes - batch.num_rows * batch.num_columns * TEXT_BYTES
 
 
-def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def with_columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with exactly these columns: those that it lacks are null."""
     if batch.schema == schema:
         return batch
     names = set(batch.schema.names)

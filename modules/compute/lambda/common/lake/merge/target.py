@@ -34,13 +34,14 @@ class Target:
     """A table at the snapshot the merge is planned on, with the columns the source adds to it.
 
     ``schema`` is the table's schema plus the new columns; ``added`` are their names in order, ``notes`` the
-    comments that columns get.
+    comments that columns get. ``folder``: below the data location, where new files go; empty: there itself.
     """
 
     table: Table
     schema: Schema
     added: tuple[str, ...]
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    folder: str = ""
 
     @classmethod
     def check(cls, table: Table, rule: MergeRule) -> "Target":
@@ -86,7 +87,7 @@ class Target:
             schema_id=1 + max(s.schema_id for s in self.table.metadata.schemas),
             identifier_field_ids=current.identifier_field_ids,
         )
-        return Target(self.table, schema, names, notes)
+        return dataclasses.replace(self, schema=schema, added=names, notes=notes)
 
     @property
     def evolved(self) -> bool:
@@ -148,8 +149,8 @@ class Target:
 
     def new_path(self, directory: str, ending: str) -> str:
         """A fresh location for a data or delete file of a partition's directory."""
-        name = f"{outside.new_id()}.{ending}"
-        return self.table.location_provider().new_data_location(f"{directory}/{name}" if directory else name)
+        parts = (self.folder, directory, f"{outside.new_id()}.{ending}")
+        return self.table.location_provider().new_data_location("/".join(filter(None, parts)))
 
     @cached_property
     def field_ids(self) -> dict[str, int]:

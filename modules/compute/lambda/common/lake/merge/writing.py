@@ -16,7 +16,7 @@ from pyiceberg.manifest import DataFile
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.outcome import Counts
 from common.lake.merge.partitions import sorted_pieces
-from common.lake.merge.planning import COPIES, DeletePlan, PartitionPlan, ShardPlan
+from common.lake.merge.planning import COPIES, Basis, DeletePlan, Part, PartitionPlan, ShardPlan, plan
 from common.lake.merge.positions import Positions, write_positions
 from common.lake.merge.reading import StoredFile
 from common.lake.merge.source import conform
@@ -69,6 +69,15 @@ class Written:
     def size(self) -> int:
         """Bytes written."""
         return sum(f.file_size_in_bytes for f in self.added)
+
+
+def write_shard(basis: Basis, target: Target, shard: Sequence[Part]) -> tuple[Target, Written]:
+    """Plan a shard and write it; gives also the target with the columns that it added.
+
+    Whoever has the basis may do it, in whatever process (``common.lake.merge.elsewhere``).
+    """
+    shard_plan = plan(basis, target, *shard)
+    return shard_plan.target, write(shard_plan, basis.pool, basis.limit)
 
 
 def write(plan: ShardPlan, pool: Executor, limit: int) -> Written:
