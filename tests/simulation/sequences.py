@@ -20,7 +20,7 @@ from common.lake.checkpoints import NOTHING
 from common.runtime.errors import ContractError
 from lean_ops.operate import checkpoints
 from lean_ops.operate.checkpoints import MergedLayer
-from lean_ops.operate.holds import Place
+from lean_ops.operate.holds import Place, places
 
 from . import resting
 from .front import body_of
@@ -459,6 +459,10 @@ class Sequence:
         self.world.front.down, self.world.queues.unreliable = 0.0, False
         while self.killed:
             self.repeat()
+        for place in places(self.world.target, TOPIC):  # whose repetition is refused: its snapshot is no more
+            for hold in place.holds():
+                if hold.operation_id:
+                    self.calm("resume", "--operation", hold.operation_id, "--json")
         self.arrive()
         if self.world.queues.expired:
             self.calm("replay", "dlq", "--from-archive", "--json")

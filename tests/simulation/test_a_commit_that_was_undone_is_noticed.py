@@ -25,7 +25,7 @@ def test_a_commit_beside_a_commit_and_its_rollback_is_planned_again(
             live = world.catalog.load_table(curated)
             before = int(world.snapshots("curated")[0])
             live.append(live.schema().as_arrow().empty_table())
-            rollback.roll_back(world.target, TOPIC, MergedLayer.CURATED, before)
+            rollback.roll_back(world.target, TOPIC, MergedLayer.CURATED, before, lambda: None)
         return commit(catalog, table, *changes)  # type: ignore[arg-type] # passed on as they are
 
     world.send(4)

@@ -9,7 +9,7 @@ from common.layers.lease import acquire
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.operate import leases
-from lean_ops.operate.holds import SILENCE_S, Hold, HoldLost, Place
+from lean_ops.operate.holds import SILENCE_S, Hold, HoldLost, Place, places
 from lean_ops.operate.workers import Worker
 
 from .services import TOPIC
@@ -258,3 +258,71 @@ def test_killed_at_any_call_and_repeated_it_ends_as_if_it_had_not_been(world: Wo
         if not killed:
             break
     assert call > 10
+
+
+def fails_at(world: World, words: tuple[str, ...], call: int, kind: str = "refused") -> Process:
+    """The command, and every try of one of its calls is refused."""
+    (process,) = world.beside([words], faults={0: dict.fromkeys(range(call, call + 60), kind)})
+    return process
+
+
+def test_a_repetition_that_fails_leaves_the_hold_to_the_next_one(world: World) -> None:
+    """It does not know what the killed one has left, however early it fails itself."""
+    command = rollback(world)
+    killed = world.command(*command, kill_at=10)
+    assert killed.killed
+    calls = 0
+    while True:
+        calls += 1
+        failed = fails_at(world, command, calls)
+        if failed.error is None:
+            break
+        if owners(world) == []:
+            raise AssertionError(f"the hold went with the failure of call {calls}: {failed.error}")
+        assert "expected no other operation at work" in refusal(
+            world.command("checkpoints", "reset", "curated", *WHY)
+        )
+    assert calls > 10
+    assert owners(world) == []
+    assert may_run(world)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rollback", "curated", "--to", "SNAPSHOT", *WHY),
+        ("checkpoints", "reset", "curated", *WHY),
+        ("erase", "--key", "k1", "--yes", *WHY),
+        ("rebuild", "--layer", "curated", "--yes", *WHY),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_fails_at_any_call_either_changed_nothing_or_keeps_its_hold(
+    world: World, command: tuple[str, ...]
+) -> None:
+    """No other operation begins on what is half done; the hold of what was refused at once goes with it."""
+    words = tuple(world.snapshots("curated")[1] if word == "SNAPSHOT" else word for word in command)
+    assert fails_at(world, words, 1).error is not None
+    assert owners(world) == [], "it had not begun"
+    all_of_it = places(world.target, TOPIC)
+    call, stayed = 1, 0
+    while (failed := fails_at(world, words, call)).error is not None:
+        notes = [note for one in chain_of(failed.error) for note in getattr(one, "__notes__", ())]
+        for one in all_of_it:
+            for hold in one.holds():
+                stayed += 1
+                assert hold.operation_id in "".join(notes), f"call {call}: {failed.error}, {hold}"
+                ok(world.command("resume", "--operation", hold.operation_id))
+        call += 9 if command[0] == "erase" else 1  # it makes hundreds
+    assert not any(one.holds() for one in all_of_it)
+    assert may_run(world)
+    assert stayed, "a hold can stay behind any of them: lifting it may fail"
+
+
+def chain_of(error: BaseException | None) -> list[BaseException]:
+    """An error, and what it was made of."""
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__
+    return found

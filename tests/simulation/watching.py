@@ -2,7 +2,8 @@
 
 nobody works beside an operation    no run commits to a table of the topic that an operation has to itself
 one operation at a time             neither two on a topic nor two that fill one rebuild
-a killed operation keeps the topic  no run commits behind it before it is repeated or given up
+half-done work keeps the topic      no run commits behind an operation that was killed, or that failed
+                                    half-way, before it is repeated or given up
 one swap a rebuild                  its rows become the live table's once
 numbers are given once              no two commits of a table carry the same merge sequence
 nothing is committed unseen         a commit to a table's rows is made on the state that its process has seen
@@ -66,8 +67,20 @@ class Watch:
             if not before.ended:
                 self.faults.append(f"{process.what} works on {place} beside {before.what}")
             elif work != its_work:
-                self.faults.append(f"{process.what} goes over {before.what}, which was killed, on {place}")
+                self.faults.append(f"{process.what} goes over {before.what}, which left {place} half done")
         self.alone[place] = (process, work)
+
+    @contextmanager
+    def inside(self, place: str, work: str, held: Held) -> Iterator[None]:
+        """The current process works on ``place``; what fails half-way leaves it to its repetition."""
+        self.enters(place, work)
+        try:
+            yield
+        except BaseException as error:
+            if not held.stays_after(error):
+                self.leaves(place)
+            raise
+        self.leaves(place)
 
     def leaves(self, place: str) -> None:
         """The current process has done its work, or failed; one that was killed does not come here."""
@@ -175,12 +188,11 @@ def watched(world: "World") -> Iterator[None]:
     def alone(
         target: Target, topic: str, entry: Entry, work: str, *, wait_s: float, keep_hold: bool = False
     ) -> Iterator[Held]:
-        with exclusively(target, topic, entry, work, wait_s=wait_s, keep_hold=keep_hold) as held:
-            world.watch.enters("lease", work)
-            try:
-                yield held
-            finally:
-                world.watch.leaves("lease")
+        with (
+            exclusively(target, topic, entry, work, wait_s=wait_s, keep_hold=keep_hold) as held,
+            world.watch.inside("lease", work, held),
+        ):
+            yield held
 
     @contextmanager
     def filling(place: Place, entry: Entry, work: str, *, wait_s: float) -> Iterator[Held]:
@@ -188,11 +200,8 @@ def watched(world: "World") -> Iterator[None]:
             if place.kind == "lease":
                 yield held
                 return
-            world.watch.enters(place.kind, work)
-            try:
+            with world.watch.inside(place.kind, work, held):
                 yield held
-            finally:
-                world.watch.leaves(place.kind)
 
     def given_up(place: Place, operation_id: str) -> bool:
         world.watch.given_up(place.kind)  # also where the call that does it is the last of a process

@@ -145,14 +145,24 @@ def main() -> None:
     try:
         app()
     except LeanOpsError as error:
-        complain(str(error))
+        _say(str(error), error)
         sys.exit(1)
     except OSError as error:
-        complain(_refused_by_the_system(error))
+        _say(_refused_by_the_system(error), error)
         sys.exit(1)
-    except Interrupted:
-        complain("interrupted; what was sent or committed stays, and the same command can be run again")
+    except Interrupted as error:
+        _say("interrupted; what was sent or committed stays, and the same command can be run again", error)
         sys.exit(130)
+
+
+def _say(sentence: str, error: BaseException) -> None:
+    """What went wrong, and what was noted on it, or on what it was made of."""
+    complain(sentence)
+    noted: BaseException | None = error
+    while noted is not None:
+        for note in getattr(noted, "__notes__", ()):
+            complain(note)
+        noted = noted.__cause__
 
 
 def _refused_by_the_system(error: OSError) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from lean_ops.environment import audit
-from lean_ops.operate.holds import Hold, Place
+from lean_ops.operate.holds import Held, Place
 
 MEETS = ("meet", "killed_midway", "same_twice")
 
@@ -12,7 +12,7 @@ def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
     claim = Place._claim
 
-    def beside_another(place: Place, entry: audit.Entry, work: str, wait_s: float) -> Hold:
+    def beside_another(place: Place, entry: audit.Entry, work: str, wait_s: float) -> tuple[Held, str]:
         if place.kind != "lease" and place._operation() is not None:
             place._remove("operation", "attribute_exists(#hold)")
         return claim(place, entry, work, wait_s)

@@ -9,7 +9,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import say
 from lean_ops.operate import leases
-from lean_ops.operate.holds import Place
+from lean_ops.operate.holds import Place, places
 
 
 @on_target(topic=True, reason=True)
@@ -39,7 +39,8 @@ def resume(
         bool, typer.Option("--everybody", help="Lift the holds of other persons too.")
     ] = False,
     operation: Annotated[
-        str, typer.Option("--operation", help="Give up a killed operation, by its id: lift its hold instead.")
+        str,
+        typer.Option("--operation", help="Give up a half-done operation, by its id: lift its holds."),
     ] = "",
 ) -> Answer:
     """Lift your hold of a topic; the next run takes up what has waited. Safe to run twice.
@@ -49,7 +50,8 @@ def resume(
     topic, place = call.topic, Place(call.target, call.topic)
     with call.operation("pipeline.resume", everybody=everybody, operation=operation):
         if operation:
-            lifted, left = place.give_up(operation), place.holds()
+            lifted = sum(one.give_up(operation) for one in places(call.target, topic)) > 0
+            left = place.holds()
         else:
             holds, left = place.resume(everybody=everybody)
             lifted = bool(holds)

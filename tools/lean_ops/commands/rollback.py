@@ -36,8 +36,8 @@ def rollback(
     selection = {"topic": topic, "layer": layer.value, "to": str(to), "hold": hold}
     with audit.operation(target, "rollback", reason=reason, selection=selection) as entry:
         work = f"rollback of {layer} to {to}"
-        with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold):
-            done = operation.roll_back(target, topic, layer, to)
+        with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold) as held:
+            done = operation.roll_back(target, topic, layer, to, held.changing)
         entry.counts["snapshots_undone"] = done.snapshots_undone
     return Answer(asdict(done), lambda: _tell(done, topic, layer, hold=hold))
 

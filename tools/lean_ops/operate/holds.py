@@ -8,9 +8,10 @@ that the function that gives out the lease asks one question: is there ``on_hold
     operation   at most one at a time works on a topic (rollback, checkpoints set or reset); its hold goes
                 when it ends
 
-An operation that was killed cannot lift its hold. Its repetition, the same work on the same topic, takes the
-hold over as soon as the process is known to be gone: at once on the same machine, otherwise when it has given
-no sign of life for ``SILENCE_S`` seconds, measured by the clock of the one who waits. Nobody else takes it;
+An operation that was killed cannot lift its hold, and one that failed half-way must not: another would
+begin on what it left. Its repetition, the same work on the same topic, takes the hold over as soon as the
+process is known to be gone: at once on the same machine, otherwise when it has given no sign of life for
+``SILENCE_S`` seconds, measured by the clock of the one who waits. Nobody else takes it;
 ``lean-ops resume --operation ID`` gives the work up.
 
 A rebuild works in a place of its own, under the same rules: two at once would fill one table.
@@ -24,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 BEAT_S: Final = 5.0
 SILENCE_S: Final = 30.0
 Kind = Literal["lease", "rebuild-curated", "rebuild-semantic"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _OPERATION: Final = "operation"
 _ATTRIBUTE: Final = "hold "  # "hold <holder>" says more about a holder
 _GATE: Final = "on_hold"
@@ -86,7 +88,8 @@ class Hold:
         damaged = f" (its record is damaged: {self.damage})" if self.damage else ""
         if not self.operation_id:
             return f"on hold since {self.since} by {self.by}: {self.reason}{damaged}"
-        state = "is at work, or was killed" if self.worker is None else "was killed"
+        over = "was killed, or failed half-way"
+        state = f"is at work, {over}" if self.worker is None else over
         if self.worker is not None and not self.worker.gone:
             state = f"is at work on {self.worker.machine.partition('/')[0]}"
         return (
@@ -99,7 +102,7 @@ class Hold:
         if not self.operation_id:
             return f"`lean-ops resume --topic {topic}` lifts your own hold, with --everybody that of others"
         return (
-            "wait for it; if it was killed, the same command again takes its hold over, and "
+            "wait for it; if it is over, the same command again takes its hold over, and "
             f"`lean-ops resume --topic {topic} --operation {self.operation_id}` gives it up"
         )
 
@@ -172,32 +175,51 @@ class Place:
         """Hold the place for an operation while it works; one at a time.
 
         Raises InvalidInput where another operation still holds it after ``wait_s`` seconds. The hold goes
-        when the work ends or fails. It stays behind a process that was killed, for its repetition.
+        when the work ends, and when it fails before it has changed anything. Otherwise it stays, for the
+        repetition: behind a process that was killed, behind one that failed half-way, and behind a
+        repetition that failed, however early, as it does not know what the one before it has left.
         """
-        held = Held(self, self._claim(entry, work, wait_s), self.target.client("dynamodb"))
+        held, before = self._claim(entry, work, wait_s)
+        held.half_done = bool(before)
         try:
+            if before:
+                audit.taken_up(self.target, before, by=entry.operation_id)
             with held.beating():
                 yield held
-        finally:
-            self._remove(_OPERATION, _BY_ID, {":id": {"S": entry.operation_id}})
+        except BaseException as error:  # an interrupt leaves as much half done
+            if held.stays_after(error):
+                error.add_note(held.left_behind("what it was doing is half done"))
+            else:
+                try:
+                    held.lift()
+                except (BotoCoreError, ClientError) as unlifted:  # the work's own error matters more
+                    error.add_note(held.left_behind(f"its hold could not be lifted ({unlifted})"))
+            raise
+        try:
+            held.lift()
+        except (BotoCoreError, ClientError) as error:
+            error.add_note(held.left_behind("it is done, but its hold could not be lifted"))
+            raise
 
-    def _claim(self, entry: audit.Entry, work: str, wait_s: float) -> Hold:
+    def _claim(self, entry: audit.Entry, work: str, wait_s: float) -> "tuple[Held, str]":
+        """Place the hold; gives it, and the id of the operation whose hold was taken over, if any."""
         self._bring_up_to_date()
         mine = Hold(entry.who, _now(), entry.reason, entry.operation_id, work, workers.this_process())
         deadline = outside.monotonic() + wait_s
         watch = _Watch()
+        before = ""
         while not self._put(mine, _FREE):
             found = self._operation()
             if found is None:
                 self._bring_up_to_date()
                 continue  # it has just ended
             if found.operation_id == mine.operation_id:
-                return mine  # placed by a request whose answer was lost
+                break  # placed by a request whose answer was lost
             if watch.gone(found) and found.work == work:
+                before = found.operation_id
                 # With its signs of life, so that one which was given meanwhile counts.
                 if found.seen is not None and self._put(mine, "#hold = :seen", {":seen": found.seen}):
-                    audit.taken_up(self.target, found.operation_id, by=entry.operation_id)
-                    return mine
+                    break
             elif watch.gone(found) or outside.monotonic() >= deadline:
                 raise InvalidInput(
                     f"{self.name}: expected no other operation at work, found it {found.describe()}; "
@@ -205,7 +227,7 @@ class Place:
                 )
             else:
                 outside.sleep(self.target.look_s)
-        return mine
+        return Held(self, mine, self.target.client("dynamodb")), before
 
     def _operation(self) -> Hold | None:
         return next((hold for hold in self.holds() if hold.operation_id), None)
@@ -283,15 +305,37 @@ class Place:
 
 
 class Held:
-    """The hold of the operation that works."""
+    """The hold of the operation that works. ``half_done``: something of its work may have been changed."""
 
     def __init__(self, place: Place, hold: Hold, dynamodb: "DynamoDBClient") -> None:
         self._place: Final = place
         self._hold: Final = hold
         self._dynamodb: Final = dynamodb
+        self.half_done = False
+
+    def changing(self) -> None:
+        """To be called before something is changed; raises HoldLost when the hold is another's."""
+        self.check()
+        self.half_done = True
+
+    def stays_after(self, error: BaseException) -> bool:
+        """Whether the hold stays for a repetition when the work ends in ``error``."""
+        return self.half_done and not isinstance(error, HoldLost)
+
+    def left_behind(self, why: str) -> str:
+        """The sentence on a hold that stays behind its operation."""
+        return (
+            f"{self._place.name} stays on hold by operation {self._hold.operation_id}, as {why}: run the "
+            f"same command again, or give it up by `lean-ops resume --topic {self._place.topic} "
+            f"--operation {self._hold.operation_id}`"
+        )
+
+    def lift(self) -> None:
+        """The work is done, or nothing of it was begun."""
+        self._place._remove(_OPERATION, _BY_ID, {":id": {"S": self._hold.operation_id}})
 
     def check(self) -> None:
-        """To be called before what cannot be repeated harmlessly; raises HoldLost when it is another's."""
+        """Raises HoldLost when the hold is another's by now."""
         if not self._beat():
             raise HoldLost(
                 f"{self._place.name}: expected operation {self._hold.operation_id} to hold it, found the "
@@ -356,6 +400,11 @@ class _Watch:
     def beating(self, hold: Hold) -> bool:
         """Whether it has given a sign of life while it was looked at."""
         return self._beating == hold.operation_id
+
+
+def places(target: Target, topic: str) -> list[Place]:
+    """All that can be held of a topic."""
+    return [Place(target, topic, kind) for kind in KINDS]
 
 
 def holds_of(item: Mapping[str, Any]) -> tuple[Hold, ...]:

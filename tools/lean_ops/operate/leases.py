@@ -2,7 +2,8 @@
 
     with leases.exclusively(target, "events", entry, "rollback of curated to 17", wait_s=60) as held:
         ...                                # no run of the topic is in progress, and none begins
-        held.check()                       # and the hold is still this operation's
+        held.changing()                    # and the hold is still this operation's
+        ...                                # from here on, a failure leaves the hold to the repetition
 
 While somebody holds the topic (``lean_ops.operate.holds``), every run ends in ``AnotherRunActive``. An
 execution that was aborted or timed out may have left its function running; such a function could still

@@ -109,10 +109,12 @@ def behind(target: Target, contract: Contract, earlier: Mapping[str, Contract]) 
     return Behind(rows, tuple(sorted(weaker)), showing.rows)
 
 
-def put_in_place(target: Target, contract: Contract, text: str, before: str | None) -> bool:
+def put_in_place(
+    target: Target, contract: Contract, text: str, before: str | None, held: Iterable[Held]
+) -> bool:
     """Put the contract where the jobs read it; False where it is there.
 
-    ``before``: the text that was judged to be there. The place is held, with no run in progress. Raises
+    ``before``: the text that was judged to be there. What is ``held`` keeps away runs and rebuilds. Raises
     InvalidInput where another has been put there meanwhile.
     """
     found = published_text(target, contract.topic)
@@ -121,6 +123,8 @@ def put_in_place(target: Target, contract: Contract, text: str, before: str | No
             f"contract of {contract.topic}: expected the one in place that this one was compared with, found "
             "that another was put there meanwhile; run the command again to see what is changed now"
         )
+    for one in held:
+        one.changing()
     s3 = target.client("s3")
     if found is not None and found != text and (was := _readable(found, contract.topic)) is not None:
         put_contract(s3, target.lake_bucket, contract.topic, was.version, found)  # kept, where it was not
@@ -161,8 +165,8 @@ def publish(
         with leases.exclusively(target, topic, entry, doing, wait_s=wait_s) as alone:
             if text != before:  # a rebuild that was begun is one under the contract of before
                 discard(target, topic, MergedLayer.SEMANTIC)
-            put = put_in_place(target, contract, text, before)
             treatment = _treatment(target, contract, earlier)
+            put = put_in_place(target, contract, text, before, (held, alone))
             done = _retreat(target, topic, treatment, entry, alone)
         # Looked at now: until it ended, a run may have typed rows by the contract of before.
         found = behind(target, contract, earlier)

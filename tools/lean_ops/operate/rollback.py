@@ -10,7 +10,7 @@ of earlier snapshots have no value. So the same commit brings back the columns t
 with, and the partition spec of its files. Columns that came later under names of their own stay.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,13 +81,16 @@ def history(target: Target, topic: str, layer: MergedLayer) -> list[SnapshotStat
     return [_state(s, current is not None and s.snapshot_id == current.snapshot_id) for s in lineage(table)]
 
 
-def roll_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int) -> RolledBack:
+def roll_back(
+    target: Target, topic: str, layer: MergedLayer, snapshot_id: int, changing: Callable[[], None]
+) -> RolledBack:
     """Make ``snapshot_id`` the current snapshot again, and let the checkpoints follow.
 
     To be called while no run of the topic is in progress (``leases.exclusively``): a run that had read
-    further would commit on the older rows and skip what lies between. Where the snapshot is current, only
-    what an interrupted rollback left undone is done. Raises InvalidInput for a snapshot that is not in the
-    table's history, CommitConflict where another writer committed meanwhile.
+    further would commit on the older rows and skip what lies between. ``changing`` is called before anything
+    is changed. Where the snapshot is current, only what an interrupted rollback left undone is done. Raises
+    InvalidInput for a snapshot that is not in the table's history, CommitConflict where another writer
+    committed meanwhile.
     """
     catalog = target.catalog()
     identifier = target.settings.table(layer, topic)
@@ -96,6 +99,7 @@ def roll_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int) 
     undone = snapshots_undone(identifier, ancestors, snapshot_id)
     then = ancestors[undone]
     schema = schema_of(table, then)
+    changing()
     if undone or schema is not None:
         _set_current(catalog, table, ancestors[0], then, schema)
     committed = from_lineage(ancestors[undone:])

@@ -22,6 +22,7 @@ from lean_ops.environment.target import Target
 from lean_ops.operate import checkpoints, leases
 from lean_ops.operate.checkpoints import LayerCheckpoint, MergedLayer, time_of
 from lean_ops.operate.doctor.findings import Finding, Severity
+from lean_ops.operate.holds import places
 
 # Of one table: more take longer to read than a person waits for.
 MANIFESTS: Final = 50
@@ -152,7 +153,7 @@ def progress(target: Target) -> Iterator[Finding]:
 
 
 def holds(target: Target) -> Iterator[Finding]:
-    """No topic is on hold, and no run takes unusually long."""
+    """No topic is on hold, nor a rebuild of one, and no run takes unusually long."""
     client = target.client("stepfunctions")
     for topic in target.topics:
         lease = leases.read(target, topic)
@@ -166,6 +167,9 @@ def holds(target: Target) -> Iterator[Finding]:
                 lease.hold,
                 lease.way_out,
             )
+        for place in places(target, topic):
+            for hold in place.holds() if place.kind != "lease" else ():
+                yield Finding(place.name, hold.describe(), hold.way_out(topic), Severity.NOTE)
         if lease.status == "RUNNING":
             begun = client.describe_execution(executionArn=lease.holder)["startDate"]
             if outside.now() - begun > _LONG_RUN:

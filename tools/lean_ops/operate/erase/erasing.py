@@ -122,15 +122,19 @@ class Erasing:
         self._complete = True
 
     @contextmanager
-    def alone(self, wait_s: float) -> Iterator[Held]:
+    def alone(self, wait_s: float) -> Iterator[tuple[Held, ...]]:
         """Keep runs, rebuilds and other operations away from the topic meanwhile."""
         doing = f"erasure in {self.topic}"
         with (
-            Place(self.target, self.topic, "rebuild-curated").worked_on(self.entry, doing, wait_s=wait_s),
-            Place(self.target, self.topic, "rebuild-semantic").worked_on(self.entry, doing, wait_s=wait_s),
-            leases.exclusively(self.target, self.topic, self.entry, doing, wait_s=wait_s) as held,
+            Place(self.target, self.topic, "rebuild-curated").worked_on(
+                self.entry, doing, wait_s=wait_s
+            ) as curated,
+            Place(self.target, self.topic, "rebuild-semantic").worked_on(
+                self.entry, doing, wait_s=wait_s
+            ) as semantic,
+            leases.exclusively(self.target, self.topic, self.entry, doing, wait_s=wait_s) as runs,
         ):
-            yield held
+            yield curated, semantic, runs
 
     def erase(self, selected: Selected | None, before: Iterable[Counted], wait_s: float) -> list[Certificate]:
         """Finish an erasure of the topic that was begun, then do this one; the certificate of each.
@@ -165,10 +169,11 @@ class Erasing:
         work.save(self._objects, new)
         return new
 
-    def carry_out(self, todo: Work, held: Held) -> Certificate:
+    def carry_out(self, todo: Work, held: tuple[Held, ...]) -> Certificate:
         """Do all of it, and write the certificate. Can be repeated, whatever ended it before."""
         self.removed.clear()
         self._complete = True
+        _changing(held)
         self.target.deliver_now()
         if todo.keys:
             hasher = Hasher(hashing_secret(self.target), self.topic)
@@ -176,7 +181,7 @@ class Erasing:
             remember(self._objects.s3, self._objects.bucket, self.topic, hasher, erasure)
         meant = _meant(self.target, self.topic, todo.keys, todo.until)
         for layer in (one for one in MergedLayer if one in _tables(self.target, self.topic)):
-            held.check()
+            _changing(held)
             if files := rebuild.discard(self.target, self.topic, layer):
                 self.removed[f"rebuild of {layer}"]["files"] += files
         # Of a key that no table has, none is to lose its history for statistics that may quote it.
@@ -196,10 +201,10 @@ class Erasing:
         work.remove(self._objects, self.topic)
         return done
 
-    def _erase_from_tables(self, meant: Meant, held: Held, *, statistics: bool) -> None:
+    def _erase_from_tables(self, meant: Meant, held: tuple[Held, ...], *, statistics: bool) -> None:
         doomed = _doomed(meant)
         for layer, table in _tables(self.target, self.topic).items():
-            held.check()
+            _changing(held)
             done = erase(
                 self.target.catalog(),
                 ".".join(table.name()),
@@ -383,6 +388,11 @@ def _meant(target: Target, topic: str, keys: Iterable[str], until: datetime) -> 
     chosen = frozenset(keys)
     sources = sources_if_any(target.client("s3"), target.lake_bucket)
     return Meant(topic, target.topics, chosen, microseconds(until), erased_of(target, topic), sources)
+
+
+def _changing(held: Iterable[Held]) -> None:
+    for one in held:
+        one.changing()
 
 
 def _doomed(meant: Meant) -> Doomed:

@@ -53,7 +53,7 @@ def rebuild_layer(
     entry.counts["rows_rebuilt"] = found.rebuilt_rows
     swapped = None
     if agreed(found):
-        held.check()
+        held.changing()
         swapped = swap(target, begun, run_id, counted)
         discard(target, topic, layer)
     entry.counts["swapped"] = int(swapped is not None)

@@ -1,0 +1,12 @@
+"""What a killed operation left half done is nobody's: its repetition was throttled, and lifted the hold."""
+
+import pytest
+
+from lean_ops.operate.holds import Held
+
+MEETS = ("killed_midway", "meet", "same_twice")
+
+
+def plant(patch: pytest.MonkeyPatch) -> None:
+    """Plant it."""
+    patch.setattr(Held, "stays_after", lambda _held, _error: False)
