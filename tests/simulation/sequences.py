@@ -133,6 +133,8 @@ class Sequence:
             self.work([self.draw((*ALONE, "rebuild", "rebuild", "letters", "archive"))], killed=True)
         if self.random.random() < 0.25:
             self.work([self._give_up()])
+        elif self.killed and self.random.random() < 0.3:
+            self.repeat(refused=True)
         self.send()
         for _ in range(2):
             self.work([self.draw(("run", "resume", "resume", *ALONE))])
@@ -335,7 +337,7 @@ class Sequence:
             assert not maintained or self.checkpoint_is_readable(), "maintenance forgot where Curated is"
         self.world.watch.raise_faults()
         if self.killed and not killed and self.random.random() < 0.6:
-            self.repeat()
+            self.repeat(refused=self.random.random() < 0.2)
 
     def faults(self, words: Words, *, killed: bool) -> Mapping[int, str]:
         """What happens to calls of a process: nothing to most."""
@@ -364,12 +366,17 @@ class Sequence:
         self.good(process)
         return process
 
-    def repeat(self) -> None:
-        """Run the last command that was killed again."""
+    def repeat(self, *, refused: bool = False) -> None:
+        """Run the last command that was killed again; ``refused``: when a service refuses a call, or all."""
         person, words = self.killed.pop()
-        process = self.world.command(*words, person=person)
+        begins = self.random.randrange(3, 9)  # it is on record, and has the topic, or not yet
+        lasts = self.random.choice((1, 1, 60))
+        faults = dict.fromkeys(range(begins, begins + lasts), "refused") if refused else {}
+        (process,) = self.world.beside([words], persons=[person], faults={0: faults})
         if process.killed:
             raise AssertionError("nobody kills a repetition")
+        if process.error is not None and process.met:
+            self.killed.append((person, words))
         self.persons.gave([(process, words)])
         if process.error is None:
             self.did_as_told(words)

@@ -32,7 +32,8 @@ MAX_NESTING: Final = 500
 EARLIEST_PUBLISH_US: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FUTURE_US: Final = 86_400 * 1_000_000
 _DAY_US: Final = 86_400 * 1_000_000
-_SURELY_FLAT: Final = 2 * MAX_NESTING
+SURELY_FLAT: Final = 2 * MAX_NESTING
+"""Characters of a text that cannot be nested too deep: what is closed again takes two a level."""
 # A text that never ends reaches to the end: else each quote after it would be tried as a beginning again.
 _NO_BRACKET: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{}]++', re.DOTALL)
 # Quotes around the required fields' names and values, around the payload's name, and around an optional
@@ -111,9 +112,9 @@ class EventParser:
         ``body`` is the message as queued; ``ingestion_us`` its SentTimestamp in microseconds since 1970
         UTC. Raises RejectedEvent with a RejectCode; the detail never repeats a value of the message.
         """
-        # What is closed again takes two characters a level, and hardly a longer message has as many brackets.
+        # Hardly a longer message has as many brackets.
         if (
-            len(body) > _SURELY_FLAT
+            len(body) > SURELY_FLAT
             and body.count("{") + body.count("[") > MAX_NESTING
             and nested_too_deep(body)
         ):

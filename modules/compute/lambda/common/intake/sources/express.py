@@ -4,13 +4,13 @@ It gives what ``Source.read`` gives, in one pass over the text, or nothing: what
 about a message is left to the long way, which has the rules and the words for it. A test holds them together.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
+from hashlib import blake2b as _hash
 from typing import Any, Final
 
 import msgspec
 
-from common.intake.events import MAX_FUTURE_US, MAX_NESTING, EventParser, RawRecord
+from common.intake.events import MAX_FUTURE_US, MAX_NESTING, SURELY_FLAT, EventParser, RawRecord
 from common.intake.sources.outcome import Made
 from common.intake.sources.paths import plain_names
 from common.intake.sources.scope import rfc3339
@@ -28,6 +28,7 @@ _MAX_KEY: Final = 256
 _TIME: Final = "$time"
 
 # A float is its text, as in ``slices.canonical``.
+_OPENS, _CLOSES = b"{}"
 _read: Final = msgspec.json.Decoder(dict[str, Any], float_hook=str).decode
 _sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -83,74 +84,85 @@ def _compiled(  # noqa: PLR0917 - each once, a line above
     topic: str, label: str, salt: bytes, not_before_us: int, at: list[str], unit: int, parts: list[Any],
     deleted: list[str],
 ) -> Express:  # fmt: skip
+    key_of, last, marks = _key(parts), at[-1], len(parts) - 1
+    outer, gone = at[:-1], deleted[0] if deleted else None
+
     def read(
         content: str, captures: Mapping[str, str], parser: EventParser, ingestion_us: int
     ) -> Made | None:
         try:
-            found = _object(content)
-            counted = _value(found, at)
-            if type(counted) is not int or (deleted and deleted[0] in found):
-                raise _LongWay  # noqa: TRY301 - one way out of a hot path
-            us = counted * unit
-            if not not_before_us <= us <= ingestion_us + MAX_FUTURE_US:
-                raise _LongWay  # noqa: TRY301 - one way out of a hot path
-            key = "|".join(
-                [
-                    (rfc3339(us) if part == _TIME else captures[part[1:]])
-                    if type(part) is str
-                    else _text(_value(found, part))
-                    for part in parts
-                ]
-            )
-            name, ordered = key.encode(), _sorted(found)
+            data = content.encode()
+            # Escapes hide what is counted below, blanks around it would be part of the payload.
+            if (
+                (b"\\" in data and b"\\u" in data)
+                or data[0] != _OPENS
+                or data[-1] != _CLOSES
+                or (len(data) > SURELY_FLAT and data.count(b"{") + data.count(b"[") > MAX_NESTING)
+            ):
+                return None
+            holder = found = _read(data)
+            for name in outer:
+                holder = holder[name]
+            counted = holder[last]
+            if (
+                type(counted) is not int
+                or (gone is not None and gone in found)
+                or not not_before_us <= (us := counted * unit) <= ingestion_us + MAX_FUTURE_US
+            ):
+                return None
+            key, ordered = key_of(found, us, captures), _sorted(found)
             # A name that is there twice is written once: a colon is missing then.
-            if ordered.count(b":") != content.count(":") or not _is_sound(key, len(parts)):
-                raise _LongWay  # noqa: TRY301 - one way out of a hot path
-            identity = b"%b%d|%b|%d|%b" % (salt, len(name), name, us, ordered)
-            event_id = hashlib.blake2b(identity, digest_size=16).hexdigest()
-            row = RawRecord(event_id, key, topic, None, None, us, ingestion_us, content, None, label)
+            if ordered.count(b":") != data.count(b":") or not _is_sound(key, marks):
+                return None
+            name_of_key = key.encode()
+            identity = b"%b%d|%b|%d|%b" % (salt, len(name_of_key), name_of_key, us, ordered)
+            row = RawRecord(
+                _hash(identity, digest_size=16).hexdigest(),
+                key, topic, None, None, us, ingestion_us, content, None, label,
+            )  # fmt: skip
             return Made("", topic, parser.record(row))
-        except (_LongWay, RejectedEvent, msgspec.MsgspecError, ValueError, KeyError, TypeError):
+        except (RejectedEvent, msgspec.MsgspecError, ValueError, LookupError, TypeError):
             return None
 
     return read
 
 
-class _LongWay(Exception):  # noqa: N818 - never seen outside
-    """Something that the long way is for."""
+def _key(parts: list[Any]) -> Callable[[dict[str, Any], int, Mapping[str, str]], str]:
+    """The key of a message; raises LookupError or TypeError where the long way has to look."""
+
+    def one(part: Any) -> Callable[[dict[str, Any], int, Mapping[str, str]], str]:
+        if part == _TIME:
+            return lambda _found, us, _captures: rfc3339(us)
+        if type(part) is str:
+            return lambda _found, _us, captures: captures[part[1:]]
+        return lambda found, _us, _captures: _text(found, part)
+
+    made = [one(part) for part in parts]
+    if len(made) == 1:
+        return made[0]
+    if len(made) == 2:  # the most frequent: a device and its time
+        first, second = made
+        return lambda found, us, captures: f"{first(found, us, captures)}|{second(found, us, captures)}"
+    return lambda found, us, captures: "|".join([part(found, us, captures) for part in made])
 
 
-def _object(content: str) -> dict[str, Any]:
-    # Escapes hide what is counted later.
-    if content[:1] != "{" or content[-1:] != "}" or "\\u" in content:
-        raise _LongWay
-    if content.count("{") + content.count("[") > MAX_NESTING:
-        raise _LongWay
-    return _read(content)
-
-
-def _is_sound(key: str, parts: int) -> bool:
-    """Whether a key is its parts, none of them empty or with a mark that is to be escaped."""
+def _is_sound(key: str, marks: int) -> bool:
+    """Whether a key is its parts, ``marks`` of them followed by another, none empty or to be escaped."""
     return (
-        len(key) <= _MAX_KEY
+        0 < len(key) <= _MAX_KEY
         and "\\" not in key
-        and key.count("|") == parts - 1
-        and key[:1] != "|"
-        and key[-1:] != "|"
-        and "||" not in key
-        and key != ""
+        and key.count("|") == marks
+        and (not marks or (key[0] != "|" and key[-1] != "|" and "||" not in key))
     )
 
 
-def _value(found: Any, names: Any) -> Any:
-    """What is at a path; raises KeyError or TypeError where nothing is."""
+def _text(found: Any, names: tuple[str, ...]) -> str:
+    """The text at a path, or a whole number but zero, which may have been written -0.
+
+    Raises LookupError or TypeError for others, and where nothing is.
+    """
     for name in names:
         found = found[name]
-    return found
-
-
-def _text(found: Any) -> str:
-    """A text, or a whole number but zero, which may have been written -0; raises TypeError for others."""
     if type(found) is str:
         return found
     if type(found) is int and found:

@@ -113,12 +113,17 @@ def rfc3339(microseconds: int) -> str:
     """A time as text, in UTC, with microseconds."""
     seconds, us = divmod(microseconds, 1_000_000)
     days, second = divmod(seconds, 86_400)
-    return f"{_day(days)}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{us:06d}Z"
+    return f"{_day(days)}T{_minute(second // 60)}:{second % 60:02d}.{us:06d}Z"
 
 
 @lru_cache(maxsize=1024)
 def _day(days: int) -> str:
     return datetime.fromtimestamp(days * 86_400, UTC).strftime("%Y-%m-%d")
+
+
+@lru_cache(maxsize=1440)
+def _minute(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _or_none(value: object) -> msgspec.Raw | None:
