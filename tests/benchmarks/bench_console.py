@@ -31,6 +31,7 @@ LEAN_OPS = str(Path(sys.executable).with_name("lean-ops"))
 STACK = "bench-console"
 EVENTS = 20
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+ANSWERED = "performance.getEntriesByType('navigation')[0].responseStart"
 READING = "!document.querySelector('main').innerText.includes('is being read')"
 
 
@@ -99,6 +100,7 @@ def opened(browser: Browser) -> dict[str, float]:
         page.goto(address)
         page.wait_for_function(PAINTED)
         first = page.evaluate(PAINTED) / 1000
+        answered = page.evaluate(ANSWERED) / 1000
         opened_at = time.monotonic()
         page.wait_for_function(READING, timeout=120_000)
         whole = first + time.monotonic() - opened_at
@@ -107,7 +109,13 @@ def opened(browser: Browser) -> dict[str, float]:
         again = page.evaluate(PAINTED) / 1000
         context.close()
         process.terminate()
-    return {"command to address": ready, "first paint": first, "everything": whole, "paint again": again}
+    return {
+        "command to address": ready,
+        "answer of the server": answered,
+        "first paint": first,
+        "everything": whole,
+        "paint again": again,
+    }
 
 
 def measured(browser: Browser, runs: int, what: str) -> list[str]:

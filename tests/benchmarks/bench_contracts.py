@@ -1,14 +1,16 @@
-"""What it takes to propose a contract from rows, and to see what one would do to them.
+"""What it takes to propose a contract from rows, to see what one would do to them, and to measure its rules.
 
     python tests/benchmarks/bench_contracts.py [--rows 1000000] [--runs 3] [--write]
 
 Curated holds ``--rows`` rows of thirty fields. The contract to come reads all of them, a third of the values
-break it, and another one is published; then one that refuses every row. Processor time and peak of a process
+break it, and another one is published; then one that refuses every row. Rules about all rows together are one
+of each metric, on four columns, as they are measured after a commit. Processor time and peak of a process
 of its own, on local files.
 """
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from alone import Benchmark
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import Contract, load_contract
+from common.contract.quality import Bound, QualityRule
 from common.lake.specifications import LAYERS, TableSpec
 from common.layers.planning import plan
 from common.layers.proposing import propose
+from common.layers.quality import measure
 from common.runtime.settings import JobSettings
 
 SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
@@ -28,6 +32,7 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 FIELDS = 10
 """Of each of three kinds."""
 _AT_ONCE = 100_000
+RULES = "four rules about all rows"
 
 
 def contract(version: str = "1.0.0", *, day: str = "yyyy-MM-dd", most: int = 10**6) -> Contract:
@@ -105,6 +110,21 @@ def measured(folder: Path, way: str) -> str:
         proposed = propose("t", settings=SETTINGS, catalog=catalog)
         kinds = Counter(line.split()[-1] for line in proposed.text.splitlines() if "logicalType:" in line)
         return ", ".join(f"{count} of type {kind}" for kind, count in sorted(kinds.items()))
+    if way == RULES:
+        rules = [
+            QualityRule(
+                column + metric, metric, (column,), Bound("mustBe", (Decimal(0),)), values=values, pattern=re
+            )
+            for column, metric, values, re in (
+                ("n0", "nullValues", frozenset[str | None](), None),
+                ("n1", "missingValues", frozenset({"7"}), None),
+                ("d0", "invalidValues", frozenset[str | None](), "^2026-"),
+                ("idempotency_key", "duplicateValues", frozenset[str | None](), None),
+            )
+        ]
+        table = catalog.load_table("lake.curated_t")
+        took = measure(table, rules, version="1.0.0", now=START, most_rows=None)
+        return f"{took.rows:,} rows, {took.bytes / 2**20:,.0f} MiB decoded"
     wrong = way == "plan, every row refused"
     new = contract("2.0.0", day="dd.MM.yyyy") if wrong else contract("2.0.0", most=700_000)
     done = plan(new, contract(), settings=SETTINGS, catalog=catalog)
@@ -116,7 +136,7 @@ BENCHMARK = Benchmark(
     __doc__,
     "Contracts",
     "{rows:,} rows in Curated, 30 fields.",
-    ("init", "plan, ten columns tightened", "plan, every row refused"),
+    ("init", "plan, ten columns tightened", "plan, every row refused", RULES),
     fill,
     measured,
 )

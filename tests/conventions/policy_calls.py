@@ -136,6 +136,9 @@ CALLS: dict[str, list[Call]] = {
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "curated_events/", ERASED),
         *TOPICS, NOTE, Call("dynamodb:PutItem", DRIFT_LOG), PII_KEY,
+        *(Call(f"dynamodb:{action}", CHECKPOINTS, (("dynamodb:leadingkeys", "events#quality"),))
+          for action in ("GetItem", "UpdateItem")),
+        Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#lease"),)),
         key("Decrypt", "s3"), key("GenerateDataKey", "s3"), key("Decrypt", "dynamodb"),
         key("Decrypt", "secretsmanager"), *log("semantic"),
     ],

@@ -72,7 +72,7 @@ def test_a_healthy_stack_has_no_problem_and_the_command_says_so(lean_ops: LeanOp
     assert "All is well." in result.output
     document = json.loads(lean_ops("doctor", "--json").output)
     assert document["healthy"] is True
-    assert len(document["checks"]) == 22
+    assert len(document["checks"]) == 23
 
 
 def test_a_problem_is_exit_code_one_with_advice(target: Target, lean_ops: LeanOps) -> None:
@@ -142,6 +142,47 @@ def test_a_contract_that_cannot_be_read_or_is_missing(target: Target) -> None:
     with mended_by_provisioning(target):
         s3.delete_object(Bucket=target.lake_bucket, Key=key)
         assert only(target)[:2] == ("contracts", "contract of weather")
+
+
+RULES = """        quality:
+          - {name: cold, metric: invalidValues, arguments: {validValues: [0]}, mustBe: 0, severity: warning}
+          - {name: frost, query: "SELECT count(*) FROM ${table} WHERE temperature_f < 32", mustBe: 0}
+          - {name: writes, query: "DELETE FROM ${table}", mustBe: 0, severity: warning}
+          - {name: ends, query: "SELECT count(*) FROM range(9999999) a, range(9999999) b", mustBe: 0}
+    quality:
+      - {metric: rowCount, mustBeLessThan: 3, severity: critical}
+"""
+
+
+def test_rules_about_all_rows_are_measured_by_runs_and_hold_the_topic_back(
+    target: Target, lean_ops: LeanOps, send: Callable[..., None]
+) -> None:
+    s3, key = target.client("s3"), "contracts/weather.yaml"
+    text = s3.get_object(Bucket=target.lake_bucket, Key=key)["Body"].read().decode()
+    text = text.replace("version: 1.0.0", "version: 1.0.1")
+    with mended_by_provisioning(target):
+        s3.put_object(Bucket=target.lake_bucket, Key=key, Body=(text.rstrip() + "\n" + RULES).encode())
+        send(readings(2, 3, every_days=20))
+        run(target)
+        found = {(check, subject): what for check, subject, what in findings(target)}
+        assert found.keys() == {("quality", "contract of weather"), ("holds", "topic weather")}
+        assert (
+            "rule 'rowCount': expected that rowCount is less than 3, found "
+            in found["quality", "contract of weather"]
+        )
+        assert "critical rules are broken: rowCount" in found["holds", "topic weather"]
+        notes = [f.found for c in examine(target).checked for f in c.findings if c.check == "quality"]
+        assert any("rule 'cold'" in note for note in notes)
+        said = lean_ops("contract", "test", "--topic", "weather", "--timeout", "1", "--json")
+        assert said.exit_code == 1
+        rules = {one["name"]: one for one in json.loads(said.stdout)["rules"]}
+        assert rules["frost"]["found"].isdigit()
+        assert "expected one SELECT, found DELETE" in rules["writes"]["why"]
+        assert "expected rows within 1 s, found it running" in rules["ends"]["why"]
+        assert lean_ops("resume", "--topic", "weather", "--everybody").exit_code == 0
+    send(readings(3, 4, every_days=20))
+    run(target)  # under the contract of before, which has no rule
+    assert findings(target) == []
 
 
 def test_a_key_that_is_missing(target: Target) -> None:

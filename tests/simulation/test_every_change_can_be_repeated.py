@@ -61,6 +61,7 @@ READING = {
     "contract lint",
     "contract plan",
     "contract show",
+    "contract test",
     "dlq show",
     "cost",
     "doctor",

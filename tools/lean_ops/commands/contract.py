@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import asdict as asdict_of
 
 from common.contract.changes import compare, review
 from common.contract.contracts import Finding, load_contract
@@ -14,10 +15,10 @@ from common.layers.proposing import propose
 from common.layers.semantic import ColumnChange
 from common.runtime.errors import ContractError, InvalidInput
 from lean_ops.commands.calling import Answer, Call, on_target
-from lean_ops.commands.options import JsonOption, WaitOption
+from lean_ops.commands.options import JsonOption, WaitOption, a_number
 from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
-from lean_ops.operate import contracts, promoting, publishing
+from lean_ops.operate import contracts, promoting, publishing, quality
 
 FileArgument = Annotated[
     Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
@@ -116,6 +117,59 @@ def promote(
         say(f"Added to {path}. Complete it, then `lean-ops contract plan --topic {call.topic}`.")
 
     return Answer({"topic": call.topic, "file": path, "added": added}, tell)
+
+
+@app.command("test")
+@on_target(topic=True)
+def test(
+    call: Call,
+    file: Annotated[
+        Path | None, typer.Argument(help="The contract; default: the one that is in place.")
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", help="Seconds that a rule in SQL may take.", min=1, callback=a_number),
+    ] = 300.0,
+) -> Answer:
+    """Measure the rules of a contract about all rows together (`quality`) on Semantic as it is now.
+
+    Runs do so after each commit, but for rules in SQL. Changes nothing. Exit code 1 where a rule of severity
+    error or critical does not hold, and where one could not be measured.
+    """
+    text = _text(file) if file else contracts.published_text(call.target, call.topic)
+    if text is None:
+        raise InvalidInput(
+            f"contract of {call.topic}: expected one in place, found none; name a FILE, or publish one"
+        )
+    found = quality.measure_now(call.target, load_contract(text, call.topic), timeout)
+    rows = [
+        [
+            one.name,
+            one.expected,
+            one.found or "-",
+            "holds" if one.holds else one.why or "broken",
+            one.severity,
+        ]
+        for one in found.rules
+    ]
+
+    def tell() -> None:
+        say(f"Contract of {call.topic}, version {found.version}; {found.rows:,} rows were read.")
+        if rows:
+            show_table("", ["rule", "expected that", "found", "", "severity"], rows)
+        else:
+            say("It has no rule about all rows together.")
+
+    failures = [
+        f"contract of {call.topic}: rule {one.name!r}: expected that {one.expected}, found "
+        f"{one.found or 'nobody who could measure it: ' + one.why}; mend the readings or the contract"
+        for one in found.rules
+        if (one.broken and one.severity != "warning") or not one.found
+    ]
+    document: dict[str, Any] = {"topic": call.topic, "version": found.version}
+    document["snapshot_id"] = found.snapshot_id
+    document |= {"rows": found.rows, "bytes": found.bytes, "rules": [asdict_of(one) for one in found.rules]}
+    return Answer(document, tell, failures)
 
 
 @app.command("plan")

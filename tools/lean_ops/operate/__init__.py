@@ -20,6 +20,7 @@ Open to others:
     alarms        which alarms are up, and what answers them
     doctor        what is wrong, and what to do
     trial         what would become of messages
+    quality       rules of contracts about all rows together, measured now
     trace         one event through all layers
     history       all versions of one key
     export        a query's rows as a file
@@ -42,6 +43,7 @@ __all__ = [
     "pipeline",
     "promoting",
     "publishing",
+    "quality",
     "rebuild",
     "reconciling",
     "releases",

@@ -48,7 +48,7 @@ _HEADERS: Final = {
 _TOKEN_BYTES: Final = 32
 _PARTING_S: Final = 1
 # So long a page waits for what nobody has read yet, before it says so in its place.
-_PATIENCE_S: Final = 0.5
+_PATIENCE_S: Final = 0.2
 
 
 class Site:
@@ -78,9 +78,13 @@ class Site:
         )
         self._server: Final = uvicorn.Server(config)
         self._thread: Final = threading.Thread(target=self._serve, name="page", daemon=True)
+        self._ended: Final = threading.Event()
 
     def _serve(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._listening]))
+        try:
+            asyncio.run(self._server.serve(sockets=[self._listening]))
+        finally:
+            self._ended.set()
 
     @property
     def address(self) -> str:
@@ -102,8 +106,9 @@ class Site:
 
     def wait(self) -> None:
         """Until the server ends, which it does not by itself."""
-        while self._thread.is_alive():
-            self._thread.join(1.0)
+        # Not for the thread: one whose join is interrupted counts as ended, in Python 3.11.
+        while not self._ended.wait(1.0):
+            pass
 
     async def _page(self, request: Request) -> Response:
         view = pages.BY_NAME.get(request.path_params.get("view", "overview"))

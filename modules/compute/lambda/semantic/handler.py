@@ -1,4 +1,7 @@
-"""State machine → merge changed Curated rows of a topic into Semantic, under its contract."""
+"""State machine → merge changed Curated rows of a topic into Semantic, under its contract.
+
+Rules about all rows together are measured when Curated was read to its end and Semantic has changed since.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,6 +13,8 @@ from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
+from common.lake.specifications import open_table
+from common.layers import quality
 from common.layers.erased import Erased
 from common.layers.rejudging import Appeal, judge_again
 from common.layers.semantic import Published, Staging, judge_here, publish
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 # Of so few rows no share says anything.
 _FEW_ROWS: Final = 100
+# What must be left when another batch is read to measure rules.
+_MEASURE_MS: Final = 60_000
 
 
 @cache
@@ -46,7 +53,7 @@ def _pii_key() -> bytes:
 
 
 @logged("semantic")
-def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
+def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """``{topic, run_id, source_token, source_position, raw_token, raw_position}`` → ``Published.as_json``.
 
     ``raw_*``: how far Curated has read RAW.
@@ -84,7 +91,33 @@ def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
         staging=staging,
     )
     _report(topic, done)
+    if not done.backlog_rows:
+        _measure(contract, lambda: context.get_remaining_time_in_millis() > _MEASURE_MS)
     return done.as_json()
+
+
+def _measure(contract: Contract, go_on: Callable[[], bool]) -> None:
+    """Measure the contract's rules, unless that was done of these rows; broken ones ring, or hold back."""
+    settings, dynamodb, now = _settings(), _client("dynamodb"), outside.now()
+    topic, table = contract.topic, settings.checkpoints_table
+    key: Any = {"checkpoint_id": {"S": quality.item_of(topic)}}
+    found = quality.Measurement.of(dynamodb.get_item(TableName=table, Key=key).get("Item", {}))
+    if found is None and not contract.quality:
+        return
+    semantic = open_table(lake_catalog(), settings.table("semantic", topic))
+    snapshot = semantic.current_snapshot()
+    if found is None or not found.is_of(str(snapshot.snapshot_id) if snapshot else "", contract.version):
+        found = quality.measure(semantic, contract.quality, version=contract.version, now=now, go_on=go_on)
+        # Before it is remembered: killed between them, it is measured and held back again.
+        if broken := found.broken("critical"):
+            quality.hold_back(dynamodb, table, topic, broken, now)
+        quality.keep(dynamodb, table, topic, found)
+        logger("semantic").info("measured", extra=found.as_log())
+    values = {"QualityRulesBroken": len(found.broken("error", "critical"))}
+    emit(settings.project, values, environment=settings.env, layer="semantic")
+    if is_watched(_client("s3"), settings.lake_bucket, topic):
+        emit(settings.project, values, environment=settings.env, topic=topic, layer="semantic")
+    note(dynamodb, table, "quality-broken", {topic: values["QualityRulesBroken"]}, now)
 
 
 def _judge_again(event: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,8 @@ EMITTED: Final = (
     Emitted("curation", ("ColumnLimitReached",), (), When.EVENTS),
     Emitted("semantic", _PUBLISHED, ("layer",), When.EVENTS),
     Emitted("semantic", _PUBLISHED, ("topic", "layer"), When.WATCHED),
+    Emitted("semantic", ("QualityRulesBroken",), ("layer",), When.RARELY),  # where a contract has rules
+    Emitted("semantic", ("QualityRulesBroken",), ("topic", "layer"), When.RARELY),
     Emitted("notify_missing_schema", ("MissingContract",), ("topic",), When.RARELY),
     Emitted("alert", ("AlertsSent", "AlertsOff"), (), When.RARELY),
     Emitted("snowflake_latency", ("SnowflakeQueryMilliseconds",), (), When.RARELY),

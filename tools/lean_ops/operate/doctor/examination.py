@@ -28,6 +28,7 @@ CHECKS: Final[dict[str, Check]] = {
     "runs": pipeline.runs,
     "delivery": pipeline.delivery,
     "refused rows": pipeline.refused,
+    "quality": pipeline.quality,
     "progress": lake.progress,
     "holds": lake.holds,
     "operations": lake.operations,

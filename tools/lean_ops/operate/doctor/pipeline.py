@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from common.layers import quality as measured
 from common.runtime.errors import TableMissing
+from common.runtime.items import read_items
 from lean_ops.accounts import observation
 from lean_ops.accounts.arrival import in_raw
 from lean_ops.accounts.ledger import Ledger
@@ -140,6 +142,25 @@ def refused(target: Target) -> Iterator[Finding]:
             f"{topic}`",
             severity,
         )
+
+
+def quality(target: Target) -> Iterator[Finding]:
+    """Rules of contracts about all rows together hold, as they were measured last."""
+    keys = {topic: measured.item_of(topic) for topic in target.topics}
+    items = read_items(target.client("dynamodb"), target.checkpoints_table, keys.values())
+    for topic, key in keys.items():
+        found = measured.Measurement.of(items.get(key, {}))
+        for one in found.rules if found else ():
+            if one.holds:
+                continue
+            what = f"found {one.found}" if one.found else f"found nobody who measured it: {one.why}"
+            rings = one.broken and one.severity != "warning"
+            yield Finding(
+                f"contract of {topic}",
+                f"rule {one.name!r}: expected that {one.expected}, {what}",
+                f"`lean-ops contract test --topic {topic}` measures it now; mend readings or contract",
+                Severity.PROBLEM if rings else Severity.NOTE,
+            )
 
 
 def _lost(target: Target, ledger: Ledger) -> Iterator[Finding]:

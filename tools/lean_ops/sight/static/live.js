@@ -3,6 +3,8 @@
 "use strict";
 
 const EVERY_MS = 3000;
+// While something is still being read that nobody has read yet.
+const SOON_MS = 500;
 const main = document.getElementById("main");
 const looked = document.getElementById("looked");
 const live = document.getElementById("live");
@@ -56,7 +58,11 @@ async function look() {
       live.textContent = "the console does not answer; last looked at";
     }
   }
-  setTimeout(look, EVERY_MS);
+  wait();
 }
 
-setTimeout(look, EVERY_MS);
+function wait() {
+  setTimeout(look, main.querySelector("p[role=status]") ? SOON_MS : EVERY_MS);
+}
+
+wait();

@@ -8,6 +8,7 @@ Open to others:
     contracted    the columns that a topic's contract names, and how long it keeps rows
     retention     how long rows are kept
     promises      how late rows may be
+    quality       rules about all rows together
     changes       what a new version may change
     store         where contracts are kept
     casting       Curated rows → Semantic rows and refused rows
@@ -29,6 +30,7 @@ __all__ = [
     "masking",
     "promises",
     "properties",
+    "quality",
     "retention",
     "store",
     "suspicion",

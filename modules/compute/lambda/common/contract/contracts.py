@@ -14,11 +14,12 @@ Some things are this project's own reading of the standard:
   whose tables are partitioned by month when they are created (docs/adr/0006);
 - ``slaProperties`` with ``property: retention`` say how long tables keep rows, and the custom property
   ``lateEvents`` what becomes of an event that is past on arrival (``common.contract.retention``);
-- ``slaProperties`` with ``property: latency`` say how late they may be (``common.contract.promises``).
+- ``slaProperties`` with ``property: latency`` say how late they may be (``common.contract.promises``);
+- ``quality`` has rules about all rows together (``common.contract.quality``).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, get_args
@@ -32,6 +33,7 @@ from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
 from common.contract.promises import Promise, read_promise
 from common.contract.properties import PROPERTY_CUSTOM, Property, read_property, repeated, understood
+from common.contract.quality import QualityRule, notes, read_quality
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.suspicion import suspicious_name
 from common.contract.yaml_bounds import check_bounds
@@ -50,7 +52,7 @@ class Contract:
     """The contract of one topic, in the order of the file.
 
     ``low_volume``: few events a day. ``retention``: how long its tables keep rows. ``promise``: how late they
-    may be, None where it does not say.
+    may be, None where it does not say. ``quality``: rules about all rows together.
     """
 
     topic: str
@@ -59,6 +61,7 @@ class Contract:
     low_volume: bool = False
     retention: Retention = FOR_GOOD
     promise: Promise | None = None
+    quality: tuple[QualityRule, ...] = ()
 
     @property
     def major(self) -> int:
@@ -183,6 +186,8 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
                 findings.append(Finding("warning", where, message))
         findings += [Finding("warning", where, message) for message in _doubts(source)]
         findings += [Finding("note", where, message) for message in _understood(source)]
+    rules, of_rules = _quality(table, properties)
+    findings += of_rules
     findings += _laid_open(properties)
     findings += [Finding("warning", where, doubt) for where, doubt in _document_doubts(document)]
     findings += [Finding("warning", where, doubt) for where, doubt in doubts(document, retention, topic)]
@@ -191,7 +196,7 @@ def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
         for name in repeated(p.name for p in properties)
     ]
     version, promise = document.version or "", read_promise(document)
-    return Contract(topic, version, tuple(properties), low_volume, retention, promise), findings
+    return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules), findings
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -222,6 +227,33 @@ def _table(document: OpenDataContractStandard, topic: str) -> SchemaObject:
     if not objects[0].properties:
         raise ContractError("schema: expected at least one property, found none")
     return objects[0]
+
+
+def _quality(
+    table: SchemaObject, properties: Sequence[Property]
+) -> tuple[tuple[QualityRule, ...], list[Finding]]:
+    """The rules of the table and of its properties, and what there is to say of them."""
+    columns = {p.name: p.column_type for p in properties if p.column_type is not None}
+    rules: list[QualityRule] = []
+    findings = []
+    of_properties = [
+        (f"{_PROPERTY}{p.name}", (p.name or "").lower(), p.quality) for p in table.properties or []
+    ]
+    for where, column, stated in [("quality", None, table.quality), *of_properties]:
+        for number, one in enumerate(stated or [], start=1):
+            place = f"quality, rule {number}: " if column is not None else f"rule {number}: "
+            try:
+                rule = read_quality(one, column, columns)
+            except ContractError as error:
+                findings.append(Finding("error", where, f"{place}{error}"))
+                continue
+            if rule is not None and rule.name in {known.name for known in rules}:
+                message = f"{place}expected a name of its own, found {rule.name!r} again; state a name"
+                findings.append(Finding("error", where, message))
+            elif rule is not None:
+                rules.append(rule)
+            findings += [Finding("note", where, f"{place}{note}") for note in notes(one)]
+    return tuple(rules), findings
 
 
 def _low_volume(document: OpenDataContractStandard) -> bool:
@@ -268,7 +300,7 @@ def _doubts(source: SchemaProperty) -> Iterator[str]:
         yield "the name suggests personal data; state a classification (PII or another) to settle it"
     for name in sorted({str(c.property) for c in source.customProperties or []} - PROPERTY_CUSTOM):
         yield f"customProperties, {name}: documented to readers, not enforced by the pipeline"
-    ignored = ("unique", "primaryKey", "quality", "transformLogic", "relationships", "properties", "items")
+    ignored = ("unique", "primaryKey", "transformLogic", "relationships", "properties", "items")
     if stated := [name for name in ignored if getattr(source, name)]:
         yield f"{', '.join(stated)}: documented to readers, not enforced by the pipeline"
 

@@ -9,6 +9,7 @@ Open to others:
     reconciling what the rows of all layers say, whatever was counted
     marks       how far a topic is reconciled
     rejudging   refused rows, judged again
+    quality     rules about all rows together, measured
     proposing   a contract made from the rows that are there
     operations  what was done, as tables
     reports     what upkeep did and reconciliation found, left for these
@@ -29,6 +30,7 @@ __all__ = [
     "operations",
     "planning",
     "proposing",
+    "quality",
     "reconciling",
     "rejudging",
     "reports",
