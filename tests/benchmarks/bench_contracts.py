@@ -19,7 +19,7 @@ from alone import Benchmark
 from pyiceberg.catalog.sql import SqlCatalog
 
 from common.contract.contracts import Contract, load_contract
-from common.contract.quality import Bound, QualityRule
+from common.contract.quality import Bound, Metric, QualityRule
 from common.lake.specifications import LAYERS, TableSpec
 from common.layers.planning import plan
 from common.layers.proposing import propose
@@ -111,16 +111,17 @@ def measured(folder: Path, way: str) -> str:
         kinds = Counter(line.split()[-1] for line in proposed.text.splitlines() if "logicalType:" in line)
         return ", ".join(f"{count} of type {kind}" for kind, count in sorted(kinds.items()))
     if way == RULES:
+        stated: list[tuple[str, Metric, frozenset[str | None], str | None]] = [
+            ("n0", "nullValues", frozenset(), None),
+            ("n1", "missingValues", frozenset({"7"}), None),
+            ("d0", "invalidValues", frozenset(), "^2026-"),
+            ("idempotency_key", "duplicateValues", frozenset(), None),
+        ]
         rules = [
             QualityRule(
                 column + metric, metric, (column,), Bound("mustBe", (Decimal(0),)), values=values, pattern=re
             )
-            for column, metric, values, re in (
-                ("n0", "nullValues", frozenset[str | None](), None),
-                ("n1", "missingValues", frozenset({"7"}), None),
-                ("d0", "invalidValues", frozenset[str | None](), "^2026-"),
-                ("idempotency_key", "duplicateValues", frozenset[str | None](), None),
-            )
+            for column, metric, values, re in stated
         ]
         table = catalog.load_table("lake.curated_t")
         took = measure(table, rules, version="1.0.0", now=START, most_rows=None)

@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import In
 from pyiceberg.table import Table
 
+from common.lake.checkpoints import MERGE_SEQ_COLUMN
 from common.lake.history import said_by
+from common.lake.reading import read_rows
 from common.layers.operations import refused
 from common.runtime.errors import TableMissing
 from lean_ops.accounts import observation
@@ -21,6 +25,8 @@ from lean_ops.environment import lake
 from lean_ops.environment.target import Target
 
 _RUN: Final = "lean-ops.run-id"
+_KEY, _SOURCE = "idempotency_key", "_source_merge_seq"
+_LOOKED_UP: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -189,6 +195,32 @@ def merged_by(table: Table | None, run_id: str) -> Merged:
         set_aside=total("duplicate-messages", "superseded", "unchanged"),
         removed=total("removed"),
     )
+
+
+def still_refused(quarantine: Table, semantic: Table, run_id: str) -> int | None:
+    """How many of the rows that the run refused have not come to Semantic since.
+
+    None where there are more than ``_LOOKED_UP``, of which nobody looks.
+    """
+    waiting: dict[str, int] = {}
+    for summary in _summaries(quarantine, run_id):
+        of_merge = f"{MERGE_SEQ_COLUMN} == {int(summary['lean-ops.merge-seq'])}"
+        for batch in read_rows(quarantine, of_merge, [_KEY, _SOURCE]):
+            waiting |= _versions(batch)
+            if len(waiting) > _LOOKED_UP:
+                return None
+    if not waiting:
+        return 0
+    for batch in read_rows(semantic, In(_KEY, set(waiting)), [_KEY, _SOURCE]):
+        for key, merged in _versions(batch).items():
+            if key in waiting and merged >= waiting[key]:
+                del waiting[key]
+    return len(waiting)
+
+
+def _versions(rows: pa.RecordBatch) -> dict[str, int]:
+    """By key, with which merge of Curated its row came."""
+    return {str(row[_KEY]): int(row[_SOURCE]) for row in rows.select([_KEY, _SOURCE]).to_pylist()}
 
 
 def refused_by(table: Table | None, run_id: str) -> tuple[int, dict[str, int]]:

@@ -16,7 +16,7 @@ PREFIX: Final = "check: "
 ORDER: Final = (
     "disk", "streams", "queues", "delivery", "tables", "mapping", "breaker", "runs", "functions",
     "state machine", "topics", "sources", "contracts", "secret", "progress", "holds", "alarms",
-    "refused rows", "waiting", "undescribed", "permissions", "operations",
+    "refused rows", "quality", "waiting", "undescribed", "permissions", "operations",
 )  # fmt: skip
 _SHOWN: Final = 40
 

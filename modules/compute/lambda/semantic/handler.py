@@ -63,11 +63,14 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """
     if "quarantine" in event:
         return _judge_again(event)
-    return run(event, judge_here)
+    return run(event, judge_here, lambda: context.get_remaining_time_in_millis() > _MEASURE_MS)
 
 
-def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
-    """A publication, with the work done where ``staging`` does it: here, or on Spark (``spark.job``)."""
+def run(event: dict[str, Any], staging: Staging, go_on: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+    """A publication, with the work done where ``staging`` does it: here, or on Spark (``spark.job``).
+
+    ``go_on`` is asked while rules are measured, whether there is time for more.
+    """
     settings = _settings()
     topic, run_id = event["topic"], event["run_id"]
 
@@ -92,7 +95,7 @@ def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
     )
     _report(topic, done)
     if not done.backlog_rows:
-        _measure(contract, lambda: context.get_remaining_time_in_millis() > _MEASURE_MS)
+        _measure(contract, go_on)
     return done.as_json()
 
 

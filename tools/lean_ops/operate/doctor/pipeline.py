@@ -130,7 +130,7 @@ def refused(target: Target) -> Iterator[Finding]:
         last = run_report.last_run(semantic, quarantine)
         rows, rules = run_report.refused_by(quarantine, last) if last else (0, {})
         good = run_report.merged_by(semantic, last).rows_read if last else 0
-        if not rows:
+        if not rows or run_report.still_refused(quarantine, semantic, last) == 0:
             continue
         named = ", ".join(f"{rule} {count:,}" for rule, count in rules.items())
         severity = Severity.PROBLEM if rows / (rows + good) >= _MOST else Severity.NOTE
