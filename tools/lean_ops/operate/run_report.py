@@ -211,7 +211,7 @@ def still_refused(quarantine: Table, semantic: Table, run_id: str) -> int | None
                 return None
     if not waiting:
         return 0
-    for batch in read_rows(semantic, In(_KEY, set(waiting)), [_KEY, _SOURCE]):
+    for batch in read_rows(semantic, In(term=_KEY, literals=set(waiting)), [_KEY, _SOURCE]):
         for key, merged in _versions(batch).items():
             if key in waiting and merged >= waiting[key]:
                 del waiting[key]
