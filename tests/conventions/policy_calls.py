@@ -200,6 +200,7 @@ CALLS: dict[str, list[Call]] = {
         *tables("GetTable", "raw_events", "curated_events", "semantic_events"),
         *objects("GetObject", f"raw_events/{META}", f"curated_events/{META}", f"semantic_events/{META}"),
         *objects("GetObject", "raw_events/data/x.parquet"), *TOPICS, *POINTERS,
+        *objects("GetObject", "contracts/events.yaml"), *listing("contracts/"),
         *listing("raw_events/metadata/"), Call("dynamodb:GetItem", CHECKPOINTS),
         Call("dynamodb:BatchGetItem", CHECKPOINTS), NOTE,
         Call("dynamodb:PutItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#observed"),)),

@@ -16,7 +16,6 @@ WITHIN = {
     "_UndecodableError": "the search of an erasure: searches the bytes of one object instead",
     "FilterError": "sources: a topic filter tells who compiles it, who names the place",
     "_Refused": "sources: what is valid CBOR and cannot be JSON, told to the step in the same file",
-    "_LongWay": "sources: a message that the short way leaves to the long one, in one file",
     "_LineError": "the files of sources: a finding on its way to the line",
     "_NoStream": "the replay of deliveries: ends one file",
 }

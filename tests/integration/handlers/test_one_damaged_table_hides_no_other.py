@@ -1,7 +1,8 @@
 """Observation sees every layer that can be seen, and names each that cannot, whatever is damaged."""
 
+import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +32,22 @@ class Services:
     def __init__(self) -> None:
         self.remembered: set[str] = set()
 
-    def get_object(self, **_request: Any) -> dict[str, Any]:
+        self.contracts: dict[str, str] = {}
+        self.changed = 0
+        self.noted: set[str] = set()
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        if (key := request["Key"]) in self.contracts:
+            return {"Body": BytesIO(self.contracts[key].encode())}
         return {"Body": BytesIO(registry_of(dict.fromkeys(TOPICS, Topic(contract=True))).written())}
+
+    def head_object(self, **request: Any) -> dict[str, Any]:
+        assert request["Key"] in self.contracts
+        return {}
+
+    def update_item(self, **request: Any) -> dict[str, Any]:
+        self.noted.add(request["Key"]["checkpoint_id"]["S"])
+        return {}
 
     def get_metric_data(self, **_request: Any) -> dict[str, Any]:
         return {"MetricDataResults": []}
@@ -48,6 +63,10 @@ class Services:
         return {}
 
     def get_paginator(self, name: str) -> Any:
+        if name == "list_objects_v2":
+            changed = datetime.fromtimestamp(self.changed, UTC)
+            there = [{"Key": key, "LastModified": changed} for key in self.contracts]
+            return SimpleNamespace(paginate=lambda **_: [{"Contents": there}])
         assert name == "get_tables"
         return SimpleNamespace(paginate=lambda **_: [{"TableList": []}])
 
@@ -166,3 +185,33 @@ def test_a_table_that_is_missing_is_named_and_all_others_are_seen(
     assert remembered == {"weather"}  # what could not be seen is looked at again next time
     assert seen("weather") | {"events raw_freshness_s", "events semantic_freshness_s"} <= found
     assert "TableMissing" in said
+
+
+CONTRACT = """apiVersion: v3.1.0
+kind: DataContract
+id: x
+version: 1.0.0
+schema: [{{name: events, properties: [{{name: value, logicalType: integer}}]}}]
+slaProperties: [{{property: latency, value: {minutes}, unit: min}}]
+"""
+
+
+@pytest.mark.usefixtures("catalog")
+@pytest.mark.parametrize(("minutes", "late"), [(5, 1), (15, 0)])
+def test_a_topic_that_is_later_than_its_contract_promises_is_counted_and_named(
+    minutes: int, late: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services = observation._client("s3")
+    services.contracts = {"contracts/events.yaml": CONTRACT.format(minutes=minutes)}
+    handler({"time": (datetime.now(UTC) + timedelta(minutes=10)).isoformat()}, CONTEXT)
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["TopicsLate"] for line in said if "TopicsLate" in line] == [[late]]
+    assert ("worst#promise-broken" in services.noted) is bool(late)
+
+
+@pytest.mark.usefixtures("catalog")
+def test_a_contract_that_cannot_be_read_promises_nothing_and_hides_nothing() -> None:
+    services = observation._client("s3")
+    services.contracts = {"contracts/events.yaml": "kind: Nonsense"}
+    handler({"time": (datetime.now(UTC) + timedelta(minutes=10)).isoformat()}, CONTEXT)
+    assert services.remembered == {"events#observed", "weather#observed"}

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from common.contract.contracted import promised_s
+from common.contract.store import contract_times
 from common.lake.catalog import lake_catalog
 from common.lake.pointers import pointers
 from common.lake.specifications import open_table
@@ -26,9 +28,9 @@ from common.runtime.metrics import emit
 from common.runtime.settings import LookUpSettings
 from common.runtime.topics import read_registry
 from common.runtime.worst import note
-from observation import arrival
+from observation import arrival, behind
 from observation.arrival import Counters, Delivery, Window
-from observation.looking import SOURCES, Look, look_at_what_changed
+from observation.looking import Look, look_at_what_changed
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -74,10 +76,13 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, dict[s
         now,
         pointers(_client("glue"), settings.database),
         read_items(_client("dynamodb"), settings.checkpoints_table, keys),
+        contract_times(_client("s3"), settings.lake_bucket),
+        partial(promised_s, _client("s3"), settings.lake_bucket),
     )
     left = look_at_what_changed(one, lambda: context.get_remaining_time_in_millis() > _A_LOOK_MS)
     found = {topic: _layers(one, topic) for topic in registry.topics}
-    _worst_lags(one)
+    behind.worst_lags(one)
+    behind.broken_promises(one)
     # Counters cost by the call, and count an hour: every third look reads them.
     if now.minute % _ARRIVAL_MINUTES < _LOOK_MINUTES:
         for topic, missing in _arrivals(one).items():
@@ -124,25 +129,6 @@ def _layers(one: Look, topic: str) -> dict[str, float]:
     return {f"{layer}_freshness_s": age for layer, age in ages.items()} | {
         f"{layer}_lag_s": lag for layer, lag in lags.items()
     }
-
-
-def _worst_lags(one: Look) -> None:
-    settings = _settings()
-    for layer in SOURCES:
-        lags = {
-            topic: seen.lag_s(one.now.timestamp()).get(layer, 0.0)
-            for topic, seen in one.seen.items()
-            # Whoever is kept from working lags on purpose.
-            if not one.registry.topics[topic].paused
-        }
-        emit(
-            settings.project,
-            {"LagSeconds": max(lags.values(), default=0.0)},
-            unit=MetricUnit.Seconds,
-            environment=settings.env,
-            layer=layer,
-        )
-        _note(one, f"{layer}-behind", lags)
 
 
 def _arrivals(one: Look) -> dict[str, int]:

@@ -47,7 +47,11 @@ class Failures:
 
 @dataclass
 class Look:
-    """One look at an environment: what there is of it, and what was found."""
+    """One look at an environment: what there is of it, and what was found.
+
+    ``contracts``: when the contracts of topics were changed, in seconds since 1970; ``promised_s`` reads what
+    one promises.
+    """
 
     settings: LookUpSettings
     registry: Registry
@@ -56,6 +60,8 @@ class Look:
     now: datetime
     pointers: Mapping[str, str]
     items: Mapping[str, Mapping[str, Any]]
+    contracts: Mapping[str, int]
+    promised_s: Callable[[str], float | None]
     failures: Failures = field(default_factory=Failures)
     seen: dict[str, Seen] = field(default_factory=dict)
     looked_at: list[str] = field(default_factory=list)
@@ -69,7 +75,8 @@ def look_at_what_changed(one: Look, go_on: Callable[[], bool]) -> int:
     changed = {}
     for topic in one.registry.topics:
         one.seen[topic] = Seen.of(one.items.get(f"{topic}#observed", {}))
-        fresh = standing(topic, one.pointers, one.items)
+        # A contract that is another may promise something else.
+        fresh = f"{standing(topic, one.pointers, one.items)}/{one.contracts.get(topic, 0)}"
         if fresh != one.seen[topic].digest and not _untouched(topic, one):
             changed[topic] = fresh
 
@@ -122,8 +129,11 @@ def _observe(topic: str, one: Look, fresh: str) -> tuple[Seen, bool]:
             lag = failures.attempt(f"lag of {name}", partial(_lag, table, source, layer, topic, one))
             if lag is not None:
                 unread[layer] = (one.now - lag).timestamp() if lag else None
+    promised = None
+    if topic in one.contracts:
+        promised = failures.attempt(f"contract of {topic}", partial(one.promised_s, topic))
     one.failures.found |= failures.found
-    return Seen(fresh, one.now.timestamp(), newest, unread), not failures.found
+    return Seen(fresh, one.now.timestamp(), newest, unread, promised), not failures.found
 
 
 def _lag(table: Table, source: Table, layer: str, topic: str, one: Look) -> timedelta:

@@ -181,6 +181,8 @@ def _fixed(basis: Basis) -> Iterator[Quantity]:
     units = basis.settings.functions["circuit_breaker"].runs * basis.assumed("breaker-units") / 2
     yield Quantity("record of the circuit breaker, read", fixed, "dynamodb-read", units)
     yield Quantity("record of the circuit breaker, written", fixed, "dynamodb-write", units)
+    listed = sum(basis.settings.functions[name].runs for name in ("observation", "maintenance"))
+    yield Quantity("contracts, listed", fixed, "s3-put", listed)  # a LIST costs what a PUT does
     for name, function in basis.settings.functions.items():
         if function.every_s:
             yield Quantity(f"schedule of {name}", fixed, "schedule-invocation", function.runs)

@@ -48,7 +48,7 @@ _PUBLISHED: Final = (
 )
 EMITTED: Final = (
     Emitted("circuit_breaker", ("BreakerOpen", "BreakerHalfOpen"), (), When.ALWAYS),
-    Emitted("observation", ("Observations", "LayersUnseen"), (), When.ALWAYS),
+    Emitted("observation", ("Observations", "LayersUnseen", "TopicsLate"), (), When.ALWAYS),
     Emitted("observation", ("LagSeconds",), ("layer",), When.ALWAYS, 2),  # RAW lags behind nothing
     Emitted("observation", _DELIVERIES, (), When.ALWAYS),
     Emitted("observation", _DELIVERIES, ("topic",), When.WATCHED),

@@ -143,13 +143,14 @@ def progress(target: Target) -> Iterator[Finding]:
     """Checkpoints speak of snapshots that are there, and no layer is far behind its source."""
     catalog = target.catalog()
     for topic in target.topics:
+        promise = _promise(target, topic)
         for layer in MergedLayer:
             try:
                 open_whole(catalog, target.settings.table(layer, topic), newest=MANIFESTS)
                 source = open_whole(catalog, target.settings.table(layer.source, topic), newest=MANIFESTS)
             except (TableMissing, TableUnreadable):
                 continue  # the check of tables says so
-            yield from _about(checkpoints.read(target, topic, layer), source)
+            yield from _about(checkpoints.read(target, topic, layer), source, promise)
 
 
 def holds(target: Target) -> Iterator[Finding]:
@@ -212,7 +213,7 @@ def operations(target: Target) -> Iterator[Finding]:
                 )
 
 
-def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
+def _about(found: LayerCheckpoint, source: Table, promise: timedelta | None) -> Iterator[Finding]:
     subject = f"{found.topic}: {found.layer}"
     counts = found.counts
     if found.damage:
@@ -227,10 +228,13 @@ def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
         return
     unread = list(lineage(source))[: found.snapshots_behind]
     since = time_of(unread[-1]) if unread else None
-    if since is not None and outside.now() - since > _LAG:
+    if since is not None and outside.now() - since > (promise or _LAG):
+        minutes = promise.total_seconds() / 60 if promise else 0
+        promised = f", and the contract promises them within {minutes:,.0f} min" if promise else ""
         yield Finding(
             subject,
-            f"{found.rows_behind:,} rows of {found.layer.source} are unread since {since:%Y-%m-%d %H:%M}",
+            f"{found.rows_behind:,} rows of {found.layer.source} are unread since {since:%Y-%m-%d %H:%M}"
+            f"{promised}",
             f"`lean-ops run --topic {found.topic}` and see where it ends",
         )
     if counts is not None and counts.rewound and found.snapshots_behind:
@@ -240,6 +244,15 @@ def _about(found: LayerCheckpoint, source: Table) -> Iterator[Finding]:
             f"`lean-ops run --topic {found.topic}` reads from there",
             Severity.NOTE,
         )
+
+
+def _promise(target: Target, topic: str) -> timedelta | None:
+    """How late the contract says that rows may be; None where it does not, or is wrong (another check)."""
+    try:
+        contract = _contract(target, topic)
+    except ContractError:
+        return None
+    return contract.promise.within if contract and contract.promise else None
 
 
 def _contract(target: Target, topic: str) -> Contract | None:

@@ -1,4 +1,4 @@
-"""What a topic's contract says to others than Semantic: columns of Curated, and how long rows are kept."""
+"""What a topic's contract says to others than Semantic: columns of Curated, how old and how late rows are."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -27,6 +27,12 @@ def row_retention(s3: "S3Client", bucket: str, topic: str) -> Retention:
     """How long rows are kept: for good where there is no contract, or one that cannot be read."""
     contract = _contract(s3, bucket, topic, "no row is dropped")
     return contract.retention if contract else FOR_GOOD
+
+
+def promised_s(s3: "S3Client", bucket: str, topic: str) -> float | None:
+    """How late rows may be, in seconds; None where nothing is promised, or the contract cannot be read."""
+    contract = _contract(s3, bucket, topic, "its promise is not watched")
+    return contract.promise.within.total_seconds() if contract and contract.promise else None
 
 
 def _contract(s3: "S3Client", bucket: str, topic: str, so_that: str) -> Contract | None:

@@ -5,8 +5,9 @@
         value: 30
         unit: min
 
-The pipeline enforces nothing of it; whoever looks is told where it is not kept. Of several entries the
-strictest counts, whichever table or column they name.
+It is held against how long a layer has had something that it has not read: the function ``observation``
+rings, the doctor and the page say where it is not kept. Of several entries the strictest counts, whichever
+table or column they name.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ def read_promise(document: OpenDataContractStandard) -> Promise | None:
     """What the contract promises; None where it says nothing, or nothing that can be measured."""
     spans = [span for entry in document.slaProperties or [] if (span := _span(entry)) is not None]
     return Promise(min(spans)) if spans else None
+
+
+def is_measured(entry: ServiceLevelAgreementProperty) -> bool:
+    """Whether an entry says something that can be measured."""
+    return _span(entry) is not None
 
 
 def _span(entry: ServiceLevelAgreementProperty) -> timedelta | None:

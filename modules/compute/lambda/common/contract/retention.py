@@ -19,6 +19,7 @@ from typing import Final
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
 from common.contract.promises import PROPERTY as LATENCY
+from common.contract.promises import is_measured
 from common.lake.specifications import LAYERS
 from common.runtime.errors import ContractError
 
@@ -70,12 +71,16 @@ def read_retention(document: OpenDataContractStandard, topic: str) -> Retention:
 
 def doubts(document: OpenDataContractStandard, retention: Retention, topic: str) -> Iterator[tuple[str, str]]:
     """What is allowed and yet deserves a second look: where, and a sentence."""
-    others = {entry.property for entry in document.slaProperties or [] if entry.property != "retention"}
+    others = {entry.property for entry in document.slaProperties or []} - {"retention", LATENCY}
     for name in sorted(str(other) for other in others):
-        shown = (
-            "shown by `lean-ops console` beside what is so" if name == LATENCY else "documented to readers"
-        )
-        yield f"slaProperties, {name}", f"{shown}, not enforced by the pipeline"
+        yield f"slaProperties, {name}", "documented to readers, not enforced by the pipeline"
+    for entry in document.slaProperties or []:
+        if entry.property == LATENCY and not is_measured(entry):
+            said = f"{entry.value!r} {entry.unit or ''}".strip()
+            yield (
+                f"slaProperties, {LATENCY}",
+                f"expected a number with the unit s, min, h, d or y, found {said}; nobody watches it",
+            )
     where = "slaProperties, retention"
     yield from ((where, sentence) for sentence in _sentences(retention.days, topic))
 
