@@ -485,19 +485,17 @@ class Sequence:
         self.tables_catch_up()
 
     def tables_catch_up(self) -> None:
-        """Runs until nothing is left to read, and what was begun is given up or done."""
+        """What was begun is given up or done, then runs until nothing is left to read."""
         self.world.has_contract = True
-        if self.changed_contract:
-            self.world.contract = ("99.0.0", "integer")
-        self.settle()
-        if self.world.erased:  # whatever became of the erasures: these keys are to be gone
-            self.calm("erase", *(w for k in sorted(self.world.erased) for w in ("--key", k)), "--yes", *WHY)
-            self.settle()
         for layer in ("curated", "semantic"):
             if self.world.catalog.table_exists(self.world.target.settings.rebuild_table(layer, TOPIC)):
                 self.calm("rebuild", "--layer", layer, "--discard", *WHY)
-        if self.changed_contract:
+        if self.changed_contract:  # with another type, every run waits for the rebuild
+            self.world.contract = ("99.0.0", "integer")
             self.calm("rebuild", "--layer", "semantic", "--yes", *WHY)
+        self.settle()
+        if self.world.erased:  # whatever became of the erasures: these keys are to be gone
+            self.calm("erase", *(w for k in sorted(self.world.erased) for w in ("--key", k)), "--yes", *WHY)
             self.settle()
 
     def arrive(self) -> None:
