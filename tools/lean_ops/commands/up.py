@@ -10,9 +10,10 @@ from lean_ops.accounts.ledger import Ledger
 from lean_ops.commands.options import JsonOption, StackOption, stack_folder
 from lean_ops.console.printing import complain, say, show_json
 from lean_ops.environment.repository import contract_files
+from lean_ops.local import spark
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
-from lean_ops.local.target import LocalTarget
+from lean_ops.local.target import LocalTarget, keep_spark
 from lean_ops.operate import contracts
 
 
@@ -28,6 +29,13 @@ def up(
         list[str] | None,
         typer.Option(help="Topic whose contract goes in place whatever it refuses; may be repeated."),
     ] = None,
+    with_spark: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-spark/--without-spark",
+            help="Run jobs that outgrow a function on Spark; stays so until it is said again.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Start the local stack and bring it up to date with this checkout; safe to run again.
@@ -36,8 +44,13 @@ def up(
     that would refuse much of what is there stays out, and exit code 1 says so, until it is accepted.
     """
     folder = stack_folder(stack)
+    if with_spark and (lacks := spark.missing() or spark.install()):
+        complain(f"{lacks}. Without it all jobs run as functions: `lean-ops up`")
+        raise typer.Exit(1)
     own = Stack(folder, ports=(port, port + 1) if port else None)
     record = own.up()
+    if with_spark is not None:
+        keep_spark(folder, wanted=with_spark)
     target = LocalTarget.running(folder)
     with target.reached():
         held = _held_back(target, accept or [])

@@ -89,6 +89,38 @@ def function_catalogue(path: Path = FUNCTION_CATALOGUE) -> list[FunctionEntry]:
     ]
 
 
+@dataclass(frozen=True)
+class SparkEntry:
+    """What the catalogue says of jobs on Spark (docs/adr/0029).
+
+    ``environment``: of each job by the function that it is, with placeholders: the function's, with what the
+    job has in its place.
+    """
+
+    release: str
+    architecture: str
+    settings: dict[str, str]
+    environment: dict[str, dict[str, str]]
+
+    def submit_parameters(self, job: str, values: Mapping[str, str]) -> str:
+        """The ``SparkSubmitParameters`` of a job: its settings, and its environment as the driver has it."""
+        driver = {f"spark.emr-serverless.driverEnv.{k}": v for k, v in self.environment[job].items()}
+        settings = {**self.settings, **driver}
+        return " ".join(f"--conf {name}={render(value, values)}" for name, value in settings.items())
+
+
+def spark_entry(path: Path = FUNCTION_CATALOGUE) -> SparkEntry:
+    """The jobs on Spark."""
+    spark = json.loads(path.read_text())["spark"]
+    of_function = {entry.name: entry.environment for entry in function_catalogue(path)}
+    return SparkEntry(
+        spark["release"],
+        spark["architecture"],
+        spark["settings"],
+        {name: of_function[name] | changed for name, changed in spark["jobs"].items()},
+    )
+
+
 def state_machine_definition(values: Mapping[str, str], path: Path = STATE_MACHINE) -> dict[str, Any]:
     """The rendered Amazon States Language definition; raises UnknownPlaceholder."""
     definition: dict[str, Any] = json.loads(render(path.read_text(), values))

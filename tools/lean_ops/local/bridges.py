@@ -10,6 +10,7 @@
 | leaves embedded metrics in the log           | makes metrics of them                               |
 | takes any table into Glue's catalog          | refuses texts that are too long or of two lines     |
 | judges alarms without dimensions and periods | (bridge) does not judge them: `lean_ops.local.alarms` |
+| knows no emr-serverless:startJobRun.sync     | starts a job, waits, cancels it with the execution  |
 
 They replace private functions of ministack, so they belong to exactly one version of it: ``install``
 refuses any other. Each has a test against a running emulator
@@ -19,18 +20,22 @@ refuses any other. Each has a test against a running emulator
 import functools
 import importlib.metadata
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, glue, lambda_svc, sqs
+from ministack.services import cloudwatch, glue, lambda_svc, sqs, stepfunctions
 
 from lean_ops.local.errors import LocalStackError
 from lean_ops.local.glue_rules import refusal
+from lean_ops.local.job_runs import ENDED, JobRefused, JobRuns
+from lean_ops.local.lifeline import FOLDER_VARIABLE
 
 BRIDGED_VERSION = "1.5.33"
 
@@ -38,6 +43,7 @@ BRIDGED_VERSION = "1.5.33"
 # "Batching behavior"); attributes and identifiers of a record take about 1 kB of it.
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 1024
+_JOB_LOOK_S = 0.3
 
 Message = dict[str, Any]
 Queue = dict[str, Any]
@@ -57,6 +63,7 @@ def install() -> None:
     _refuse_unknown_item_identifiers()
     _extract_embedded_metrics()
     _refuse_what_glue_refuses()
+    _run_spark_jobs(JobRuns(Path(os.environ.get(FOLDER_VARIABLE, ".")) / "jobs"))
     cloudwatch._evaluate_all_alarms = lambda: None
 
 
@@ -240,6 +247,44 @@ def _extract_embedded_metrics() -> None:
             )
 
     lambda_svc._emit_lambda_logs = write_log_and_metrics
+
+
+def _run_spark_jobs(runs: JobRuns) -> None:
+    """``emr-serverless:startJobRun`` starts a job; with ``.sync`` the state waits for its end.
+
+    An execution that ends meanwhile cancels it (Step Functions developer guide, "Run a job"). Of a run that
+    failed the cause is JSON with its id and state.
+    """
+    execution: ContextVar[str] = ContextVar("execution", default="")
+    walk = stepfunctions._run_execution
+
+    def walk_known(arn: str) -> None:
+        execution.set(arn)
+        walk(arn)
+
+    def start(resource: str, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            started = runs.start(request)
+        except JobRefused as error:
+            raise stepfunctions._ExecutionError("EMRServerless.ValidationException", str(error)) from None
+        if not resource.endswith(".sync"):
+            return _pascal(started)
+        while (run := runs.get(started["jobRunId"]))["state"] not in ENDED:
+            holder = stepfunctions._executions.get(execution.get())
+            if holder is None or holder["status"] != "RUNNING":
+                runs.cancel(run["jobRunId"])
+            time.sleep(_JOB_LOOK_S)
+        if run["state"] == "SUCCESS":
+            return _pascal(run)
+        cause = {"JobRunId": run["jobRunId"], "State": run["state"], "StateDetails": run["stateDetails"]}
+        raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(cause))
+
+    stepfunctions._run_execution = walk_known
+    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::emr-serverless:startJobRun"] = start
+
+
+def _pascal(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name[0].upper() + name[1:]: value for name, value in answer.items()}
 
 
 def _refuse_what_glue_refuses() -> None:

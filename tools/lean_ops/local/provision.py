@@ -28,11 +28,12 @@ from lean_ops.environment.repository import (
     contract_files,
     function_catalogue,
     render,
+    spark_entry,
     state_machine_definition,
 )
 from lean_ops.environment.source_files import registry_content
 from lean_ops.environment.target import Target
-from lean_ops.local import alarms
+from lean_ops.local import alarms, job_runs
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -94,7 +95,7 @@ def provision(
     values = placeholder_values(target, queue_urls)
     arns = {entry.name: _function(target, entry, values, code_root) for entry in function_catalogue()}
     _event_source_mapping(target, arns[SOURCE_FUNCTION], tuning)
-    machine = {"state_machine_arn": target.state_machine_arn}
+    machine = {"state_machine_arn": target.state_machine_arn, **_jobs(target, values)}
     _state_machine(target, values | machine | {f"{name}_arn": arn for name, arn in arns.items()})
     alarms.create(target, arns)
     if tuning.schedules:
@@ -128,6 +129,18 @@ def placeholder_values(target: Target, queue_urls: Mapping[str, str]) -> dict[st
         "snapshot_retention_days": str(UpkeepPolicy().snapshots_for.days),
         "orphan_file_retention_days": str(UpkeepPolicy().orphans_for.days),
         "partition": target.partition,
+        "spark": "on" if getattr(target, "with_spark", False) else "off",
+    }
+
+
+def _jobs(target: Target, values: Mapping[str, str]) -> dict[str, str]:
+    """What the state machine says of jobs on Spark, whether anything asks for one or not."""
+    entry = spark_entry()
+    return {
+        "spark_application_id": job_runs.APPLICATION,
+        "spark_job_role_arn": _ROLE.format(account=target.account),
+        "spark_entry_point": "spark/job.py",
+        **{f"spark_{job}_parameters": entry.submit_parameters(job, values) for job in entry.environment},
     }
 
 

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
 LOCAL_ENV = "local"
+SPARK_FILE = "with-spark"
+"""The file in a stack's folder that says that it has Spark."""
+
+
+def keep_spark(folder: Path, *, wanted: bool) -> None:
+    """Let the stack in ``folder`` have Spark from now on, or not."""
+    if wanted:
+        (folder / SPARK_FILE).touch()
+    else:
+        (folder / SPARK_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,11 @@ class LocalTarget(Target):
     def ledger_folder(self) -> Path | None:
         """Where it is written what was sent: nobody else sends here."""
         return self.folder / "ledger" if self.folder else None
+
+    @property
+    def with_spark(self) -> bool:
+        """Whether it was started with Spark."""
+        return self.folder is not None and (self.folder / SPARK_FILE).exists()
 
     def live(self, name: str) -> str:
         """How a function is addressed: there are no releases."""

@@ -1,10 +1,13 @@
 """Pipeline runs: start the state machine for a topic and follow it, state by state."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
 
 from common.runtime import outside
 from lean_ops.environment.target import Target
@@ -52,16 +55,41 @@ class Outcome:
         return self.status == "SUCCEEDED"
 
 
-def start(target: Target, topic: str, *, force: bool = False) -> str:
+class Engine(StrEnum):
+    """Where the jobs of a run are done; ``AUTO``: by the size of the backlog."""
+
+    AUTO = "auto"
+    LAMBDA = "lambda"
+    SPARK = "spark"
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job on Spark is: ``stage`` is reading, writing or ended, ``rows`` None until all are read.
+
+    ``seconds_left`` speaks of this stage alone, None where nothing of it is done yet.
+    """
+
+    stage: str
+    tasks: int
+    tasks_done: int
+    rows: int | None
+    seconds_left: float | None
+
+
+def start(target: Target, topic: str, *, force: bool = False, engine: Engine = Engine.AUTO) -> str:
     """Start a run of ``topic`` and return its execution ARN."""
     answer = target.client("stepfunctions").start_execution(
-        stateMachineArn=target.runnable_arn, input=json.dumps({"topic": topic, "force": force})
+        stateMachineArn=target.runnable_arn,
+        input=json.dumps({"topic": topic, "force": force, "engine": engine}),
     )
     return answer["executionArn"]
 
 
-def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
-    """Yield every state as it is left, until the execution ends."""
+def follow(
+    target: Target, execution_arn: str, waiting: Callable[[str], None] = lambda _state: None
+) -> Iterator[StateVisit]:
+    """Yield every state as it is left, until the execution ends; ``waiting`` is told of one that goes on."""
     client = target.client("stepfunctions")
     pause = target.look_s / 2
     entered: dict[str, HistoryEventTypeDef] = {}
@@ -75,7 +103,29 @@ def follow(target: Target, execution_arn: str) -> Iterator[StateVisit]:
         if not running:
             yield from (_visit(event, None) for event in entered.values())
             return
+        for name in entered:
+            waiting(name)
         outside.sleep(pause)
+
+
+def job_progress(target: Target, execution_arn: str) -> JobProgress | None:
+    """How far the job on Spark of a run is; None where it has not said yet."""
+    client = target.client("s3")
+    run_id = execution_arn.rpartition(":")[2]
+    try:
+        said = json.loads(
+            client.get_object(Bucket=target.lake_bucket, Key=f"jobs/{run_id}.json")["Body"].read()
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+            raise
+        return None
+    if said["stage"] not in {"reading", "writing"}:
+        return None
+    spent = (datetime.fromisoformat(said["at"]) - datetime.fromisoformat(said["stage_begun"])).total_seconds()
+    tasks, done = said["tasks"], said["tasks_done"]
+    left = spent * (tasks - done) / done if done else None
+    return JobProgress(said["stage"], tasks, done, said["rows"], left)
 
 
 def visits(target: Target, execution_arn: str) -> list[StateVisit]:

@@ -12,7 +12,7 @@ from common.lake.checkpoints import forget_damaged
 from common.layers.lease import acquire
 from common.runtime.clients import client
 from common.runtime.logs import logged, logger
-from common.runtime.settings import LookUpSettings
+from common.runtime.settings import CheckpointsSettings
 from common.runtime.topics import read_registry
 from get_all_checkpoints.lookup import check_topic, look_up
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @cache
-def _settings() -> LookUpSettings:
-    return LookUpSettings.from_environment()
+def _settings() -> CheckpointsSettings:
+    return CheckpointsSettings.from_environment()
 
 
 @cache
@@ -32,7 +32,10 @@ def _client(service: str) -> Any:
 
 @logged("get_all_checkpoints")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, execution_arn, continued_from}`` → ``{lease: held|busy, …}`` (see ``lookup.Checkpoints``)."""
+    """``{topic, execution_arn, continued_from, engine}`` → ``{lease: held|busy, …}``.
+
+    The rest is said by ``lookup.Checkpoints``.
+    """
     settings = _settings()
     dynamodb = _client("dynamodb")
     check_topic(event["topic"], read_registry(_client("s3"), settings.lake_bucket))
@@ -48,7 +51,13 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         if damaged := forget_damaged(dynamodb, settings.checkpoints_table, event["topic"], layer):
             logger("get_all_checkpoints").error(damaged)
     checkpoints = look_up(
-        event["topic"], settings=settings, catalog=lake_catalog(), dynamodb=dynamodb, s3=_client("s3")
+        event["topic"],
+        settings=settings,
+        catalog=lake_catalog(),
+        dynamodb=dynamodb,
+        s3=_client("s3"),
+        # An execution that began before its definition knew of engines does not say.
+        engine=event.get("engine", "auto"),
     )
     answer = {"lease": "held" if held else "busy", **checkpoints.as_json()}
     logger("get_all_checkpoints").info("checkpoints", extra=answer)

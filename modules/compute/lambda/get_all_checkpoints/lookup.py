@@ -11,8 +11,9 @@ from common.lake.history import last_merge
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput
-from common.runtime.settings import LookUpSettings
+from common.runtime.settings import CheckpointsSettings
 from common.runtime.topics import Registry, named
+from get_all_checkpoints.engines import Engine, choose, unpublished, unread
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
@@ -28,6 +29,7 @@ class Checkpoints:
     of Curated), or when ``curated_checkpoint`` differs from ``semantic_versions``: how far RAW has been
     searched for older versions of refused keys (both speak of RAW). ``*_position`` say the same as the
     checkpoints in a form that sorts, ``semantic_token`` both of Semantic's for its job.
+    ``semantic_snapshot``: what Semantic holds now. ``*_engine``: where the layer's job is to run.
     """
 
     raw_snapshot: str
@@ -38,7 +40,10 @@ class Checkpoints:
     semantic_position: str
     semantic_versions: str
     semantic_token: str
+    semantic_snapshot: str
     schema_exists: bool
+    curation_engine: Engine
+    semantic_engine: Engine
 
     def as_json(self) -> dict[str, str | bool]:
         """The values for the state machine's data."""
@@ -55,9 +60,17 @@ def check_topic(topic: str, registry: Registry) -> None:
 
 
 def look_up(
-    topic: str, *, settings: LookUpSettings, catalog: Catalog, dynamodb: "DynamoDBClient", s3: "S3Client"
+    topic: str,
+    *,
+    settings: CheckpointsSettings,
+    catalog: Catalog,
+    dynamodb: "DynamoDBClient",
+    s3: "S3Client",
+    engine: str = "auto",
 ) -> Checkpoints:
-    """Read the snapshots and checkpoints of ``topic``; raises TableMissing.
+    """Read the snapshots and checkpoints of ``topic``; raises TableMissing, and InvalidInput for the engine.
+
+    ``engine``: which one is asked for (``engines.choose``).
 
     To be called by who holds the topic's lease: what it says is true until the lease is given up.
     """
@@ -71,6 +84,9 @@ def look_up(
     current = raw.current_snapshot()
     merged = last_merge(curated)
     published = semantic_entry.checkpoint if semantic_entry else None
+    known = semantic.current_snapshot() if semantic else None
+    unread_rows = unread(raw, curated_entry.checkpoint if curated_entry else None)
+    unpublished_rows = unpublished(curated, published)
     return Checkpoints(
         raw_snapshot=str(current.snapshot_id) if current else NOTHING,
         curated_checkpoint=curated_entry.token if curated_entry else NOTHING,
@@ -80,5 +96,8 @@ def look_up(
         semantic_position=published.position if published else NOTHING,
         semantic_versions=published.versions.token if published and published.versions else NOTHING,
         semantic_token=published.token if published else NOTHING,
+        semantic_snapshot=str(known.snapshot_id) if known else NOTHING,
         schema_exists=has_contract,
+        curation_engine=choose(engine, unread_rows, settings),
+        semantic_engine=choose(engine, unpublished_rows, settings),
     )

@@ -86,9 +86,21 @@ class SqsProcessorSettings(Settings):
 
 @dataclass(frozen=True)
 class LookUpSettings(LakeSettings):
-    """Of ``get_all_checkpoints`` and ``observation``, which look at tables and contracts."""
+    """Of ``observation``, which looks at tables and contracts, and of ``get_all_checkpoints``."""
 
     lake_bucket: str
+
+
+@dataclass(frozen=True)
+class CheckpointsSettings(LookUpSettings):
+    """Of ``get_all_checkpoints``. ``spark``: ``on`` where the environment has it.
+
+    Jobs run there from a backlog of so many rows on, or of so many bytes in files.
+    """
+
+    spark: str
+    spark_from_rows: int
+    spark_from_bytes: int
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,7 @@ class SnowflakeSettings(Settings):
 OF_FUNCTION: Final[Mapping[str, type[Settings]]] = {
     "sqs_processor": SqsProcessorSettings,
     "dispatcher": DispatcherSettings,
-    "get_all_checkpoints": LookUpSettings,
+    "get_all_checkpoints": CheckpointsSettings,
     "curation": CurationSettings,
     "semantic": SemanticSettings,
     "notify_missing_schema": NoticeSettings,
