@@ -49,6 +49,8 @@ run "state_machine_names_every_function" {
       name => state.Parameters.FunctionName if can(state.Parameters.FunctionName)
       } == {
       GetAllCheckpoints   = var.function_arns["get_all_checkpoints"]
+      LookUpAfterCuration = var.function_arns["get_all_checkpoints"]
+      LookUpAfterSemantic = var.function_arns["get_all_checkpoints"]
       RunCurationJob      = var.function_arns["curation"]
       RunSemanticJob      = var.function_arns["semantic"]
       NotifyMissingSchema = var.function_arns["notify_missing_schema"]

@@ -38,6 +38,12 @@ resource "aws_sfn_state_machine" "pipeline" {
       checkpoints_table = var.checkpoints_table
       # A backlog is continued by the version that is live, as it was begun.
       state_machine_arn = local.live_arn
+      # What states for Spark say, of which none is entered: the look-up chooses functions (docs/scale.md).
+      spark_application_id      = "none"
+      spark_job_role_arn        = "none"
+      spark_entry_point         = "none"
+      spark_curation_parameters = "none"
+      spark_semantic_parameters = "none"
     },
   ))
 

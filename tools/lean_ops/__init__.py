@@ -3,10 +3,10 @@
 Their errors hang in the tree of ``common.runtime.errors``, which decides how a command ends:
 
     PermanentError      TargetRefused, TableUnreadable, UnknownPlaceholder, CatalogueError (environment),
-                        LocalStackError (local), SnowflakeNotConfigured (commands), CheckFailed, UnmarkedPage,
-                        PlanFailed (checks), DownloadFailed, MissingSource, ForeignArchive, ForeignBinary,
-                        UnlockedDependency, PackageTooLarge, BrokenPackage (build), MissingPrice,
-                        SettingUnknown, WorkUnreadable (operate)
+                        LocalStackError, JobRefused (local), SnowflakeNotConfigured (commands),
+                        CheckFailed, UnmarkedPage, PlanFailed (checks), DownloadFailed, MissingSource,
+                        ForeignArchive, ForeignBinary, UnlockedDependency, PackageTooLarge,
+                        BrokenPackage (build), MissingPrice, SettingUnknown, WorkUnreadable (operate)
     InvalidInput        NoRelease (operate)
     TransientError      TargetUnreachable (environment), HoldLost, OrderFailed, CheckpointMoved (operate)
 """

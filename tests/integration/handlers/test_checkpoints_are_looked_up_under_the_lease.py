@@ -12,7 +12,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput
-from common.runtime.settings import LookUpSettings
+from common.runtime.settings import CheckpointsSettings
 from common.runtime.topics import Topic, registry_of
 from get_all_checkpoints import handler as function
 from lean_ops.environment.target import Target
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 TABLE = "look-up-test"
 WAITS = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 TOPICS = registry_of({"t": Topic()})
-SETTINGS = LookUpSettings("p", "e", "lake", TABLE, "look-up-test")
+SETTINGS = CheckpointsSettings("p", "e", "lake", TABLE, "look-up-test", "off", 1, 1)
 
 
 class Interrupted:

@@ -62,7 +62,7 @@ def run_and_follow(
     """Start a run, print every state as it is left (unless ``quiet``) and say how it ended."""
     execution_arn = pipeline.start(target, topic, force=force, engine=engine)
     visits = []
-    told = _Progress(target, execution_arn)
+    told = _Progress(target, topic, execution_arn)
     for visit in pipeline.follow(target, execution_arn, (lambda _state: None) if quiet else told):
         visits.append(visit)
         if not quiet:
@@ -78,8 +78,8 @@ def run_and_follow(
 class _Progress:
     """Says how far a job on Spark is, whenever that has changed and some seconds have passed."""
 
-    def __init__(self, target: Target, execution_arn: str) -> None:
-        self._target, self._arn = target, execution_arn
+    def __init__(self, target: Target, topic: str, execution_arn: str) -> None:
+        self._target, self._topic, self._arn = target, topic, execution_arn
         self._said: JobProgress | None = None
         self._next = 0.0
 
@@ -87,7 +87,7 @@ class _Progress:
         if not state.endswith(ON_SPARK) or outside.monotonic() < self._next:
             return
         self._next = outside.monotonic() + _PROGRESS_S
-        found = pipeline.job_progress(self._target, self._arn)
+        found = pipeline.job_progress(self._target, self._topic, self._arn)
         if found is None or found == self._said:
             return
         self._said = found

@@ -108,19 +108,18 @@ def follow(
         outside.sleep(pause)
 
 
-def job_progress(target: Target, execution_arn: str) -> JobProgress | None:
-    """How far the job on Spark of a run is; None where it has not said yet."""
+def job_progress(target: Target, topic: str, execution_arn: str) -> JobProgress | None:
+    """How far the job on Spark of a run is; None where it has not said yet (``spark.job``)."""
     client = target.client("s3")
-    run_id = execution_arn.rpartition(":")[2]
     try:
         said = json.loads(
-            client.get_object(Bucket=target.lake_bucket, Key=f"jobs/{run_id}.json")["Body"].read()
+            client.get_object(Bucket=target.lake_bucket, Key=f"jobs/{topic}.json")["Body"].read()
         )
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
             raise
         return None
-    if said["stage"] not in {"reading", "writing"}:
+    if said["run_id"] != execution_arn.rpartition(":")[2] or said["stage"] not in {"reading", "writing"}:
         return None
     spent = (datetime.fromisoformat(said["at"]) - datetime.fromisoformat(said["stage_begun"])).total_seconds()
     tasks, done = said["tasks"], said["tasks_done"]

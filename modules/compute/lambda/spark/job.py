@@ -37,9 +37,9 @@ _SERVICE: Final = "spark"
 _BEAT_S: Final = 2.0
 
 
-def progress_key(run_id: str) -> str:
-    """Object of the lake bucket that says how far the job of a run is; a rule of the bucket ends it."""
-    return f"jobs/{run_id}.json"
+def progress_key(topic: str) -> str:
+    """Object of the lake bucket that says how far the latest job of a topic is."""
+    return f"jobs/{topic}.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         layer, event = asked(arguments)
         with spark_context(f"{event['topic']} {layer}") as running:
             cluster = Cluster(running)
-            with told(cluster, layer, event["run_id"]):
+            with told(cluster, layer, event):
                 job: Callable[[dict[str, Any], Any], dict[str, Any]] = logged(_SERVICE)(
                     lambda given, _: (
                         curation.run(given, cluster.flatten)
@@ -90,7 +90,7 @@ def spark_context(name: str) -> Iterator[SparkContext]:
 
 
 @contextmanager
-def told(cluster: Cluster, layer: str, run_id: str) -> Iterator[None]:
+def told(cluster: Cluster, layer: str, event: dict[str, Any]) -> Iterator[None]:
     """Write down how far the job is, again and again, and that it has ended."""
     bucket = (CurationSettings if layer == "curation" else SemanticSettings).from_environment().lake_bucket
     s3, begun, ended = client("s3"), {"": outside.now()}, threading.Event()
@@ -98,10 +98,15 @@ def told(cluster: Cluster, layer: str, run_id: str) -> Iterator[None]:
     def tell(stage: Stage | None) -> None:
         name = stage.stage if stage else "ended"
         since = begun.setdefault(name, outside.now())
-        said = {"layer": layer, "stage_begun": since.isoformat(), "at": outside.now().isoformat()}
+        said = {
+            "run_id": event["run_id"],
+            "layer": layer,
+            "stage_begun": since.isoformat(),
+            "at": outside.now().isoformat(),
+        }
         body = json.dumps({**said, **(vars(stage) if stage else {"stage": name})})
         try:
-            s3.put_object(Bucket=bucket, Key=progress_key(run_id), Body=body.encode())
+            s3.put_object(Bucket=bucket, Key=progress_key(event["topic"]), Body=body.encode())
         except Exception as error:  # whoever looks sees an older state; the work goes on
             logger(_SERVICE).warning("progress not told", extra={"error": type(error).__name__})
 

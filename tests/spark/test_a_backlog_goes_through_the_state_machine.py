@@ -1,0 +1,109 @@
+"""On a stack with Spark: the state machine's choice, the job as the service runs it, and what stops it."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from lean_ops.environment.target import Target
+from lean_ops.local import spark
+from lean_ops.local.provision import provision
+from lean_ops.local.stack import Stack
+from lean_ops.local.target import LocalTarget, keep_spark
+from lean_ops.operate import pipeline
+from lean_ops.operate.pipeline import Engine
+from lean_ops.simulate.history import History, Scenario
+
+from ..support.pipeline import QUICK, Send, ledger, send, stack, target
+
+__all__ = ["ledger", "send", "stack", "target"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _with_spark(stack: Stack) -> Iterator[None]:
+    if lacks := spark.missing() or spark.install():
+        pytest.skip(lacks)
+    keep_spark(stack.folder, wanted=True)
+    provision(LocalTarget.running(stack.folder), QUICK)
+    yield
+
+
+def drivers() -> list[psutil.Process]:
+    """Drivers of jobs."""
+    return [p for p in psutil.process_iter(["cmdline"]) if "spark.job" in (p.info["cmdline"] or [])]
+
+
+def await_driver(target: Target, arn: str) -> None:
+    """Wait until the run's job says how far it is."""
+    while pipeline.job_progress(target, "events", arn) is None:
+        assert pipeline.outcome(target, arn).status == "RUNNING"
+        time.sleep(0.2)
+
+
+def rows(target: LocalTarget, layer: str) -> int:
+    found = target.catalog().load_table(f"{target.database}.{layer}_events").current_snapshot()
+    return int(found.summary["total-records"] or 0) if found is not None and found.summary else 0
+
+
+def test_a_stopped_run_ends_its_job_a_killed_one_is_done_again_and_either_engine_goes_on(
+    target: LocalTarget, send: Send
+) -> None:
+    send(iter(History(Scenario(events=600, seed=5, days=3, devices=20))))
+    arn = pipeline.start(target, "events", engine=Engine.SPARK)
+    await_driver(target, arn)
+    client = target.client("stepfunctions")
+    client.stop_execution(executionArn=arn)
+    while drivers():
+        time.sleep(0.2)
+    assert rows(target, "curated") == 0
+
+    arn = pipeline.start(target, "events", engine=Engine.SPARK)
+    await_driver(target, arn)
+    for driver in drivers():
+        driver.kill()
+    path = [visit.name for visit in pipeline.follow(target, arn)]
+    ended = pipeline.outcome(target, arn)
+    assert ended.succeeded, ended
+    assert {"RunCurationOnSpark", "RunSemanticOnSpark"} <= set(path)
+    assert not {"RunCurationJob", "RunSemanticJob"} & set(path)
+    known = rows(target, "curated")
+    assert known > 500
+    events = client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    assert "TaskFailed" in {event["type"] for event in events}, (
+        "the driver died, and its state was tried again"
+    )
+
+    # Nothing is left for a function: it reads on from the same checkpoints.
+    arn = pipeline.start(target, "events", force=True, engine=Engine.LAMBDA)
+    visits: list[Any] = list(pipeline.follow(target, arn))
+    assert pipeline.outcome(target, arn).succeeded
+    job = next(visit for visit in visits if visit.name == "RunCurationJob")
+    assert job.output["curation"]["records_written"] == 0
+    assert rows(target, "curated") == known
+
+
+def test_a_job_that_fails_says_why_and_changes_nothing(target: LocalTarget) -> None:
+    client = target.client("stepfunctions")
+    definition = json.loads(
+        client.describe_state_machine(stateMachineArn=target.state_machine_arn)["definition"]
+    )
+    state = definition["States"]["RunCurationOnSpark"]
+    state["Retry"] = []
+    state["Parameters"]["JobDriver"]["SparkSubmit"]["EntryPointArguments.$"] = "States.Array('no such job')"
+    name = "job-that-fails"
+    role = "arn:aws:iam::000000000000:role/local"
+    arn = client.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)[
+        "stateMachineArn"
+    ]
+    run = client.start_execution(
+        stateMachineArn=arn, input=json.dumps({"topic": "events", "force": True, "engine": "spark"})
+    )["executionArn"]
+    while (ended := client.describe_execution(executionArn=run))["status"] == "RUNNING":
+        time.sleep(0.2)
+    assert ended["status"] == "FAILED"
+    cause = json.loads(ended["cause"])
+    assert cause["State"] == "FAILED"
+    assert "InvalidInput" in cause["StateDetails"]
