@@ -199,7 +199,8 @@ def build_raw(root: Path, table_rows: int, rows: int) -> Table:
             connect()
             .sql(
                 f"""select message_id, idempotency_key, topic_name, period_reference, correlation_id,
-                publish_time, ingestion_ts, {payload_sql()} json_payload, null::varchar operation, null::varchar source
+                publish_time, ingestion_ts, {payload_sql()} json_payload, null::varchar as operation,
+                null::varchar as "source"
                 from read_parquet('{batch}', file_row_number=true)
                 where file_row_number >= {first} and file_row_number < {first + RAW_ROWS}"""
             )

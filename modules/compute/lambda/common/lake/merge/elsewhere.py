@@ -40,7 +40,7 @@ from common.lake.merge.writing import Written, write_shard
 from common.lake.rule import MergeRule
 from common.runtime import outside
 from common.runtime.arrowtypes import Array
-from common.runtime.errors import CommitConflict
+from common.runtime.errors import CommitConflict, InternalFault
 
 FOLDER: Final = "merges"
 """Folder below a table's data location for files of merges whose shards were written elsewhere."""
@@ -224,7 +224,11 @@ def write_elsewhere(
 
 
 def remove_unnamed(table: Table, folder: str, named: Sequence[str]) -> list[str]:
-    """Remove the files below a folder of an attempt that are not ``named``; gives their paths."""
+    """Remove the files below a folder of an attempt that are not ``named``; gives their paths.
+
+    Raises InternalFault, with nothing removed, where a file that is named does not lie there: then the two are
+    spelled differently, and what would be removed may be what counts.
+    """
     location = table.location_provider().new_data_location(folder)
     if not isinstance(table.io, PyArrowFileIO):
         return []  # upkeep finds them by their age
@@ -233,8 +237,12 @@ def remove_unnamed(table: Table, folder: str, named: Sequence[str]) -> list[str]
         pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=True)
     )
     prefix = location.removesuffix(root)
-    kept = set(named)
-    left = [prefix + info.path for info in found if info.type == pyarrow.fs.FileType.File]
-    gone = [path for path in left if path not in kept]
+    there = {prefix + info.path for info in found if info.type == pyarrow.fs.FileType.File}
+    if absent := sorted(set(named) - there):
+        raise InternalFault(
+            f"merge into {'.'.join(table.name())}: expected the files that its tasks wrote below {location}, "
+            f"found {len(absent)} of {len(named)} not there ({absent[0]}); nothing was committed"
+        )
+    gone = sorted(there - set(named))
     remove_files(table.io, gone)
     return gone
