@@ -226,8 +226,8 @@ def write_elsewhere(
 def remove_unnamed(table: Table, folder: str, named: Sequence[str]) -> list[str]:
     """Remove the files below a folder of an attempt that are not ``named``; gives their paths.
 
-    Raises InternalFault, with nothing removed, where a file that is named does not lie there: then the two are
-    spelled differently, and what would be removed may be what counts.
+    Raises InternalFault, with nothing removed, where a file that is named does not lie there: then the two
+    are spelled differently, and what would be removed may be what counts.
     """
     location = table.location_provider().new_data_location(folder)
     if not isinstance(table.io, PyArrowFileIO):
