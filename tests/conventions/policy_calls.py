@@ -120,7 +120,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "raw_events/", "curated_events/", ERASED),
         *TOPICS, NOTE, PII_KEY, key("Decrypt", "secretsmanager"),
-        Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
+        Call("dynamodb:UpdateItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
         key("Decrypt", "dynamodb"), Call("sqs:SendMessage", DLQ), key("Decrypt", "sqs"),
         key("GenerateDataKey", "sqs"), *log("curation"),
     ],
@@ -135,7 +135,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("AbortMultipartUpload", f"semantic_events/{DATA}"),
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "curated_events/", ERASED),
-        *TOPICS, NOTE, Call("dynamodb:PutItem", DRIFT_LOG), PII_KEY,
+        *TOPICS, NOTE, Call("dynamodb:UpdateItem", DRIFT_LOG), PII_KEY,
         *(Call(f"dynamodb:{action}", CHECKPOINTS, (("dynamodb:leadingkeys", "events#quality"),))
           for action in ("GetItem", "UpdateItem")),
         Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#lease"),)),
@@ -143,7 +143,7 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "secretsmanager"), *log("semantic"),
     ],
     "notify-missing-schema": [
-        Call("dynamodb:PutItem", DRIFT_LOG), key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
+        Call("dynamodb:UpdateItem", DRIFT_LOG), key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
     ],
     "archive-dead-letters": [
         Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),

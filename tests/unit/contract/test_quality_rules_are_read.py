@@ -117,6 +117,12 @@ def test_all_errors_come_at_once_and_two_rules_have_two_names() -> None:
     assert any("found 'value: nullValues' again" in one for one in findings)
 
 
+def test_of_a_property_that_is_wrong_itself_that_alone_is_said() -> None:
+    wrong = text([{"metric": "nullValues", "mustBe": 0}]).replace("logicalType: integer", "logicalType: blob")
+    (finding,) = [one for one in lint(wrong, "t") if one.severity == "error"]
+    assert "logicalType: expected one of" in finding.message
+
+
 def test_what_stands_there_and_is_not_kept_is_said() -> None:
     stated = [
         {"type": "text", "description": "good"},

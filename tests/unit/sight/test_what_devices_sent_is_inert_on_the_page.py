@@ -67,7 +67,9 @@ def everything(word: str, topics: int = 1) -> dict[str, Seen]:
         "refused": Refused(
             9, 5, (Group(word, "a", 5, "lean-ops replay quarantine", sample),), {word: word}, 3
         ),
-        "drift": Drift((Drifted(word, word, word, "column added to Curated", word),), 1, complete=False),
+        "drift": Drift(
+            (Drifted(word, word, word, "column added to Curated", word, word, 1),), 1, complete=False
+        ),
         "proof": (),
         "alarms": [AlarmState(word, "ALARM", NOW, word, word, "")],
         "cost": None,

@@ -22,6 +22,8 @@ class Drifted:
     subject: str
     detail: str
     first_seen: str
+    last_seen: str
+    runs: int
 
 
 @dataclass(frozen=True)
@@ -46,4 +48,9 @@ def _entry(item: Any) -> Drifted:
     def text(name: str) -> str:
         return str(item.get(name, {}).get("S", "?"))
 
-    return Drifted(text("topic"), text("kind"), text("subject"), text("detail"), text("first_seen"))
+    first = text("first_seen")
+    # Entries of before say neither.
+    last = str(item.get("last_seen", {}).get("S", first))
+    runs = str(item.get("runs", {}).get("N", "1"))
+    count = int(runs) if runs.isdecimal() else 1
+    return Drifted(text("topic"), text("kind"), text("subject"), text("detail"), first, last, count)

@@ -239,7 +239,10 @@ def _quality(
     of_properties = [
         (f"{_PROPERTY}{p.name}", (p.name or "").lower(), p.quality) for p in table.properties or []
     ]
+    read = {p.name for p in properties}
     for where, column, stated in [("quality", None, table.quality), *of_properties]:
+        if column is not None and column not in read:
+            continue  # what is wrong with the property is said already
         for number, one in enumerate(stated or [], start=1):
             place = f"quality, rule {number}: " if column is not None else f"rule {number}: "
             try:

@@ -1,7 +1,8 @@
-"""Drift: what differs from the contract, recorded once in the drift log for the people who own the data.
+"""Drift: what differs from the contract, an entry each in the drift log for the people who own the data.
 
-The log is a DynamoDB table, one item for each topic and entry. An entry is written when it is first seen
-and never again, so that an alarm on new items means something; it expires after ``KEPT_DAYS``.
+The log is a DynamoDB table, one item for each topic and entry, which says when it was first and last seen and
+how many runs met it; it expires ``KEPT_DAYS`` after the last one. A run meets what it comes across: a column
+that is new is met once, a column that the contract does not name by every run.
 """
 
 from collections.abc import Iterable, Iterator
@@ -109,29 +110,46 @@ def entries(client: "DynamoDBClient", table: str, topic: str, since: datetime) -
 
 
 def record(client: "DynamoDBClient", table: str, entries: Iterable[DriftEntry]) -> int:
-    """Write the entries that the log does not have yet; returns how many were new."""
+    """Write down that a run met these entries; returns how many the log did not have yet."""
     return sum(_record_one(client, table, entry) for entry in entries)
 
 
 def _record_one(client: "DynamoDBClient", table: str, entry: DriftEntry) -> bool:
+    """Whether the entry is new. A run that is repeated is counted once."""
     now = int(outside.now().timestamp())
+    once = ("kind", "subject", "run_id", "first_seen")
+    values = {
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "run_id": entry.run_id,
+        "first_seen": _text(now),
+        "detail": entry.detail,
+        "last_seen": _text(now),
+        "last_run_id": entry.run_id,
+    }
+    sets = [
+        f"#{name} = {f'if_not_exists(#{name}, :{name})' if name in once else f':{name}'}" for name in values
+    ]
     try:
-        client.put_item(
+        before = client.update_item(
             TableName=table,
-            Item={
-                "topic": {"S": entry.topic},
-                "entry": {"S": entry.entry},
-                "kind": {"S": entry.kind},
-                "subject": {"S": entry.subject},
-                "detail": {"S": entry.detail},
-                "run_id": {"S": entry.run_id},
-                "first_seen": {"S": datetime.fromtimestamp(now, UTC).isoformat()},
-                "expires_at": {"N": str(now + KEPT_DAYS * 86_400)},
+            Key={"topic": {"S": entry.topic}, "entry": {"S": entry.entry}},
+            UpdateExpression=f"SET {', '.join(sets)}, expires_at = :expires_at ADD #runs :one",
+            ConditionExpression="attribute_not_exists(#last_run_id) OR #last_run_id <> :last_run_id",
+            ExpressionAttributeNames={f"#{name}": name for name in (*values, "runs")},
+            ExpressionAttributeValues={
+                **{f":{name}": {"S": value} for name, value in values.items()},
+                ":expires_at": {"N": str(now + KEPT_DAYS * 86_400)},
+                ":one": {"N": "1"},
             },
-            ConditionExpression="attribute_not_exists(entry)",
+            ReturnValues="ALL_OLD",
         )
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
         return False
-    return True
+    return not before.get("Attributes")
+
+
+def _text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
