@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -67,8 +67,8 @@ def state_machine(target: Target) -> Iterator[Finding]:
         "checkpoints_table": target.checkpoints_table,
         "state_machine_arn": target.state_machine_arn,
     }
-    expected = state_machine_definition(values)
     deployed = json.loads(found["definition"].replace(f'{_ALIAS}"', '"'))
+    expected = state_machine_definition(values | _of_spark(deployed))
     if deployed != expected:
         states = sorted(
             name
@@ -79,6 +79,21 @@ def state_machine(target: Target) -> Iterator[Finding]:
         yield Finding(target.state_machine, wrong, target.deploy_advice)
     if found.get("status", "ACTIVE") != "ACTIVE":
         yield Finding(target.state_machine, f"expected ACTIVE, found {found['status']}", target.deploy_advice)
+
+
+def _of_spark(deployed: dict[str, Any]) -> dict[str, str]:
+    """What the deployed states for Spark say of the environment: application, role, artefacts, settings."""
+    values: dict[str, Any] = {}
+    for job, name in (("curation", "RunCurationOnSpark"), ("semantic", "RunSemanticOnSpark")):
+        given = deployed.get("States", {}).get(name, {}).get("Parameters", {})
+        submit = given.get("JobDriver", {}).get("SparkSubmit", {})
+        values |= {
+            "spark_application_id": given.get("ApplicationId"),
+            "spark_job_role_arn": given.get("ExecutionRoleArn"),
+            "spark_entry_point": submit.get("EntryPoint"),
+            f"spark_{job}_parameters": submit.get("SparkSubmitParameters"),
+        }
+    return {name: str(value) for name, value in values.items()}
 
 
 def topics(target: Target) -> Iterator[Finding]:
