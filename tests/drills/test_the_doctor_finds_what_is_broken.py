@@ -269,7 +269,12 @@ def test_a_run_that_takes_too_long(target: Target, monkeypatch: pytest.MonkeyPat
         def describe_execution(self, **_: Any) -> dict[str, datetime]:
             return {"startDate": datetime.now(UTC) - timedelta(hours=3)}
 
-    monkeypatch.setattr(LocalTarget, "client", lambda _target, _service: Machine())
+    client = LocalTarget.client
+    monkeypatch.setattr(
+        LocalTarget,
+        "client",
+        lambda target, service: Machine() if service == "stepfunctions" else client(target, service),
+    )
     found = [finding.found for finding in lake.holds(replace(target, topics=("weather",)))]
     assert len(found) == 1
     assert "a run is in progress since" in found[0]
