@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lean_ops.cli import main
 from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import Target
 from lean_ops.local.stack import Stack
@@ -26,6 +28,40 @@ def lean_ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
+@dataclass(frozen=True)
+class Done:
+    """How a command ended that ran in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[..., Done]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """The command line as its process runs it, without the seconds that a process takes to begin."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **environment: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["lean-ops", *arguments])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -37,9 +73,9 @@ def lean_ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_target_that_is_not_there_is_named(arguments: list[str], expected: str) -> None:
+def test_a_target_that_is_not_there_is_named(here: Here, arguments: list[str], expected: str) -> None:
     no_credentials = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "HOME"), "/nonexistent")
-    done = lean_ops(*arguments, AWS_EC2_METADATA_DISABLED="true", **no_credentials)
+    done = here(*arguments, AWS_EC2_METADATA_DISABLED="true", **no_credentials)
     assert done.returncode == 1
     assert expected in " ".join(done.stderr.split())
     assert done.stderr.startswith("lean-ops: ")
@@ -48,8 +84,8 @@ def test_a_target_that_is_not_there_is_named(arguments: list[str], expected: str
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "--nope"], ["send", "--events", "many"]])
-def test_wrong_usage_is_explained_with_exit_code_two(arguments: list[str]) -> None:
-    done = lean_ops(*arguments)
+def test_wrong_usage_is_explained_with_exit_code_two(here: Here, arguments: list[str]) -> None:
+    done = here(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -77,8 +113,8 @@ def name(stack: Stack) -> Iterator[str]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_missing_is_named(name: str, arguments: list[str], expected: str) -> None:
-    done = lean_ops(*arguments, "--stack", name)
+def test_what_is_missing_is_named(here: Here, name: str, arguments: list[str], expected: str) -> None:
+    done = here(*arguments, "--stack", name)
     assert done.returncode == 1, done
     assert expected in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
