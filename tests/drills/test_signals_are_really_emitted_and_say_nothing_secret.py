@@ -16,7 +16,7 @@ from common.intake.sources.registry import SOURCES_KEY, digest_of, written
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 from lean_ops.accounts import observation
 from lean_ops.environment.alarm_catalogue import Curve, Metric, curves, load
-from lean_ops.environment.repository import ROOT, function_catalogue
+from lean_ops.environment.repository import CONTRACTS, ROOT, function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.alarms import alarms_of
 from lean_ops.local.bridges import embedded_metrics
@@ -77,6 +77,13 @@ READINGS: Final = {
 """One that is read, one that is skipped, and one without a time."""
 
 
+RULES: Final = """    quality:
+      - metric: rowCount
+        mustBeGreaterThan: 1000000
+"""
+"""Of the topic's contract beside its own: rules about all rows, which no contract here has."""
+
+
 def bodies() -> list[str]:
     """Good, contract-breaking, broken and poisonous messages; each carries the canary wherever it can."""
     now = datetime.now(UTC)
@@ -119,9 +126,13 @@ def stack_target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     target = LocalTarget.running(stack.folder)
     provision(target, Tuning(visibility_timeout_s=5, buffer_interval_s=1, batching_window_s=0))
     described = written({"meters": METERS}, {})
+    contract = (
+        (CONTRACTS / "events.yaml").read_text().replace("    properties:\n", f"{RULES}    properties:\n", 1)
+    )
     topics = {topic: Topic(contract=True, watched=True) for topic in target.topics}
     for key, content in (
         (SOURCES_KEY, described),
+        ("contracts/events.yaml", contract.encode()),
         (REGISTRY_KEY, registry_of(topics, digest_of(described)).written()),
     ):
         target.client("s3").put_object(Bucket=target.lake_bucket, Key=key, Body=content)

@@ -172,7 +172,7 @@ def limited(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[N
 
 
 def _interrupt(connection: duckdb.DuckDBPyConnection, seconds: float, ended: threading.Event) -> None:
-    pause = seconds
+    pause = min(seconds, threading.TIMEOUT_MAX)
     while not ended.wait(pause):
         connection.interrupt()
         pause = _AGAIN_S  # an engine that does nothing just then has not noticed
