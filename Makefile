@@ -23,9 +23,8 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 	@$(BIN)/lean-ops demo
 
 # A process that a test ended (it crashed, or hung: pyproject.toml) is not replaced: by file, xdist would give the
-# same test to each of eight more. One more than the two cores that CI has: tests of stacks wait more than they work.
-# In the order of folders the long files come first, so that none of them is left to one worker at the end.
-BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# same test to each of eight more.
+BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
