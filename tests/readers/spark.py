@@ -1,8 +1,8 @@
 """Spark with Iceberg's runtime on the tables of a running stack, to be asked by SQL.
 
-To the pyspark of jobs (``lean_ops.local.spark``) come Iceberg's runtime and its AWS bundle, by their Maven
-coordinates, once for all checkouts. A session is one process that reads statements, a line of JSON each, and
-answers with a line each; ``spark_session.py`` is what it runs.
+It is fetched once for all checkouts, 0.6 GB: pyspark from PyPI into an environment of its own, Iceberg's
+runtime and its AWS bundle by their Maven coordinates. It needs Java 17. A session is one process that reads
+statements, a line of JSON each, and answers with a line each; ``spark_session.py`` is what it runs.
 """
 
 import json
@@ -17,32 +17,55 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from lean_ops.local import spark
-from lean_ops.local.fetching import CACHE, fetch, from_maven
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.local.target import LocalTarget
+from lean_ops.local.trino import java
 
+VERSION: Final = "3.5.7"
 ICEBERG: Final = "1.10.1"
-_JARS: Final = CACHE / f"iceberg-spark-{ICEBERG}"
+HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"lean-ops/spark-{VERSION}"
+_PACKAGES: Final = (f"pyspark=={VERSION}", "py4j==0.10.9.7")
 _ARTIFACTS: Final = (
     f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{ICEBERG}",
     f"org.apache.iceberg:iceberg-aws-bundle:{ICEBERG}",
 )
 _SCRIPT: Final = Path(__file__).with_name("spark_session.py")
+_JAVA: Final = 17
 
 
 def missing() -> str:
     """What this machine lacks to run it, and how to get it; empty for nothing."""
-    if lacks := spark.missing():
-        return lacks
-    if not _JARS.exists() and shutil.which("mvn") is None:
+    if java(_JAVA, _JAVA) is None:
+        return f"Spark {VERSION} needs Java {_JAVA}: install it, or name it in JAVA_HOME"
+    if not HOME.exists() and shutil.which("mvn") is None:
         return "Iceberg's runtime for Spark is fetched by Maven: install mvn"
     return ""
 
 
 def install() -> str:
     """Fetch it, unless it is there; what pip or Maven said where that failed, else nothing."""
-    return spark.install() or fetch(_JARS, lambda fetched: [from_maven(one, fetched) for one in _ARTIFACTS])
+    if HOME.exists():
+        return ""
+    fetched = HOME.with_name(f"{HOME.name}.{os.getpid()}")
+    python = fetched / "environment/bin/python"
+    into = f"-DoutputDirectory={fetched / 'jars'}"
+    steps = [
+        [sys.executable, "-m", "venv", str(fetched / "environment")],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES],
+        *(["mvn", "--batch-mode", "--quiet", "dependency:copy", f"-Dartifact={a}", into] for a in _ARTIFACTS),
+    ]
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(fetched, ignore_errors=True)
+            return f"{' '.join(step[:6])}: {(done.stdout + done.stderr)[-500:]}"
+    try:
+        fetched.rename(HOME)
+    except OSError:  # somebody else was first
+        if not HOME.exists():
+            raise
+        shutil.rmtree(fetched, ignore_errors=True)
+    return ""
 
 
 class Spark:
@@ -84,10 +107,12 @@ def _value(cell: Any) -> Any:
 @contextmanager
 def running(target: LocalTarget, folder: Path) -> Iterator[Spark]:
     """A session on the tables of the stack, gone at the end; ``folder`` is where it writes."""
+    path = java(_JAVA, _JAVA)
+    assert path is not None
     endpoint = target.client("s3").meta.endpoint_url
     catalog = "spark.sql.catalog.lake"
     settings = {
-        "spark.jars": ",".join(str(jar) for jar in sorted(_JARS.glob("*.jar"))),
+        "spark.jars": ",".join(str(jar) for jar in sorted((HOME / "jars").glob("*.jar"))),
         "spark.driver.memory": "2g",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
@@ -110,19 +135,18 @@ def running(target: LocalTarget, folder: Path) -> Iterator[Spark]:
         f"{catalog}.client.region": str(target.region),
         f"{catalog}.cache-enabled": "false",
     }
-    environment = (
-        os.environ
-        | spark.environment()
-        | {
-            "AWS_ACCESS_KEY_ID": CREDENTIAL,
-            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
-            "AWS_REGION": str(target.region),
-        }
-    )
+    environment = os.environ | {
+        "JAVA_HOME": str(path.parents[1]),
+        "AWS_ACCESS_KEY_ID": CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
+        "AWS_REGION": str(target.region),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "TZ": "UTC",  # Python gives moments in its own zone
+    }
     log = folder / "spark.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, _SCRIPT, json.dumps(settings), target.database],
+            [HOME / "environment/bin/python", _SCRIPT, json.dumps(settings), target.database],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,

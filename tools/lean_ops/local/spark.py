@@ -6,14 +6,17 @@ written by the project's own code.
 """
 
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 from typing import Final
 
-from lean_ops.local.fetching import CACHE, fetch, java
+from lean_ops.local.trino import java
 
 VERSION: Final = "3.5.7"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lean-ops"
 HOME: Final = CACHE / f"pyspark-{VERSION}"
 """Where pyspark is, as a folder of packages."""
 _PACKAGES: Final = (
@@ -32,14 +35,29 @@ def missing() -> str:
 
 def install() -> str:
     """Fetch it, unless it is there; what pip said where that failed, else nothing."""
-
-    def commands(fetched: Path) -> Iterator[list[str]]:
-        listed = fetched / "requirements.txt"
-        listed.write_text("\n".join(_PACKAGES))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        yield [*pip, "--require-hashes", "--target", str(fetched), "--requirement", str(listed)]
-
-    return fetch(HOME, commands)
+    if HOME.exists():
+        return ""
+    fetched = HOME.with_name(f"{HOME.name}.{os.getpid()}")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+        listed.write("\n".join(_PACKAGES))
+        listed.flush()
+        done = subprocess.run(  # noqa: S603 - arguments of our own, no shell
+            [*pip, "--require-hashes", "--target", str(fetched), "--requirement", listed.name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        shutil.rmtree(fetched, ignore_errors=True)
+        return f"pip could not fetch Spark {VERSION}: {(done.stdout + done.stderr)[-500:]}"
+    try:
+        fetched.rename(HOME)
+    except OSError:  # somebody else was first
+        if not HOME.exists():
+            raise
+        shutil.rmtree(fetched, ignore_errors=True)
+    return ""
 
 
 def environment(*more: Path) -> dict[str, str]:
@@ -53,7 +71,7 @@ def environment(*more: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONPATH": packages,
-        "TZ": "UTC",  # Python gives moments in its own zone
+        "TZ": "UTC",
     }
 
 
