@@ -169,6 +169,33 @@ def test_an_operation_whose_hold_was_taken_over_does_not_go_on(world: World) -> 
     world._here.process = None
 
 
+def test_what_another_repetition_has_ended_meanwhile_is_not_half_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen as killed, and gone when it is to be taken over: a failure before any change lifts the hold."""
+    command = rollback(world)
+    assert world.command(*command, kill_at=10).killed
+    (killed,) = place(world).holds()
+    put = Place._put
+
+    def too_late(of: Place, hold: Hold, condition: str, *seen: Any) -> bool:
+        if condition == "#hold = :seen":
+            assert of._lift(killed)  # the other's end
+            return False
+        return put(of, hold, condition, *seen)
+
+    monkeypatch.setattr(Place, "_put", too_late)
+    with (
+        audit.operation(world.target, "rollback", reason="INC-1") as entry,
+        pytest.raises(InvalidInput, match="no such snapshot"),
+    ):
+        world._here.process = world.processes[1]
+        with place(world).worked_on(entry, killed.work, wait_s=0):
+            raise InvalidInput("no such snapshot")
+    world._here.process = None
+    assert owners(world) == []
+
+
 def test_operations_on_one_topic_wait_for_each_other(world: World) -> None:
     commands = [rollback(world), ("checkpoints", "reset", "curated", *WHY)]
     for process in world.beside(commands):

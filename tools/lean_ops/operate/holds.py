@@ -227,6 +227,8 @@ class Place:
                 )
             else:
                 outside.sleep(self.target.look_s)
+        else:
+            before = ""  # whoever held it has ended since, or was given up
         return Held(self, mine, self.target.client("dynamodb")), before
 
     def _operation(self) -> Hold | None:
