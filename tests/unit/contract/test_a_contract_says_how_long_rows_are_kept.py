@@ -42,11 +42,11 @@ def kept(value: Any = 400, unit: Any = "d", element: str | None = None, **more: 
 
 
 def errors(found: str) -> str:
-    return "; ".join(str(finding) for finding in lint(found, "t") if finding.severity == "error")
+    return "; ".join(f"{one.where}: {one.message}" for one in lint(found, "t") if one.severity == "error")
 
 
 def warnings(found: str) -> str:
-    return "; ".join(str(finding) for finding in lint(found, "t") if finding.severity == "warning")
+    return "; ".join(f"{one.where}: {one.message}" for one in lint(found, "t") if one.severity == "warning")
 
 
 def test_a_contract_that_says_nothing_keeps_rows_for_good() -> None:

@@ -148,7 +148,7 @@ def test_a_format_bounds_an_integer_and_stated_bounds_narrow_it() -> None:
             {"logicalType": "number", "logicalTypeOptions": {"format": "f16"}},
             "format of number: expected one of f32, f64",
         ),
-        ({"logicalTypeOptions": {"format": "email"}}, "minLength, maxLength, pattern"),
+        ({"logicalTypeOptions": {"formats": "email"}}, "minLength, maxLength, pattern"),
         ({"logicalTypeOptions": {"pattern": "(?=a)"}}, "RE2"),
         ({"logicalTypeOptions": {"maxLength": -1}}, "whole number"),
         ({"logicalType": "number", "logicalTypeOptions": {"minimum": "0"}}, "expected a number"),

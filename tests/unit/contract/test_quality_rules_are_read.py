@@ -89,7 +89,7 @@ def test_every_operator_of_the_standard_is_one(operator: str, value: Any, holds:
             {"metric": "invalidValues", "mustBe": 1, "arguments": {"pattern": "x"}},
             "expected a column of texts",
         ),
-        ({"type": "custom", "engine": "soda", "implementation": "x"}, "there is no engine for soda"),
+        ({"type": "sqll", "query": "SELECT 1", "mustBe": 1}, "expected library, sql, text or custom"),
         ({"type": "sql", "mustBe": 1}, "query: expected a SELECT"),
     ],
 )

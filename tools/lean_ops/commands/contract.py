@@ -8,7 +8,8 @@ import typer
 from msgspec.structs import asdict as asdict_of
 
 from common.contract.changes import compare, review
-from common.contract.contracts import Finding, load_contract
+from common.contract.contracts import load_contract
+from common.contract.problems import Finding
 from common.contract.yaml_bounds import MAX_CHARACTERS
 from common.layers.planning import Broken, Planned
 from common.layers.proposing import propose

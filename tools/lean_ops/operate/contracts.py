@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from common.contract.changes import compare
-from common.contract.contracts import Contract, Finding, load_contract
+from common.contract.contracts import Contract, load_contract
+from common.contract.problems import Finding
 from common.contract.store import contract_exists, read_contract
 from common.layers.planning import Planned, plan
 from common.runtime.errors import ContractError

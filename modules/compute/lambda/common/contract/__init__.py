@@ -3,6 +3,7 @@
 Open to others:
 
     contracts     a contract, read and checked
+    problems      what there is to say of one, each with its place
     properties    one property of a contract
     column_comments  its description, as the comment of a column
     contracted    the columns that a topic's contract names, and how long it keeps rows
@@ -28,6 +29,7 @@ __all__ = [
     "contracts",
     "drift",
     "masking",
+    "problems",
     "promises",
     "properties",
     "quality",

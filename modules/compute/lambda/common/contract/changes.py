@@ -11,15 +11,18 @@ from typing import Final, Literal
 
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType
 
-from common.contract.contracts import Contract, Finding, lint, load_contract
+from common.contract.contracts import Contract, lint, load_contract
+from common.contract.problems import PROPERTY, Finding, located
 from common.contract.properties import Limits, Property
 from common.lake.specifications import LAYERS
 
 # A change and whether readers break by it.
 Change = tuple[Literal["breaks", "fits"], str, str]
 
-_LOWER: Final = ("minimum", "exclusive_minimum", "min_length")
-_UPPER: Final = ("maximum", "exclusive_maximum", "max_length")
+_LOWER: Final = ("minimum", "exclusive_minimum", "min_length", "min_items")
+_UPPER: Final = ("maximum", "exclusive_maximum", "max_length", "max_items")
+# Limits without an order, which may only go: what they are called, and what says nothing.
+_SHAPES: Final = (("pattern", None), ("multiple_of", None), ("unique_items", False), ("fields", ()))
 
 
 def review(text: str, topic: str, before: str | None = None) -> list[Finding]:
@@ -31,12 +34,12 @@ def review(text: str, topic: str, before: str | None = None) -> list[Finding]:
     findings = lint(text, topic)
     if before is None or any(finding.severity == "error" for finding in findings):
         return findings
-    return compare(load_contract(before, topic), load_contract(text, topic)) + findings
+    return located(compare(load_contract(before, topic), load_contract(text, topic)), text) + findings
 
 
 def compare(old: Contract, new: Contract) -> list[Finding]:
     """What changed: an error for what breaks readers without a new major version, a note for all else."""
-    changes = [(kind, f"property {name}", message) for kind, name, message in _changes(old, new)]
+    changes = [(kind, f"{PROPERTY}{name}", message) for kind, name, message in _changes(old, new)]
     changes += _retention_changes(old, new)
     allowed = new.major > old.major
     findings = [
@@ -63,7 +66,10 @@ def compare(old: Contract, new: Contract) -> list[Finding]:
     if new.version_key < old.version_key or (findings and new.version_key == old.version_key):
         findings.append(
             Finding(
-                "error", "version", f"expected a version above {old.version}, found {new.version}; raise it"
+                "error",
+                "version",
+                f"expected a version above {old.version}, found {new.version}; raise it",
+                path=("version",),
             )
         )
     return sorted(findings, key=lambda finding: finding.severity)
@@ -164,6 +170,8 @@ def _limit_changes(name: str, was: Limits, now: Limits) -> Iterator[Change]:
             or (later > earlier if limit in _LOWER else later < earlier)
         )
         yield "breaks" if tighter else "fits", name, f"{limit} changed from {earlier} to {later}"
-    if was.pattern != now.pattern:
-        kind: Literal["breaks", "fits"] = "fits" if now.pattern is None else "breaks"
-        yield kind, name, f"pattern changed from {was.pattern} to {now.pattern}"
+    for limit, nothing in _SHAPES:
+        earlier, later = getattr(was, limit), getattr(now, limit)
+        if earlier != later:
+            kind: Literal["breaks", "fits"] = "fits" if later == nothing else "breaks"
+            yield kind, name, f"{limit} changed from {earlier} to {later}"

@@ -20,19 +20,32 @@ Some things are this project's own reading of the standard:
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import yaml
-from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
+from open_data_contract_standard.model import (
+    DataQuality,
+    OpenDataContractStandard,
+    SchemaObject,
+    SchemaProperty,
+)
 from pydantic import ValidationError
 from pyiceberg.types import NestedField
 
 from common.contract.column_comments import column_comment, fits
 from common.contract.limits import contradiction, impossible_values
+from common.contract.problems import PROPERTY, Finding, Problems, Step, located
 from common.contract.promises import Promise, read_promise
-from common.contract.properties import PROPERTY_CUSTOM, Property, read_property, repeated, understood
+from common.contract.properties import (
+    PROPERTY_CUSTOM,
+    SAID_ONLY,
+    Property,
+    read_property,
+    repeated,
+    understood,
+)
 from common.contract.quality import QualityRule, notes, read_quality
 from common.contract.retention import FOR_GOOD, Retention, doubts, read_retention
 from common.contract.suspicion import suspicious_name
@@ -44,7 +57,7 @@ _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 # Longer integers say nothing about any column (the widest has 38 digits), and Python would not print them.
 _INTEGER_BITS: Final = 4096
 _CUSTOM: Final = frozenset({"volume", "lateEvents"})
-_PROPERTY: Final = "property "
+_SEVERITIES: Final = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
@@ -89,24 +102,6 @@ class Contract:
         ]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a linter says about a contract: ``error`` stops a merge, ``warning`` and ``note`` do not.
-
-    ``line`` and ``column``: where the property that it is about begins, from 1; None for anything else.
-    """
-
-    severity: Literal["error", "warning", "note"]
-    where: str
-    message: str
-    line: int | None = None
-    column: int | None = None
-
-    def __str__(self) -> str:
-        place = "" if self.line is None else f" (line {self.line}, column {self.column})"
-        return f"{self.severity}: {self.where}{place}: {self.message}"
-
-
 def load_contract(text: str, topic: str) -> Contract:
     """Read the contract of ``topic``; raises ContractError naming every file part that is wrong."""
     contract, findings = _read(text, topic)
@@ -117,86 +112,121 @@ def load_contract(text: str, topic: str) -> Contract:
 
 
 def lint(text: str, topic: str) -> list[Finding]:
-    """Everything a data owner should know about the contract text, errors first; never raises for content."""
-    order = get_args(Finding.__annotations__["severity"])
+    """Everything a data owner should know about the contract text, errors first; never raises for content.
+
+    Each finding has the line and column that it is about, where there is one.
+    """
     findings = _read(text, topic)[1]
-    if any(finding.where.startswith(_PROPERTY) for finding in findings):
-        places = _places(text)
-        for number, finding in enumerate(findings):
-            line, column = places.get(finding.where, (None, None))
-            findings[number] = replace(finding, line=line, column=column)
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
-
-
-def _places(text: str) -> dict[str, tuple[int, int]]:
-    """Line and column of every property, by what findings call it; of one that is there twice, the first."""
-    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
-    schema = _member(document, "schema")
-    properties = _member(schema.value[0], "properties") if schema and schema.value else None
-    places: dict[str, tuple[int, int]] = {}
-    for number, node in enumerate(properties.value if properties else (), start=1):
-        name = _member(node, "name")
-        where = f"{_PROPERTY}{name.value if name else f'number {number}'}"
-        mark = node.start_mark
-        places.setdefault(where, (mark.line + 1, mark.column + 1))
-    return places
-
-
-def _member(mapping: Any, name: str) -> Any:
-    pairs = mapping.value if isinstance(mapping, yaml.MappingNode) else ()
-    return next((value for key, value in pairs if key.value == name), None)
+    if any(finding.path for finding in findings):
+        findings = located(findings, text)
+    return sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity))
 
 
 def _read(text: str, topic: str) -> tuple[Contract | None, list[Finding]]:
     """The contract, or None where the file as a whole cannot be read, and all findings."""
+    problems = Problems("file")
     try:
         raw = _mapping(text)
-        document = OpenDataContractStandard(**raw)
-        table = _table(document, topic)
-        low_volume = _low_volume(document)
-        retention = read_retention(document, topic)
+        document = _document(raw, problems)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        return None, [Finding("error", "file", f"expected YAML, found that it has {error.problem}", *place)]
     except (yaml.YAMLError, ContractError) as error:
         return None, [Finding("error", "file", str(error))]
-    except ValidationError as error:
-        return None, [
-            Finding("error", ".".join(str(part) for part in e["loc"]), f"{e['msg']}, found {e['input']!r}")
-            for e in error.errors()
-        ]
+    if document is None:
+        return None, problems.found
     dumped = document.model_dump(by_alias=True, exclude_unset=True)
-    findings = [
-        Finding(
-            "error",
-            path,
-            "expected a field of the standard (v3), found a name it does not have; check its spelling",
-        )
-        for path in _unknown_keys(raw, dumped, "")
-    ]
-    properties = []
-    for index, source in enumerate(table.properties or []):
-        where = f"property {source.name or f'number {index + 1}'}"
+    for where, path in _unknown_keys(raw, dumped, "", ()):
+        message = "expected a field of the standard (v3), found a name it does not have; check its spelling"
+        problems.part(where, *path).say("error", message)
+    _check_head(document, problems)
+    return _contract(document, topic, problems), problems.found
+
+
+def _contract(document: OpenDataContractStandard, topic: str, problems: Problems) -> Contract:
+    """The contract that the document is, as far as it can be read; ``problems`` has what there is to say."""
+    table = _table(document, topic, problems)
+    low_volume = False
+    with problems.part("customProperties, volume", "customProperties").at():
+        low_volume = _low_volume(document)
+    retention = read_retention(document, topic, problems)
+    properties = _properties((table.properties if table else None) or [], problems)
+    rules = _quality(table, properties, problems) if table else ()
+    problems.found.extend(_laid_open(properties))
+    for where, doubt in (*_document_doubts(document), *doubts(document, retention, topic)):
+        problems.part(where, where.partition(",")[0]).say("warning", doubt)
+    promise = read_promise(document)
+    version = document.version or ""
+    return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules)
+
+
+def _properties(stated: Sequence[SchemaProperty], problems: Problems) -> list[Property]:
+    properties: list[Property] = []
+    for index, source in enumerate(stated):
+        where = f"{PROPERTY}{source.name or f'number {index + 1}'}"
+        of_property = problems.part(where, "schema", 0, "properties", index)
+        read = read_property(source, of_property)
+        if read is not None:
+            if read.name in {known.name for known in properties}:
+                of_property.say("error", "expected each name once, found it again")
+            properties.append(read)
+            _possible(read, of_property)
+        for message in _doubts(source):
+            of_property.say("warning", message)
+        for message in _understood(source):
+            of_property.say("note", message)
+    return properties
+
+
+def _document(raw: dict[str, Any], problems: Problems) -> OpenDataContractStandard | None:
+    """The document as the standard's model has it, without what the model refuses, which ``problems`` has.
+
+    None where nothing is left that it could be without.
+    """
+    while True:
         try:
-            properties.append(read := read_property(source))
-        except ContractError as error:
-            findings.append(Finding("error", where, str(error)))
-        else:
-            if reason := contradiction(read):
-                findings.append(Finding("error", where, f"{reason}; no value can keep to that"))
-            elif never := impossible_values(read):
-                message = f"enum: {', '.join(never)} can never occur, since type or limits rule it out"
-                findings.append(Finding("warning", where, message))
-        findings += [Finding("warning", where, message) for message in _doubts(source)]
-        findings += [Finding("note", where, message) for message in _understood(source)]
-    rules, of_rules = _quality(table, properties)
-    findings += of_rules
-    findings += _laid_open(properties)
-    findings += [Finding("warning", where, doubt) for where, doubt in _document_doubts(document)]
-    findings += [Finding("warning", where, doubt) for where, doubt in doubts(document, retention, topic)]
-    findings += [
-        Finding("error", f"property {name}", "expected each name once, found it again")
-        for name in repeated(p.name for p in properties)
-    ]
-    version, promise = document.version or "", read_promise(document)
-    return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules), findings
+            return OpenDataContractStandard(**raw)
+        except ValidationError as error:
+            refused = error.errors()
+        for one in refused:
+            where = problems.part(".".join(str(step) for step in one["loc"]), *one["loc"])
+            where.say("error", f"{one['msg']}, found {one['input']!r}")
+        places = {
+            (id(holder), key): (holder, key) for one in refused for holder, key in _place(raw, one["loc"])
+        }
+        if not places:
+            return None
+        for _, (holder, key) in sorted(
+            places.items(), key=lambda place: str(place[0][1]).zfill(9), reverse=True
+        ):
+            del holder[key]  # of a list the last ones first, so that the others keep their places
+
+
+def _place(raw: dict[str, Any], path: tuple[Step, ...]) -> Iterator[tuple[Any, Any]]:
+    """Container and key of what stands at a path of the model, which names members of unions besides keys."""
+    found, node = None, raw
+    for step in path:
+        if not _has(node, step):
+            break
+        found, node = (node, step), node[step]  # type: ignore[index]  # it has the step
+    if found is not None:
+        yield found
+
+
+def _has(node: object, step: Step) -> bool:
+    if isinstance(node, dict):
+        return step in node
+    return isinstance(node, list) and isinstance(step, int) and step < len(node)
+
+
+def _possible(read: Property, problems: Problems) -> None:
+    """Say where no value, or none of some, can keep to what the property says."""
+    if reason := contradiction(read):
+        problems.say("error", f"{reason}; no value can keep to that")
+    elif never := impossible_values(read):
+        message = f"enum: {', '.join(never)} can never occur, since type or limits rule it out"
+        problems.say("warning", message, "enum")
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -207,8 +237,8 @@ def _mapping(text: str) -> dict[str, Any]:
     return raw
 
 
-def _table(document: OpenDataContractStandard, topic: str) -> SchemaObject:
-    """The one schema object of the document, its head checked."""
+def _check_head(document: OpenDataContractStandard, problems: Problems) -> None:
+    """What every contract has above its schema."""
     checks: tuple[tuple[str, object, bool, str], ...] = (
         ("kind", document.kind, document.kind == "DataContract", "DataContract"),
         ("apiVersion", document.apiVersion, str(document.apiVersion).startswith("v3."), "v3.x.y"),
@@ -217,52 +247,71 @@ def _table(document: OpenDataContractStandard, topic: str) -> SchemaObject:
     )  # fmt: skip
     for name, found, holds, expected in checks:
         if not holds:
-            raise ContractError(f"{name}: expected {expected}, found {found!r}")
+            problems.part(name, name).say("error", f"expected {expected}, found {found!r}")
+
+
+def _table(document: OpenDataContractStandard, topic: str, problems: Problems) -> SchemaObject | None:
+    """The one schema object of the document; None where it is another number of them."""
     objects = document.schema_ or []
+    of_schema = problems.part("schema", "schema")
     if len(objects) != 1 or objects[0].name != topic:
-        raise ContractError(
-            f"schema: expected exactly one object named {topic!r} (one file, one topic), "
-            f"found {[o.name for o in objects]}"
+        of_schema.say(
+            "error",
+            f"expected exactly one object named {topic!r} (one file, one topic), found "
+            f"{[o.name for o in objects]}",
         )
+    if len(objects) != 1:
+        return None
     if not objects[0].properties:
-        raise ContractError("schema: expected at least one property, found none")
+        of_schema.say("error", "expected at least one property, found none", 0)
     return objects[0]
 
 
 def _quality(
-    table: SchemaObject, properties: Sequence[Property]
-) -> tuple[tuple[QualityRule, ...], list[Finding]]:
-    """The rules of the table and of its properties, and what there is to say of them."""
+    table: SchemaObject, properties: Sequence[Property], problems: Problems
+) -> tuple[QualityRule, ...]:
+    """The rules of the table and of its properties; what there is to say of them is in ``problems``."""
     columns = {p.name: p.column_type for p in properties if p.column_type is not None}
     rules: list[QualityRule] = []
-    findings = []
-    of_properties = [
-        (f"{_PROPERTY}{p.name}", (p.name or "").lower(), p.quality) for p in table.properties or []
-    ]
     read = {p.name for p in properties}
-    for where, column, stated in [("quality", None, table.quality), *of_properties]:
+    parts: list[tuple[Problems, str | None, list[DataQuality] | None]] = [
+        (problems.part("quality", "schema", 0), None, table.quality)
+    ]
+    parts += [
+        (
+            problems.part(f"{PROPERTY}{p.name}", "schema", 0, "properties", at),
+            (p.name or "").lower(),
+            p.quality,
+        )
+        for at, p in enumerate(table.properties or [])
+    ]
+    for part, column, stated in parts:
         if column is not None and column not in read:
             continue  # what is wrong with the property is said already
         for number, one in enumerate(stated or [], start=1):
-            place = f"quality, rule {number}: " if column is not None else f"rule {number}: "
+            place, path = (
+                f"quality, rule {number}: " if column is not None else f"rule {number}: ",
+                ("quality", number - 1),
+            )
             try:
                 rule = read_quality(one, column, columns)
             except ContractError as error:
-                findings.append(Finding("error", where, f"{place}{error}"))
+                part.say("error", f"{place}{error}", *path)
                 continue
             if rule is not None and rule.name in {known.name for known in rules}:
                 message = f"{place}expected a name of its own, found {rule.name!r} again; state a name"
-                findings.append(Finding("error", where, message))
+                part.say("error", message, *path)
             elif rule is not None:
                 rules.append(rule)
-            findings += [Finding("note", where, f"{place}{note}") for note in notes(one)]
-    return tuple(rules), findings
+            for severity, note in notes(one):
+                part.say(severity, f"{place}{note}", *path)
+    return tuple(rules)
 
 
 def _low_volume(document: OpenDataContractStandard) -> bool:
     stated = [c.value for c in document.customProperties or [] if c.property == "volume"] or ["high"]
     if len(stated) != 1 or stated[0] not in ("high", "low"):
-        raise ContractError(f"customProperties, volume: expected high or low, once, found {stated}")
+        raise ContractError(f"expected high or low, once, found {stated}")
     return bool(stated[0] == "low")
 
 
@@ -287,8 +336,7 @@ def _laid_open(properties: list[Property]) -> Iterator[Finding]:
 
 def _understood(source: SchemaProperty) -> Iterator[str]:
     """What the property says in other words than this project's."""
-    if message := understood(source):
-        yield message
+    yield from understood(source)
     if source.name and source.name != source.name.lower():
         yield f"the column is {source.name.lower()}, as Curated and AWS Glue have it"
 
@@ -303,24 +351,34 @@ def _doubts(source: SchemaProperty) -> Iterator[str]:
         yield "the name suggests personal data; state a classification (PII or another) to settle it"
     for name in sorted({str(c.property) for c in source.customProperties or []} - PROPERTY_CUSTOM):
         yield f"customProperties, {name}: documented to readers, not enforced by the pipeline"
+    options = set(source.logicalTypeOptions or {})
+    if said := sorted(options & set(SAID_ONLY.get(source.logicalType or "", ()))):
+        yield f"logicalTypeOptions, {', '.join(said)}: documented to readers, not enforced by the pipeline"
+    if source.logicalType == "object" and options:
+        yield (
+            "only empty objects come into this column, since the fields of others are columns of their own "
+            "(docs/contracts.md): list those as properties"
+        )
     ignored = ("unique", "primaryKey", "transformLogic", "relationships", "properties", "items")
     if stated := [name for name in ignored if getattr(source, name)]:
         yield f"{', '.join(stated)}: documented to readers, not enforced by the pipeline"
 
 
-def _unknown_keys(raw: object, read: object, path: str) -> Iterator[str]:
-    """Paths that the file has and the standard's model did not take: misspelled fields vanish otherwise."""
+def _unknown_keys(
+    raw: object, read: object, where: str, path: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """What the file has and the standard's model did not take: misspelled fields vanish otherwise."""
     if isinstance(raw, dict) and isinstance(read, dict):
         for key, value in raw.items():
-            where = f"{path}.{key}" if path else str(key)
+            named = f"{where}.{key}" if where else str(key)
             if key in read:
-                yield from _unknown_keys(value, read[key], where)
+                yield from _unknown_keys(value, read[key], named, (*path, str(key)))
             else:
-                yield where
+                yield named, (*path, str(key))
     elif isinstance(raw, list) and isinstance(read, list):
         for index, (one, other) in enumerate(zip(raw, read, strict=True)):
             name = one.get("name", index) if isinstance(one, dict) else index
-            yield from _unknown_keys(one, other, f"{path}[{name}]")
+            yield from _unknown_keys(one, other, f"{where}[{name}]", (*path, index))
 
 
 class _UniqueKeys(yaml.SafeLoader):

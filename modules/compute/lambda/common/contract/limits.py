@@ -4,22 +4,33 @@ Exact also for limits that the column's type could not hold; a double is held ag
 nearest to the limit. ``impossible_values`` and ``contradiction`` are the linter's questions.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from math import inf, nextafter
 from sys import float_info
 from typing import Any, Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.types import DateType, DecimalType, DoubleType, IntegerType, PrimitiveType, TimestamptzType
+from pyiceberg.types import (
+    DateType,
+    DecimalType,
+    DoubleType,
+    IntegerType,
+    PrimitiveType,
+    StringType,
+    TimestamptzType,
+)
 
 from common.contract.properties import Bound, Property
 from common.contract.typed_texts import Column, read_texts
 
 # Bounds are written by people; decimals have at most 38 digits. Nothing is rounded within this many.
 _WIDE: Final = Context(prec=800)
+_DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
+_ANY_DAY: Final = date(2000, 1, 1)
 
 
 def rules(of: Property, values: Column) -> Iterator[tuple[str, str, Column]]:
@@ -41,6 +52,18 @@ def rules(of: Property, values: Column) -> Iterator[tuple[str, str, Column]]:
         )
     if limits.pattern is not None:
         yield "pattern", f"a match of {limits.pattern}", pc.match_substring_regex(values, limits.pattern)
+    yield from _of_entries(of, values)
+    if (step := limits.multiple_of) is not None:
+        yield (
+            "multipleOf",
+            f"a multiple of {step}",
+            _one_by_one(
+                values,
+                lambda value: (
+                    not _WIDE.remainder(Decimal(repr(value) if isinstance(value, float) else value), step)
+                ),
+            ),
+        )
     for rule, words, operator, bound in (
         ("minimum", "at least", ">=", limits.minimum),
         ("exclusiveMinimum", "above", ">", limits.exclusive_minimum),
@@ -49,6 +72,66 @@ def rules(of: Property, values: Column) -> Iterator[tuple[str, str, Column]]:
     ):
         if bound is not None:
             yield rule, f"{words} {bound}", _compare(of.value_type, values, operator, bound)
+
+
+def _of_entries(of: Property, values: Column) -> Iterator[tuple[str, str, Column]]:
+    """Rules about the entries of an array, or the fields of an object, which is JSON text."""
+    limits, words = of.limits, "fields" if of.logical_type == "object" else "entries"
+    kind = "Properties" if of.logical_type == "object" else "Items"
+    if (least := limits.min_items) is not None:
+        yield (
+            f"min{kind}",
+            f"at least {least} {words}",
+            _one_by_one(values, lambda text: len(_decoded(text)) >= least),
+        )
+    if (most := limits.max_items) is not None:
+        yield (
+            f"max{kind}",
+            f"at most {most} {words}",
+            _one_by_one(values, lambda text: len(_decoded(text)) <= most),
+        )
+    if limits.unique_items:
+        yield "uniqueItems", "entries that differ", _one_by_one(values, _all_differ)
+    if limits.fields:
+        wanted = set(limits.fields)
+        yield (
+            "required",
+            f"the fields {', '.join(limits.fields)}",
+            _one_by_one(values, lambda text: wanted <= set(_decoded(text))),
+        )
+
+
+def _one_by_one(values: Column, holds: Callable[[Any], bool]) -> Column:
+    """Where values keep to a rule that Arrow has no function for; each distinct value is asked once."""
+    encoded: Any = values.dictionary_encode()
+    answers = pa.array([holds(value) for value in encoded.dictionary.to_pylist()], pa.bool_())
+    return answers.take(encoded.indices)
+
+
+def _as_decimal(number: float | Decimal) -> Decimal:
+    """A number as it is written: of a double, the shortest text that reads as it."""
+    return Decimal(repr(number)) if isinstance(number, float) else Decimal(number)
+
+
+def _decoded(text: str) -> Any:
+    return _DECODER.decode(text)
+
+
+def _all_differ(text: str) -> bool:
+    """Whether no entry of an array comes twice, as JSON has it: 1 and 1.0 are one number."""
+    entries = [_comparable(entry) for entry in _decoded(text)]
+    return len(set(entries)) == len(entries)
+
+
+def _comparable(value: Any) -> Any:
+    """A JSON value that equals, and hashes as, what is the same value."""
+    if isinstance(value, dict):
+        return "object", frozenset((name, _comparable(one)) for name, one in value.items())
+    if isinstance(value, list):
+        return "array", tuple(_comparable(one) for one in value)
+    return (
+        "number" if isinstance(value, int | Decimal) and not isinstance(value, bool) else type(value)
+    ), value
 
 
 def impossible_values(of: Property) -> list[str]:
@@ -72,6 +155,9 @@ def contradiction(of: Property) -> str | None:
     shortest, longest = limits.min_length, limits.max_length
     if shortest is not None and longest is not None and shortest > longest:
         return f"expected minLength up to maxLength, found {shortest} and {longest}"
+    fewest, most = max(limits.min_items or 0, len(set(limits.fields))), limits.max_items
+    if most is not None and fewest > most:
+        return f"expected at least as many entries as at most, found {fewest} and {most}"
     bounds = (limits.minimum, limits.exclusive_minimum, limits.maximum, limits.exclusive_maximum)
     if all(bound is None for bound in bounds) or _leave_a_value(of.value_type, *bounds):
         return None
@@ -95,6 +181,8 @@ def _without_minus_zero(values: Column) -> Column:
 def _compare(value_type: PrimitiveType, values: Column, operator: str, bound: Bound) -> Column:
     """Where values keep to a bound."""
     compare: Any = {">=": pc.greater_equal, ">": pc.greater, "<=": pc.less_equal, "<": pc.less}[operator]
+    if isinstance(bound, time):  # times of day are texts that sort as the day goes
+        return compare(values, pa.scalar(bound.isoformat()))
     if isinstance(bound, date | datetime):
         return compare(values, pa.scalar(bound, values.type))
     if isinstance(value_type, DoubleType):
@@ -111,7 +199,16 @@ def _compare(value_type: PrimitiveType, values: Column, operator: str, bound: Bo
 
 def _leave_a_value(value_type: PrimitiveType, minimum: Any, above: Any, maximum: Any, below: Any) -> bool:
     """Whether the least value that the lower bounds allow keeps to the upper ones."""
-    least, greatest = _range(value_type)
+    if isinstance(value_type, StringType):  # times of day
+        minimum, above, maximum, below = (
+            None if bound is None else datetime.combine(_ANY_DAY, bound, UTC)
+            for bound in (minimum, above, maximum, below)
+        )
+        of_day = (datetime.combine(_ANY_DAY, time.min, UTC), datetime.combine(_ANY_DAY, time.max, UTC))
+        least, greatest = of_day
+        value_type = TimestamptzType()
+    else:
+        least, greatest = _range(value_type)
     after: Any = None
     try:
         if isinstance(value_type, DoubleType):

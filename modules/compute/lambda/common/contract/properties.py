@@ -7,11 +7,12 @@ The type table and the list of options are data here, so that the documentation 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import partial
 from sys import float_info
 from typing import Any, Final, Literal, get_args
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,8 +29,18 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from common.contract import physical_types
 from common.contract.physical_types import PhysicalType, physical_type
-from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, in_turn, named_format
+from common.contract.problems import Problems
+from common.contract.temporal_formats import (
+    ISO_DATE,
+    ISO_TIME,
+    LOCAL,
+    RFC3339,
+    TemporalFormat,
+    in_turn,
+    time_of_day,
+)
 from common.payload.leaves import NOT_FOR_LEAVES, PARTITION_FIELDS
 from common.runtime.errors import ContractError
 
@@ -57,7 +68,7 @@ TIME_FORMATS: Final = "timeFormats"
 PROPERTY_CUSTOM: Final = frozenset({PII_TREATMENT, TIME_FORMATS})
 
 PiiTreatment = Literal["hash", "mask", "drop"]
-Bound = Decimal | date | datetime
+Bound = Decimal | date | datetime | time
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,126}")
 _SOURCE: Final = re.compile(r"[a-z][a-z0-9_]{0,254}")
@@ -105,9 +116,12 @@ TYPE_RULES: Final = (
     TypeRule("number", "format", "f32", DoubleType(), (-_LARGEST_FLOAT, _LARGEST_FLOAT)),
     TypeRule("number", "format", "f64", DoubleType()),
     TypeRule("number", "physicalType", "double", DoubleType()),
+    TypeRule("number", "physicalType", "int", IntegerType()),
+    TypeRule("number", "physicalType", "long", LongType()),
     TypeRule("number", "physicalType", "decimal(p,s)", None),
     TypeRule("date", None, "", DateType()),
     TypeRule("timestamp", None, "", TimestamptzType()),
+    TypeRule("time", None, "", StringType()),
     TypeRule("object", None, "", StringType()),
     TypeRule("array", None, "", StringType()),
 )
@@ -120,18 +134,26 @@ _MOMENT_TYPES: Final = ("timestamp", "date", "string")
 OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "string": ("minLength", "maxLength", "pattern"),
     "boolean": (),
-    "integer": ("format", *_RANGE),
-    "number": ("format", *_RANGE),
+    "integer": ("format", *_RANGE, "multipleOf"),
+    "number": ("format", *_RANGE, "multipleOf"),
     "date": ("format", *_RANGE),
-    "timestamp": ("format", *_RANGE),
-    "object": (),
-    "array": (),
+    "timestamp": ("format", *_RANGE, "timezone", "defaultTimezone"),
+    "time": ("format", *_RANGE, "timezone"),
+    "object": ("minProperties", "maxProperties", "required"),
+    "array": ("minItems", "maxItems", "uniqueItems"),
 }
+# Those of the standard that say something to readers and nothing that is checked.
+SAID_ONLY: Final[Mapping[str, tuple[str, ...]]] = {"string": ("format",), "time": ("defaultTimezone",)}
+_TIMES: Final = ("date", "timestamp", "time")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a value must keep to. Bounds have the property's own kind: Decimal, date or datetime (UTC)."""
+    """What a value must keep to. Bounds have the property's own kind: Decimal, date, datetime (UTC) or time.
+
+    ``min_items``, ``max_items``: entries of an array, or fields of an object. ``fields``: of an object that
+    has to have them.
+    """
 
     minimum: Bound | None = None
     maximum: Bound | None = None
@@ -140,6 +162,11 @@ class Limits:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
+    multiple_of: Decimal | None = None
+    min_items: int | None = None
+    max_items: int | None = None
+    unique_items: bool = False
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +175,7 @@ class Property:
 
     ``value_type`` is the type of the clear value; ``column_type`` that of the Semantic column (text for
     hashed or masked values, None where the value is dropped). ``source`` is the Curated column. ``enum``
-    holds the allowed values as text. ``temporal_format`` is set for dates and timestamps only.
+    holds the allowed values as text. ``temporal_format`` is set for dates, timestamps and times of day only.
     """
 
     name: str
@@ -183,14 +210,68 @@ def is_source(column: str) -> bool:
     return _SOURCE.fullmatch(column) is not None and column not in _NEVER_IN_CURATED
 
 
-def read_property(source: SchemaProperty) -> Property:
-    """The property that one entry of a contract's schema describes.
+def read_property(source: SchemaProperty, problems: Problems) -> Property | None:
+    """The property that one entry of a contract's schema describes; None where ``problems`` were found in it.
 
-    Raises ContractError with what is wrong and what is allowed; the caller says where.
+    All of them are said, as far as one does not rest on another.
     """
+    before = problems.errors
     name = (source.name or "").lower()  # as Curated names its columns, and AWS Glue all
+    column, pii, logical_type = name, None, ""
+    with problems.at("name"):
+        _check_name(name, source.name)
+    if source.transformSourceObjects is not None or problems.errors == before:
+        with problems.at("transformSourceObjects"):
+            column = _source_column(source, name)
+    with problems.at("classification"):
+        pii = _pii(source)
+    with problems.at("logicalType"):
+        logical_type = _logical_type(source)
+    if not logical_type:
+        return None
+    options: dict[str, Any] = {}
+    with problems.at("logicalTypeOptions"):
+        options = _options(source, logical_type)
+    with problems.at("transformSourceObjects"):
+        _check_envelope_source(column, logical_type, options, pii)
+    enum: tuple[str, ...] = ()
+    with problems.at("enum"):
+        enum = _enum(source, logical_type)
+    rule, value_type, temporal_format = None, None, None
+    with problems.at("physicalType" if source.physicalType else "logicalTypeOptions"):
+        rule, value_type = _type(source, logical_type, options)
+    with problems.at("logicalTypeOptions"):
+        temporal_format = _temporal_format(source, logical_type, options, column)
+    limits = Limits()
+    with problems.at("logicalTypeOptions"):
+        limits = _limits(logical_type, rule, options, temporal_format)
+        physical = _physical(source, logical_type) if rule else None
+        if physical is not None and physical.max_length is not None:
+            longest = min(
+                physical.max_length, _LONGEST_TEXT if limits.max_length is None else limits.max_length
+            )
+            limits = replace(limits, max_length=longest)
+    if value_type is None or problems.errors > before:
+        return None
+    return Property(
+        name=name,
+        source=column,
+        logical_type=logical_type,
+        value_type=value_type,
+        required=bool(source.required),
+        critical=bool(source.criticalDataElement),
+        pii=pii,
+        enum=enum,
+        limits=limits,
+        temporal_format=temporal_format,
+        description=source.description,
+        classification=source.classification,
+    )
+
+
+def _check_name(name: str, found: str | None) -> None:
     if not _NAME.fullmatch(name):
-        raise ContractError(f"name: expected {_NAME.pattern} (starting with a letter), found {source.name!r}")
+        raise ContractError(f"name: expected {_NAME.pattern} (starting with a letter), found {found!r}")
     if name in LINEAGE_COLUMNS:
         raise ContractError(
             f"name: expected none of the lineage columns {', '.join(LINEAGE_COLUMNS)}, found {name!r}"
@@ -200,43 +281,30 @@ def read_property(source: SchemaProperty) -> Property:
             f"name: expected none of the partition fields {', '.join(sorted(PARTITION_FIELDS))} (Athena and "
             f"Spark refuse a table with such a column), found {name!r}"
         )
-    logical_type = source.logicalType or ""
-    if logical_type not in LOGICAL_TYPES:
+
+
+def _logical_type(source: SchemaProperty) -> str:
+    """The logical type that is said, or that the ``physicalType`` says by itself."""
+    said = source.logicalType
+    if said is None and source.physicalType:
+        said = physical_types.logical_type(source.physicalType)
+    if said not in LOGICAL_TYPES:
         raise ContractError(
             f"logicalType: expected one of {', '.join(LOGICAL_TYPES)}, found {source.logicalType!r}"
         )
-    options = dict(source.logicalTypeOptions or {})
-    if unknown := sorted(str(option) for option in options.keys() - set(OPTIONS[logical_type])):
+    return said
+
+
+def _options(source: SchemaProperty, logical_type: str) -> dict[str, Any]:
+    """What ``logicalTypeOptions`` say and the pipeline enforces."""
+    stated = dict(source.logicalTypeOptions or {})
+    known = {*OPTIONS[logical_type], *SAID_ONLY.get(logical_type, ())}
+    if unknown := sorted(str(option) for option in stated.keys() - known):
         allowed = ", ".join(OPTIONS[logical_type]) or "no option"
         raise ContractError(
             f"logicalTypeOptions of {logical_type}: expected {allowed}, found {', '.join(unknown)}"
         )
-    column, pii = _source_column(source, name), _pii(source)
-    _check_envelope_source(column, logical_type, options, pii)
-    rule, value_type = _type(source, logical_type, options)
-    physical = _physical(source, logical_type)
-    limits, temporal_format = _limits(logical_type, rule, options)
-    if physical is not None and physical.max_length is not None:
-        longest = min(physical.max_length, _LONGEST_TEXT if limits.max_length is None else limits.max_length)
-        limits = replace(limits, max_length=longest)
-    if ways := _formats_in_turn(source, logical_type, options):
-        temporal_format = in_turn(ways, with_time=logical_type == "timestamp")
-    if temporal_format is not None and column in ENVELOPE_MOMENTS:
-        temporal_format = RFC3339  # of a date too: the day of that moment, UTC
-    return Property(
-        name=name,
-        source=column,
-        logical_type=logical_type,
-        value_type=value_type,
-        required=bool(source.required),
-        critical=bool(source.criticalDataElement),
-        pii=pii,
-        enum=_enum(source, logical_type),
-        limits=limits,
-        temporal_format=temporal_format,
-        description=source.description,
-        classification=source.classification,
-    )
+    return {name: value for name, value in stated.items() if name in OPTIONS[logical_type]}
 
 
 def _check_envelope_source(
@@ -264,8 +332,9 @@ def _type(
     numeric = logical_type in ("integer", "number")
     physical = _physical(source, logical_type)
     number_format = options.get("format") if numeric else None
-    if number_format is None and physical is not None:
-        number_format = physical.number_format
+    family = logical_type
+    if number_format is None and physical is not None and physical.number_format is not None:
+        number_format, family = physical.number_format, "integer"
     if numeric and physical is not None and (parts := _DECIMAL.fullmatch(physical.name)):
         precision, scale = int(parts[1]), int(parts[2])
         if not 1 <= precision <= 38 or scale > precision or (logical_type == "integer" and scale):
@@ -283,7 +352,7 @@ def _type(
         by: Literal["physicalType"] | None = "physicalType" if numeric and physical is not None else None
         rule = _rule(logical_type, by, physical.name if by and physical else "")
     else:
-        rule = _rule(logical_type, "format", str(number_format))
+        rule = _rule(family, "format", str(number_format))
         if physical is not None:  # the format bounds values of the type that is stored
             stored = _rule(logical_type, "physicalType", physical.name)
             rule = replace(rule, column_type=stored.column_type)
@@ -294,6 +363,75 @@ def _type(
     return rule, rule.column_type
 
 
+def _temporal_format(
+    source: SchemaProperty, logical_type: str, options: Mapping[str, Any], column: str
+) -> TemporalFormat | None:
+    """How dates, timestamps and times of day are written; None for anything else."""
+    ways = _formats_in_turn(source, logical_type, options)
+    if logical_type not in _TIMES:
+        return None
+    if column in ENVELOPE_MOMENTS:
+        return RFC3339  # of a date too: the day of that moment, UTC
+    has_offset = options.get("timezone")
+    if not isinstance(has_offset, bool | None):
+        raise ContractError(f"logicalTypeOptions.timezone: expected true or false, found {has_offset!r}")
+    if "format" in options:
+        ways = [str(options["format"])]
+    if logical_type == "date":
+        return in_turn(ways, with_time=False) if ways else ISO_DATE
+    if logical_type == "time":
+        return _time_of_day(ways, has_offset=bool(has_offset))
+    return _moment(ways, _zone(options.get("defaultTimezone")), has_offset)
+
+
+def _time_of_day(ways: list[str], *, has_offset: bool) -> TemporalFormat:
+    if has_offset:
+        raise ContractError(
+            "logicalTypeOptions.timezone: expected false or nothing on a time, found true; a time of day "
+            "with an offset is no moment that sorts: send a timestamp"
+        )
+    first, *others = [time_of_day(way) for way in ways] or [ISO_TIME]
+    return replace(first, then=tuple(others))
+
+
+def _moment(ways: list[str], zone: str | None, has_offset: bool | None) -> TemporalFormat:
+    """The ways of a timestamp. ``has_offset``: whether all have one; None where the contract does not say."""
+    if ways:
+        written = in_turn(ways, with_time=True)
+    elif has_offset is False:
+        written = LOCAL
+    else:
+        written = replace(RFC3339, then=(LOCAL,)) if zone and has_offset is None else RFC3339
+    patterns = [way for way in (written, *written.then) if way.a_second is None]
+    if has_offset is not None and any(way.says_no_offset == has_offset for way in patterns):
+        wanted, word = ("an", "Z or XXX") if has_offset else ("no", "no XXX")
+        raise ContractError(
+            f"logicalTypeOptions.timezone: expected formats with {wanted} offset ({word}) beside "
+            f"timezone: {str(has_offset).lower()}, found another; mend the one or the other"
+        )
+    return written.within(zone)
+
+
+def _zone(name: object) -> str | None:
+    """A time zone of the IANA database."""
+    if name is None or name == "UTC":
+        return None
+    if not isinstance(name, str) or not _is_zone(name):
+        raise ContractError(
+            "logicalTypeOptions.defaultTimezone: expected a name of the IANA time zone database, such as "
+            f"Europe/Paris, found {name!r}"
+        )
+    return name
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
 def _formats_in_turn(source: SchemaProperty, logical_type: str, options: Mapping[str, Any]) -> list[str]:
     """The formats of the custom property ``timeFormats``, none where there is none."""
     stated = [c.value for c in source.customProperties or [] if c.property == TIME_FORMATS]
@@ -301,9 +439,9 @@ def _formats_in_turn(source: SchemaProperty, logical_type: str, options: Mapping
         return []
     ways: Any = stated[0]
     listed = isinstance(ways, list) and ways and all(isinstance(way, str) for way in ways)
-    if len(stated) > 1 or not listed or logical_type not in ("date", "timestamp") or "format" in options:
+    if len(stated) > 1 or not listed or logical_type not in _TIMES or "format" in options:
         raise ContractError(
-            f"{TIME_FORMATS}: expected one list of formats on a date or timestamp without "
+            f"{TIME_FORMATS}: expected one list of formats on a date, timestamp or time without "
             f"logicalTypeOptions.format, found {stated} on a {logical_type}"
         )
     if twice := repeated(ways):
@@ -330,13 +468,17 @@ def _physical(source: SchemaProperty, logical_type: str) -> PhysicalType | None:
     return found
 
 
-def understood(source: SchemaProperty) -> str | None:
-    """What a ``physicalType`` is taken for, where that is not what it says."""
+def understood(source: SchemaProperty) -> Iterator[str]:
+    """What a property is taken for, where that is not what it says."""
     text = source.physicalType
-    found = physical_type(source.logicalType or "", text) if text is not None else None
-    if found is None or text is None or text.replace(" ", "") == str(found).replace(" ", ""):
-        return None
-    return f"physicalType {text} is understood as {found}"
+    if text is None:
+        return
+    said = source.logicalType or physical_types.logical_type(text)
+    if said and source.logicalType is None:
+        yield f"no logicalType: physicalType {text} is understood as {said}"
+    found = physical_type(said or "", text)
+    if found is not None and text.replace(" ", "") != str(found).replace(" ", ""):
+        yield f"physicalType {text} is understood as {found}"
 
 
 def _rule(logical_type: str, by: Literal["format", "physicalType"] | None, value: str) -> TypeRule:
@@ -349,23 +491,19 @@ def _rule(logical_type: str, by: Literal["format", "physicalType"] | None, value
 
 
 def _limits(
-    logical_type: str, rule: TypeRule, options: Mapping[str, Any]
-) -> tuple[Limits, TemporalFormat | None]:
+    logical_type: str,
+    rule: TypeRule | None,
+    options: Mapping[str, Any],
+    temporal_format: TemporalFormat | None,
+) -> Limits:
     """The bounds and shape that values keep to, each read in the property's own kind."""
-    temporal_format: TemporalFormat | None = None
-    if logical_type in ("date", "timestamp"):
-        with_time = logical_type == "timestamp"
-        text = options.get("format")
-        if text is None:
-            temporal_format = RFC3339 if with_time else ISO_DATE
-        else:
-            temporal_format = named_format(str(text), with_time=with_time)
-    # Values of such a pattern are UTC: so is a bound without an offset.
-    pattern_alone = temporal_format is not None and temporal_format.a_second is None
-    naive = temporal_format is not None and pattern_alone and "offset" not in temporal_format.fields
+    # Times without an offset are of the zone, UTC by default: so is a bound without an offset.
+    ways = (temporal_format, *temporal_format.then) if temporal_format is not None else ()
+    zone = next((way.zone or "UTC" for way in ways if way.says_no_offset), None)
     read_bound: dict[str, Callable[[str, Any], Bound]] = {
         "date": _date_bound,
-        "timestamp": partial(_time_bound, naive=naive),
+        "timestamp": partial(_time_bound, zone=zone),
+        "time": _time_of_day_bound,
     }
     bounds = {
         name: read_bound.get(logical_type, _number_bound)(name, options[name])
@@ -373,25 +511,55 @@ def _limits(
         if name in options
     }
     minimum, maximum = bounds.get("minimum"), bounds.get("maximum")
-    if rule.bounds:
+    if rule is not None and rule.bounds:
         smallest, largest = (Decimal(bound) for bound in rule.bounds)
         minimum = max(minimum, smallest) if isinstance(minimum, Decimal) else smallest
         maximum = min(maximum, largest) if isinstance(maximum, Decimal) else largest
     pattern = options.get("pattern")
     if pattern is not None:
         _check_pattern(pattern)
-    return (
-        Limits(
-            minimum=minimum,
-            maximum=maximum,
-            exclusive_minimum=bounds.get("exclusiveMinimum"),
-            exclusive_maximum=bounds.get("exclusiveMaximum"),
-            min_length=_length("minLength", options),
-            max_length=_length("maxLength", options),
-            pattern=pattern,
-        ),
-        temporal_format,
+    step = _number_bound("multipleOf", options["multipleOf"]) if "multipleOf" in options else None
+    if step is not None and step <= 0:
+        raise ContractError(f"logicalTypeOptions.multipleOf: expected a number above 0, found {step}")
+    kind = "Properties" if logical_type == "object" else "Items"
+    return Limits(
+        minimum=minimum,
+        maximum=maximum,
+        exclusive_minimum=bounds.get("exclusiveMinimum"),
+        exclusive_maximum=bounds.get("exclusiveMaximum"),
+        min_length=_length("minLength", options),
+        max_length=_length("maxLength", options),
+        pattern=pattern,
+        multiple_of=step,
+        min_items=_length(f"min{kind}", options, "entries"),
+        max_items=_length(f"max{kind}", options, "entries"),
+        unique_items=_unique(options.get("uniqueItems", False)),
+        fields=_fields(options.get("required", [])),
     )
+
+
+def _unique(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ContractError(f"logicalTypeOptions.uniqueItems: expected true or false, found {value!r}")
+    return value
+
+
+def _fields(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ContractError(f"logicalTypeOptions.required: expected a list of names, found {value!r}")
+    return tuple(value)
+
+
+def _time_of_day_bound(name: str, value: object) -> time:
+    try:
+        bound = time.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        bound = None
+    if bound is None or bound.tzinfo is not None:
+        raise ContractError(
+            f'logicalTypeOptions.{name}: expected a time of day in quotes, such as "08:30", found {value!r}'
+        )
+    return bound
 
 
 def _number_bound(name: str, value: object) -> Decimal:
@@ -416,15 +584,15 @@ def _date_bound(name: str, value: object) -> date:
         ) from error
 
 
-def _time_bound(name: str, value: object, *, naive: bool) -> datetime:
+def _time_bound(name: str, value: object, *, zone: str | None) -> datetime:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError as error:
         raise ContractError(
             f"logicalTypeOptions.{name}: expected an RFC 3339 timestamp, found {value!r}"
         ) from error
-    if moment.tzinfo is None and naive:
-        moment = moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
     if moment.tzinfo is None:
         raise ContractError(
             f"logicalTypeOptions.{name}: expected a timestamp with an offset, found {value!r}"
@@ -437,16 +605,14 @@ def _time_bound(name: str, value: object, *, naive: bool) -> datetime:
         ) from error
 
 
-def _length(name: str, options: Mapping[str, Any]) -> int | None:
+def _length(name: str, options: Mapping[str, Any], what: str = "characters") -> int | None:
     value = options.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ContractError(
-            f"logicalTypeOptions.{name}: expected a whole number of characters, found {value!r}"
-        )
+        raise ContractError(f"logicalTypeOptions.{name}: expected a whole number of {what}, found {value!r}")
     if value is not None and value > _LONGEST_TEXT:
         raise ContractError(
-            f"logicalTypeOptions.{name}: expected at most {_LONGEST_TEXT} characters, found more; no message "
-            "holds such a text, so leave the limit out"
+            f"logicalTypeOptions.{name}: expected at most {_LONGEST_TEXT} {what}, found more; no message "
+            "holds so many, so leave the limit out"
         )
     return value
 

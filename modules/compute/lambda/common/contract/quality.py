@@ -14,7 +14,8 @@ rule is broken: ``info`` and ``warning`` are told, ``error`` rings an alarm, and
 held back as well: no run goes on until somebody resumes it.
 
 A rule in SQL needs an engine, which functions do not have: ``lean-ops contract test`` measures it. What
-nobody could measure is refused; ``type: text`` is a sentence for readers, and the linter says so.
+nobody could measure is refused; ``type: text`` is a sentence for readers and ``type: custom`` a rule of
+another engine, and the linter says so.
 """
 
 import re
@@ -116,16 +117,14 @@ def read_quality(
 ) -> QualityRule | None:
     """One rule of a property (``column``) or of the table (None) that has these ``columns``.
 
-    None for a text. Raises ContractError for what could not be measured.
+    None for a text, and for a rule of another engine (``custom``). Raises ContractError for what could not
+    be measured.
     """
     kind = one.type or ("sql" if one.query else "library")
-    if kind == "text":
+    if kind in ("text", "custom"):
         return None
     if kind not in ("library", "sql"):
-        raise ContractError(
-            f"type: expected library, sql or text, found {kind!r}; state it so: there is no engine "
-            f"for {one.engine or 'another'}"
-        )
+        raise ContractError(f"type: expected library, sql, text or custom, found {kind!r}; state it so")
     if column is not None and column not in columns:
         raise ContractError("expected a property that has a column, found one without")
     severity = SEVERITIES.get((one.severity or "error").lower())
@@ -139,14 +138,18 @@ def read_quality(
     )
 
 
-def notes(one: DataQuality) -> Iterator[str]:
+def notes(one: DataQuality) -> Iterator[tuple[Literal["warning", "note"], str]]:
     """What a linter says of a rule: what stands there and is not kept."""
     if one.type == "text":
-        yield "a text is documented to readers, and measured by nobody"
+        yield "note", "a text is documented to readers, and measured by nobody"
+    elif one.type == "custom":
+        engine = one.engine or "another engine"
+        message = f"it is for {engine}, and measured by nobody here: state it by a metric, or in SQL"
+        yield "warning", message
     elif one.type == "sql":
-        yield "SQL is measured by `lean-ops contract test`, not by runs"
-    if one.schedule or one.scheduler:
-        yield "it is measured after each commit, whatever its schedule says"
+        yield "note", "SQL is measured by `lean-ops contract test`, not by runs"
+    if (one.schedule or one.scheduler) and one.type not in ("text", "custom"):
+        yield "note", "it is measured after each commit, whatever its schedule says"
 
 
 def typed(values: Collection[str | None], column_type: PrimitiveType) -> "pa.Array[Any]":

@@ -18,6 +18,7 @@ from typing import Final
 
 from open_data_contract_standard.model import OpenDataContractStandard, ServiceLevelAgreementProperty
 
+from common.contract.problems import Problems
 from common.contract.promises import PROPERTY as LATENCY
 from common.contract.promises import is_measured
 from common.lake.specifications import LAYERS
@@ -53,20 +54,25 @@ class Retention:
 FOR_GOOD: Final = Retention()
 
 
-def read_retention(document: OpenDataContractStandard, topic: str) -> Retention:
-    """What the contract says; raises ContractError where it cannot be kept or says two things."""
+def read_retention(document: OpenDataContractStandard, topic: str, problems: Problems) -> Retention:
+    """What the contract says; ``problems`` has what cannot be kept or says two things."""
     days: dict[str, int] = {}
     for number, entry in enumerate(document.slaProperties or [], 1):
         if entry.property != "retention":
             continue
-        where = f"slaProperties, entry {number} (retention)"
-        kept = _days(entry, where)
-        for layer in _layers(entry.element or document.slaDefaultElement, topic, where):
-            if layer in days:
-                raise ContractError(f"{where}: expected each table once, found {layer}_{topic} again")
-            days[layer] = kept
-    _check(days, topic)
-    return Retention(days, _refuses_late(document, days, topic))
+        of_entry = problems.part(f"slaProperties, entry {number} (retention)", "slaProperties", number - 1)
+        with of_entry.at():
+            kept = _days(entry)
+            for layer in _layers(entry.element or document.slaDefaultElement, topic):
+                if layer in days:
+                    raise ContractError(f"expected each table once, found {layer}_{topic} again")
+                days[layer] = kept
+    with problems.part("slaProperties, retention", "slaProperties").at():
+        _check(days, topic)
+    late = False
+    with problems.part("customProperties, lateEvents", "customProperties").at():
+        late = _refuses_late(document, days, topic)
+    return Retention(days, late)
 
 
 def doubts(document: OpenDataContractStandard, retention: Retention, topic: str) -> Iterator[tuple[str, str]]:
@@ -105,35 +111,33 @@ def _sentences(days: Mapping[str, int], topic: str) -> Iterator[str]:
         yield f"{tables}: nothing said, so that rows are kept for good"
 
 
-def _days(entry: ServiceLevelAgreementProperty, where: str) -> int:
+def _days(entry: ServiceLevelAgreementProperty) -> int:
     if stated := [name for name in _NOT_READ if getattr(entry, name) is not None]:
         raise ContractError(
-            f"{where}: expected property, value, unit and element, found {', '.join(stated)}, which nothing "
+            f"expected property, value, unit and element, found {', '.join(stated)}, which nothing "
             "reads; rows are dropped by the day, once they are past"
         )
     unit = str(entry.unit or "")
     if unit not in _UNITS:
         raise ContractError(
-            f"{where}: expected a unit of {', '.join(_UNITS)}, found {entry.unit!r}; a month has no certain "
+            f"expected a unit of {', '.join(_UNITS)}, found {entry.unit!r}; a month has no certain "
             "length, and partitions are days"
         )
     value = entry.value
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # the standard's model reads any number as one
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ContractError(
-            f"{where}: expected a value that is a whole number above 0, found {entry.value!r}"
-        )
+        raise ContractError(f"expected a value that is a whole number above 0, found {entry.value!r}")
     days = value * _UNITS[unit]
     if not REPLAY_DAYS < days <= LONGEST_DAYS:
         raise ContractError(
-            f"{where}: expected more than {REPLAY_DAYS} days and at most {LONGEST_DAYS}, found {days}: a "
+            f"expected more than {REPLAY_DAYS} days and at most {LONGEST_DAYS}, found {days}: a "
             f"dead letter can be replayed for {REPLAY_DAYS} days, and would be past"
         )
     return days
 
 
-def _layers(element: str | None, topic: str, where: str) -> Iterable[str]:
+def _layers(element: str | None, topic: str) -> Iterable[str]:
     """The layers that an entry speaks of: all, where it names no table."""
     if element is None:
         return LAYERS
@@ -143,7 +147,7 @@ def _layers(element: str | None, topic: str, where: str) -> Iterable[str]:
     unknown = [name for name in named if name.removesuffix(".publish_time") not in tables]
     if unknown or not named:
         raise ContractError(
-            f"{where}: expected element to name tables of {', '.join(tables)} (comma between, .publish_time "
+            f"expected element to name tables of {', '.join(tables)} (comma between, .publish_time "
             f"may follow), found {element!r}"
         )
     return [tables[name.removesuffix(".publish_time")] for name in named]
@@ -156,7 +160,7 @@ def _check(days: Mapping[str, int], topic: str) -> None:
         if layer in days and (wanted is None or wanted > days[layer]):
             found = "for good" if wanted is None else f"for {wanted} days"
             raise ContractError(
-                f"slaProperties, retention: expected semantic_{topic} to keep rows for at most the "
+                f"expected semantic_{topic} to keep rows for at most the "
                 f"{days[layer]} days of {layer}_{topic}, which it is made from, found {found}; lengthen the "
                 "one or shorten the other"
             )
@@ -167,12 +171,10 @@ def _refuses_late(document: OpenDataContractStandard, days: Mapping[str, int], t
     if not stated:
         return False
     if len(stated) != 1 or stated[0] not in _LATE:
-        raise ContractError(
-            f"customProperties, lateEvents: expected {' or '.join(_LATE)}, once, found {stated}"
-        )
+        raise ContractError(f"expected {' or '.join(_LATE)}, once, found {stated}")
     if "curated" not in days:
         raise ContractError(
-            f"customProperties, lateEvents: expected a retention of curated_{topic} (slaProperties), found "
-            "none: without it no event is late"
+            f"expected a retention of curated_{topic} (slaProperties), found none: without it no event is "
+            "late"
         )
     return bool(stated[0] == "refused")

@@ -3,12 +3,16 @@
 A contract names the format of a date or timestamp in the pattern language of Java's ``DateTimeFormatter``
 (Open Data Contract Standard v3, ``logicalTypeOptions.format``). The part of that language that has exactly
 one reading is supported: ``yyyy MM dd HH mm ss``, a fraction ``S`` to ``SSSSSS`` after the seconds, an
-offset ``XXX`` (``Z`` or ``+02:00``), quoted literals and punctuation. ``[ ] { } #`` are not punctuation:
+offset ``XXX`` (``Z`` or ``+02:00``), ``XX`` (``Z`` or ``+0200``) or ``Z`` (``+0200``), quoted literals and
+punctuation. ``[ ] { } #`` are not punctuation:
 Java reads the first two as an optional part and reserves the others, so they are refused unless quoted. The
 outcome is an RE2 expression with one named group a field, so that a whole column is taken apart in one call.
 
 Devices count as well: ``epoch-s``, ``epoch-ms``, ``epoch-us`` and ``epoch-ns`` are numbers since 1970, UTC.
-``RFC3339`` names the way without a format. A property may be written in several ways, tried in turn.
+``RFC3339`` names the way without a format. A property may be written in several ways, tried in turn. What
+is written without an offset is UTC, or of a time zone that the contract names.
+
+A time of day (logical type ``time``) has no date, and no offset.
 """
 
 import re
@@ -25,6 +29,8 @@ _FIELDS: Final = {
     "mm": r"(?P<minute>[0-5][0-9])",
     "ss": r"(?P<second>[0-5][0-9])",
     "XXX": r"(?P<offset>Z|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])",
+    "XX": r"(?P<offset>Z|[+-](?:0[0-9]|1[0-8])[0-5][0-9])",
+    "Z": r"(?P<offset>[+-](?:0[0-9]|1[0-8])[0-5][0-9])",
 }
 # Optional sections and what Java keeps for later (DateTimeFormatter, "Patterns for Formatting and Parsing").
 _RESERVED: Final = frozenset("[]{}#")
@@ -36,13 +42,25 @@ class TemporalFormat:
     """A way to write a date or timestamp: ``expression`` (RE2, anchored) and the ``fields`` it captures.
 
     ``a_second``: of a number since 1970, how many units a second has; None of a pattern. ``then``: the ways
-    to try, in turn, on what this one does not read.
+    to try, in turn, on what this one does not read. ``zone``: the time zone (IANA) of what is written without
+    an offset; None: UTC.
     """
 
     expression: str
     fields: frozenset[str]
     a_second: int | None = None
     then: tuple["TemporalFormat", ...] = ()
+    zone: str | None = None
+
+    @property
+    def says_no_offset(self) -> bool:
+        """Whether what it reads is of the zone, and not of an offset of its own."""
+        return self.a_second is None and "offset" not in self.fields
+
+    def within(self, zone: str | None) -> "TemporalFormat":
+        """The same ways, for times of that zone where they say no offset."""
+        ways = tuple(way.within(zone) for way in self.then)
+        return replace(self, then=ways, zone=zone if self.says_no_offset else None)
 
 
 # RFC 3339 full-date, and date-time with up to nanoseconds written (casting refuses what microseconds
@@ -55,6 +73,17 @@ RFC3339: Final = TemporalFormat(
     + ":".join((_FIELDS["HH"], _FIELDS["mm"], _FIELDS["ss"]))
     + r"(?:\.(?P<fraction>[0-9]{1,9}))?(?P<offset>[Zz]|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])$",
     frozenset({"year", "month", "day", "hour", "minute", "second", "fraction", "offset"}),
+)
+
+
+# The same without the offset: ISO 8601's local date and time.
+LOCAL: Final = TemporalFormat(
+    RFC3339.expression[: RFC3339.expression.index("(?P<offset>")] + "$", RFC3339.fields - {"offset"}
+)
+# RFC 3339 partial-time.
+ISO_TIME: Final = TemporalFormat(
+    "^" + LOCAL.expression[LOCAL.expression.index("(?P<hour>") :],
+    frozenset({"hour", "minute", "second", "fraction"}),
 )
 
 
@@ -92,6 +121,35 @@ def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
     (time fields are refused: dropping them would lose something). Raises ContractError naming the part
     of the pattern that is unknown, repeated or missing.
     """
+    expression, fields = _compiled(pattern)
+    needed = {"year", "month", "day"} | ({"hour", "minute"} if with_time else set())
+    if missing := needed - fields:
+        raise ContractError(f"format {pattern!r}: expected the {', '.join(sorted(missing))} too, found none")
+    if not with_time and fields - needed:
+        raise ContractError(
+            f"format {pattern!r}: expected date fields only, found the {', '.join(sorted(fields - needed))}; "
+            "use logicalType timestamp to keep a time"
+        )
+    return TemporalFormat(expression, fields)
+
+
+def time_of_day(pattern: str) -> TemporalFormat:
+    """The expression for a JDK pattern of a time of day; raises ContractError as for one of a date."""
+    if pattern in (STANDARD, *EPOCHS):
+        raise ContractError(f"format {pattern}: expected one of a time of day, such as HH:mm, found another")
+    expression, fields = _compiled(pattern)
+    if missing := {"hour", "minute"} - fields:
+        raise ContractError(f"format {pattern!r}: expected the {', '.join(sorted(missing))} too, found none")
+    if others := fields - ISO_TIME.fields:
+        raise ContractError(
+            f"format {pattern!r}: expected fields of a time of day, found the {', '.join(sorted(others))}; "
+            "use logicalType timestamp for a moment"
+        )
+    return TemporalFormat(expression, fields)
+
+
+def _compiled(pattern: str) -> tuple[str, frozenset[str]]:
+    """The expression of any JDK pattern, and its fields."""
     expression, fields = "", set[str]()
     position = 0
     while position < len(pattern):
@@ -117,17 +175,9 @@ def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
             raise ContractError(f"format {pattern!r}: expected every field once, found the {name} again")
         fields.add(name)
         expression += group
-    needed = {"year", "month", "day"} | ({"hour", "minute"} if with_time else set())
-    if missing := needed - fields:
-        raise ContractError(f"format {pattern!r}: expected the {', '.join(sorted(missing))} too, found none")
-    if not with_time and fields - needed:
-        raise ContractError(
-            f"format {pattern!r}: expected date fields only, found the {', '.join(sorted(fields - needed))}; "
-            "use logicalType timestamp to keep a time"
-        )
     if "fraction" in fields and "second" not in fields:
         raise ContractError(f"format {pattern!r}: expected ss before a fraction of a second, found none")
-    return TemporalFormat(f"^{expression}$", frozenset(fields))
+    return f"^{expression}$", frozenset(fields)
 
 
 def _literal(pattern: str, token: str) -> str:

@@ -7,10 +7,12 @@ rounding takes place except to the nearest double. Regular texts are cast by Arr
 
 import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from fractions import Fraction
 from math import floor, isfinite
 from typing import Any, Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -35,12 +37,15 @@ from common.runtime.errors import TableMismatch
 # A pyarrow Array: its stubs have no signatures for arrays whose type is known at run time only.
 Column: TypeAlias = Any
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 # Decimals have at most 38 digits: what is beyond this is no column's value, and never written out.
 _LARGEST_EXPONENT: Final = 400
 _WIDE: Final = Context(prec=50)
 _MICRO: Final = 1_000_000
+_DAY_S: Final = 86_400
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from it
 # The years 1 to 9999 UTC, in seconds since 1970: what RFC 3339 and SQL can write.
 FIRST_SECOND: Final = -62_135_596_800
 LAST_SECOND: Final = 253_402_300_799
@@ -197,6 +202,8 @@ def _in_turn(texts: Column, written: TemporalFormat, value_type: PrimitiveType) 
 
 
 def _one_way(texts: Column, written: TemporalFormat, value_type: PrimitiveType) -> Column:
+    if isinstance(value_type, StringType):
+        return _times_of_day(texts, written)
     if written.a_second is None:
         return _temporal(texts, written, value_type)
     return _since_1970(texts, written.a_second).cast(arrow_type(value_type))
@@ -253,11 +260,66 @@ def _temporal(texts: Column, written: TemporalFormat, value_type: PrimitiveType)
     nanoseconds = _nanoseconds(parts, written, len(texts))
     exists &= nanoseconds % 1000 == 0
     seconds = ((day.astype(np.int64) * 24 + part("hour")) * 60 + part("minute")) * 60 + part("second")
-    seconds -= _offset_seconds(parts, written, len(texts))
+    if written.zone is None:
+        seconds -= _offset_seconds(parts, written, len(texts))
+    else:
+        offsets, known = _offsets_in_zone(seconds, exists, ZoneInfo(written.zone))
+        seconds -= offsets
+        exists &= known
     # An offset may move the last hours of year 9999 into year 10000, which no reader of a timestamp expects.
     exists &= (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)
     moments = pa.array(seconds * 1_000_000 + nanoseconds // 1000, pa.int64(), mask=~exists)
     return moments.cast(arrow_type(value_type))
+
+
+def _offsets_in_zone(local: Integers, exists: Mask, zone: ZoneInfo) -> tuple[Integers, Mask]:
+    """Seconds east of UTC of local times (seconds since 1970), and where there is exactly one answer.
+
+    There is none for a time that clocks show twice, or skip. Days on which nothing changes, which is nearly
+    all, are looked up once.
+    """
+    days, of_day = np.unique(np.where(exists, local // _DAY_S, 0), return_inverse=True)
+    ends = [
+        (_readings(day * _DAY_S, zone) | _readings((day + 1) * _DAY_S - 1, zone)) for day in days.tolist()
+    ]
+    steady = np.array([len(offsets) == 1 for offsets in ends])
+    offsets = np.array([min(offsets) for offsets in ends], dtype=np.int64)[of_day]
+    known = steady[of_day]
+    odd = exists & ~known
+    if odd.any():
+        moments, of_moment = np.unique(local[odd], return_inverse=True)
+        readings = [_readings(moment, zone) for moment in moments.tolist()]
+        offsets[odd] = np.array([min(one) for one in readings], dtype=np.int64)[of_moment]
+        known[odd] = np.array([len(one) == 1 for one in readings])[of_moment]
+    return offsets, known
+
+
+def _readings(local: int, zone: ZoneInfo) -> set[int]:
+    """Offsets in seconds that a local time can have: two where clocks show it twice, or skip it (PEP 495)."""
+    moment = _EPOCH + timedelta(seconds=local)
+    offsets = (moment.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return {int(offset.total_seconds()) for offset in offsets if offset is not None}
+
+
+def _times_of_day(texts: Column, written: TemporalFormat) -> Column:
+    """Times of day as ISO 8601 writes them, ``HH:mm:ss`` and, if there is a fraction, six digits of it."""
+    parts: Any = pc.extract_regex(texts, written.expression)
+    nothing = pa.repeat(pa.scalar(""), len(texts))
+    second: Any = (
+        parts.field("second") if "second" in written.fields else pa.repeat(pa.scalar("00"), len(texts))
+    )
+    minutes = pc.binary_join_element_wise(parts.field("hour"), parts.field("minute"), second, pa.scalar(":"))
+    fraction: Any = pc.utf8_rpad(parts.field("fraction") if "fraction" in written.fields else nothing, 9, "0")
+    micros = pc.utf8_slice_codeunits(fraction, 0, 6)
+    point: Any = pc.if_else(
+        pc.equal(micros, pa.scalar("000000")),
+        nothing,
+        pc.binary_join_element_wise(pa.scalar("."), micros, pa.scalar("")),
+    )
+    exact = pc.and_(parts.is_valid(), pc.equal(pc.utf8_slice_codeunits(fraction, 6, 9), pa.scalar("000")))
+    written_out = pc.binary_join_element_wise(minutes, point, pa.scalar(""))
+    times: Column = pc.if_else(exact, written_out, pa.scalar(None, pa.string()))
+    return times
 
 
 def _nanoseconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
@@ -285,7 +347,7 @@ def _offset_seconds(parts: Any, written: TemporalFormat, rows: int) -> Integers:
 def _offset(text: str | None) -> int:
     if not text or text in "Zz":
         return 0
-    seconds = int(text[1:3]) * 3600 + int(text[4:6]) * 60
+    seconds = int(text[1:3]) * 3600 + int(text[-2:]) * 60
     return -seconds if text[0] == "-" else seconds
 
 
