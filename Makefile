@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Applications used as tools live apart: their pins never bind the product's.
 TOOLS := .venv-tools
+DATACONTRACT := .venv-datacontract
 # Spark is only measured against: it brings 300 MB and a Java of its own.
 SPARK := .venv-spark
 GO_TOOLS := .go-tools
@@ -28,7 +29,7 @@ BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
-	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers --ignore=tests/spark --ignore=tests/browser $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers --ignore=tests/spark --ignore=tests/browser --ignore=tests/datacontract $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
@@ -45,6 +46,10 @@ test-spark: install ## Let Spark and functions merge the same histories, and kil
 .PHONY: test-browser
 test-browser: install ## Look at the page of `lean-ops console` in the system's Chromium (skipped where there is none)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGUMENTS)
+
+.PHONY: test-datacontract
+test-datacontract: install $(DATACONTRACT)/.installed ## Let datacontract-cli lint exported contracts and hold the tables against them (a minute)
+	$(BIN)/pytest tests/datacontract $(PYTEST_ARGUMENTS)
 
 .PHONY: screenshots
 screenshots: install ## Make the pictures of the page for the documentation (docs/screenshots)
@@ -89,7 +94,7 @@ test-histories-long: install ## Go through thousands of histories of keys, throu
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-drills test-readers test-spark test-browser test ## All that CI runs
+check: lint security test-terraform test-drills test-readers test-spark test-datacontract test-browser test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows
@@ -152,6 +157,12 @@ $(TOOLS)/.installed: requirements-tools.lock
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-tools.lock
 	@touch $@
 
+$(DATACONTRACT)/.installed: requirements-datacontract.lock
+	@echo "Installing the locked datacontract-cli into $(DATACONTRACT) (once, half a gigabyte)"
+	@$(PYTHON) -m venv --clear $(DATACONTRACT)
+	@$(DATACONTRACT)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-datacontract.lock
+	@touch $@
+
 $(GO_TOOLS)/.installed: tools/go.mod tools/go.sum
 	@PATH=$$PATH:/usr/local/go/bin; command -v go >/dev/null || { \
 	  echo "make: expected Go $$(sed -n 's/^go //p' tools/go.mod) or newer on the PATH, found none;" \
@@ -166,8 +177,10 @@ lock: ## Resolve the dependencies again (needs uv on the PATH)
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements.lock
 	uv pip compile requirements-tools.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-tools.lock
+	uv pip compile requirements-datacontract.in --no-config --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --upgrade --quiet --output-file requirements-datacontract.lock
 
 .PHONY: clean
 clean: ## Stop the local stack and remove everything that was made
 	@if [ -x $(BIN)/lean-ops ]; then $(BIN)/lean-ops down --wipe; fi
-	rm -rf $(VENV) $(TOOLS) $(GO_TOOLS) $(SPARK) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build
+	rm -rf $(VENV) $(TOOLS) $(DATACONTRACT) $(GO_TOOLS) $(SPARK) .lean-ops .mypy_cache .ruff_cache .pytest_cache .hypothesis modules/compute/.build

@@ -25,6 +25,10 @@ plan: terraform-init ## Plan an environment and refuse to lose what holds data (
 comment-plan: install environment ## Post the plan on a pull request (ENV=, PULL_REQUEST=)
 	@$(BIN)/python -m lean_ops.checks.plan_comment $(ENV) "$(PULL_REQUEST)" $(PLAN_FILE).txt
 
+.PHONY: comment-contracts
+comment-contracts: install environment ## Post what changed contracts would do to the rows that are there (ENV=, PULL_REQUEST=)
+	@$(BIN)/python -m lean_ops.checks.contract_comment $(ENV) "$(PULL_REQUEST)"
+
 .PHONY: deploy
 deploy: plan ## Apply what was just planned (ENV=, STATE_BUCKET=)
 	terraform apply -input=false -lock-timeout=5m $(PLAN_FILE).tfplan

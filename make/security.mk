@@ -18,7 +18,7 @@ scan-code: tools ## Scan the code of the functions
 
 .PHONY: audit-dependencies
 audit-dependencies: install tools ## Look up advisories about locked dependencies (REQUIRE_ADVISORIES=1: or fail)
-	$(BIN)/python -m lean_ops.checks.advisories $(if $(REQUIRE_ADVISORIES),--required) requirements.lock requirements-tools.lock
+	$(BIN)/python -m lean_ops.checks.advisories $(if $(REQUIRE_ADVISORIES),--required) requirements.lock requirements-tools.lock requirements-datacontract.lock
 
 .PHONY: scan-secrets
 scan-secrets: $(GO_TOOLS)/.installed ## Scan every commit for secrets

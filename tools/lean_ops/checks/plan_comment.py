@@ -34,10 +34,10 @@ def _marker(env: str) -> str:
     return f"<!-- lean-ops plan {env} -->"
 
 
-def publish(env: str, pull_request: int, text: str) -> None:
-    """Make ``text`` the comment of ``env``; raises CalledProcessError with what ``gh`` said."""
+def publish(marker: str, pull_request: int, text: str) -> None:
+    """Make ``text`` the comment that begins with ``marker``; raises CalledProcessError with what it said."""
     comments = f"repos/{{owner}}/{{repo}}/issues/{pull_request}/comments"
-    known = [c for c in _gh(f"{comments}?per_page=100", paginate=True) if c["body"].startswith(_marker(env))]
+    known = [c for c in _gh(f"{comments}?per_page=100", paginate=True) if c["body"].startswith(marker)]
     if known:
         _gh(f"repos/{{owner}}/{{repo}}/issues/comments/{known[-1]['id']}", method="PATCH", text=text)
     else:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     env, pull_request, path = arguments
     try:
-        publish(env, int(pull_request), body(env, Path(path).read_text()))
+        publish(_marker(env), int(pull_request), body(env, Path(path).read_text()))
     except subprocess.CalledProcessError as error:
         print(f"plan-comment: gh: {error.stderr.strip()}", file=sys.stderr)
         return 1

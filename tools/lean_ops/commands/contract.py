@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from msgspec.structs import asdict as asdict_of
 
 from common.contract.changes import compare, review
@@ -19,7 +20,7 @@ from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import JsonOption, WaitOption, a_number
 from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
-from lean_ops.operate import contracts, promoting, publishing, quality
+from lean_ops.operate import contracts, exporting, plan_markdown, promoting, publishing, quality
 
 FileArgument = Annotated[
     Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
@@ -184,6 +185,9 @@ def plan(
     ] = False,
     most: MostOption = contracts.MOST,
     accept: Annotated[bool, typer.Option("--accept", help="Exit code 0 whatever would be lost.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, as for a comment on a pull request.")
+    ] = False,
 ) -> Answer:
     """Say what a contract would do to the rows that are there, before it is put in place. Changes nothing.
 
@@ -206,11 +210,18 @@ def plan(
         too_much = contracts.excess(planned, most)
         return Answer(
             _document(planned, findings, too_much),
-            lambda: _tell(planned, findings),
+            lambda: (
+                _say_markdown(plan_markdown.markdown(planned, findings, too_much))
+                if markdown
+                else _tell(planned, findings)
+            ),
             [] if accept else [f"{path}: {clause}; mend it, or --accept it" for clause in too_much],
             failed=_errors(findings),
         )
     document: dict[str, Any] = {"topic": call.topic, "findings": [asdict(finding) for finding in findings]}
+    if markdown:
+        said = plan_markdown.unreadable(call.topic, findings)
+        return Answer(document, lambda: _say_markdown(said), failed=True)
     return Answer(document, lambda: _say_findings(findings), failed=True)
 
 
@@ -291,6 +302,36 @@ def show(call: Call) -> Answer:
     return Answer(
         {"topic": call.topic, "version": contract.version, "columns": columns, **asdict(behind)}, tell
     )
+
+
+@app.command("export")
+@on_target(topic=True)
+def export(
+    call: Call,
+    file: Annotated[
+        Path | None, typer.Argument(help="The contract; default: the one that is in place.")
+    ] = None,
+) -> Answer:
+    """Print a contract as tools of the standard read it: about the table that is there, with its server.
+
+    `datacontract test` (datacontract-cli) holds the rows against it.
+    """
+    text = _text(file) if file else contracts.published_text(call.target, call.topic)
+    if text is None:
+        raise InvalidInput(
+            f"contract of {call.topic}: expected one in place, found none; name a FILE, or publish one"
+        )
+    document = exporting.exported(call.target, call.topic, text)
+
+    def tell() -> None:
+        say("# Made by `lean-ops contract export`; change the contract that it was made from.")
+        settings = call.target.reader_settings()
+        say("# datacontract test FILE" + (" reads the tables with these variables:" if settings else ""))
+        for name, value in settings.items():
+            say(f"#   {name}={value}")
+        say(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110).rstrip())
+
+    return Answer(document, tell)
 
 
 @app.command("history")
@@ -420,6 +461,11 @@ def _document(planned: Planned, findings: list[Finding], too_much: list[str]) ->
         "too_much": too_much,
         "findings": [asdict(finding) for finding in findings],
     }
+
+
+def _say_markdown(text: str) -> None:
+    for line in text.splitlines():
+        say(line)
 
 
 def _say_findings(findings: list[Finding]) -> None:

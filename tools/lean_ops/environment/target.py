@@ -293,6 +293,22 @@ class Target:
         """Options of DuckDB's S3 secret beside key and region."""
         return {}
 
+    def iceberg_server(self) -> dict[str, str]:
+        """Where readers find the tables, as a server of the Open Data Contract Standard (v3.2)."""
+        return {
+            "server": self.env,
+            "type": "iceberg",
+            "environment": self.env,
+            "catalog": "glue",
+            "catalogUrl": f"https://glue.{self.session.region_name}.amazonaws.com/iceberg",
+            "warehouse": self.account,
+            "namespace": self.database,
+        }
+
+    def reader_settings(self) -> dict[str, str]:
+        """Variables that datacontract-cli needs to read ``iceberg_server``, beside credentials of AWS."""
+        return {}
+
     def _region_setting(self) -> dict[str, str]:
         region = self.session.region_name
         return {"AWS_REGION": region} if region else {}

@@ -144,6 +144,22 @@ class LocalTarget(Target):
             self.client("glue"),
         )
 
+    def iceberg_server(self) -> dict[str, str]:
+        """The emulator's Glue catalog."""
+        return super().iceberg_server() | {"catalogUrl": self.endpoints[""]}
+
+    def reader_settings(self) -> dict[str, str]:
+        """The emulator has Glue's own interface, and not the one of Iceberg's REST catalogs."""
+        endpoint, region = self.endpoints[""], self.region or ""
+        return {
+            "DATACONTRACT_ICEBERG_CATALOG_TYPE": "glue",
+            "DATACONTRACT_ICEBERG_S3_ENDPOINT": endpoint,
+            "DATACONTRACT_ICEBERG_PROPERTIES": f"glue.endpoint={endpoint},glue.region={region}",
+            "DATACONTRACT_S3_ACCESS_KEY_ID": CREDENTIAL,
+            "DATACONTRACT_S3_SECRET_ACCESS_KEY": CREDENTIAL,
+            "DATACONTRACT_S3_REGION": region,
+        }
+
     def object_store(self) -> dict[str, str]:
         """Options of DuckDB's S3 secret beside key and region."""
         return {

@@ -8,7 +8,9 @@ Open to others:
     rollback      a table back to an earlier snapshot
     rebuild       a layer built anew beside the live one
     contracts     what a contract would do, before it is put in place
+    plan_markdown what a contract would do, as a comment on a pull request
     publishing    a contract put in place, with the rows that are there
+    exporting     a contract as tools of the standard read it
     promoting     a field of Curated taken into a contract
     reconciling   all layers held against RAW, row by row
     replay        what did not get through, sent again
@@ -37,10 +39,12 @@ __all__ = [
     "doctor",
     "erase",
     "export",
+    "exporting",
     "history",
     "holds",
     "leases",
     "pipeline",
+    "plan_markdown",
     "promoting",
     "publishing",
     "quality",
