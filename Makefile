@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 # Applications used as tools live apart: their pins never bind the product's.
 TOOLS := .venv-tools
 DATACONTRACT := .venv-datacontract
+# `venv --clear` empties what a link points to: the environment of another checkout.
+of-this-checkout = test ! -L $(1) || { \
+  echo "make: expected $(1) as a folder of this checkout, found a link to another's, which is not made anew" \
+       "from here; run this target there, or remove the link" >&2; exit 1; }
 # Spark is only measured against: it brings 300 MB and a Java of its own.
 SPARK := .venv-spark
 GO_TOOLS := .go-tools
@@ -146,6 +150,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	  echo "make: expected Python 3.11 or newer as '$(PYTHON)', found $$($(PYTHON) --version 2>&1 || true);" \
 	       "install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing the locked dependencies into $(VENV) (once, about a minute)"
+	@$(call of-this-checkout,$(VENV))
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -153,12 +158,14 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 $(TOOLS)/.installed: requirements-tools.lock
 	@echo "Installing the locked check tools into $(TOOLS) (once)"
+	@$(call of-this-checkout,$(TOOLS))
 	@$(PYTHON) -m venv --clear $(TOOLS)
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-tools.lock
 	@touch $@
 
 $(DATACONTRACT)/.installed: requirements-datacontract.lock
 	@echo "Installing the locked datacontract-cli into $(DATACONTRACT) (once, half a gigabyte)"
+	@$(call of-this-checkout,$(DATACONTRACT))
 	@$(PYTHON) -m venv --clear $(DATACONTRACT)
 	@$(DATACONTRACT)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-datacontract.lock
 	@touch $@

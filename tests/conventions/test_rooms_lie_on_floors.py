@@ -38,7 +38,7 @@ COMMAND_LINE: dict[str, set[str]] = {
     "accounts": {"environment"},
     "operate": {"console", "environment", "accounts"},
     "simulate": {"environment", "accounts", "operate"},
-    "checks": {"environment", "build"},
+    "checks": {"environment", "build", "operate"},
     "sight": {"console", "environment", "accounts", "operate"},
     "commands": {"console", "environment", "local", "accounts", "operate", "simulate", "sight"},
 }

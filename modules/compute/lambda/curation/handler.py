@@ -52,7 +52,8 @@ def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
     topic, run_id = event["topic"], event["run_id"]
 
     def record_columns(columns: Columns) -> None:
-        entries = [drift.new_column(topic, column, run_id) for column in columns.new]
+        samples = columns.samples
+        entries = [drift.new_column(topic, name, run_id, samples.get(name)) for name in columns.new]
         entries += [drift.rescued(topic, finding, run_id) for finding in columns.rescued]
         entries += [drift.renamed_column(topic, *names, run_id) for names in columns.renamed.items()]
         drift.record(_client("dynamodb"), settings.drift_log_table, entries)

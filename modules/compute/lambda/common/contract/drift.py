@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
+from common.contract.masking import shape
 from common.payload.rescued import Rescued, Why
 from common.runtime import outside
 
@@ -44,9 +45,14 @@ class DriftEntry:
         return f"{self.kind}#{self.subject}"
 
 
-def new_column(topic: str, column: str, run_id: str) -> DriftEntry:
-    """A payload leaf that Curated had no column for; the column is added."""
-    return DriftEntry(topic, "new-column", column, "column added to Curated", run_id)
+def new_column(topic: str, column: str, run_id: str, sample: str | None = None) -> DriftEntry:
+    """A payload leaf that Curated had no column for; the column is added. ``sample``: a text of it.
+
+    The entry says what the text looks like, and nothing of what it says.
+    """
+    seen = f", with values such as {shape(sample)}" if sample else ""
+    detail = f"column added to Curated{seen}; {_promotion(topic, column)}"
+    return DriftEntry(topic, "new-column", column, detail, run_id)
 
 
 def rescued(topic: str, finding: Rescued, run_id: str) -> DriftEntry:
@@ -57,10 +63,7 @@ def rescued(topic: str, finding: Rescued, run_id: str) -> DriftEntry:
 
 def uncontracted_column(topic: str, column: str, run_id: str) -> DriftEntry:
     """A column of Curated that the contract does not mention; it is not in Semantic."""
-    detail = (
-        "in Curated, not in the contract: not in Semantic; `lean-ops contract promote "
-        f"{column} --topic {topic}` adds a property"
-    )
+    detail = f"in Curated, not in the contract: not in Semantic; {_promotion(topic, column)}"
     return DriftEntry(topic, "uncontracted-column", column, detail, run_id)
 
 
@@ -80,7 +83,13 @@ def renamed_column(topic: str, column: str, before: str, run_id: str) -> DriftEn
 
 def missing_contract(topic: str, run_id: str) -> DriftEntry:
     """A topic without a contract; its data stops at Curated."""
-    return DriftEntry(topic, "missing-contract", topic, "no contract: the topic stops at Curated", run_id)
+    detail = f"no contract: the topic stops at Curated; `lean-ops contract init --topic {topic}` proposes one"
+    return DriftEntry(topic, "missing-contract", topic, detail, run_id)
+
+
+def _promotion(topic: str, column: str) -> str:
+    """The change of the contract that takes a column in."""
+    return f"`lean-ops contract promote {column} --topic {topic}` adds a property"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
 from pyiceberg.schema import Schema
@@ -39,6 +39,7 @@ DOC_KEY: Final = b"doc"  # where Iceberg's Arrow schemas keep a column's comment
 # AWS Glue API, Column: a comment is "not more than 255 bytes long, matching the Single-line string
 # pattern".
 _COMMENT_BYTES: Final = 255
+_SAMPLE: Final = 100
 # Paths whose use is counted; beyond, the rarely used that have no column are forgotten. Bounds memory.
 _COUNTED: Final = 20_000
 
@@ -64,7 +65,8 @@ class Columns:
 
     ``claimed`` gives the notes of columns that got an owner here, ``new`` those among them that the table
     does not have, and ``rescued`` what had to go without a column. ``renamed`` gives columns that somebody
-    gave another name, with the name that their owner asks for.
+    gave another name, with the name that their owner asks for. ``samples``: one text of each new column, in
+    clear and cut, for whoever tells of it.
     """
 
     owners: Mapping[str, str | None] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Columns:
     claimed: dict[str, str] = field(default_factory=dict)
     rescued: dict[Rescued, None] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)
     _columns: dict[Path, str] = field(default_factory=dict)
     _uses: dict[Path, int] = field(default_factory=dict)
     _final: bool = False
@@ -110,6 +113,14 @@ class Columns:
     def news(self) -> int:
         """How many findings there are to tell of: owners, and kinds of leaves without a column."""
         return len(self.claimed) + len(self.rescued) + len(self.renamed)
+
+    def take_samples(self, rows: pa.Table) -> None:
+        """Keep a text of each new column that ``rows`` has as the first ones."""
+        for name in self.claimed.keys() - self.owners.keys() - self.samples.keys():
+            if name in rows.column_names:
+                texts: list[Any] = rows[name].drop_null().slice(0, 1).to_pylist()
+                for text in texts:
+                    self.samples[name] = text[:_SAMPLE]
 
     def column(self, path: Path) -> str | None:
         """The column of a path that was looked at (``look_at``); None where it has none."""
@@ -167,6 +178,8 @@ class Columns:
         for name, path in whole._chosen_of_all().items():
             whole._claim(name, path)
         whole._final = True
+        for part in parts:
+            whole.samples |= part.samples
         return whole
 
     def are_those_of(self, part: "Columns") -> bool:

@@ -234,6 +234,7 @@ def flatten_rows(batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterato
         deletes = _deletes(rows)
         if pc.any(deletes).as_py():
             curated = curated.append_column(DELETED, deletes)
+        columns.take_samples(leaves)
         for field, column in zip(leaves.schema, leaves.columns, strict=True):
             curated = curated.append_column(field, column)
         yield from curated.combine_chunks().to_batches()
