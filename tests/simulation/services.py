@@ -7,6 +7,7 @@ alarms          the breaker's two alarms and its metric, as the front fed them
 glue            where tables are
 """
 
+import hashlib
 import json
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -170,6 +171,10 @@ class Glue:
         return {"Name": name, "Parameters": {"metadata_location": place}}
 
 
+def _tag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 class Bucket:
     """The lake bucket: contract and registry, what operations put there, and the files of tables.
 
@@ -183,10 +188,20 @@ class Bucket:
         return self._world.external(lambda: {"Size": len(self._content(Key))}, f"look at {_kind(Key)}")
 
     def get_object(self, Key: str, **_options: Any) -> dict[str, Any]:
-        return {"Body": BytesIO(self._world.external(lambda: self._content(Key), f"get {_kind(Key)}"))}
+        content = self._world.external(lambda: self._content(Key), f"get {_kind(Key)}")
+        return {"Body": BytesIO(content), "ETag": _tag(content)}
 
-    def put_object(self, Key: str, Body: bytes, **_options: Any) -> None:
+    def put_object(
+        self, Key: str, Body: bytes, IfMatch: str = "", IfNoneMatch: str = "", **_options: Any
+    ) -> None:
         def call() -> None:
+            if IfMatch or IfNoneMatch:
+                try:
+                    there = _tag(self._content(Key))
+                except ClientError:
+                    there = ""
+                if there != IfMatch:
+                    raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": Key}}, "PutObject")
             if Key == contract_key(TOPIC):
                 self._world.take_contract(Body.decode())
             elif self._file(Key).is_file():

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from common.contract.casting import MASK
+from common.contract.store import put_contract
 from common.runtime.errors import InvalidInput, LeanOpsError
 from lean_ops.operate import publishing
 
@@ -134,6 +135,27 @@ def test_of_two_at_once_one_is_in_place_whole(in_place: World) -> None:
     masked = "3.0.0" in in_place.contract_text()
     assert readings(in_place) == {MASK} if masked else all(HASH.match(one) for one in readings(in_place))
     assert "1.0.0" in version
+
+
+def test_what_terraform_puts_there_in_the_same_second_stays(
+    in_place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terraform asks for no lease: it may write between the look and the put of a publication."""
+    other = Path(next_version(in_place, "1.5.0")).read_text()
+    mine = next_version(in_place, "2.0.0", pii="hash")
+
+    def after_terraform(*arguments: Any, **options: Any) -> bool:
+        in_place.take_contract(other)
+        return put_contract(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "put_contract", after_terraform)
+        raced = publish(in_place, mine, "--accept")
+    assert "another was put there meanwhile" in str(raced.error)
+    assert in_place.contract_text() == other
+    done(publish(in_place, mine, "--accept"))
+    assert "2.0.0" in in_place.contract_text()
+    assert all(HASH.match(reading) for reading in readings(in_place))
 
 
 def test_kept_versions_say_how_rows_of_them_were_treated(in_place: World) -> None:

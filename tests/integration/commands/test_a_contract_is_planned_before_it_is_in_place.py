@@ -168,8 +168,9 @@ def commands_of_the_page() -> list[list[str]]:
 def test_the_walk_of_the_page_goes_from_rows_to_a_contract_that_takes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    init, planned, diff, published = commands_of_the_page()
+    init, planned, diff, published, exported = commands_of_the_page()
     assert published[:2] == ["contract", "publish"]  # tests/simulation/test_a_contract_is_published.py
+    assert exported[:2] == ["contract", "export"]  # tests/datacontract
     monkeypatch.chdir(tmp_path)
     (tmp_path / "contracts").mkdir()
     assert init[-2:] == [">", "contracts/meters.yaml"]

@@ -183,6 +183,27 @@ def test_digits_that_a_double_does_not_keep_to_are_said() -> None:
     assert note.message == "physicalType float(3,2) is understood as double; the digits (3,2) are not kept to"
 
 
+def test_what_nothing_acts_on_is_said() -> None:
+    text = text_of(logicalType="string", partitioned=True, physicalName="AA", encryptedName="b")
+    (found,) = lint(text, "t")
+    assert (
+        found.message
+        == "partitioned, physicalName, encryptedName: documented to readers, not enforced by the pipeline"
+    )
+    table = text_of(logicalType="string").replace("name: t", "name: t\n  physicalName: other")
+    assert "the table is semantic_t" in str(lint(table, "t"))
+    promise = {
+        "property": "latency",
+        "value": 30,
+        "unit": "min",
+        "schedule": "0 20 * * *",
+        "scheduler": "cron",
+    }
+    document = yaml.safe_load(text_of(logicalType="string")) | {"slaProperties": [promise]}
+    (said,) = lint(yaml.safe_dump(document), "t")
+    assert said.message.startswith("schedule, scheduler: documented to readers; runs begin as soon as")
+
+
 def test_a_rule_of_another_engine_is_a_warning() -> None:
     stated = [{"type": "custom", "engine": "soda", "implementation": "x"}]
     (found,) = lint(text_of(logicalType="string", quality=stated), "t")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from common.contract.contracts import Contract, load_contract
 from common.contract.properties import Property
-from common.contract.store import KeptContract, kept_contracts, put_contract
+from common.contract.store import KeptContract, keep_contract, kept_contracts, placed_contract, put_contract
 from common.lake.closing import closed_before
 from common.lake.reading import read_rows
 from common.lake.specifications import open_table
@@ -117,18 +117,21 @@ def put_in_place(
     ``before``: the text that was judged to be there. What is ``held`` keeps away runs and rebuilds. Raises
     InvalidInput where another has been put there meanwhile.
     """
-    found = published_text(target, contract.topic)
-    if found != before:
-        raise InvalidInput(
-            f"contract of {contract.topic}: expected the one in place that this one was compared with, found "
-            "that another was put there meanwhile; run the command again to see what is changed now"
-        )
+    s3, bucket, topic = target.client("s3"), target.lake_bucket, contract.topic
+    found, tag = placed_contract(s3, bucket, topic)
+    overtaken = InvalidInput(
+        f"contract of {topic}: expected the one in place that this one was compared with, found that another "
+        "was put there meanwhile; run the command again to see what is changed now"
+    )
+    if found != (before or ""):
+        raise overtaken
     for one in held:
         one.changing()
-    s3 = target.client("s3")
-    if found is not None and found != text and (was := _readable(found, contract.topic)) is not None:
-        put_contract(s3, target.lake_bucket, contract.topic, was.version, found)  # kept, where it was not
-    put_contract(s3, target.lake_bucket, contract.topic, contract.version, text)
+    if found not in ("", text) and (was := _readable(found, topic)) is not None:
+        keep_contract(s3, bucket, topic, was.version, found)  # where it was not
+    # Runs and other commands are kept away; `terraform apply` is not, and may come in this very second.
+    if not put_contract(s3, bucket, topic, contract.version, text, over=tag):
+        raise overtaken
     return found != text
 
 

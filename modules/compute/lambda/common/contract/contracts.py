@@ -156,6 +156,10 @@ def _contract(document: OpenDataContractStandard, topic: str, problems: Problems
     problems.found.extend(_laid_open(properties))
     for where, doubt in (*_document_doubts(document), *doubts(document, retention, topic)):
         problems.part(where, where.partition(",")[0]).say("warning", doubt)
+    if table and table.physicalName and table.physicalName.lower() != f"semantic_{topic}":
+        problems.part("physicalName", "schema", 0, "physicalName").say(
+            "warning", f"documented to readers; the table is semantic_{topic}"
+        )
     promise = read_promise(document)
     version = document.version or ""
     return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules)
@@ -359,7 +363,10 @@ def _doubts(source: SchemaProperty) -> Iterator[str]:
             "only empty objects come into this column, since the fields of others are columns of their own "
             "(docs/contracts.md): list those as properties"
         )
-    ignored = ("unique", "primaryKey", "transformLogic", "relationships", "properties", "items")
+    ignored = (
+        *("unique", "primaryKey", "transformLogic", "relationships", "properties", "items"),
+        *("partitioned", "physicalName", "encryptedName"),
+    )
     if stated := [name for name in ignored if getattr(source, name)]:
         yield f"{', '.join(stated)}: documented to readers, not enforced by the pipeline"
 

@@ -81,6 +81,11 @@ def doubts(document: OpenDataContractStandard, retention: Retention, topic: str)
     for name in sorted(str(other) for other in others):
         yield f"slaProperties, {name}", "documented to readers, not enforced by the pipeline"
     for entry in document.slaProperties or []:
+        stated = [name for name in _NOT_READ if getattr(entry, name) is not None]
+        if entry.property == LATENCY and stated:
+            names = ", ".join(stated)
+            sentence = f"{names}: documented to readers; runs begin as soon as there is something to read"
+            yield f"slaProperties, {LATENCY}", sentence
         if entry.property == LATENCY and not is_measured(entry):
             said = f"{entry.value!r} {entry.unit or ''}".strip()
             yield (

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
@@ -23,6 +23,7 @@ _FOLDER: Final = "contracts/"
 KEPT: Final = "contract_versions/"
 """Where texts are kept by topic and version."""
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+_OVERTAKEN: Final = _ABSENT | {"PreconditionFailed", "ConditionalRequestConflict"}
 
 
 def contract_key(topic: str) -> str:
@@ -73,10 +74,39 @@ class KeptContract:
     at: datetime
 
 
-def put_contract(s3: "S3Client", bucket: str, topic: str, version: str, text: str) -> None:
-    """Put a contract in place, and keep its text by its version; kept first, so that none is unknown."""
-    for key in (f"{KEPT}{topic}/{version}.yaml", contract_key(topic)):
-        s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+def placed_contract(s3: "S3Client", bucket: str, topic: str) -> tuple[str, str]:
+    """The text of a topic's contract, and the tag of that very object; both are empty where there is none."""
+    try:
+        found = s3.get_object(Bucket=bucket, Key=contract_key(topic))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ABSENT:
+            raise
+        return "", ""
+    return found["Body"].read().decode(), found["ETag"]
+
+
+def keep_contract(s3: "S3Client", bucket: str, topic: str, version: str, text: str) -> None:
+    """Keep the text of a contract by its version, whichever is in place."""
+    s3.put_object(Bucket=bucket, Key=f"{KEPT}{topic}/{version}.yaml", Body=text.encode())
+
+
+def put_contract(
+    s3: "S3Client", bucket: str, topic: str, version: str, text: str, *, over: str | None = None
+) -> bool:
+    """Put a contract in place, and keep its text by its version; kept first, so that none is unknown.
+
+    ``over``: the tag of what it takes the place of (``placed_contract``), empty for nothing; None: whatever
+    is there. False where something else is there by now, which stays (S3, "Conditional writes").
+    """
+    keep_contract(s3, bucket, topic, version, text)
+    condition: Any = {} if over is None else {"IfMatch": over} if over else {"IfNoneMatch": "*"}
+    try:
+        s3.put_object(Bucket=bucket, Key=contract_key(topic), Body=text.encode(), **condition)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _OVERTAKEN or not condition:
+            raise
+        return False
+    return True
 
 
 def kept_contracts(s3: "S3Client", bucket: str, topic: str) -> Iterator[KeptContract]:
