@@ -69,7 +69,7 @@ locals {
     orphan_file_retention_days = tostring(var.orphan_file_retention_days)
     runs_at_once               = tostring(var.runs_at_once)
     live_state_machine_arn     = module.orchestration.live_state_machine_arn
-    # Jobs run as functions: no environment on AWS has an application for Spark yet (docs/scale.md).
-    spark = "off"
+    # What outgrows a function goes to Spark, where the environment has it (docs/scale.md).
+    spark = var.spark ? "on" : "off"
   })
 }

@@ -67,6 +67,22 @@ module "orchestration" {
   environment       = local.environment
   checkpoints_table = module.state.checkpoints_table
   function_arns     = { for name, function in module.compute.functions : name => function.arn }
+  spark             = one(module.spark)
+}
+
+module "spark" {
+  source = "./modules/spark"
+  count  = var.spark ? 1 : 0
+
+  environment   = local.environment
+  lake_bucket   = module.storage.lake_bucket
+  maximum_vcpus = var.spark_maximum_vcpus
+  release       = module.compute.spark.release
+  architecture  = module.compute.spark.architecture
+  runtime       = module.compute.spark.runtime
+  settings      = module.compute.spark.settings
+  jobs          = module.compute.jobs
+  archive       = module.compute.spark.archive
 }
 
 module "monitoring" {

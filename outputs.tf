@@ -57,3 +57,8 @@ output "athena_reader_policy" {
   description = "Policy of who queries in the workgroup, as JSON: for permission sets and roles of people, which are not this project's."
   value       = module.readers.athena_reader_policy
 }
+
+output "spark" {
+  description = "Whether backlogs that outgrow a function run on Spark."
+  value       = length(module.spark) == 1
+}

@@ -82,6 +82,23 @@ variable "topics" {
   }
 }
 
+variable "spark" {
+  description = "Whether backlogs that outgrow a function run on Spark: an application of EMR Serverless, which costs nothing while no job runs (docs/scale.md)."
+  type        = bool
+  default     = false
+}
+
+variable "spark_maximum_vcpus" {
+  description = "Vcpus that all jobs on Spark have at once at most: a driver and eight executors of 4. The account's quota is 16 until it is raised."
+  type        = number
+  default     = 36
+
+  validation {
+    condition     = var.spark_maximum_vcpus >= 8 && var.spark_maximum_vcpus <= 4000 && floor(var.spark_maximum_vcpus / 4) * 4 == var.spark_maximum_vcpus
+    error_message = "spark_maximum_vcpus: expected a multiple of 4, 8 to 4000: a driver and executors of 4 vcpus each; found ${var.spark_maximum_vcpus}."
+  }
+}
+
 variable "paused_topics" {
   description = "Topics that no run is started for by itself; events still arrive in RAW, and `lean-ops run` runs them."
   type        = set(string)

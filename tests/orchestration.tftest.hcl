@@ -94,3 +94,48 @@ run "nothing_is_scheduled_for_a_topic" {
     error_message = "orchestration: expected one group of schedules, and the alias that the dispatcher starts."
   }
 }
+
+run "without_spark_no_right_to_it" {
+  command = plan
+
+  module {
+    source = "./modules/orchestration"
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States["RunCurationOnSpark"].Parameters.ApplicationId == "none" && !strcontains(module.pipeline_role.policy, "emr-serverless")
+    error_message = "pipeline: expected states that are never entered, and no right to start jobs."
+  }
+}
+
+run "with_spark_its_states_name_it" {
+  command = plan
+
+  module {
+    source = "./modules/orchestration"
+  }
+
+  variables {
+    spark = {
+      application_id = "00f1abc"
+      job_role_arn   = "arn:aws:iam::000000000000:role/lean-ops-dev-spark"
+      entry_point    = "s3://lean-ops-dev-lake-000000000000/artifacts/spark/entry.py"
+      parameters     = { curation = "--conf a=curation", semantic = "--conf a=semantic" }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      for state, job in { RunCurationOnSpark = "curation", RunSemanticOnSpark = "semantic" } :
+      jsondecode(aws_sfn_state_machine.pipeline.definition).States[state].Parameters.JobDriver.SparkSubmit.SparkSubmitParameters == "--conf a=${job}" &&
+      jsondecode(aws_sfn_state_machine.pipeline.definition).States[state].Parameters.ApplicationId == "00f1abc" &&
+      jsondecode(aws_sfn_state_machine.pipeline.definition).States[state].Parameters.ExecutionRoleArn == var.spark.job_role_arn
+    ])
+    error_message = "definition: expected each state to name the application, the jobs' role and its own parameters."
+  }
+
+  assert {
+    condition     = strcontains(module.pipeline_role.policy, "arn:aws:emr-serverless:eu-west-1:000000000000:/applications/00f1abc/jobruns/*")
+    error_message = "pipeline: expected the right to follow and end jobs of this application."
+  }
+}

@@ -482,3 +482,13 @@ run "refuses_a_topic_named_like_a_view" {
 
   expect_failures = [var.topics]
 }
+
+run "refuses_vcpus_that_make_no_whole_workers" {
+  command = plan
+
+  variables {
+    spark_maximum_vcpus = 6
+  }
+
+  expect_failures = [var.spark_maximum_vcpus]
+}

@@ -14,7 +14,8 @@ module "pipeline_role" {
   service                  = "states.amazonaws.com"
   source_arn               = "${local.machine_arn}*"
   policy                   = "pipeline"
-  policy_values            = var.environment.policy_values
+  base                     = var.spark == null ? null : "pipeline-spark"
+  policy_values            = merge(var.environment.policy_values, { spark_application_id = try(var.spark.application_id, "none") })
   permissions_boundary_arn = var.environment.permissions_boundary_arn
 }
 
@@ -38,12 +39,12 @@ resource "aws_sfn_state_machine" "pipeline" {
       checkpoints_table = var.checkpoints_table
       # A backlog is continued by the version that is live, as it was begun.
       state_machine_arn = local.live_arn
-      # What states for Spark say, of which none is entered: the look-up chooses functions (docs/scale.md).
-      spark_application_id      = "none"
-      spark_job_role_arn        = "none"
-      spark_entry_point         = "none"
-      spark_curation_parameters = "none"
-      spark_semantic_parameters = "none"
+      # Of an environment without Spark, states for it are there and are never entered: the look-up chooses functions.
+      spark_application_id      = try(var.spark.application_id, "none")
+      spark_job_role_arn        = try(var.spark.job_role_arn, "none")
+      spark_entry_point         = try(var.spark.entry_point, "none")
+      spark_curation_parameters = try(var.spark.parameters["curation"], "none")
+      spark_semantic_parameters = try(var.spark.parameters["semantic"], "none")
     },
   ))
 

@@ -36,3 +36,19 @@ variable "function_arns" {
     error_message = "function_arns: expected the functions of the catalogue, found none."
   }
 }
+
+variable "spark" {
+  description = "Where jobs on Spark run: application, their role, and by job what spark-submit is told; null for an environment without."
+  type = object({
+    application_id = string
+    job_role_arn   = string
+    entry_point    = string
+    parameters     = map(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.spark == null || toset(keys(try(var.spark.parameters, {}))) == toset(["curation", "semantic"])
+    error_message = "spark.parameters: expected those of the jobs curation and semantic."
+  }
+}

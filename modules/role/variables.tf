@@ -55,7 +55,7 @@ variable "source_arn" {
   default     = null
 
   validation {
-    condition     = var.source_arn == null || can(regex("^arn:[a-z-]+:[a-z]+:[a-z0-9-]+:[0-9]{12}:.+$", var.source_arn))
+    condition     = var.source_arn == null || can(regex("^arn:[a-z-]+:[a-z-]+:[a-z0-9-]+:[0-9]{12}:.+$", var.source_arn))
     error_message = "source_arn: expected an ARN with region and account or null, found \"${coalesce(var.source_arn, "null")}\"."
   }
 }

@@ -51,11 +51,12 @@ def last_build() -> Built | None:
     manifest = BUILD / MANIFEST
     if not manifest.exists():
         return None
+    written = json.loads(manifest.read_text())
     archives = {
-        kind: {name: Archive(**record) for name, record in records.items()}
-        for kind, records in json.loads(manifest.read_text()).items()
+        kind: {name: Archive(**record) for name, record in written[kind].items()}
+        for kind in ("functions", "layers")
     }
-    return Built(archives["functions"], archives["layers"])
+    return Built(archives["functions"], archives["layers"], Archive(**written["spark"]))
 
 
 def main() -> None:

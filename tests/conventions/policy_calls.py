@@ -17,6 +17,7 @@ VALUES = {
     "lock_table": "lean-ops-dev-terraform-locks",
     "boundary_arn": "arn:aws:iam::000000000000:policy/lean-ops-dev-boundary", "repository": "owner/name",
     "principal_arn": "arn:aws:iam::111111111111:user/s", "external_id": "x",
+    "spark_application_id": "00f1abc",
     "oidc_host": "token.actions.githubusercontent.com", "github_environment": "dev",
 }  # fmt: skip
 
@@ -83,6 +84,11 @@ NOTE = Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "worst
 PII_KEY = Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf"))
 ERASED = "erasures/remembered/events.json"
 TOPICS = objects("GetObject", "registry/topics.json")
+JOB_LOG = arn("logs", "log-group:/aws/emr-serverless/lean-ops-dev-spark:log-stream:x")
+APPLICATION = arn("emr-serverless", "/applications/00f1abc")
+# Step Functions hears of the end of a job by a rule of this name, one an account and region, which it makes itself
+# ("IAM policies for calling Amazon EMR Serverless").
+JOB_RULE = arn("events", "rule/StepFunctionsGetEventsForEMRServerlessJobRule")
 BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
 
 CALLS: dict[str, list[Call]] = {
@@ -132,7 +138,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("GetObject", f"quarantine_events/{DATA}"),
         *objects("PutObject", f"semantic_events/{DATA}", f"quarantine_events/{META}"),
         *objects("DeleteObject", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
-        *objects("AbortMultipartUpload", f"semantic_events/{DATA}"),
+        *objects("AbortMultipartUpload", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "curated_events/", ERASED),
         *TOPICS, NOTE, Call("dynamodb:UpdateItem", DRIFT_LOG), PII_KEY,
@@ -182,7 +188,7 @@ CALLS: dict[str, list[Call]] = {
               *objects("GetObject", f"rebuild_{layer}_events/{META}"),
               *listing(f"rebuild_{layer}_events/metadata/"),
           )),
-        *(o for layer in ("raw", "curated", "semantic")
+        *(o for layer in ("raw", "curated", "semantic", "quarantine")
           for o in objects("AbortMultipartUpload", f"{layer}_events/{DATA}")),
         *objects("GetObject", "contracts/events.yaml"), *listing("contracts/"),
         Call("dynamodb:GetItem", CHECKPOINTS), *TOPICS, *POINTERS, Call("dynamodb:BatchGetItem", CHECKPOINTS),
@@ -266,12 +272,45 @@ CALLS: dict[str, list[Call]] = {
           for r in ("catalog", "database/lean_ops_dev")),
         *(c for a in ("GetTable", "GetTables") for c in tables(a, "semantic_events")),
     ],
+    "spark-job": [
+        *COMMIT,
+        *tables("GetTable", "raw_events", "curated_events", "semantic_events", "quarantine_events"),
+        *tables("UpdateTable", "curated_events", "semantic_events", "quarantine_events"),
+        *objects("GetObject", f"raw_events/{DATA}"),
+        *(c for table in ("curated_events", "semantic_events", "quarantine_events")
+          for c in (*objects("GetObject", f"{table}/{DATA}", f"{table}/{META}"),
+                    *objects("PutObject", f"{table}/{DATA}", f"{table}/{META}"),
+                    *objects("DeleteObject", f"{table}/{DATA}"),
+                    *objects("AbortMultipartUpload", f"{table}/{DATA}"), *listing(f"{table}/"))),
+        *objects("GetObject", "contracts/events.yaml", ERASED),
+        *listing("contracts/events.yaml", "raw_events/", ERASED), *TOPICS, NOTE, PII_KEY,
+        Call("dynamodb:UpdateItem", DRIFT_LOG), Call("sqs:SendMessage", DLQ),
+        *(Call(f"dynamodb:{action}", CHECKPOINTS, (("dynamodb:leadingkeys", "events#quality"),))
+          for action in ("GetItem", "UpdateItem")),
+        Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#lease"),)),
+        *(key(a, s) for s in ("s3", "sqs") for a in ("Decrypt", "GenerateDataKey")),
+        key("Decrypt", "dynamodb"), key("Decrypt", "secretsmanager"),
+        *objects("GetObject", "artifacts/spark/entry.py", "artifacts/spark/spark-0.zip"),
+        *objects("PutObject", "jobs/events.json"),
+        *(Call(f"logs:{a}", JOB_LOG) for a in ("CreateLogStream", "DescribeLogStreams", "PutLogEvents")),
+        Call("logs:DescribeLogGroups", "*"),
+    ],
+    # What the pipeline's role has beside, where an environment has Spark.
+    "pipeline-spark": [
+        Call("emr-serverless:StartJobRun", APPLICATION),
+        Call("emr-serverless:GetJobRun", f"{APPLICATION}/jobruns/j"),
+        Call("emr-serverless:CancelJobRun", f"{APPLICATION}/jobruns/j"),
+        Call("iam:PassRole", "arn:aws:iam::000000000000:role/lean-ops-dev-spark",
+             (("iam:passedtoservice", "emr-serverless.amazonaws.com"),)),
+    ],
     "pipeline": [
         *(Call("lambda:InvokeFunction", arn("lambda", f"function:lean-ops-dev-{f}:live"))
 
           for f in ("get-all-checkpoints", "curation", "semantic", "notify-missing-schema")),
         Call("dynamodb:UpdateItem", CHECKPOINTS), key("Decrypt", "dynamodb"),
         LIVE_RUN,
+        # Asked for when a machine is made that waits for jobs, whether it ever enters such a state or not.
+        *(Call(f"events:{a}", JOB_RULE) for a in ("PutRule", "PutTargets", "DescribeRule")),
         *(Call(f"logs:{a}", "*") for a in (
             "CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery",
             "ListLogDeliveries", "PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups")),
@@ -327,6 +366,8 @@ MADE_BY_LAMBDA = {
 # Resource "*", by policy and statement, and why AWS takes nothing narrower. Every function also has
 # SendTraces: X-Ray knows no resources for these actions.
 WILDCARDS = {
+    ("spark-job", "FindLog"): "DescribeLogGroups lists",
+    ("ci-apply", "CreateSparkApplication"): "CreateApplication takes no resource: its tags bound it",
     ("observation", "CountRecords"): "GetMetricData takes no resource",
     ("circuit-breaker", "FindMapping"): "ListEventSourceMappings takes no resource",
     ("circuit-breaker", "CountBatches"): "GetMetricData takes no resource",

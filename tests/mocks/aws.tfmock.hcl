@@ -80,3 +80,10 @@ mock_resource "aws_sqs_queue" {
     url = "https://sqs.eu-west-1.amazonaws.com/000000000000/mock"
   }
 }
+
+mock_resource "aws_emrserverless_application" {
+  defaults = {
+    arn = "arn:aws:emr-serverless:eu-west-1:000000000000:/applications/00f1abc"
+    id  = "00f1abc"
+  }
+}

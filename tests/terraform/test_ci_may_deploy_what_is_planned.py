@@ -156,6 +156,12 @@ CALLS = {
         "DescribeStateMachine ListStateMachineVersions ListTagsForResource ValidateStateMachineDefinition",
         "CreateStateMachine UpdateStateMachine PublishStateMachineVersion TagResource",
     ),
+    # Planned where an environment has Spark; its id is AWS's choice, so that its tags bound it.
+    "aws_emrserverless_application": Calls(
+        f"arn:aws:emr-serverless:{SCOPE}:/applications/00f1abc",
+        "GetApplication ListTagsForResource",
+        "CreateApplication UpdateApplication DeleteApplication TagResource UntagResource",
+    ),
     "aws_sfn_alias": Calls(
         f"{MACHINE}:live", "DescribeStateMachineAlias", "CreateStateMachineAlias UpdateStateMachineAlias"
     ),
@@ -213,6 +219,13 @@ CALLS = {
 ALSO = [
     ("iam:PassRole", ROLE, {"iam:passedtoservice": "lambda.amazonaws.com"}),
     ("iam:PassRole", ROLE, {"iam:passedtoservice": "scheduler.amazonaws.com"}),
+    # The first application of an account brings the service's own role ("Using service-linked roles").
+    (
+        "iam:CreateServiceLinkedRole",
+        "arn:aws:iam::000000000000:role/aws-service-role/ops.emr-serverless.amazonaws.com/"
+        "AWSServiceRoleForAmazonEMRServerless",
+        {"iam:awsservicename": "ops.emr-serverless.amazonaws.com"},
+    ),
     ("kms:CreateGrant", KEY, {"kms:grantisforawsresource": "true"}),
     ("kms:GenerateDataKey", KEY, {}),
     ("lambda:PublishLayerVersion", f"arn:aws:lambda:{SCOPE}:layer:{PREFIX}-lake", {}),
@@ -282,6 +295,14 @@ FOREIGN_KEY = UNTAGGED | {"aws:resourcetag/project": "other", "aws:resourcetag/e
 )
 def test_a_key_is_made_before_its_tags_count(action: str, arn: str) -> None:
     assert allowed(CHANGING, action, arn, {}, UNTAGGED)
+
+
+def test_an_application_for_spark_is_tagged_before_its_tags_count_and_those_of_others_stay_theirs() -> None:
+    application = CALLS["aws_emrserverless_application"].arn
+    assert allowed(CHANGING, "emr-serverless:CreateApplication", "*", {}, UNTAGGED)
+    assert allowed(CHANGING, "emr-serverless:TagResource", application, {}, UNTAGGED)
+    for name in ("TagResource", "UpdateApplication", "DeleteApplication"):
+        assert not allowed(CHANGING, f"emr-serverless:{name}", application, {}, FOREIGN_KEY)
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,27 @@ from lean_ops.build.provenance import ForeignArchive, archives
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    (tmp_path / "curation.zip").write_bytes(b"code")
     digest = base64.b64encode(hashlib.sha256(b"code").digest()).decode()
-    entry = {"archive": "curation.zip", "sha256": digest}
-    (tmp_path / "manifest.json").write_text(json.dumps({"functions": {"curation": entry}, "layers": {}}))
+    for name in ("curation.zip", "spark-0.zip"):
+        (tmp_path / name).write_bytes(b"code")
+    manifest = {
+        "functions": {"curation": {"archive": "curation.zip", "sha256": digest}},
+        "layers": {},
+        "spark": {"archive": "spark-0.zip", "sha256": digest},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     return tmp_path
 
 
 def test_archives_as_the_build_wrote_them_pass(built: Path) -> None:
-    assert archives(built) == [built / "curation.zip"]
+    assert archives(built) == [built / "curation.zip", built / "spark-0.zip"]
 
 
-def test_an_archive_with_other_bytes_is_refused(built: Path) -> None:
-    (built / "curation.zip").write_bytes(b"other code")
+@pytest.mark.parametrize("name", ["curation.zip", "spark-0.zip"])
+def test_an_archive_with_other_bytes_is_refused(built: Path, name: str) -> None:
+    (built / name).write_bytes(b"other code")
 
-    with pytest.raises(ForeignArchive, match=r"curation\.zip: expected SHA-256"):
+    with pytest.raises(ForeignArchive, match=rf"{name}: expected SHA-256"):
         archives(built)
 
 

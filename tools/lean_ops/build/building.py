@@ -1,6 +1,7 @@
-"""``python -m lean_ops.build``: everything that Terraform deploys to Lambda, into modules/compute/.build.
+"""``python -m lean_ops.build``: everything that Terraform deploys of code, into modules/compute/.build.
 
-Writes an archive of each function and each layer, and last ``manifest.json`` with their hashes, which
+Writes an archive of each function, of each layer and of the jobs on Spark (their code and libraries in one,
+which Spark unpacks beside driver and executors; the interpreter and pyspark are the release's), and last ``manifest.json`` with their hashes, which
 Terraform reads: an interrupted build leaves no manifest. A layer is named after what it is made from, and is
 made again only when that changes. What does not fit Lambda is refused.
 
@@ -26,11 +27,17 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops.build import binaries, layers
+from lean_ops.build import binaries, layers, packaging
 from lean_ops.build.layers import GLIBC, SERVICES, download, pack, unpack
 from lean_ops.build.lockfile import Pin, Platform, pins
 from lean_ops.build.packaging import code_archive
-from lean_ops.environment.repository import ROOT, FunctionEntry, function_catalogue
+from lean_ops.environment.repository import (
+    LAMBDA_CODE,
+    ROOT,
+    FunctionEntry,
+    function_catalogue,
+    spark_entry,
+)
 
 BUILD: Final = ROOT / "modules/compute/.build"
 MANIFEST: Final = "manifest.json"
@@ -42,6 +49,10 @@ MAX_UNPACKED_BYTES: Final = 230 * 10**6
 
 # Locked wheels are for Linux: elsewhere archives are built and checked, and no handler is tried.
 TRIES_HANDLERS: Final = sys.platform == "linux"
+
+# The functions that are jobs on Spark as well, and the code of those (docs/adr/0029).
+JOBS: Final = tuple(spark_entry().environment)
+JOB_CODE: Final = (packaging.SHARED_PACKAGE, *JOBS, "spark")
 
 # Programs that use what a layer's libraries load late, by layer.
 TRIALS: Final = {layer: Path(__file__).with_name(f"trial_{layer}.py") for layer in ("lake", "sources")}
@@ -71,6 +82,7 @@ class Built:
 
     functions: Mapping[str, Archive]
     layers: Mapping[str, Archive]
+    spark: Archive
 
 
 def build(target: Path = BUILD) -> Built:
@@ -82,7 +94,11 @@ def build(target: Path = BUILD) -> Built:
     target.mkdir(parents=True, exist_ok=True)
     (target / MANIFEST).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        built = Built(_functions(catalogue, target), _layers(catalogue, target, Path(scratch) / "lambda"))
+        built = Built(
+            _functions(catalogue, target),
+            _layers(catalogue, target, Path(scratch) / "lambda"),
+            _jobs(catalogue, target, Path(scratch) / "spark"),
+        )
         check_sizes(catalogue, built)
         if TRIES_HANDLERS:
             verify(catalogue, target, Path(scratch) / "here")
@@ -115,6 +131,41 @@ def _layers(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> 
         with zipfile.ZipFile(path) as archive:
             archives[name] = _record(path, sum(entry.file_size for entry in archive.infolist()))
     return archives
+
+
+def _jobs(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> Archive:
+    """The archive of the jobs: what their functions have in layers, and their code, named after both."""
+    jobs = [entry for entry in catalogue if entry.name in JOBS]
+    ((runtime, architecture),) = {(entry.runtime, entry.architecture) for entry in jobs}
+    platform = Platform.of_lambda(runtime, architecture)
+    own = job_pins(catalogue, platform)
+    code = packaging.sources(JOB_CODE)
+    digest = hashlib.sha256(_recipe(own, platform).encode())
+    for path in code:
+        digest.update(path.relative_to(LAMBDA_CODE).as_posix().encode() + b"\0" + path.read_bytes())
+    archive = target / f"spark-{digest.hexdigest()[:16]}.zip"
+    if not archive.exists():
+        folder = unpacked(own, platform, target, scratch)
+        _add_code(folder, code)
+        for outdated in target.glob("spark-*.zip"):
+            outdated.unlink()
+        pack(folder, scratch.with_name(archive.name))
+        shutil.move(scratch.with_name(archive.name), archive)
+    with zipfile.ZipFile(archive) as packed:
+        return _record(archive, sum(entry.file_size for entry in packed.infolist()))
+
+
+def job_pins(catalogue: Iterable[FunctionEntry], platform: Platform) -> list[Pin]:
+    """Packages of the layers of all functions that are jobs on Spark too."""
+    of_jobs = [entry for entry in catalogue if entry.name in JOBS]
+    return [pin for own in layer_pins(of_jobs, platform).values() for pin in own]
+
+
+def _add_code(folder: Path, code: Iterable[Path]) -> None:
+    for path in code:
+        place = folder / path.relative_to(LAMBDA_CODE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
 
 
 def layer_pins(catalogue: Iterable[FunctionEntry], platform: Platform) -> dict[str, list[Pin]]:
@@ -172,6 +223,11 @@ def verify(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> N
         path = [code, *(folders[layer] for layer in entry.layers)]
         import_alone(entry.handler, path, [TRIALS[layer] for layer in entry.layers if layer in TRIALS])
         shutil.rmtree(code)
+    _add_code(scratch / "jobs", packaging.sources(JOB_CODE))
+    # Without pyspark, which the release has: what tasks do, and what the driver calls.
+    libraries = [folders[layer] for layer in dict.fromkeys(n for e in catalogue if e.name in JOBS for n in e.layers)]
+    for callee in ("spark.parts.flatten_part", "curation.handler.run", "semantic.handler.run"):
+        import_alone(callee, [scratch / "jobs", *libraries])
 
 
 def import_alone(handler: str, path: Sequence[Path], trials: Sequence[Path] = ()) -> None:
@@ -209,6 +265,8 @@ def report(built: Built) -> list[str]:
         f"layer {name:18} {a.bytes / 1024:9,.0f} KiB, {a.unpacked_bytes / 2**20:,.1f} MiB unpacked"
         for name, a in built.layers.items()
     ]
+    jobs = f"{built.spark.bytes / 1024:9,.0f} KiB, {built.spark.unpacked_bytes / 2**20:,.1f} MiB unpacked"
+    lines.append(f"{'jobs on Spark':24} {jobs}, no pyspark and no jar")
     largest = max(unpacked_bytes(entry, built) for entry in function_catalogue()) / 1e6
     limits = f"of {MAX_UNPACKED_BYTES / 1e6:,.0f} allowed here and {LAMBDA_LIMIT_BYTES / 1e6:,.0f} by Lambda"
     return [*lines, f"largest function with its layers: {largest:,.1f} MB unpacked, {limits}"]

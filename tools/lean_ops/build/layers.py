@@ -88,7 +88,7 @@ def is_kept(name: str) -> bool:
     return not _UNUSED.search(name)
 
 
-def pack(folder: Path, archive: Path, prefix: str) -> None:
+def pack(folder: Path, archive: Path, prefix: str = "") -> None:
     """Write the files of ``folder`` under ``prefix`` (Lambda: ``python``), the same bytes each time."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):

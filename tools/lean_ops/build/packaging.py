@@ -1,4 +1,4 @@
-"""Code archives of the Lambda functions: the same sources give the same bytes, on every machine.
+"""Code archives of the Lambda functions, and the code of jobs on Spark: the same sources give the same bytes.
 
 An archive holds the shared package and the function's own folder, as they lie under
 ``modules/compute/lambda``. Libraries come from layers on AWS and from the emulator's interpreter locally.
@@ -6,6 +6,7 @@ An archive holds the shared package and the function's own folder, as they lie u
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.runtime.errors import PermanentError
@@ -28,7 +29,7 @@ def code_archive(function: str, code_root: Path = LAMBDA_CODE) -> bytes:
     Entries are stored without compression: compressed bytes differ between versions of zlib, and the
     archive is small. Raises MissingSource.
     """
-    files = [path for folder in (SHARED_PACKAGE, function) for path in _sources(code_root / folder)]
+    files = sources((SHARED_PACKAGE, function), code_root)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path in files:
@@ -37,6 +38,11 @@ def code_archive(function: str, code_root: Path = LAMBDA_CODE) -> bytes:
             entry.external_attr = _REGULAR_FILE_0644
             archive.writestr(entry, path.read_bytes())
     return buffer.getvalue()
+
+
+def sources(folders: Sequence[str], code_root: Path = LAMBDA_CODE) -> list[Path]:
+    """The files of these folders of the code, sorted within each; raises MissingSource."""
+    return [path for folder in folders for path in _sources(code_root / folder)]
 
 
 def _sources(folder: Path) -> list[Path]:

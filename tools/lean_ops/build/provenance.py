@@ -59,7 +59,8 @@ def archives(folder: Path) -> list[Path]:
     if not manifest.is_file():
         raise ForeignArchive(f"{manifest}: expected the manifest of a build, found none; run make build")
     written = json.loads(manifest.read_text())
-    return [_checked(folder, entry) for part in ("functions", "layers") for entry in written[part].values()]
+    entries = [*written["functions"].values(), *written["layers"].values(), written["spark"]]
+    return [_checked(folder, entry) for entry in entries]
 
 
 def _checked(folder: Path, entry: dict[str, str]) -> Path:
