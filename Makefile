@@ -44,7 +44,7 @@ test-readers: install ## Let Trino, the engine of Athena, and Spark read what th
 	$(BIN)/pytest tests/readers $(PYTEST_ARGUMENTS)
 
 .PHONY: test-spark
-test-spark: install ## Let Spark and functions merge the same histories, and kill what runs on Spark (fetches 0.3 GB once; needs Java 17)
+test-spark: install ## Let Spark and functions merge the same histories, and kill what runs on Spark (fetches 0.5 GB once; needs Java 17)
 	$(BIN)/pytest tests/spark $(PYTEST_ARGUMENTS)
 
 .PHONY: test-browser

@@ -86,8 +86,8 @@ ERASED = "erasures/remembered/events.json"
 TOPICS = objects("GetObject", "registry/topics.json")
 JOB_LOG = arn("logs", "log-group:/aws/emr-serverless/lean-ops-dev-spark:log-stream:x")
 APPLICATION = arn("emr-serverless", "/applications/00f1abc")
-# Step Functions hears of the end of a job by a rule of this name, one an account and region, which it makes itself
-# ("IAM policies for calling Amazon EMR Serverless").
+# Step Functions hears of the end of a job by a rule of this name, one an account and region, which it makes
+# itself ("IAM policies for calling Amazon EMR Serverless").
 JOB_RULE = arn("events", "rule/StepFunctionsGetEventsForEMRServerlessJobRule")
 BUCKET_CONTEXT = ("kms:encryptioncontext:aws:s3:arn", "arn:aws:s3:::lake")
 

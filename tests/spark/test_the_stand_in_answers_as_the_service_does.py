@@ -1,6 +1,9 @@
 """The stand-in for EMR Serverless: tokens, refusals, states, time-out, cancellation."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from lean_ops.local import job_runs, spark
 from lean_ops.local.job_runs import APPLICATION, ENDED, JobRefused, JobRuns
+from lean_ops.local.lifeline import FD_VARIABLE, FOLDER_VARIABLE, Lifeline
 
 
 @pytest.fixture
@@ -91,7 +95,25 @@ def test_a_driver_has_the_environment_that_is_sent_and_no_other_setting(
     assert started[0]["LEAN_OPS_ENV"] == "x"
     assert started[0]["PYSPARK_PYTHON"] != "./y"
     assert "local[" in started[0]["PYSPARK_SUBMIT_ARGS"]
+    assert FD_VARIABLE in started[0], "a driver ends with the process that started it"
     assert os.environ.get("LEAN_OPS_ENV") is None
+
+
+def test_a_driver_ends_with_the_process_that_started_it_however_that_ends(tmp_path: Path) -> None:
+    line = Lifeline()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lean_ops.local.driver", "http.server", "--bind", "127.0.0.1", "0"],
+        env=os.environ | {FD_VARIABLE: str(line.child_fd), FOLDER_VARIABLE: str(tmp_path)},
+        pass_fds=(line.child_fd,),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline(), "it runs"
+        line.cut()
+        assert process.wait() == -signal.SIGKILL
 
 
 class _Ended:

@@ -58,6 +58,7 @@ ROLE = f"arn:aws:iam::000000000000:role/{PREFIX}-curation"
 TABLE = f"arn:aws:glue:{SCOPE}:table/lean_ops_dev/raw_events"
 KEY = f"arn:aws:kms:{SCOPE}:key/k"
 WORKGROUP = f"arn:aws:athena:{SCOPE}:workgroup/{PREFIX}"
+SPARK_SERVICE = "ops.emr-serverless.amazonaws.com"
 OF_FUNCTION = (("lambda:functionarn", FUNCTION),)
 
 CALLS = {
@@ -222,9 +223,8 @@ ALSO = [
     # The first application of an account brings the service's own role ("Using service-linked roles").
     (
         "iam:CreateServiceLinkedRole",
-        "arn:aws:iam::000000000000:role/aws-service-role/ops.emr-serverless.amazonaws.com/"
-        "AWSServiceRoleForAmazonEMRServerless",
-        {"iam:awsservicename": "ops.emr-serverless.amazonaws.com"},
+        f"arn:aws:iam::000000000000:role/aws-service-role/{SPARK_SERVICE}/AWSServiceRoleForAmazonEMRServerless",
+        {"iam:awsservicename": SPARK_SERVICE},
     ),
     ("kms:CreateGrant", KEY, {"kms:grantisforawsresource": "true"}),
     ("kms:GenerateDataKey", KEY, {}),

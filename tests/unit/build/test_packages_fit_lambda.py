@@ -14,7 +14,11 @@ MB = 10**6
 
 
 def built(code: int, layer: int) -> Built:
-    return Built({"f": Archive("f.zip", "", 0, code)}, {"lake": Archive("layer-lake.zip", "", 0, layer)}, Archive("spark-0.zip", "", 0, 0))
+    return Built(
+        {"f": Archive("f.zip", "", 0, code)},
+        {"lake": Archive("layer-lake.zip", "", 0, layer)},
+        Archive("spark-0.zip", "", 0, 0),
+    )
 
 
 def test_code_and_layers_together_are_held_to_the_limit() -> None:

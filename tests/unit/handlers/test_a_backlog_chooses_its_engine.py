@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from common.contract.contracts import NEVER
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import CheckpointsSettings
 from get_all_checkpoints.engines import Backlog, choose, unpublished, unread
@@ -29,6 +30,22 @@ def test_rows_or_bytes_decide_unless_an_engine_is_asked_for(
     asked: str, backlog: Backlog, engine: str
 ) -> None:
     assert choose(asked, backlog, settings()) == engine
+
+
+@pytest.mark.parametrize(
+    ("from_rows", "backlog", "engine"),
+    [
+        (1_000, Backlog(999, 10**9), "lambda"),
+        (1_000, Backlog(1_000, 1), "spark"),
+        (10, Backlog(10, 1), "spark"),
+        (NEVER, Backlog(10**12, 10**15), "lambda"),
+    ],
+)
+def test_what_a_contract_says_counts_in_place_of_both_thresholds(
+    from_rows: int, backlog: Backlog, engine: str
+) -> None:
+    assert choose("auto", backlog, settings(), from_rows) == engine
+    assert choose("spark", backlog, settings(), from_rows) == "spark"
 
 
 def test_without_spark_everything_runs_as_functions_and_nothing_else_is_promised() -> None:

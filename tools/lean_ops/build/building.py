@@ -1,9 +1,10 @@
 """``python -m lean_ops.build``: everything that Terraform deploys of code, into modules/compute/.build.
 
 Writes an archive of each function, of each layer and of the jobs on Spark (their code and libraries in one,
-which Spark unpacks beside driver and executors; the interpreter and pyspark are the release's), and last ``manifest.json`` with their hashes, which
-Terraform reads: an interrupted build leaves no manifest. A layer is named after what it is made from, and is
-made again only when that changes. What does not fit Lambda is refused.
+which Spark unpacks beside driver and executors; interpreter and pyspark are the release's), and last
+``manifest.json`` with their hashes, which Terraform reads: an interrupted build leaves no manifest. A layer is
+named after what it is made from, and is made again only when that changes. What does not fit Lambda is
+refused.
 
 What the verification shows: every shared object of a layer is for the functions' CPU and C library; and
 every handler imports, with a client of each AWS service and a trial of what its libraries load late, from its
@@ -225,7 +226,9 @@ def verify(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> N
         shutil.rmtree(code)
     _add_code(scratch / "jobs", packaging.sources(JOB_CODE))
     # Without pyspark, which the release has: what tasks do, and what the driver calls.
-    libraries = [folders[layer] for layer in dict.fromkeys(n for e in catalogue if e.name in JOBS for n in e.layers)]
+    libraries = [
+        folders[layer] for layer in dict.fromkeys(n for e in catalogue if e.name in JOBS for n in e.layers)
+    ]
     for callee in ("spark.parts.flatten_part", "curation.handler.run", "semantic.handler.run"):
         import_alone(callee, [scratch / "jobs", *libraries])
 

@@ -1,19 +1,25 @@
 """``rebuild``: a layer anew from the one before it, beside the live table, compared, swapped in."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from common.lake.history import said_by
+from common.lake.specifications import open_table
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import err, harmless, say
+from lean_ops.environment.repository import spark_entry, spark_from_rows
+from lean_ops.local import spark
 from lean_ops.operate import rebuild as rebuilding
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.holds import Place
-from lean_ops.operate.rebuild import Comparison, Filled, Swapped
+from lean_ops.operate.pipeline import Engine
+from lean_ops.operate.rebuild import Comparison, Filled, Swapped, Workplace
 
 
 @on_target(topic=True, reason=True)
@@ -25,6 +31,13 @@ def rebuild(
         typer.Option("--from", formats=["%Y-%m-%d"], help="Keep rows published before this day (UTC)."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Swap without asking.")] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="Who does the work on this machine: this process as a function would, Spark on all "
+            "cores, or by the size of the source where Spark is at hand."
+        ),
+    ] = Engine.AUTO,
     discard: Annotated[
         bool, typer.Option("--discard", help="Remove a rebuild that was begun; the live table stays.")
     ] = False,
@@ -48,6 +61,7 @@ def rebuild(
     with (
         call.operation("rebuild", **selection) as entry,
         place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
+        _workplace(call, layer, engine) as workplace,
     ):
 
         def agreed(found: Comparison) -> bool:
@@ -65,12 +79,36 @@ def rebuild(
             agreed=agreed,
             told=(lambda _portion: None) if call.json else _told,
             replaced=_say_replaced,
+            place=workplace,
         )
     documents = {"comparison": found, "swapped": swapped}
     return Answer(
         {name: asdict(document) if document else None for name, document in documents.items()},
         lambda: _tell(topic, layer, found, swapped),
     )
+
+
+@contextmanager
+def _workplace(call: Call, layer: MergedLayer, engine: Engine) -> Iterator[Workplace]:
+    """Where the work is done; Spark is started for it, and ended afterwards."""
+    if engine is Engine.AUTO:
+        engine = Engine.SPARK if spark.at_hand() and _is_large(call, layer) else Engine.LAMBDA
+    if engine is not Engine.SPARK:
+        yield rebuilding.HERE
+        return
+    if not call.json:
+        say("Spark does the work, on the cores of this machine.", "dim")
+    with spark.cluster(f"{call.topic} rebuild of {layer}") as cluster:
+        yield Workplace(cluster.flatten, cluster.judge, spark_entry().environment)
+
+
+def _is_large(call: Call, layer: MergedLayer) -> bool:
+    """Whether a run would take the whole source to Spark."""
+    source = "raw" if layer is MergedLayer.CURATED else "curated"
+    table = open_table(call.target.catalog(), call.target.settings.table(source, call.topic))
+    current = table.current_snapshot()
+    rows = int(said_by(current).get("total-records", 0)) if current is not None else 0
+    return rows >= spark_from_rows()
 
 
 def _tell(topic: str, layer: MergedLayer, found: Comparison | None, swapped: Swapped | None) -> None:

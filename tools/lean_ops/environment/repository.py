@@ -121,6 +121,12 @@ def spark_entry(path: Path = FUNCTION_CATALOGUE) -> SparkEntry:
     )
 
 
+def spark_from_rows(path: Path = FUNCTION_CATALOGUE) -> int:
+    """Rows from which on a backlog runs on Spark where it is there."""
+    (look_up,) = (entry for entry in function_catalogue(path) if entry.name == "get_all_checkpoints")
+    return int(look_up.environment["LEAN_OPS_SPARK_FROM_ROWS"])
+
+
 def state_machine_definition(values: Mapping[str, str], path: Path = STATE_MACHINE) -> dict[str, Any]:
     """The rendered Amazon States Language definition; raises UnknownPlaceholder."""
     definition: dict[str, Any] = json.loads(render(path.read_text(), values))

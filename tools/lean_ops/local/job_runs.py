@@ -31,6 +31,7 @@ from typing import Any, Final
 from lean_ops.environment.repository import LAMBDA_CODE
 from lean_ops.local import spark
 from lean_ops.local.errors import LocalStackError
+from lean_ops.local.lifeline import FD_VARIABLE, FOLDER_VARIABLE, Lifeline
 
 APPLICATION: Final = "local"
 ENDED: Final = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
@@ -76,6 +77,7 @@ class JobRuns:
         self._runs: dict[str, JobRun] = {}
         self._by_token: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._line = Lifeline()
 
     def start(self, request: Mapping[str, Any]) -> dict[str, str]:
         """StartJobRun: the run's id. Raises JobRefused."""
@@ -136,11 +138,16 @@ class JobRuns:
         log = folder / "driver.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - this interpreter and a module of this project
-                [sys.executable, "-m", "spark.job", *arguments],
+                [sys.executable, "-m", "lean_ops.local.driver", "spark.job", *arguments],
                 env=os.environ
                 | environment
                 | spark.environment(LAMBDA_CODE)
-                | {"PYSPARK_SUBMIT_ARGS": shlex.join([*submit, "pyspark-shell"])},
+                | {
+                    "PYSPARK_SUBMIT_ARGS": shlex.join([*submit, "pyspark-shell"]),
+                    FOLDER_VARIABLE: os.environ.get(FOLDER_VARIABLE, str(self._folder)),
+                    FD_VARIABLE: str(self._line.child_fd),
+                },
+                pass_fds=(self._line.child_fd,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

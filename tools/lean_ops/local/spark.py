@@ -1,6 +1,6 @@
 """Spark on this machine: what the jobs of ``modules/compute/lambda/spark`` run on, as far as it is at hand.
 
-pyspark is fetched from PyPI, 0.3 GB, once for all checkouts, and needs Java 17. It is laid beside this
+pyspark is fetched from PyPI, 0.5 GB, once for all checkouts, and needs Java 17. It is laid beside this
 project's environment, not into it: nothing but a Spark job imports it. No jar is fetched: tables are read and
 written by the project's own code.
 """
@@ -10,18 +10,25 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from lean_ops.environment.repository import LAMBDA_CODE
+from lean_ops.local.errors import LocalStackError
 from lean_ops.local.trino import java
 
-VERSION: Final = "3.5.7"
+if TYPE_CHECKING:
+    from spark.cluster import Cluster
+
+VERSION: Final = "4.1.1"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lean-ops"
 HOME: Final = CACHE / f"pyspark-{VERSION}"
 """Where pyspark is, as a folder of packages."""
 _PACKAGES: Final = (
-    f"pyspark=={VERSION} --hash=sha256:80e36514e0c5c126d35a26adf4f405cd4a69de96a8ea8a3c1e9a65fce2fb4eaa",
-    "py4j==0.10.9.7 --hash=sha256:85defdfd2b2376eb3abf5ca6474b51ab7e0de341c75a02f46dc9b5976f5a5c1b",
+    f"pyspark=={VERSION} --hash=sha256:77f78984aa84fbe865c717dd37b49913b4e5c97d76ef6824f932f1aefa6621ec",
+    "py4j==0.10.9.9 --hash=sha256:c7c26e4158defb37b0bb124933163641a2ff6e3a3913f7811b0ddbe07ed61533",
 )
 _JAVA: Final = 17
 
@@ -31,6 +38,11 @@ def missing() -> str:
     if java(_JAVA, _JAVA) is None:
         return f"Spark {VERSION} needs Java {_JAVA}: install it, or name it in JAVA_HOME"
     return ""
+
+
+def at_hand() -> bool:
+    """Whether it could be started now, with nothing to be fetched."""
+    return HOME.exists() and not missing()
 
 
 def install() -> str:
@@ -73,6 +85,40 @@ def environment(*more: Path) -> dict[str, str]:
         "PYTHONPATH": packages,
         "TZ": "UTC",
     }
+
+
+@contextmanager
+def cluster(name: str) -> "Iterator[Cluster]":
+    """Spark on the cores of this machine, for a command that works in this process; ended at the end.
+
+    Raises LocalStackError with what is missing.
+    """
+    if lacks := missing() or install():
+        raise LocalStackError(
+            f"--engine spark: expected Spark {VERSION} on this machine, found none: {lacks}"
+        )
+    before = {variable: os.environ.get(variable) for variable in environment(LAMBDA_CODE)}
+    os.environ.update(environment(LAMBDA_CODE))
+    if str(HOME) not in sys.path:
+        sys.path.append(str(HOME))
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - it is there from here on
+
+    from spark.cluster import Cluster  # noqa: PLC0415 - imports pyspark
+
+    with tempfile.TemporaryDirectory(prefix="spark-") as folder:
+        conf = SparkConf().setMaster(f"local[{os.cpu_count() or 1},4]").setAppName(name)
+        conf.setAll([*settings(Path(folder)).items(), ("spark.ui.showConsoleProgress", "false")])
+        running = SparkContext(conf=conf)
+        running.setLogLevel("ERROR")
+        try:
+            yield Cluster(running)
+        finally:
+            running.stop()
+            for variable, value in before.items():
+                if value is None:
+                    os.environ.pop(variable, None)
+                else:
+                    os.environ[variable] = value
 
 
 def settings(folder: Path) -> dict[str, str]:

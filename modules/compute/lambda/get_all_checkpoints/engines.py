@@ -57,9 +57,17 @@ def unpublished(curated: Table, since: SourceCheckpoint | None) -> Backlog:
     return Backlog.of(merges)
 
 
-def choose(asked: str, backlog: Backlog, settings: CheckpointsSettings) -> Engine:
+def may_be_spark(asked: str, settings: CheckpointsSettings) -> bool:
+    """Whether the size of a backlog decides, and with it what a contract says of it."""
+    return asked == "auto" and settings.spark == ON
+
+
+def choose(
+    asked: str, backlog: Backlog, settings: CheckpointsSettings, from_rows: int | None = None
+) -> Engine:
     """The engine for a backlog, or the one that is ``asked`` for (``auto``: by the backlog).
 
+    ``from_rows``: what the topic's contract says, in place of both thresholds of the environment.
     Raises InvalidInput for one that is not known, or Spark where the environment has none.
     """
     if asked not in ENGINES:
@@ -74,6 +82,8 @@ def choose(asked: str, backlog: Backlog, settings: CheckpointsSettings) -> Engin
             )
         return "lambda"
     if asked == "auto":
+        if from_rows is not None:
+            return "spark" if backlog.rows >= from_rows else "lambda"
         large = backlog.rows >= settings.spark_from_rows or backlog.bytes >= settings.spark_from_bytes
         return "spark" if large else "lambda"
     return "spark" if asked == "spark" else "lambda"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.catalog import Catalog
 
+from common.contract.contracted import spark_from_rows
 from common.contract.store import contract_exists
 from common.lake.checkpoints import NOTHING
 from common.lake.history import last_merge
@@ -13,7 +14,7 @@ from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import CheckpointsSettings
 from common.runtime.topics import Registry, named
-from get_all_checkpoints.engines import Engine, choose, unpublished, unread
+from get_all_checkpoints.engines import Engine, choose, may_be_spark, unpublished, unread
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
@@ -87,6 +88,7 @@ def look_up(
     known = semantic.current_snapshot() if semantic else None
     unread_rows = unread(raw, curated_entry.checkpoint if curated_entry else None)
     unpublished_rows = unpublished(curated, published)
+    from_rows = spark_from_rows(s3, settings.lake_bucket, topic) if may_be_spark(engine, settings) else None
     return Checkpoints(
         raw_snapshot=str(current.snapshot_id) if current else NOTHING,
         curated_checkpoint=curated_entry.token if curated_entry else NOTHING,
@@ -98,6 +100,6 @@ def look_up(
         semantic_token=published.token if published else NOTHING,
         semantic_snapshot=str(known.snapshot_id) if known else NOTHING,
         schema_exists=has_contract,
-        curation_engine=choose(engine, unread_rows, settings),
-        semantic_engine=choose(engine, unpublished_rows, settings),
+        curation_engine=choose(engine, unread_rows, settings, from_rows),
+        semantic_engine=choose(engine, unpublished_rows, settings, from_rows),
     )

@@ -14,14 +14,16 @@ command goes on where it ended, as the table beside carries its own checkpoint.
 from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
 from lean_ops.operate.rebuild.comparison import Comparison, compare
 from lean_ops.operate.rebuild.doing import rebuild_layer
-from lean_ops.operate.rebuild.filling import Filled, contract_of, fill, hashing_secret
+from lean_ops.operate.rebuild.filling import HERE, Filled, Workplace, contract_of, fill, hashing_secret
 from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 __all__ = [
+    "HERE",
     "Comparison",
     "Filled",
     "Rebuild",
     "Swapped",
+    "Workplace",
     "columns_to_go",
     "compare",
     "contract_of",

@@ -13,7 +13,7 @@ from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.holds import Held
 from lean_ops.operate.rebuild.beside import Rebuild, discard
 from lean_ops.operate.rebuild.comparison import Comparison, compare
-from lean_ops.operate.rebuild.filling import Filled, contract_of, fill
+from lean_ops.operate.rebuild.filling import HERE, Filled, Workplace, contract_of, fill
 from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 
@@ -28,11 +28,13 @@ def rebuild_layer(
     agreed: Callable[[Comparison], bool] = lambda _found: True,
     told: Callable[[Filled], None] = lambda _portion: None,
     replaced: Callable[[Sequence[str]], None] = lambda _columns: None,
+    place: Workplace = HERE,
 ) -> tuple[Comparison | None, Swapped | None]:
     """Fill, compare, and swap where that is agreed to; nothing to compare where only the removal was left.
 
     ``held``: the place of the layer's rebuild. ``told`` hears of every portion, ``replaced`` of columns that
-    the contract replaces (``common.layers.semantic.align_columns``). Counts rows in ``entry``.
+    the contract replaces (``common.layers.semantic.align_columns``). Counts rows in ``entry``. The work is
+    done at ``place``.
     """
     run_id = f"rebuild-{entry.operation_id}"
     begun = _open(target, topic, layer, first_day, replaced)
@@ -47,14 +49,14 @@ def rebuild_layer(
         entry.heartbeat()
         told(portion)
 
-    for portion in fill(target, begun, run_id):
+    for portion in fill(target, begun, run_id, place):
         counted(portion)
     found = compare(target, begun)
     entry.counts["rows_rebuilt"] = found.rebuilt_rows
     swapped = None
     if agreed(found):
         held.changing()
-        swapped = swap(target, begun, run_id, counted)
+        swapped = swap(target, begun, run_id, counted, place)
         discard(target, topic, layer)
     entry.counts["swapped"] = int(swapped is not None)
     return found, swapped

@@ -1,8 +1,9 @@
 """Filling the table beside: the jobs of the pipeline, portion by portion, until the source is read."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,9 +23,11 @@ from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows
 from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
-from common.layers.curated import EVERY_ROW, curate
+from common.layers import curated as curated_layer
+from common.layers import semantic as semantic_layer
+from common.layers.curated import EVERY_ROW, curate, flatten_here
 from common.layers.erased import Erased
-from common.layers.semantic import publish
+from common.layers.semantic import judge_here, publish
 from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
@@ -56,17 +59,33 @@ class Filled:
     checkpoint: SourceCheckpoint | None
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """Where the jobs of a rebuild do their work, and what their settings are there.
+
+    ``environment``: by function, in place of the function's own (``repository.spark_entry``).
+    """
+
+    flatten: curated_layer.Staging = flatten_here
+    judge: semantic_layer.Staging = judge_here
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+HERE: Final = Workplace()
+"""This process, as a function would."""
+
+
 def contract_of(target: Target, topic: str) -> Contract:
     """The contract that the pipeline works under; raises ContractError."""
     return load_contract(read_contract(target.client("s3"), target.lake_bucket, topic), topic)
 
 
-def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
+def fill(target: Target, rebuild: Rebuild, run_id: str, place: Workplace = HERE) -> Iterator[Filled]:
     """Read the source from where the table beside says it is, up to its end, then keep what must be kept.
 
     Safe to run again at any time: it goes on with what is new.
     """
-    catalog, settings = target.catalog(), job_settings(target, rebuild.layer)
+    catalog, settings = target.catalog(), job_settings(target, rebuild.layer, place)
     since = _begin(target, catalog, rebuild)
     if since is None and rebuild.admits_anew:
         for left in admit(
@@ -78,9 +97,9 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
         ):
             yield Filled(0, left, None)
     next_portion = (
-        _curated_portion(target, catalog, settings, rebuild, run_id)
+        _curated_portion(target, catalog, rebuild, run_id, place)
         if rebuild.layer is MergedLayer.CURATED
-        else _semantic_portion(target, catalog, settings, rebuild, run_id)
+        else _semantic_portion(target, catalog, rebuild, run_id, place)
     )
     while True:
         done = next_portion(since)
@@ -91,12 +110,12 @@ def fill(target: Target, rebuild: Rebuild, run_id: str) -> Iterator[Filled]:
     _keep_live_rows(catalog, settings, rebuild, run_id)
 
 
-def job_settings(target: Target, layer: MergedLayer) -> JobSettings:
-    """The settings that the layer's function has: the same portions, the same memory."""
+def job_settings(target: Target, layer: MergedLayer, place: Workplace = HERE) -> JobSettings:
+    """The settings that the layer's function has, or its job on Spark: the same portions, the same memory."""
     name = "curation" if layer is MergedLayer.CURATED else "semantic"
     environment = next(entry.environment for entry in function_catalogue() if entry.name == name)
     names = {f"{PREFIX}{field.upper()}": value for field, value in asdict(target.settings).items()}
-    return JobSettings.from_environment(environment | names)
+    return JobSettings.from_environment({**environment, **place.environment.get(name, {}), **names})
 
 
 def hashing_secret(target: Target) -> bytes:
@@ -132,8 +151,9 @@ Portion = Callable[[SourceCheckpoint | None], Filled]
 
 
 def _curated_portion(
-    target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
+    target: Target, catalog: Catalog, rebuild: Rebuild, run_id: str, place: Workplace
 ) -> Portion:
+    settings = job_settings(target, rebuild.layer, place)
     contracted = contracted_columns(target.client("s3"), target.lake_bucket, rebuild.topic)
     beside = open_table(catalog, rebuild.beside)
     check_contract(rebuild.beside, beside.properties.get(ADMITTED), contracted)
@@ -159,6 +179,7 @@ def _curated_portion(
             into=rebuild.beside,
             only=published_since(rebuild) if first_pass else EVERY_ROW,
             erased=erased_of(target, rebuild.topic),
+            staging=place.flatten,
         )
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 
@@ -183,8 +204,9 @@ def _named_in_contract(target: Target, topic: str) -> frozenset[str]:
 
 
 def _semantic_portion(
-    target: Target, catalog: Catalog, settings: JobSettings, rebuild: Rebuild, run_id: str
+    target: Target, catalog: Catalog, rebuild: Rebuild, run_id: str, place: Workplace
 ) -> Portion:
+    settings = job_settings(target, rebuild.layer, place)
     contract = contract_of(target, rebuild.topic)
     pii_key = hashing_secret(target)
     # What changed since the rebuild began is taken whenever it was published: the live row may be older.
@@ -213,6 +235,7 @@ def _semantic_portion(
             into=rebuild.beside,
             only=only,
             erased=erased_of(target, rebuild.topic),
+            staging=place.judge,
         )
         return Filled(done.rows_read, done.backlog_rows, done.checkpoint)
 

@@ -23,7 +23,7 @@ from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops.environment.target import Target
 from lean_ops.operate.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
-from lean_ops.operate.rebuild.filling import RULES, Filled, fill
+from lean_ops.operate.rebuild.filling import HERE, RULES, Filled, Workplace, fill
 
 _TIDY = CompactionPolicy(files=1)
 
@@ -41,20 +41,24 @@ class Swapped:
 
 
 def swap(
-    target: Target, rebuild: Rebuild, run_id: str, told: Callable[[Filled], None] = lambda _portion: None
+    target: Target,
+    rebuild: Rebuild,
+    run_id: str,
+    told: Callable[[Filled], None] = lambda _portion: None,
+    place: Workplace = HERE,
 ) -> Swapped:
     """Catch up, tidy, and replace the live table's files in one commit.
 
-    ``told`` is called for every portion of catching up. Raises InvalidInput where the rebuild is empty,
-    TableMismatch where the live schema changed so that the files do not fit, CommitConflict where other
-    writers kept winning; the live table is untouched then.
+    ``told`` is called for every portion of catching up, which is done at ``place``. Raises InvalidInput where
+    the rebuild is empty, TableMismatch where the live schema changed so that the files do not fit,
+    CommitConflict where other writers kept winning; the live table is untouched then.
     """
     catalog = target.catalog()
 
     def plan(live: Table, number: int) -> Planned[Swapped]:
         counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
         checkpoint = None
-        for portion in fill(target, rebuild, run_id):
+        for portion in fill(target, rebuild, run_id, place):
             told(portion)
             checkpoint = portion.checkpoint
         compact(catalog, rebuild.beside, RULES[rebuild.layer], run_id=run_id, policy=_TIDY)

@@ -1,4 +1,4 @@
-"""What a topic's contract says to others than Semantic: columns of Curated, how old and how late rows are."""
+"""What a topic's contract says to others than Semantic: columns, how old and late rows are, the engine."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -33,6 +33,12 @@ def promised_s(s3: "S3Client", bucket: str, topic: str) -> float | None:
     """How late rows may be, in seconds; None where nothing is promised, or the contract cannot be read."""
     contract = _contract(s3, bucket, topic, "its promise is not watched")
     return contract.promise.within.total_seconds() if contract and contract.promise else None
+
+
+def spark_from_rows(s3: "S3Client", bucket: str, topic: str) -> int | None:
+    """Rows from which on a backlog of the topic runs on Spark; None: the environment's thresholds count."""
+    contract = _contract(s3, bucket, topic, "the environment's thresholds for Spark count")
+    return contract.spark_from_rows if contract else None
 
 
 def _contract(s3: "S3Client", bucket: str, topic: str, so_that: str) -> Contract | None:

@@ -12,6 +12,8 @@ Some things are this project's own reading of the standard:
 - ``transformSourceObjects`` has one entry, the Curated column that the property is read from;
 - the contract's custom property ``volume`` is ``high`` (default) or ``low``: a topic of few events a day,
   whose tables are partitioned by month when they are created (docs/adr/0006);
+- the custom property ``sparkFromRows`` says from how many rows on a backlog of this topic runs on Spark, or
+  ``never``, in place of what the environment says of all topics (docs/adr/0029);
 - ``slaProperties`` with ``property: retention`` say how long tables keep rows, and the custom property
   ``lateEvents`` what becomes of an event that is past on arrival (``common.contract.retention``);
 - ``slaProperties`` with ``property: latency`` say how late they may be (``common.contract.promises``);
@@ -56,7 +58,10 @@ _NUMBER: Final = r"(0|[1-9][0-9]{0,8})"
 _VERSION: Final = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 # Longer integers say nothing about any column (the widest has 38 digits), and Python would not print them.
 _INTEGER_BITS: Final = 4096
-_CUSTOM: Final = frozenset({"volume", "lateEvents"})
+_FROM_ROWS: Final = "sparkFromRows"
+_CUSTOM: Final = frozenset({"volume", "lateEvents", _FROM_ROWS})
+NEVER: Final = 2**63 - 1
+"""Rows of a backlog that is never reached: more than a table can count."""
 _SEVERITIES: Final = ("error", "warning", "note")
 
 
@@ -65,7 +70,8 @@ class Contract:
     """The contract of one topic, in the order of the file.
 
     ``low_volume``: few events a day. ``retention``: how long its tables keep rows. ``promise``: how late they
-    may be, None where it does not say. ``quality``: rules about all rows together.
+    may be, None where it does not say. ``quality``: rules about all rows together. ``spark_from_rows``: rows
+    from which on a backlog runs on Spark, None where the environment's thresholds count.
     """
 
     topic: str
@@ -75,6 +81,7 @@ class Contract:
     retention: Retention = FOR_GOOD
     promise: Promise | None = None
     quality: tuple[QualityRule, ...] = ()
+    spark_from_rows: int | None = None
 
     @property
     def major(self) -> int:
@@ -150,6 +157,9 @@ def _contract(document: OpenDataContractStandard, topic: str, problems: Problems
     low_volume = False
     with problems.part("customProperties, volume", "customProperties").at():
         low_volume = _low_volume(document)
+    spark_from_rows = None
+    with problems.part(f"customProperties, {_FROM_ROWS}", "customProperties").at():
+        spark_from_rows = _spark_from_rows(document)
     retention = read_retention(document, topic, problems)
     properties = _properties((table.properties if table else None) or [], problems)
     rules = _quality(table, properties, problems) if table else ()
@@ -162,7 +172,9 @@ def _contract(document: OpenDataContractStandard, topic: str, problems: Problems
         )
     promise = read_promise(document)
     version = document.version or ""
-    return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules)
+    return Contract(
+        topic, version, tuple(properties), low_volume, retention, promise, rules, spark_from_rows
+    )
 
 
 def _properties(stated: Sequence[SchemaProperty], problems: Problems) -> list[Property]:
@@ -317,6 +329,16 @@ def _low_volume(document: OpenDataContractStandard) -> bool:
     if len(stated) != 1 or stated[0] not in ("high", "low"):
         raise ContractError(f"expected high or low, once, found {stated}")
     return bool(stated[0] == "low")
+
+
+def _spark_from_rows(document: OpenDataContractStandard) -> int | None:
+    stated = [c.value for c in document.customProperties or [] if c.property == _FROM_ROWS]
+    if not stated:
+        return None
+    text = str(stated[0])
+    if len(stated) == 1 and (text == "never" or re.fullmatch(r"[1-9][0-9]{0,17}", text)):
+        return NEVER if text == "never" else int(text)
+    raise ContractError(f"expected a whole number of rows, at least 1, or never, once, found {stated}")
 
 
 def _document_doubts(document: OpenDataContractStandard) -> Iterator[tuple[str, str]]:
