@@ -67,7 +67,13 @@ module "orchestration" {
   environment       = local.environment
   checkpoints_table = module.state.checkpoints_table
   function_arns     = { for name, function in module.compute.functions : name => function.arn }
-  spark             = one(module.spark)
+
+  spark = var.spark ? {
+    application_id = module.spark[0].application_id
+    job_role_arn   = module.spark[0].job_role_arn
+    entry_point    = module.spark[0].entry_point
+    parameters     = module.spark[0].parameters
+  } : null
 }
 
 module "spark" {

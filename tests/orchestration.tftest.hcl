@@ -95,7 +95,7 @@ run "nothing_is_scheduled_for_a_topic" {
   }
 }
 
-run "without_spark_no_right_to_it" {
+run "without_spark_its_states_lead_nowhere" {
   command = plan
 
   module {
@@ -103,8 +103,8 @@ run "without_spark_no_right_to_it" {
   }
 
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States["RunCurationOnSpark"].Parameters.ApplicationId == "none" && !strcontains(module.pipeline_role.policy, "emr-serverless")
-    error_message = "pipeline: expected states that are never entered, and no right to start jobs."
+    condition     = jsondecode(aws_sfn_state_machine.pipeline.definition).States["RunCurationOnSpark"].Parameters.ApplicationId == "none"
+    error_message = "definition: expected states that are never entered."
   }
 }
 
@@ -133,9 +133,33 @@ run "with_spark_its_states_name_it" {
     ])
     error_message = "definition: expected each state to name the application, the jobs' role and its own parameters."
   }
+}
+
+run "a_role_with_spark_may_start_follow_and_end_its_jobs" {
+  command = plan
+
+  module {
+    source = "./modules/role"
+  }
+
+  variables {
+    name          = "lean-ops-dev-pipeline"
+    description   = "x"
+    service       = "states.amazonaws.com"
+    policy        = "pipeline"
+    base          = "pipeline-spark"
+    policy_values = merge(var.environment.policy_values, { spark_application_id = "00f1abc" })
+  }
 
   assert {
-    condition     = strcontains(module.pipeline_role.policy, "arn:aws:emr-serverless:eu-west-1:000000000000:/applications/00f1abc/jobruns/*")
-    error_message = "pipeline: expected the right to follow and end jobs of this application."
+    condition = toset([
+      for statement in jsondecode(aws_iam_role_policy.this.policy).Statement : statement.Sid
+    ]) == toset(["RunJobs", "MoveCheckpoints", "ContinueAsNewExecution", "HearOfEndedJobs", "UseKey", "DeliverLogs", "SendTraces", "StartJobs", "FollowAndEndJobs", "HandJobsTheirRole"])
+    error_message = "policy: expected the pipeline's own statements and those of jobs."
+  }
+
+  assert {
+    condition     = strcontains(aws_iam_role_policy.this.policy, "arn:aws:emr-serverless:eu-west-1:000000000000:/applications/00f1abc/jobruns/*")
+    error_message = "policy: expected the right to follow and end jobs of this application."
   }
 }

@@ -3,8 +3,3 @@ output "arn" {
   value       = aws_iam_role.this.arn
   depends_on  = [aws_iam_role_policy.this]
 }
-
-output "policy" {
-  description = "The role's policy as JSON: its own file and that of its kind."
-  value       = aws_iam_role_policy.this.policy
-}

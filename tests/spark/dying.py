@@ -1,5 +1,6 @@
-"""Work of shards that ends its process once files are written, in a module that tasks can import."""
+"""Work of shards that ends its process, or finds its disk full, in a module that tasks can import."""
 
+import errno
 import os
 import signal
 from dataclasses import dataclass
@@ -35,3 +36,21 @@ class Dying:
                 continue
             os.kill(os.getpid(), signal.SIGKILL)
         return done
+
+
+@dataclass(frozen=True)
+class Full:
+    """``work`` whose disk is full once files are written, whoever does it."""
+
+    work: ShardWork
+
+    @property
+    def table(self) -> Any:
+        return self.work.table
+
+    def near(self, live: LiveFiles, shards: int) -> list[LiveFiles]:
+        return self.work.near(live, shards)
+
+    def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
+        self.work(rows, live, attempt)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,6 +1,9 @@
 """On a stack with Spark: the state machine's choice, the job as the service runs it, and what stops it."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import Target
 from lean_ops.local import spark
 from lean_ops.local.provision import provision
@@ -83,6 +87,32 @@ def test_a_stopped_run_ends_its_job_a_killed_one_is_done_again_and_either_engine
     job = next(visit for visit in visits if visit.name == "RunCurationJob")
     assert job.output["curation"]["records_written"] == 0
     assert rows(target, "curated") == known
+
+
+@pytest.fixture(scope="module")
+def name(stack: Stack) -> Iterator[str]:
+    """The stack's name for commands."""
+    link = STACKS / f"test-spark-{os.getpid()}"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(stack.folder)
+    yield link.name
+    link.unlink()
+
+
+def test_a_layer_is_rebuilt_on_spark_as_the_pipeline_makes_it(target: LocalTarget, name: str) -> None:
+    """In a process of its own, as a command is: there is one Spark a process."""
+    known = rows(target, "curated")
+    words = ["rebuild", "--layer", "curated", "--reason", "a test", "--engine", "spark", "--yes", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from lean_ops.cli import main; main()", *words, "--stack", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["comparison"]
+    assert (found["only_live"], found["only_rebuilt"], found["different"]) == (0, 0, 0)
+    assert found["live_rows"] == found["rebuilt_rows"] == known > 500
 
 
 def test_a_job_that_fails_says_why_and_changes_nothing(target: LocalTarget) -> None:

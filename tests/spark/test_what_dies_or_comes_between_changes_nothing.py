@@ -8,12 +8,14 @@ import pytest
 
 from common.lake.history import last_merge
 from common.lake.merge import committing
+from common.lake.rule import EVENT_RULE
+from common.lake.upkeep import CompactionPolicy, compact
 from common.lake.upkeep.retention import find_orphans
 from common.runtime.errors import ServiceFailure
 from common.runtime.retrying import RetryPolicy
 
 from ..support.topic import TopicLake, event
-from .dying import Dying
+from .dying import Dying, Full
 
 
 @pytest.fixture
@@ -88,6 +90,55 @@ def test_a_task_that_dies_whenever_it_is_tried_leaves_the_table_as_it_was(
     assert unreferenced(lake) == []
     lake.curate()  # the next run, by a function
     assert lake.rows("curated") == by_function(tmp_path)
+
+
+def test_a_full_disk_leaves_the_table_as_it_was_and_a_function_goes_on(
+    lake: TopicLake, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spark.cluster import _Shards
+
+    before, write = lake.table("curated").metadata_location, _Shards.write
+    with monkeypatch.context() as patch:
+        full: Any = Full
+        patch.setattr(_Shards, "write", lambda self, work, live: write(self, full(work), live))
+        with pytest.raises(ServiceFailure, match="nothing was committed"):
+            lake.run_curation(lake.raw_read, staging=cluster.flatten)
+    assert lake.table("curated").metadata_location == before
+    assert unreferenced(lake) == []
+    lake.curate()
+    assert lake.rows("curated") == by_function(tmp_path)
+
+
+def test_upkeep_that_comes_between_is_planned_upon(
+    lake: TopicLake, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes the very files anew in which the shards have found the rows that they replace."""
+    from spark.cluster import _Shards
+
+    write, times = _Shards.write, list[int]()
+
+    def with_upkeep(self: Any, work: Any, live: Any) -> Any:
+        done = write(self, work, live)
+        if not times:
+            times.append(1)
+            policy = CompactionPolicy(files=1)
+            compact(lake.catalog, lake.identifier("curated"), EVENT_RULE, run_id="upkeep", policy=policy)
+        return done
+
+    # Two files a partition, so that there is something to put together.
+    lake.append([event(f"k{i}", f"a{i}", i, i, i) for i in range(80, 120)])
+    lake.curate()
+    lake.append([event(f"k{i}", f"b{i}", i + 1, i, i) for i in range(100, 140)])
+    monkeypatch.setattr(_Shards, "write", with_upkeep)
+    done = lake.run_curation(lake.raw_read, staging=cluster.flatten)
+    assert done.merge is not None
+    assert done.merge.attempts == 2
+    assert done.merge.committed
+    monkeypatch.undo()
+    keys = [row["idempotency_key"] for row in lake.rows("curated")]
+    assert sorted(keys) == sorted({f"k{i}" for i in range(140)})
+    assert {row["message_id"] for row in lake.rows("curated")} >= {f"b{i}" for i in range(100, 140)}
+    assert unreferenced(lake) == []
 
 
 def test_a_commit_that_a_function_made_meanwhile_is_planned_upon(

@@ -1,4 +1,4 @@
-"""Writes down every call that a function makes: on the PYTHONPATH of a local stack, read by the tests.
+"""Writes down every call of a function or a job on Spark: on the PYTHONPATH of a local stack, read by tests.
 
 Python imports a module of this name as it starts. Where ``RECORDED_CALLS`` names a folder, each call of the
 SDK and each file that the Iceberg library opens becomes a line of ``<folder>/<process>.ndjson``: function,
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = os.environ.get("RECORDED_CALLS")
+# Driver and workers of a job on Spark have no function's name.
+JOB = "spark-job" if "SPARK_HOME" in os.environ else None
 # What identifies the resource of a call; anything else of a request is nobody's business.
 NAMES = {
     "Bucket", "CatalogId", "DatabaseName", "DeliveryStreamName", "EventSourceMapping", "EventSourceArn",
@@ -20,7 +22,7 @@ NAMES = {
 
 
 def record(service: str, call: str, request: dict[str, Any]) -> None:
-    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", JOB)
     if function is None or FOLDER is None:
         return
     named = {name: value for name, value in request.items() if name in NAMES}
@@ -65,6 +67,6 @@ def watch_files() -> None:
     watched(files.PyArrowFileIO, "delete", "DeleteObject")
 
 
-if FOLDER is not None and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+if FOLDER is not None and (JOB or "AWS_LAMBDA_FUNCTION_NAME" in os.environ):
     watch_sdk()
     watch_files()

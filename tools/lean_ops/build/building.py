@@ -2,8 +2,8 @@
 
 Writes an archive of each function, of each layer and of the jobs on Spark (their code and libraries in one,
 which Spark unpacks beside driver and executors; interpreter and pyspark are the release's), and last
-``manifest.json`` with their hashes, which Terraform reads: an interrupted build leaves no manifest. A layer is
-named after what it is made from, and is made again only when that changes. What does not fit Lambda is
+``manifest.json`` with their hashes, which Terraform reads: an interrupted build leaves no manifest. A layer
+is named after what it is made from, and is made again only when that changes. What does not fit Lambda is
 refused.
 
 What the verification shows: every shared object of a layer is for the functions' CPU and C library; and

@@ -10,7 +10,7 @@ from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.commands.options import Environment, JsonOption, RegionOption, a_number, resolve
 from lean_ops.console.printing import say, show_json, show_table
-from lean_ops.environment.repository import known_topics
+from lean_ops.environment.repository import known_topics, spark_entry
 from lean_ops.operate.cost import (
     GOAL_EVENT_BYTES,
     GOAL_EVENTS_PER_DAY,
@@ -21,6 +21,9 @@ from lean_ops.operate.cost import (
     Report,
     Settings,
     Usage,
+    Workers,
+    clearing,
+    faster_from,
     load_prices,
     measure,
     region_of,
@@ -52,6 +55,12 @@ def cost(
     idle_topics: Annotated[
         int | None, typer.Option(min=0, max=100_000, help="Topics of these without events; default: none.")
     ] = None,
+    backlog: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=_MOST_EVENTS, callback=a_number, help="Say instead what clearing so many rows takes."
+        ),
+    ] = None,
     env: Annotated[
         Environment | None,
         typer.Option("--env", help="An environment on AWS: its settings, and what CloudWatch counted there."),
@@ -61,6 +70,12 @@ def cost(
 ) -> None:
     """Say what a month costs at list prices. Without --env it needs neither a stack nor an account."""
     table, measured = load_prices(), None
+    if backlog is not None:
+        _check_alone(events_per_day, event_bytes, topics, idle_topics, env)
+        if region is not None:
+            table.check_region(region)
+        _clear(backlog, table, json=json)
+        return
     if env is None:
         if region is not None:
             table.check_region(region)
@@ -84,6 +99,34 @@ def _usage(
         topics or len(known_topics()),
         idle_topics or 0,
     )
+
+
+def _check_alone(*given: object) -> None:
+    if any(value is not None for value in given):
+        raise InvalidInput(
+            "--backlog: expected no environment, events, bytes or topics beside it, found some; rows of a "
+            "backlog cost the same in each, leave the others out"
+        )
+
+
+def _clear(rows: float, table: PriceTable, *, json: bool) -> None:
+    """Both engines beside each other."""
+    settings, spark = settings_of(), spark_entry()
+    ways, faster = clearing(rows, settings, spark, table), faster_from(settings, spark, table)
+    if json:
+        show_json({"rows": rows, "ways": [asdict(way) for way in ways], "spark_is_faster_from_rows": faster})
+        return
+    show_table(
+        f"Clearing {rows:,.0f} rows into Curated and Semantic, in {table.region}",
+        ["engine", "seconds", "USD", "commits"],
+        [[way.engine, round(way.seconds), way.usd, way.commits] for way in ways],
+    )
+    workers, quota = Workers.of(spark.settings), table.quota("spark-vcpus")
+    say(f"Spark is done sooner from about {faster:,.0f} rows on, with {workers.vcpus} vcpus for its tasks.")
+    if workers.paid_vcpus > quota.value:
+        needed = f"{workers.paid_vcpus} vcpus are needed"
+        say(f"Quota: {needed}, an account has {quota.value} ({quota.source}).", style="yellow")
+    say("Worked out of what was measured on one machine (docs/scale.md), not of runs on AWS; list prices.")
 
 
 def _check_counted(*given: float | None) -> None:

@@ -75,7 +75,8 @@ def install() -> str:
 def environment(*more: Path) -> dict[str, str]:
     """What a process needs to import pyspark and start it; ``more``: folders to import from as well."""
     path = java(_JAVA, _JAVA)
-    packages = os.pathsep.join(map(str, (*more, HOME)))
+    before = filter(None, [os.environ.get("PYTHONPATH")])
+    packages = os.pathsep.join([*map(str, (*more, HOME)), *before])
     return {
         "JAVA_HOME": str(path.parents[1]) if path is not None else "",
         "SPARK_HOME": str(HOME / "pyspark"),

@@ -6,10 +6,12 @@ emitted     the custom metrics of the functions
 bill        usage x settings x prices -> lines
 report      figures beside their goals, what dominates, what a setting changes
 measured    usage and runs of an environment, from CloudWatch
+engines     what clearing a backlog takes, with functions and on Spark
 resources   every type of resource that is planned, and where its cost is
 """
 
 from lean_ops.operate.cost.bill import Bill, Line, Measured, Scope, Usage, bill
+from lean_ops.operate.cost.engines import Clearing, Workers, clearing, faster_from
 from lean_ops.operate.cost.measured import LOOKED_BACK, measure
 from lean_ops.operate.cost.prices import MissingPrice, Price, PriceTable, load_prices
 from lean_ops.operate.cost.report import GOAL_EVENT_BYTES, GOAL_EVENTS_PER_DAY, Report, report
@@ -20,6 +22,7 @@ __all__ = [
     "GOAL_EVENT_BYTES",
     "LOOKED_BACK",
     "Bill",
+    "Clearing",
     "Line",
     "Measured",
     "MissingPrice",
@@ -29,7 +32,10 @@ __all__ = [
     "Scope",
     "Settings",
     "Usage",
+    "Workers",
     "bill",
+    "clearing",
+    "faster_from",
     "load_prices",
     "measure",
     "region_of",
