@@ -134,6 +134,10 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write
 	infra/with-provider $(BIN)/python tests/benchmarks/bench_terraform.py --write
 
+.PHONY: bench-backlog
+bench-backlog: install ## Clear ten million events on Spark and by functions, kill a driver meanwhile, compare (an hour; needs Java 17)
+	$(BIN)/python tests/benchmarks/bench_backlog.py --write $(BENCH_ARGUMENTS)
+
 .PHONY: bench-spark
 bench-spark: ## Install Spark for the comparison in `make bench` and for its test (needs Java 17)
 	@$(PYTHON) -m venv --clear $(SPARK)

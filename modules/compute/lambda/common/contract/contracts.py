@@ -172,9 +172,7 @@ def _contract(document: OpenDataContractStandard, topic: str, problems: Problems
         )
     promise = read_promise(document)
     version = document.version or ""
-    return Contract(
-        topic, version, tuple(properties), low_volume, retention, promise, rules, spark_from_rows
-    )
+    return Contract(topic, version, tuple(properties), low_volume, retention, promise, rules, spark_from_rows)
 
 
 def _properties(stated: Sequence[SchemaProperty], problems: Problems) -> list[Property]:
