@@ -17,13 +17,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from lean_ops.local.fetching import CACHE, fetch, from_maven, java
 from lean_ops.local.stack import CREDENTIAL
 from lean_ops.local.target import LocalTarget
-from lean_ops.local.trino import java
 
 VERSION: Final = "3.5.7"
 ICEBERG: Final = "1.10.1"
-HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"lean-ops/spark-{VERSION}"
+HOME: Final = CACHE / f"spark-{VERSION}"
 _PACKAGES: Final = (f"pyspark=={VERSION}", "py4j==0.10.9.7")
 _ARTIFACTS: Final = (
     f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{ICEBERG}",
@@ -44,28 +44,14 @@ def missing() -> str:
 
 def install() -> str:
     """Fetch it, unless it is there; what pip or Maven said where that failed, else nothing."""
-    if HOME.exists():
-        return ""
-    fetched = HOME.with_name(f"{HOME.name}.{os.getpid()}")
-    python = fetched / "environment/bin/python"
-    into = f"-DoutputDirectory={fetched / 'jars'}"
-    steps = [
-        [sys.executable, "-m", "venv", str(fetched / "environment")],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES],
-        *(["mvn", "--batch-mode", "--quiet", "dependency:copy", f"-Dartifact={a}", into] for a in _ARTIFACTS),
-    ]
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(fetched, ignore_errors=True)
-            return f"{' '.join(step[:6])}: {(done.stdout + done.stderr)[-500:]}"
-    try:
-        fetched.rename(HOME)
-    except OSError:  # somebody else was first
-        if not HOME.exists():
-            raise
-        shutil.rmtree(fetched, ignore_errors=True)
-    return ""
+
+    def commands(fetched: Path) -> Iterator[list[str]]:
+        python = str(fetched / "environment/bin/python")
+        yield [sys.executable, "-m", "venv", str(fetched / "environment")]
+        yield [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *_PACKAGES]
+        yield from (from_maven(one, fetched / "jars") for one in _ARTIFACTS)
+
+    return fetch(HOME, commands)
 
 
 class Spark:

@@ -6,8 +6,6 @@ written by the project's own code.
 """
 
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from lean_ops.environment.repository import LAMBDA_CODE
 from lean_ops.local.errors import LocalStackError
-from lean_ops.local.trino import java
+from lean_ops.local.fetching import CACHE, fetch, java
 
 if TYPE_CHECKING:
     from spark.cluster import Cluster
 
 VERSION: Final = "4.1.1"
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lean-ops"
 HOME: Final = CACHE / f"pyspark-{VERSION}"
 """Where pyspark is, as a folder of packages."""
 _PACKAGES: Final = (
@@ -47,29 +44,14 @@ def at_hand() -> bool:
 
 def install() -> str:
     """Fetch it, unless it is there; what pip said where that failed, else nothing."""
-    if HOME.exists():
-        return ""
-    fetched = HOME.with_name(f"{HOME.name}.{os.getpid()}")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
-        listed.write("\n".join(_PACKAGES))
-        listed.flush()
-        done = subprocess.run(  # noqa: S603 - arguments of our own, no shell
-            [*pip, "--require-hashes", "--target", str(fetched), "--requirement", listed.name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        shutil.rmtree(fetched, ignore_errors=True)
-        return f"pip could not fetch Spark {VERSION}: {(done.stdout + done.stderr)[-500:]}"
-    try:
-        fetched.rename(HOME)
-    except OSError:  # somebody else was first
-        if not HOME.exists():
-            raise
-        shutil.rmtree(fetched, ignore_errors=True)
-    return ""
+
+    def commands(fetched: Path) -> Iterator[list[str]]:
+        listed = fetched / "requirements.txt"
+        listed.write_text("\n".join(_PACKAGES))
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        yield [*pip, "--require-hashes", "--target", str(fetched), "--requirement", str(listed)]
+
+    return fetch(HOME, commands)
 
 
 def environment(*more: Path) -> dict[str, str]:
@@ -84,7 +66,7 @@ def environment(*more: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "PYTHONPATH": packages,
-        "TZ": "UTC",
+        "TZ": "UTC",  # Python gives moments in its own zone
     }
 
 

@@ -28,6 +28,7 @@ import urllib3
 
 from common.runtime.errors import InvalidInput
 from lean_ops.local.errors import LocalStackError
+from lean_ops.local.fetching import CACHE, fetch, from_maven, java
 from lean_ops.local.lifeline import FOLDER_VARIABLE
 from lean_ops.local.record import LOOPBACK, ProcessRecord
 from lean_ops.local.stack import CREDENTIAL
@@ -35,40 +36,22 @@ from lean_ops.local.target import LocalTarget
 
 VERSION: Final = "476"
 CATALOG: Final = "awsdatacatalog"
-HOME: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"lean-ops/trino-{VERSION}"
+HOME: Final = CACHE / f"trino-{VERSION}"
 _ARTIFACTS: Final = {
     f"io.trino:trino-server-core:{VERSION}:tar.gz": f"trino-server-core-{VERSION}.tar.gz",
     f"io.trino:trino-iceberg:{VERSION}:zip": f"trino-iceberg-{VERSION}.zip",
 }
 _LEAST_JAVA: Final = 22
 _PATIENCE_S: Final = 600
-_JAVAS: Final = ("/usr/lib/jvm/*/bin/java", "/opt/*/bin/java")
 _FOLDER: Final = "trino"
 # They outlive this object; whoever ends them, this process has to collect their exit codes.
 _STARTED_HERE: "Final[list[subprocess.Popen[bytes]]]" = []
 _RECORD: Final = "trino.json"
 
 
-def java(least: int = _LEAST_JAVA, most: int | None = None) -> Path | None:
-    """A Java of such a version: JAVA_HOME's, the one in PATH, or one where Debian puts them."""
-    named = [Path(os.environ["JAVA_HOME"]) / "bin/java"] if "JAVA_HOME" in os.environ else []
-    found = shutil.which("java")
-    there = [path for pattern in _JAVAS for path in sorted(Path("/").glob(pattern[1:]), reverse=True)]
-    for path in [*named, *([Path(found)] if found else []), *there]:
-        if path.exists() and least <= _version(path) <= (most or _version(path)):
-            return path
-    return None
-
-
-def _version(path: Path) -> int:
-    said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - a Java of this machine
-    number = said.partition('version "')[2].partition(".")[0].strip('"\n')
-    return int(number) if number.isdigit() else 0
-
-
 def missing() -> str:
     """What this machine lacks to run it, and how to get it; empty for nothing."""
-    if java() is None:
+    if java(_LEAST_JAVA) is None:
         return f"Trino {VERSION} needs Java {_LEAST_JAVA} or newer: install one, or name it in JAVA_HOME"
     if not HOME.exists() and shutil.which("mvn") is None:
         return f"Trino {VERSION} is fetched by Maven: install mvn"
@@ -77,34 +60,17 @@ def missing() -> str:
 
 def install() -> str:
     """Fetch and unpack it, unless it is there; what Maven said where that failed, else nothing."""
-    if HOME.exists():
-        return ""
-    fetched = HOME.with_name(f"{HOME.name}.{os.getpid()}")
-    for artifact in _ARTIFACTS:
-        copy = ["dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={fetched / 'fetched'}"]
-        done = subprocess.run(  # noqa: S603 - arguments of our own, no shell
-            ["mvn", "--batch-mode", "--quiet", *copy],  # noqa: S607 - whichever Maven the machine has
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            shutil.rmtree(fetched, ignore_errors=True)
-            return f"Maven could not fetch {artifact}: {done.stdout[-500:]}"
-    server, plugin = (fetched / "fetched" / name for name in _ARTIFACTS.values())
-    with tarfile.open(server) as archive:
-        archive.extractall(fetched, filter="data")
-    unpacked = next(path for path in fetched.iterdir() if path.name.startswith("trino-server-core"))
-    with zipfile.ZipFile(plugin) as files:
-        files.extractall(unpacked / "plugin")  # noqa: S202 - the publisher's own archive
-    HOME.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        unpacked.rename(HOME)
-    except OSError:  # somebody else was first
-        if not HOME.exists():
-            raise
-    shutil.rmtree(fetched, ignore_errors=True)
-    return ""
+
+    def unpack(fetched: Path) -> Path:
+        server, plugin = (fetched / name for name in _ARTIFACTS.values())
+        with tarfile.open(server) as archive:
+            archive.extractall(fetched, filter="data")
+        unpacked = next(path for path in fetched.iterdir() if path.name == f"trino-server-core-{VERSION}")
+        with zipfile.ZipFile(plugin) as files:
+            files.extractall(unpacked / "plugin")  # noqa: S202 - the publisher's own archive
+        return unpacked
+
+    return fetch(HOME, lambda fetched: [from_maven(artifact, fetched) for artifact in _ARTIFACTS], unpack)
 
 
 class Trino:
@@ -263,7 +229,7 @@ def _started(process: "subprocess.Popen[bytes]", server: Trino, folder: Path) ->
 
 
 def _start(target: LocalTarget, folder: Path, *, writes: bool) -> "tuple[subprocess.Popen[bytes], int]":
-    path = java()
+    path = java(_LEAST_JAVA)
     if path is None:
         raise LocalStackError(missing())
     port = _free_port()
