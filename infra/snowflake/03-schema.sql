@@ -1,3 +1,5 @@
 CREATE DATABASE IF NOT EXISTS lean_ops;
 
 CREATE SCHEMA IF NOT EXISTS lean_ops.semantic;
+
+CREATE SCHEMA IF NOT EXISTS lean_ops.operations;

@@ -79,7 +79,10 @@ MACHINE = arn("states", "stateMachine:lean-ops-dev-pipeline")
 LIVE_RUN = Call("states:StartExecution", MACHINE, (("states:statemachinequalifier", "live"),))
 DATA = "data/period_reference=2026-01/x.parquet"
 META = "metadata/00001-x.metadata.json"
-POINTERS = tables("GetTables", "raw_events", "curated_events", "semantic_events", "rebuild_curated_events")
+# Of all tables, whoever asks for some: Glue has to be let at each that it names.
+POINTERS = tables(
+    "GetTables", "raw_events", "curated_events", "semantic_events", "rebuild_curated_events", "ops_runs"
+)
 NOTE = Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "worst#curated-behind"),))
 PII_KEY = Call("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lean-ops-dev-pii-key-AbCdEf"))
 ERASED = "erasures/remembered/events.json"
@@ -244,9 +247,11 @@ CALLS: dict[str, list[Call]] = {
     ],
     "snowflake-storage": [
         *(o for a in ("GetObject", "GetObjectVersion")
-          for o in objects(a, f"semantic_events/{DATA}", f"semantic_events/{META}")),
+          for table in ("semantic_events", "ops_runs")
+          for o in objects(a, f"{table}/{DATA}", f"{table}/{META}")),
         Call("s3:GetBucketLocation", "arn:aws:s3:::lake"),
-        Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", "semantic_events/"),)),
+        *(Call("s3:ListBucket", "arn:aws:s3:::lake", (("s3:prefix", f"{table}/"),))
+          for table in ("semantic_events", "ops_runs")),
         key("Decrypt", "s3"),
     ],
     "athena-reader": [
@@ -270,7 +275,7 @@ CALLS: dict[str, list[Call]] = {
         Call("glue:GetCatalog", arn("glue", "catalog")),
         *(Call(f"glue:{a}", arn("glue", r)) for a in ("GetDatabase", "GetDatabases")
           for r in ("catalog", "database/lean_ops_dev")),
-        *(c for a in ("GetTable", "GetTables") for c in tables(a, "semantic_events")),
+        *(c for a in ("GetTable", "GetTables") for c in tables(a, "semantic_events", "ops_runs")),
     ],
     "spark-job": [
         *COMMIT,

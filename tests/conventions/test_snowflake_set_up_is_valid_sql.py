@@ -18,6 +18,7 @@ import yaml
 from sqlglot import exp
 
 from common.contract.contracts import load_contract
+from common.lake.specifications import OPERATIONS
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.repository import ROOT, contract_files, render
 from lean_ops.operate.snowflake import Catalog, Handed, script
@@ -28,7 +29,7 @@ VALUES = {
     "lake_bucket": "lake", "storage_role_arn": "arn:aws:iam::000000000000:role/s", "external_id": "x",
     "database": "lean_ops_dev", "catalog_role_arn": "arn:aws:iam::000000000000:role/c",
     "account": "000000000000", "region": "eu-west-1", "topic": "events", "public_key": "MII",
-    "warehouse": "wh",
+    "warehouse": "wh", "operation": "runs",
 }  # fmt: skip
 
 # CREATE EXTERNAL VOLUME; CREATE CATALOG INTEGRATION (AWS Glue), (Apache Iceberg REST); CREATE ICEBERG TABLE
@@ -143,6 +144,22 @@ def test_the_whole_script_parses_and_has_the_statements_of_every_contract(catalo
             assert any(one.startswith(tag) for one in found) == (stored and column.pii is not None)
             comment = f"COMMENT IF EXISTS ON COLUMN {table}.{column.name} IS "
             assert any(one.startswith(comment) for one in found) == (stored and bool(column.description))
+
+
+def test_what_was_done_is_read_there_too() -> None:
+    found = split(script(Handed(VALUES), {}, catalog=Catalog.REST, warehouse="w", external_id="x"))
+    created = [one for one in found if one.startswith("CREATE ICEBERG TABLE")]
+    assert [one.split()[6] for one in created] == [f"lean_ops.operations.ops_{one}" for one in OPERATIONS]
+    assert all(
+        f"CATALOG_TABLE_NAME = '{one.split()[6].partition('.')[2].partition('.')[2]}'" in one
+        for one in created
+    )
+    schema = found.index("CREATE SCHEMA IF NOT EXISTS lean_ops.operations")
+    tables = found.index(created[0])
+    grant = found.index(
+        "GRANT SELECT ON ALL ICEBERG TABLES IN SCHEMA lean_ops.operations TO ROLE lean_ops_analyst"
+    )
+    assert schema < tables < grant, "a grant on all tables is about those that are there"
 
 
 def test_hostile_descriptions_stay_texts(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from common.contract.column_comments import column_comment
 from common.contract.contracts import Contract, load_contract
+from common.lake.specifications import OPERATIONS
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.repository import ROOT, render
 
@@ -94,6 +95,7 @@ def script(
         contract = load_contract(path.read_text(), topic)
         parts.append(_file("04-semantic-table.sql", {**values, "topic": topic}))
         parts.append("\n\n".join(_described(contract, path)) + "\n")
+    parts += [_file("04-operations-table.sql", {**values, "operation": one}) for one in OPERATIONS]
     parts.append(_file("07-grants.sql", values))
     if public_key:
         parts.append(_file("06-monitoring-user.sql", {**values, "public_key": _body(public_key)}))
