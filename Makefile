@@ -17,6 +17,9 @@ of-this-checkout = test ! -L $(1) || { \
 SPARK := .venv-spark
 GO_TOOLS := .go-tools
 
+# Images set this to be small; tests start a thousand processes, each of which would compile all that it reads.
+unexport PYTHONDONTWRITEBYTECODE
+
 include make/terraform.mk make/security.mk make/release.mk
 
 .PHONY: help
@@ -31,9 +34,16 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 # same test to each of eight more.
 BY_FILE := -n 2 --dist loadfile --max-worker-restart 0
 
+# What has a target of its own.
+OF_THEIR_OWN := browser datacontract drills readers simulation spark
+
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
-	$(BIN)/pytest $(BY_FILE) --ignore=tests/drills --ignore=tests/readers --ignore=tests/spark --ignore=tests/browser --ignore=tests/datacontract $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest $(BY_FILE) $(addprefix --ignore=tests/,$(OF_THEIR_OWN)) $(PYTEST_ARGUMENTS)
+
+.PHONY: test-simulation
+test-simulation: install ## Play histories of everything at once, 300 of them drawn from seeds (five minutes)
+	$(BIN)/pytest -n 2 --max-worker-restart 0 tests/simulation $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
@@ -98,7 +108,7 @@ test-histories-long: install ## Go through thousands of histories of keys, throu
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-drills test-readers test-spark test-datacontract test-browser test ## All that CI runs
+check: lint security test-terraform test-simulation test-drills test-readers test-spark test-datacontract test-browser test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows

@@ -1,6 +1,7 @@
 """Every test starts from a clean environment: no AWS setting of the person running it is seen."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +17,12 @@ from pyiceberg.serializers import ToOutputFile
 from .support.java_metadata import refusals
 
 TERRAFORM = Path(__file__).parent / "terraform"
+
+# Tests write a million small files: in memory, where there is room for them.
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 << 30
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # On a busy machine making and trying a case take long: that is judged nowhere.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,16 +16,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
-from pyiceberg.catalog import sql
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import CommitTableResponse, Table
-from pyiceberg.typedef import Identifier
-from sqlalchemy.event import listen
 
 from common.contract.store import contract_key
 from common.intake.breaker.evidence import ALARMS
 from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 
+from ..support.catalog import LocalCatalog
 from .clock import START
 
 if TYPE_CHECKING:
@@ -36,31 +33,12 @@ CATALOG: Final = "simulated"
 MAPPING: Final = {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 5, "ScalingConfig": {}}
 
 
-class WatchedCatalog(SqlCatalog):
+class WatchedCatalog(LocalCatalog):
     """Iceberg's catalog on SQLite; every call of it is an external one."""
 
     def __init__(self, world: "World", folder: Path) -> None:
         self._world = world
-        super().__init__(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
-        # What a process that is killed here leaves behind is in the operating system's hands, not on a disk.
-        for pragma in ("synchronous=OFF", "journal_mode=MEMORY"):
-            listen(self.engine, "connect", lambda made, _, pragma=pragma: made.execute(f"PRAGMA {pragma}"))
-
-    def load_table(self, identifier: str | Identifier) -> Table:
-        """As SqlCatalog does, without an object for the row."""
-        *_, name = self.identifier_to_tuple(identifier)
-        with self.engine.connect() as connection:
-            found = connection.exec_driver_sql(
-                "SELECT table_namespace, metadata_location FROM iceberg_tables WHERE table_name = ?", (name,)
-            ).one_or_none()
-        if found is None:
-            return super().load_table(identifier)  # which says so
-        place = found.metadata_location
-        metadata = vars(sql)["FromInputFile"].table_metadata(
-            self._load_file_io(location=place).new_input(place)
-        )
-        io = self._load_file_io(metadata.properties, place)
-        return Table((found.table_namespace, name), metadata, place, io, self)
+        super().__init__(folder, CATALOG, warehouse=folder)
 
     def pointers(self) -> dict[str, str]:
         """Place of the metadata of every table."""
@@ -88,7 +66,7 @@ def _watched(name: str) -> Any:
 def _commit(catalog: "WatchedCatalog", table: Table, *changes: Any) -> CommitTableResponse:
     def call() -> CommitTableResponse:
         before = catalog.load_table(table.name())
-        answer = SqlCatalog.commit_table(catalog, table, *changes)
+        answer = LocalCatalog.commit_table(catalog, table, *changes)
         catalog._world.watch.commits(before, answer.metadata)
         return answer
 

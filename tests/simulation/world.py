@@ -38,7 +38,6 @@ import boto3
 import typer
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 
 from common.contract.contracts import load_contract
@@ -56,6 +55,7 @@ from lean_ops.operate.erase import Objects
 from lean_ops.operate.rebuild import Comparison
 from lean_ops.operate.workers import Worker
 
+from ..support.catalog import LocalCatalog
 from ..support.oracle import newest_good, single_pass
 from .clock import BEGINNING, START, Clock, on_simulated_time
 from .front import Event, Front, as_rows, body_of
@@ -602,7 +602,7 @@ def _empty_tables() -> Path:
     """A folder with the environment's tables, made once: every world begins with a copy of it."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
-    catalog = SqlCatalog(CATALOG, uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+    catalog = LocalCatalog(folder, CATALOG, warehouse=folder)
     target = _SimulatedTarget()
     catalog.create_namespace(target.database)
     for layer in ("raw", "curated", "semantic", "quarantine"):

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from common.contract.contracts import Contract
@@ -23,6 +22,8 @@ from common.payload.columns import Columns
 from common.runtime.settings import JobSettings
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
+from .catalog import LocalCatalog
+
 Row = dict[str, Any]
 SETTINGS: Final = JobSettings("p", "e", "lake", "checkpoints", 10**9, 10**12, 512)
 
@@ -33,7 +34,7 @@ def no_row(rows: Sequence[SetAside]) -> None:
 
 
 class LocalLake:
-    """Layers of one topic behind a SQL catalog."""
+    """Layers of one topic behind a catalog."""
 
     def __init__(
         self, root: Path, layers: Iterable[str] = LAYERS, contract: Contract | None = None, topic: str = "t"
@@ -47,9 +48,7 @@ class LocalLake:
 
     def connect(self) -> Catalog:
         """A catalog of its own, as another process would have."""
-        return SqlCatalog(
-            "test", uri=f"sqlite:///{self.root}/catalog.db", warehouse=f"file://{self.root}/warehouse"
-        )
+        return LocalCatalog(self.root)
 
     def close(self) -> None:
         """Give up the catalog's connection."""

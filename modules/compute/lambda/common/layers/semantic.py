@@ -350,6 +350,8 @@ def align_columns(
     changes = column_changes(semantic.schema(), contract)
     if replaced := [change.column.name for change in changes if change.kind == "replace"]:
         record_replaced(replaced)
+    if not changes:
+        return
     try:
         with semantic.update_schema() as update:
             for change in changes:
