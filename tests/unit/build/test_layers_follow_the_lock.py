@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lean_ops.build import layers
+from lean_ops.build.building import layer_pins
 from lean_ops.build.layers import DownloadFailed, download
 from lean_ops.build.lockfile import Pin, Platform, UnlockedDependency, pins
 from lean_ops.environment.repository import function_catalogue
@@ -34,6 +35,19 @@ def test_every_layer_of_the_catalogue_is_locked_for_the_functions_machine() -> N
 def test_a_layer_holds_what_its_libraries_need_in_turn() -> None:
     names = {pin.name for pin in pins("ingest", GRAVITON)}
     assert {"boto3", "botocore", "s3transfer", "urllib3", "jmespath", "msgspec"} <= names
+
+
+def test_every_function_has_in_its_layers_what_each_of_them_needs_and_nothing_twice() -> None:
+    catalogue = list(function_catalogue())
+    held = layer_pins(catalogue, GRAVITON)
+    for function in catalogue:
+        has = [pin.name for layer in function.layers for pin in held[layer]]
+        assert set(has) == {pin.name for layer in function.layers for pin in pins(layer, GRAVITON)}, (
+            function.name
+        )
+        assert len(has) == len(set(has)), function.name
+    # Two layers that no function stacks may both need it: contracts and sources have time zones.
+    assert all("tzdata" in {pin.name for pin in held[layer]} for layer in ("lake", "sources"))
 
 
 def test_an_entry_for_another_python_does_not_count(tmp_path: Path) -> None:

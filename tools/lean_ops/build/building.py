@@ -170,12 +170,20 @@ def _add_code(folder: Path, code: Iterable[Path]) -> None:
 
 
 def layer_pins(catalogue: Iterable[FunctionEntry], platform: Platform) -> dict[str, list[Pin]]:
-    """Packages of each layer, in the order in which functions stack them; none is in two layers."""
+    """Packages of each layer, in the order in which functions stack them.
+
+    A layer leaves out what every function that has it finds in the layers below it, and nothing else.
+    """
+    stacks = [entry.layers for entry in catalogue]
     found: dict[str, list[Pin]] = {}
-    taken: set[str] = set()
-    for name in dict.fromkeys(layer for entry in catalogue for layer in entry.layers):
+    for name in dict.fromkeys(layer for stack in stacks for layer in stack):
+        below = [
+            {pin.name for layer in stack[: stack.index(name)] for pin in found.get(layer, ())}
+            for stack in stacks
+            if name in stack
+        ]
+        taken = set.intersection(*below)
         found[name] = [pin for pin in pins(name, platform) if pin.name not in taken]
-        taken |= {pin.name for pin in found[name]}
     return found
 
 

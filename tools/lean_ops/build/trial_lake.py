@@ -4,6 +4,7 @@
 It reaches no network.
 """
 
+import importlib.resources
 import io
 
 import numpy as np
@@ -21,6 +22,9 @@ from pyiceberg.transforms import BucketTransform
 from pyiceberg.types import StringType
 
 from common.contract.contracts import load_contract
+
+if not importlib.resources.files("tzdata").joinpath("zoneinfo/Europe/Berlin").is_file():
+    raise AssertionError("time zones of contracts: expected those of tzdata")
 
 table = pa.table({"key": ["a", "b"], "at": pa.array([0, 1], pa.timestamp("us", "UTC"))})
 file = io.BytesIO()
