@@ -15,6 +15,7 @@ run "longest_names_fit" {
     topics           = ["a23456789_123456789_123456789_", "events_eu"]
     watched_topics   = ["a23456789_123456789_123456789_"]
     iot_topic_filter = "devices/+/#"
+    spark            = true
     runbook_url      = "https://example.com/${join("", [for n in range(380) : "x"])}"
   }
 
