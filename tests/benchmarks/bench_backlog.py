@@ -318,7 +318,11 @@ def digest(target: LocalTarget, layer: str) -> dict[str, str]:
     names = sorted(set(table.schema().column_names) - NUMBERED)
     totals = dict.fromkeys(names, 0)
     # A value of the text differs from none, and a column's own name from that of its neighbour.
-    sums = ", ".join(f"""sum(hash(idempotency_key, '{name}', "{name}"))""" for name in names)
+    # The refused row as JSON has the number of its merge as well.
+    values = {name: f'"{name}"' for name in names}
+    if "row_json" in values:
+        values["row_json"] = """regexp_replace(row_json, '"_merge_seq": ?"?[0-9]+"?', '')"""
+    sums = ", ".join(f"sum(hash(idempotency_key, '{name}', {value}))" for name, value in values.items())
     connection = duckdb.connect(config={"threads": 2})
     connection.execute("set timezone = 'UTC'")
     for batch in batches(target, layer, names):
