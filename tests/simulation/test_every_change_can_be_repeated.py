@@ -56,6 +56,7 @@ READING = {
     "console",
     "checkpoints show",
     "contract diff",
+    "contract export",
     "contract history",
     "contract init",
     "contract lint",
