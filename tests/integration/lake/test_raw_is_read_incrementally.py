@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Summary
@@ -19,13 +18,15 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import Bounds, appended, new_appends, read
 from common.lake.reading import read_files
 
+from ...support.catalog import LocalCatalog
+
 ALL = Bounds(rows=10**9, bytes=10**12)
 SCHEMA = pa.schema([("n", pa.int64())])
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Iterator[Table]:
-    catalog = SqlCatalog("test", uri=f"sqlite:///{tmp_path}/catalog.db", warehouse=f"file://{tmp_path}")
+    catalog = LocalCatalog(tmp_path)
     catalog.create_namespace("lake")
     yield catalog.create_table("lake.raw_events", SCHEMA, properties={"format-version": "2"})
     catalog.close()

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from common.contract.casting import cast_rows
@@ -20,6 +19,7 @@ from common.lake.rule import SOURCE_RULE
 from common.lake.specifications import TableSpec
 from common.layers.semantic import align_columns
 
+from ...support.catalog import LocalCatalog
 from ...support.generated import cases
 from ...support.lake import merge_rows
 
@@ -69,7 +69,7 @@ def text_of(version: dict[str, Any], number: int) -> str:
 
 @pytest.fixture
 def semantic(tmp_path: Path) -> Iterator[Table]:
-    catalog = SqlCatalog("t", uri=f"sqlite:///{tmp_path}/c.db", warehouse=f"file://{tmp_path}")
+    catalog = LocalCatalog(tmp_path)
     catalog.create_namespace("lake")
     spec = TableSpec.load(ROOT / "modules/storage/tables", "semantic", low_volume=True)
     yield spec.create(catalog, "lake.semantic_t")

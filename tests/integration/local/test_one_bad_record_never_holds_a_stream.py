@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
 
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
@@ -19,6 +18,7 @@ from common.lake.upkeep import CompactionPolicy, compact
 from lean_ops.local.delivery import DeliveryStream, Services, StreamDefinition
 from lean_ops.local.firehose import Firehose
 
+from ...support.catalog import LocalCatalog
 from ...support.generated import cases
 
 SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
@@ -69,7 +69,7 @@ class Lake:
     """RAW behind a SQL catalog, with the metrics that ``properties`` say, and a stream into it."""
 
     def __init__(self, root: Path, **properties: str) -> None:
-        self.catalog: Catalog = SqlCatalog("t", uri=f"sqlite:///{root}/c.db", warehouse=f"file://{root}/w")
+        self.catalog: Catalog = LocalCatalog(root)
         self.catalog.create_namespace("lake")
         table = TableSpec.load(SPECIFICATIONS, "raw").create(self.catalog, TABLE)
         with table.transaction() as change:
