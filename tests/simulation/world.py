@@ -83,6 +83,8 @@ T = TypeVar("T")
 # Seconds that a call takes.
 CALL_S: Final = 0.05
 HANGS_S: Final = 900.0
+# No process makes a tenth of these: one that does not end fails, and its history with it.
+ENDLESS_CALLS: Final = 20_000
 
 
 class Killed(BaseException):
@@ -222,6 +224,7 @@ class World:
     def _fault(self, process: Process, what: str) -> str:
         """What happens at the next call of the process; a function that is nobody's is a process itself."""
         process.calls += 1
+        assert process.calls < ENDLESS_CALLS, f"does not end: {what}, call {process.calls:,} of one process"
         fault = process.faults.get(process.calls, "")
         if fault.startswith(("crashed", "hung")) and not getattr(self._here, "function", ""):
             fault = "killed after" if fault == "crashed after" else "killed"
