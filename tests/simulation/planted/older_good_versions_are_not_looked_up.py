@@ -14,6 +14,6 @@ def plant(patch: pytest.MonkeyPatch) -> None:
 
     def nowhere(job: Any, _good: Any) -> Any:
         checkpoint = replace(job.checkpoint, versions=job.raw_read or job.checkpoint.versions)
-        return checkpoint, semantic.Published(NOTHING, checkpoint, 0, 0)
+        return checkpoint, semantic.Published(NOTHING, checkpoint, 0, 0), None
 
-    patch.setattr(semantic._Job, "_publish_older", nowhere)
+    patch.setattr(semantic._Job, "_look_up", nowhere)
