@@ -55,6 +55,8 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Recorded]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(RECORDER))
         patch.setenv("RECORDED_CALLS", str(folder))
+        # By it a job is known, and other tests of this process may have a Spark of their own.
+        patch.delenv("SPARK_HOME", raising=False)
         stack.up()
     try:
         keep_spark(stack.folder, wanted=True)

@@ -80,15 +80,13 @@ def cluster(name: str) -> "Iterator[Cluster]":
         raise LocalStackError(
             f"--engine spark: expected Spark {VERSION} on this machine, found none: {lacks}"
         )
-    before = {variable: os.environ.get(variable) for variable in environment(LAMBDA_CODE)}
-    os.environ.update(environment(LAMBDA_CODE))
-    if str(HOME) not in sys.path:
-        sys.path.append(str(HOME))
-    from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - it is there from here on
+    with _surroundings(), tempfile.TemporaryDirectory(prefix="spark-") as folder:
+        if str(HOME) not in sys.path:
+            sys.path.append(str(HOME))
+        from pyspark import SparkConf, SparkContext  # noqa: PLC0415 - it is there from here on
 
-    from spark.cluster import Cluster  # noqa: PLC0415 - imports pyspark
+        from spark.cluster import Cluster  # noqa: PLC0415 - imports pyspark
 
-    with tempfile.TemporaryDirectory(prefix="spark-") as folder:
         conf = SparkConf().setMaster(f"local[{os.cpu_count() or 1},4]").setAppName(name)
         conf.setAll([*settings(Path(folder)).items(), ("spark.ui.showConsoleProgress", "false")])
         running = SparkContext(conf=conf)
@@ -97,11 +95,22 @@ def cluster(name: str) -> "Iterator[Cluster]":
             yield Cluster(running)
         finally:
             running.stop()
-            for variable, value in before.items():
-                if value is None:
-                    os.environ.pop(variable, None)
-                else:
-                    os.environ[variable] = value
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """This process has what a driver needs, and is as it was afterwards: what it starts then is no driver."""
+    wanted = environment(LAMBDA_CODE)
+    before = {variable: os.environ.get(variable) for variable in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for variable, value in before.items():
+            if value is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = value
 
 
 def settings(folder: Path) -> dict[str, str]:
