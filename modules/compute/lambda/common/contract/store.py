@@ -96,7 +96,8 @@ def put_contract(
     """Put a contract in place, and keep its text by its version; kept first, so that none is unknown.
 
     ``over``: the tag of what it takes the place of (``placed_contract``), empty for nothing; None: whatever
-    is there. False where something else is there by now, which stays (S3, "Conditional writes").
+    is there. False where something else is there by now, which stays (S3, "Conditional writes"); where this
+    very text is, an earlier try put it there whose answer was lost.
     """
     keep_contract(s3, bucket, topic, version, text)
     condition: Any = {} if over is None else {"IfMatch": over} if over else {"IfNoneMatch": "*"}
@@ -105,7 +106,7 @@ def put_contract(
     except ClientError as error:
         if error.response["Error"]["Code"] not in _OVERTAKEN or not condition:
             raise
-        return False
+        return placed_contract(s3, bucket, topic)[0] == text
     return True
 
 
