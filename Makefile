@@ -31,8 +31,9 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 	@$(BIN)/lean-ops demo
 
 # A process that a test ended (it crashed, or hung: pyproject.toml) is not replaced: by file, xdist would give the
-# same test to each of eight more. In the order of their folders, small files come last and fill both processes.
-BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# same test to each of eight more. In the order of their folders, small files come last and fill all processes.
+# Three for two cores: a test waits for the processes that it starts.
+BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # What has a target of its own.
 OF_THEIR_OWN := browser datacontract drills readers simulation spark
