@@ -51,7 +51,7 @@ from lean_ops.local import spark
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget, keep_spark
-from lean_ops.operate import pipeline
+from lean_ops.operate import jobs, pipeline
 from lean_ops.operate.pipeline import Engine
 from lean_ops.simulate.history import History, Scenario
 
@@ -246,7 +246,7 @@ def run(target: LocalTarget, engine: Engine, *, kill: bool) -> str:
     killed_at = ""
     said = None
     while running := executions(target):
-        progress = pipeline.job_progress(target, TOPIC, arn)
+        progress = jobs.progress(target, TOPIC, arn)
         if progress != said and progress is not None:
             said = progress
             say(f"  {progress}")

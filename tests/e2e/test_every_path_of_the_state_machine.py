@@ -163,9 +163,11 @@ def test_new_raw_data_goes_all_the_way_and_moves_both_checkpoints(reset: tuple[T
     script.set(get_all_checkpoints=[NEW_RAW], curation=[curated()], semantic=[published()])
     path, outcome, _ = execute(target, topic="events")
     assert (path, outcome.status) == ([*BEGIN, *CURATE, *PUBLISH, "FullPipelineSuccess"], "SUCCEEDED")
-    assert script.calls("curation")[0]["source_token"] == "10"
+    curation = script.calls("curation")[0]
+    assert (curation["source_token"], curation["target_snapshot"]) == ("10", NEW_RAW["curated_snapshot"])
     asked = script.calls("semantic")[0]
     assert asked["source_token"] == "20@10/000000000000003.999999"
+    assert asked["target_snapshot"] == NEW_RAW["semantic_snapshot"]
     assert (asked["raw_token"], asked["raw_position"]) == ("11", "000000000000004.999999")
     assert recorded(target, "curated")["source_token"] == {"S": "11"}
     assert recorded(target, "curated")["target_snapshot_id"] == {"S": "21"}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -17,7 +18,7 @@ from lean_ops.local import spark
 from lean_ops.local.provision import provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget, keep_spark
-from lean_ops.operate import pipeline
+from lean_ops.operate import jobs, pipeline
 from lean_ops.operate.pipeline import Engine
 from lean_ops.simulate.history import History, Scenario
 
@@ -36,13 +37,18 @@ def _with_spark(stack: Stack) -> Iterator[None]:
 
 
 def drivers() -> list[psutil.Process]:
-    """Drivers of jobs."""
-    return [p for p in psutil.process_iter(["cmdline"]) if "spark.job" in (p.info["cmdline"] or [])]
+    """Drivers of the jobs of this process's stacks."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile, or is a zombie
+            if "spark.job" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def await_driver(target: Target, arn: str) -> None:
     """Wait until the run's job says how far it is."""
-    while pipeline.job_progress(target, "events", arn) is None:
+    while jobs.progress(target, "events", arn) is None:
         assert pipeline.outcome(target, arn).status == "RUNNING"
         time.sleep(0.2)
 

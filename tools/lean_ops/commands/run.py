@@ -10,9 +10,10 @@ from common.runtime import outside
 from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.console.printing import out, say
 from lean_ops.environment.target import Target
-from lean_ops.operate import leases, pipeline, run_report
+from lean_ops.operate import jobs, leases, pipeline, run_report
+from lean_ops.operate.jobs import JobProgress
 from lean_ops.operate.leases import Lease
-from lean_ops.operate.pipeline import BUSY, Engine, JobProgress, Outcome, StateVisit
+from lean_ops.operate.pipeline import BUSY, Engine, Outcome, StateVisit
 
 _SHOWN_CHARS = 160
 _PROGRESS_S = 3.0
@@ -87,7 +88,7 @@ class _Progress:
         if not state.endswith(ON_SPARK) or outside.monotonic() < self._next:
             return
         self._next = outside.monotonic() + _PROGRESS_S
-        found = pipeline.job_progress(self._target, self._topic, self._arn)
+        found = jobs.progress(self._target, self._topic, self._arn)
         if found is None or found == self._said:
             return
         self._said = found

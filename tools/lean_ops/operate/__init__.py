@@ -3,6 +3,7 @@
 Open to others:
 
     pipeline      start and follow a run
+    jobs          jobs on Spark: how far one is, whether one works
     run_report    what a run did, in sentences
     checkpoints   how far each layer has read, and moving it back
     rollback      a table back to an earlier snapshot
@@ -42,6 +43,7 @@ __all__ = [
     "exporting",
     "history",
     "holds",
+    "jobs",
     "leases",
     "pipeline",
     "plan_markdown",

@@ -22,6 +22,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
+from lean_ops.operate import jobs
 from lean_ops.operate.holds import Held, Hold, Place, holds_of
 from lean_ops.operate.pipeline import topic_of
 
@@ -56,7 +57,7 @@ class Lease:
         return "; ".join(hold.way_out(self.topic) for hold in self.holds)
 
     def in_progress(self, now: datetime, function_lifetime: timedelta) -> bool:
-        """Whether the holder, or a function that it left behind, may still commit."""
+        """Whether the holder, or a function that it left behind, may still commit; jobs: ``jobs.at_work``."""
         if self.status == "RUNNING":
             return True
         left_behind = self.status in _LEAVES_FUNCTION_RUNNING and self.ended is not None
@@ -118,11 +119,17 @@ def function_lifetime() -> timedelta:
 def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
     deadline = outside.monotonic() + wait_s
     lifetime = function_lifetime()
-    while (lease := read(target, topic)).in_progress(outside.now(), lifetime):
+    while (lease := read(target, topic)).in_progress(outside.now(), lifetime) or jobs.at_work(
+        target, topic, lease.holder
+    ):
         if outside.monotonic() >= deadline:
             raise InvalidInput(
                 f"topic {topic}: expected no run in progress, found execution {lease.holder} {lease.status}"
-                + (f" since {lease.ended:%H:%M:%S}, whose function may still run" if lease.ended else "")
+                + (
+                    f" since {lease.ended:%H:%M:%S}, whose function or job may still run"
+                    if lease.ended
+                    else ""
+                )
                 + "; try again when it is over, or wait for it with --wait SECONDS"
             )
         outside.sleep(target.look_s)

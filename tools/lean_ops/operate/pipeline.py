@@ -7,8 +7,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
 from common.runtime import outside
 from lean_ops.environment.target import Target
 
@@ -63,20 +61,6 @@ class Engine(StrEnum):
     SPARK = "spark"
 
 
-@dataclass(frozen=True)
-class JobProgress:
-    """How far a job on Spark is: ``stage`` is reading, writing or ended, ``rows`` None until all are read.
-
-    ``seconds_left`` speaks of this stage alone, None where nothing of it is done yet.
-    """
-
-    stage: str
-    tasks: int
-    tasks_done: int
-    rows: int | None
-    seconds_left: float | None
-
-
 def start(target: Target, topic: str, *, force: bool = False, engine: Engine = Engine.AUTO) -> str:
     """Start a run of ``topic`` and return its execution ARN."""
     answer = target.client("stepfunctions").start_execution(
@@ -106,25 +90,6 @@ def follow(
         for name in entered:
             waiting(name)
         outside.sleep(pause)
-
-
-def job_progress(target: Target, topic: str, execution_arn: str) -> JobProgress | None:
-    """How far the job on Spark of a run is; None where it has not said yet (``spark.job``)."""
-    client = target.client("s3")
-    try:
-        said = json.loads(
-            client.get_object(Bucket=target.lake_bucket, Key=f"jobs/{topic}.json")["Body"].read()
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
-            raise
-        return None
-    if said["run_id"] != execution_arn.rpartition(":")[2] or said["stage"] not in {"reading", "writing"}:
-        return None
-    spent = (datetime.fromisoformat(said["at"]) - datetime.fromisoformat(said["stage_begun"])).total_seconds()
-    tasks, done = said["tasks"], said["tasks_done"]
-    left = spent * (tasks - done) / done if done else None
-    return JobProgress(said["stage"], tasks, done, said["rows"], left)
 
 
 def visits(target: Target, execution_arn: str) -> list[StateVisit]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from common.contract import drift
 from common.contract.contracted import contracted_columns, row_retention
 from common.lake.catalog import lake_catalog
-from common.lake.checkpoints import SourceCheckpoint
+from common.lake.checkpoints import NOTHING, SourceCheckpoint
 from common.layers.curated import Curated, Staging, curate, flatten_here
 from common.layers.erased import Erased
 from common.layers.uncurable import send_letters
@@ -42,7 +42,7 @@ def _secret() -> bytes:
 
 @logged("curation")
 def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position}`` → the token of ``Curated.as_json``."""
+    """``{topic, run_id, source_token, source_position, target_snapshot}`` → ``Curated.as_json``."""
     return run(event, flatten_here)
 
 
@@ -71,6 +71,8 @@ def run(event: dict[str, Any], staging: Staging) -> dict[str, Any]:
         refused_after=retention.days["curated"] if retention.refuses_late else None,
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _secret),
         staging=staging,
+        # An execution that began before its definition knew of it does not say.
+        target_snapshot=event.get("target_snapshot", NOTHING),
     )
     _report(topic, done)
     return done.as_json()

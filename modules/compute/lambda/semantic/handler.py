@@ -54,9 +54,10 @@ def _pii_key() -> bytes:
 
 @logged("semantic")
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
-    """``{topic, run_id, source_token, source_position, raw_token, raw_position}`` → ``Published.as_json``.
+    """What the state machine asks → ``Published.as_json``.
 
-    ``raw_*``: how far Curated has read RAW.
+    ``{topic, run_id, source_token, source_position, raw_token, raw_position, target_snapshot}``; ``raw_*``:
+    how far Curated has read RAW.
 
     ``{topic, run_id, quarantine}``: judge quarantined rows again instead (``rejudging.Appeal``); the answer
     is that of ``rejudging.Verdicts.as_json``.
@@ -88,10 +89,11 @@ def run(event: dict[str, Any], staging: Staging, go_on: Callable[[], bool] = lam
         pii_key=_pii_key(),
         record_uncontracted=record_uncontracted,
         record_replaced=_record_replaced(contract, run_id),
-        # An execution that began before its definition knew of them does not say.
+        # An execution that began before its definition knew of these does not say.
         raw_read=SourceCheckpoint.parse(event.get("raw_token", NOTHING), event.get("raw_position", START)),
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
         staging=staging,
+        target_snapshot=event.get("target_snapshot", NOTHING),
     )
     _report(topic, done)
     if not done.backlog_rows:

@@ -1,7 +1,7 @@
 """What ``spark-submit`` runs: a function's job, with its work on Spark.
 
-    job.py curation <topic> <run id> <source token> <source position>
-    job.py semantic <topic> <run id> <source token> <source position> <raw token> <raw position>
+    job.py curation <topic> <run id> <source token> <source position> <snapshot>
+    job.py semantic <topic> <run id> <source token> <source position> <snapshot> <raw token> <raw position>
 
 As the state machine calls it (``modules/orchestration/pipeline.asl.json``): the arguments are those of the
 function's event, the settings its environment. Nothing comes back: what was done is in the commit, and the
@@ -29,10 +29,8 @@ from curation import handler as curation
 from semantic import handler as semantic
 from spark.cluster import Cluster, Stage
 
-_ARGUMENTS: Final = {
-    "curation": ("topic", "run_id", "source_token", "source_position"),
-    "semantic": ("topic", "run_id", "source_token", "source_position", "raw_token", "raw_position"),
-}
+_OF_BOTH: Final = ("topic", "run_id", "source_token", "source_position", "target_snapshot")
+_ARGUMENTS: Final = {"curation": _OF_BOTH, "semantic": (*_OF_BOTH, "raw_token", "raw_position")}
 _SERVICE: Final = "spark"
 _BEAT_S: Final = 2.0
 
@@ -95,8 +93,7 @@ def told(cluster: Cluster, layer: str, event: dict[str, Any]) -> Iterator[None]:
     bucket = (CurationSettings if layer == "curation" else SemanticSettings).from_environment().lake_bucket
     s3, begun, ended = client("s3"), {"": outside.now()}, threading.Event()
 
-    def tell(stage: Stage | None) -> None:
-        name = stage.stage if stage else "ended"
+    def tell(stage: Stage | None, name: str) -> None:
         since = begun.setdefault(name, outside.now())
         said = {
             "run_id": event["run_id"],
@@ -112,8 +109,8 @@ def told(cluster: Cluster, layer: str, event: dict[str, Any]) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(_BEAT_S):
-            if (stage := cluster.stage()) is not None:
-                tell(stage)
+            stage = cluster.stage()
+            tell(stage, stage.stage if stage else "between stages")
 
     thread = threading.Thread(target=beat, name="progress", daemon=True)
     thread.start()
@@ -122,7 +119,7 @@ def told(cluster: Cluster, layer: str, event: dict[str, Any]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        tell(None)
+        tell(None, "ended")
 
 
 if __name__ == "__main__":

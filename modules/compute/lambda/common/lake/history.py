@@ -23,6 +23,7 @@ from common.lake.checkpoints import (
     START,
     Entry,
 )
+from common.runtime.errors import TableMismatch
 
 _OF_A_MERGE = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
 
@@ -60,6 +61,23 @@ def last_merge(table: Table, at: int | None = None) -> tuple[Snapshot, int] | No
         # The merge's own snapshot has expired under later ones; its number is kept as a property.
         return current, int(table.properties[MERGE_SEQ])
     return None
+
+
+def check_holds(table: Table, snapshot: str) -> None:
+    """Raise TableMismatch where the table has gone back behind ``snapshot``, its last when it was looked up.
+
+    What is read on from there would be merged into a table without what lies between, under a checkpoint that
+    says it is in it. A snapshot that is no longer kept says nothing: it has expired, or an erasure has made
+    the table forget it. NOTHING: the look-up found none.
+    """
+    if snapshot == NOTHING or table.metadata.snapshot_by_id(int(snapshot)) is None:
+        return
+    if all(str(known.snapshot_id) != snapshot for known in lineage(table)):
+        raise TableMismatch(
+            f"table {'.'.join(table.name())}: expected what snapshot {snapshot} holds, which this run looked "
+            "up before it began, found that somebody has made an earlier one the current one since; nothing "
+            "was committed, and the next run reads on from where the table is now"
+        )
 
 
 def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:

@@ -16,7 +16,7 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import BooleanType
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
-from common.lake.history import last_merge
+from common.lake.history import check_holds, last_merge
 from common.lake.incremental import Bounds, new_appends
 from common.lake.merge import TEXT_BYTES, MergeOutcome, RemoteSource, SentTable, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
@@ -146,6 +146,7 @@ def curate(
     only: BooleanExpression = EVERY_ROW,
     erased: Erased = NOTHING_ERASED,
     staging: Staging = flatten_here,
+    target_snapshot: str = NOTHING,
 ) -> Curated:
     """Merge the next portion of RAW after ``since`` into Curated.
 
@@ -155,12 +156,14 @@ def curate(
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
     twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. An
     event that was older than ``refused_after`` days when it was received is set aside (None: none is).
-    ``erased``: rows that are read as if they were not there. ``staging``: where the work is done. Raises the
-    errors of ``common.lake.merge.merge``.
+    ``erased``: rows that are read as if they were not there. ``staging``: where the work is done.
+    ``target_snapshot``: the snapshot of Curated that ``since`` speaks of, as text; NOTHING of an empty one.
+    Raises the errors of ``common.lake.merge.merge``.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     identifier = into or settings.table("curated", topic)
     curated = renamed_as_today(open_table(catalog, identifier))
+    check_holds(curated, target_snapshot)
     width = len(curated.schema().column_names)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes, TEXT_BYTES * width)
     portion = new_appends(raw, since, bounds)
@@ -192,6 +195,7 @@ def curate(
             run_id=run_id,
             evolve=True,
             history=_History(taken, portion.checkpoint, columns, record_columns),
+            holds=target_snapshot,
         )
 
     flattened = staging(taken, columns, settings)

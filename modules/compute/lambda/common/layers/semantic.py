@@ -32,6 +32,7 @@ from common.contract.casting import CastResult, unprocessable_row
 from common.contract.changes import widens
 from common.contract.contracts import Contract
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
+from common.lake.history import check_holds
 from common.lake.incremental import Bounds, new_merges
 from common.lake.merge import TEXT_BYTES, Beside, MergeOutcome, RemoteSource, SentTable, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
@@ -156,6 +157,7 @@ def publish(
     only: BooleanExpression = EVERY_ROW,
     erased: Erased = NOTHING_ERASED,
     staging: Staging = judge_here,
+    target_snapshot: str = NOTHING,
 ) -> Published:
     """Merge the next portion of Curated after ``since`` into Semantic and Quarantine.
 
@@ -167,7 +169,8 @@ def publish(
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
     replace (``align_columns``). ``erased``: rows of RAW that are no versions. ``staging``:
-    where the work is done. Raises the errors of ``common.lake.merge.merge``.
+    where the work is done. ``target_snapshot``: the snapshot of Semantic that ``since`` speaks of, as text;
+    NOTHING where it was empty. Raises the errors of ``common.lake.merge.merge``.
     """
     topic = contract.topic
     identifier = into or settings.table("semantic", topic)
@@ -179,6 +182,7 @@ def publish(
             "that curates"
         )
     semantic = open_table(catalog, identifier)
+    check_holds(semantic, target_snapshot)
     bounds = Bounds(
         settings.batch_rows, settings.batch_bytes, TEXT_BYTES * len(curated.schema().column_names)
     )
@@ -191,6 +195,7 @@ def publish(
         replace(portion.checkpoint, versions=since.versions if since else None),
         None if portion.backlog_rows else raw_read,
         staging,
+        target_snapshot,
     )
     if portion.tasks or job.raw_read is not None:
         align_columns(semantic, contract, record_replaced)
@@ -218,7 +223,7 @@ class _Job:
     """One portion of Curated, and older versions of what is refused.
 
     ``checkpoint``: after the portion, with how far older versions were looked up before. ``raw_read``: how
-    far they are to be looked up now, or None.
+    far they are to be looked up now, or None. ``target_snapshot``: as in ``publish``.
     """
 
     of: Versions
@@ -226,6 +231,7 @@ class _Job:
     checkpoint: SourceCheckpoint
     raw_read: SourceCheckpoint | None
     staging: Staging
+    target_snapshot: str
 
     def publish(self, taken: CuratedRows) -> Published:
         """Judge the rows; those that break the contract go to Quarantine, the good ones to Semantic."""
@@ -333,6 +339,7 @@ class _Job:
                 run_id=self.run_id,
                 evolve=False,
                 beside=older,
+                holds=self.target_snapshot if table == self.of.semantic else NOTHING,
             )
 
 

@@ -17,8 +17,8 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from common.lake.checkpoints import MERGE_SEQ, RUN_ID, SECONDS, SourceCheckpoint
-from common.lake.history import kept_without
+from common.lake.checkpoints import MERGE_SEQ, NOTHING, RUN_ID, SECONDS, SourceCheckpoint
+from common.lake.history import check_holds, kept_without
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.decide import History
 from common.lake.merge.elsewhere import RemoteSource, SentHistory, write_elsewhere
@@ -60,6 +60,7 @@ def merge(
     history: History | None = None,
     beside: Beside | None = None,
     extra_summary: Mapping[str, str] | None = None,
+    holds: str = NOTHING,
 ) -> MergeOutcome:
     """Merge the rows of ``source`` into table ``identifier`` in one commit, or in none when nothing changes.
 
@@ -69,9 +70,9 @@ def merge(
     travels in the snapshot summary with ``run_id`` and ``extra_summary``. ``history``: see
     ``common.lake.merge.decide.History``; without it, ties between messages are decided by what batch and
     table know. ``beside``: rows of other keys that go into the same commit; the files that both touch are
-    searched and written once.
+    searched and written once. ``holds``: the table's snapshot that ``checkpoint`` is read on from.
 
-    Raises TableMissing, TableMismatch and InvalidInput before anything is written; CommitConflict when other
+    Raises TableMissing, TableMismatch and InvalidInput with nothing committed; CommitConflict when other
     writers kept winning, CommitUnknown when the catalog did not say how the commit ended. Either way the
     table is whole, and running the same merge again is safe.
     """
@@ -90,6 +91,7 @@ def merge(
     ):
 
         def attempt(table: Table, number: int) -> Planned[MergeOutcome]:
+            check_holds(table, holds)
             target = Target.check(table, source.rule)
             for each in sources:
                 target = widened(target, each.schema, each.rule, evolve=evolve)
