@@ -11,7 +11,7 @@ from common.lake.merge import committing
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
 from common.lake.upkeep.retention import find_orphans
-from common.runtime.errors import ServiceFailure
+from common.runtime.errors import ServiceFailure, TableMismatch
 from common.runtime.retrying import RetryPolicy
 
 from ..support.topic import TopicLake, event
@@ -164,6 +164,37 @@ def test_a_commit_that_a_function_made_meanwhile_is_planned_upon(
     assert merged is not None
     assert merged[1] == 2
     assert unreferenced(lake) == []
+
+
+def test_a_table_that_was_rolled_back_meanwhile_gets_nothing_and_the_next_run_everything(
+    lake: TopicLake, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spark.cluster import _Shards
+
+    write, since = _Shards.write, lake.raw_read
+    merged = last_merge(lake.table("curated"))
+    assert merged is not None
+    lake.curate()  # so that there is something to go back behind
+    lake.append([event(f"k{i}", f"o{i}", i + 2, i, i) for i in range(60, 100)])
+    held = last_merge(lake.table("curated"))
+    assert held is not None
+
+    def with_rollback(self: Any, work: Any, live: Any) -> Any:
+        done = write(self, work, live)
+        lake.roll_back("curated", 1)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Shards, "write", with_rollback)
+        with pytest.raises(TableMismatch, match="an earlier one the current one"):
+            lake.run_curation(
+                lake.raw_read, staging=cluster.flatten, target_snapshot=str(held[0].snapshot_id)
+            )
+    assert last_merge(lake.table("curated")) == merged
+    assert unreferenced(lake) == []
+    assert lake.raw_read == since  # as the table says
+    lake.run_curation(lake.raw_read, staging=cluster.flatten, target_snapshot=str(merged[0].snapshot_id))
+    assert {row["idempotency_key"] for row in lake.rows("curated")} == {f"k{i}" for i in range(100)}
 
 
 def test_columns_that_only_a_tie_of_before_brings_are_agreed_upon(tmp_path: Path, cluster: Any) -> None:

@@ -16,7 +16,7 @@ _SAID_CHARS: Final = 500
 
 
 def java(least: int, most: int | None = None) -> Path | None:
-    """A Java of such a version: JAVA_HOME's, the one in PATH, or one where Debian puts them."""
+    """A Java of such a version that runs: JAVA_HOME's, the one in PATH, or one where Debian puts them."""
     named = [Path(os.environ["JAVA_HOME"]) / "bin/java"] if "JAVA_HOME" in os.environ else []
     found = shutil.which("java")
     there = [path for pattern in _JAVAS for path in sorted(Path("/").glob(pattern[1:]), reverse=True)]
@@ -27,7 +27,11 @@ def java(least: int, most: int | None = None) -> Path | None:
 
 
 def _version(path: Path) -> int:
-    said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - a Java of this machine
+    """The first number of a Java's version; 0 of what cannot be run, or is none."""
+    try:
+        said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - a Java of this machine
+    except OSError:
+        return 0
     number = said.partition('version "')[2].partition(".")[0].strip('"\n')
     return int(number) if number.isdigit() else 0
 
@@ -54,7 +58,10 @@ def fetch(
     fetched.mkdir(parents=True, exist_ok=True)
     try:
         for command in commands(fetched):
-            done = subprocess.run(list(command), capture_output=True, text=True, check=False)  # noqa: S603 - arguments of our own, no shell
+            try:
+                done = subprocess.run(list(command), capture_output=True, text=True, check=False)  # noqa: S603 - arguments of our own, no shell
+            except OSError as error:
+                return f"{command[0]}: expected to run it, found {error.strerror}; install it"
             if done.returncode:
                 return f"{' '.join(command[:6])}: {(done.stdout + done.stderr)[-_SAID_CHARS:]}"
         meant = unpack(fetched)
