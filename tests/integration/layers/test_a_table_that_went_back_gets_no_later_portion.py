@@ -109,6 +109,24 @@ def test_a_run_beside_a_rollback_commits_nothing_and_the_next_reads_everything(
 
 
 @pytest.mark.parametrize("layer", JOBS)
+def test_a_table_that_is_made_anew_beside_a_run_gets_nothing_of_it(lake: LookedUpLake, layer: str) -> None:
+    job = JOBS[layer](lake)
+
+    def make_anew() -> None:
+        lake.catalog.drop_table(lake.identifier(layer))
+        lake.create(layer)
+
+    with pytest.raises(TableMismatch, match="nothing was ever merged"):
+        lake.beside(job, make_anew)
+    assert lake.keys(layer) == set()
+    if layer == "curated":  # no checkpoint of before speaks of this table
+        lake.raw_read = None
+    lake.published = None
+    lake.catch_up()
+    assert lake.keys(layer) == {"k0", "k1", "late"}
+
+
+@pytest.mark.parametrize("layer", JOBS)
 def test_what_only_goes_forward_is_in_nobodys_way(lake: LookedUpLake, layer: str) -> None:
     """Compaction, and expiry of the very snapshot that the look-up named."""
     job = JOBS[layer](lake)

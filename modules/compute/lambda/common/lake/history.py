@@ -67,16 +67,21 @@ def check_holds(table: Table, snapshot: str) -> None:
     """Raise TableMismatch where the table has gone back behind ``snapshot``, its last when it was looked up.
 
     What is read on from there would be merged into a table without what lies between, under a checkpoint that
-    says it is in it. A snapshot that is no longer kept says nothing: it has expired, or an erasure has made
-    the table forget it. NOTHING: the look-up found none.
+    says it is in it. A snapshot that is no longer kept has expired, or an erasure has made the table forget
+    it, unless nothing was ever merged: then the table was made anew. NOTHING: the look-up found none.
     """
-    if snapshot == NOTHING or table.metadata.snapshot_by_id(int(snapshot)) is None:
+    if snapshot == NOTHING:
         return
-    if all(str(known.snapshot_id) != snapshot for known in lineage(table)):
+    if table.metadata.snapshot_by_id(int(snapshot)) is None:
+        gone = "a table into which nothing was ever merged" if last_merge(table) is None else ""
+    else:
+        held = any(str(known.snapshot_id) == snapshot for known in lineage(table))
+        gone = "" if held else "that somebody has made an earlier one the current one since"
+    if gone:
         raise TableMismatch(
             f"table {'.'.join(table.name())}: expected what snapshot {snapshot} holds, which this run looked "
-            "up before it began, found that somebody has made an earlier one the current one since; nothing "
-            "was committed, and the next run reads on from where the table is now"
+            f"up before it began, found {gone}; nothing was committed, and the next run reads on from where "
+            "the table is now"
         )
 
 
