@@ -11,6 +11,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
@@ -18,16 +19,23 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 from ministack.services import dynamodb
 from pyiceberg.catalog import sql
-from pyiceberg.io import InputFile
+from pyiceberg.io import FileIO, InputFile
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Transaction
-from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import update_table_metadata
 
 from common.contract import contracts
+from common.lake import avro
 from lean_ops import cli
 
 _help: Final = functools.cache(cli._help)
+
+
+class ConditionFailedError(ClientError):
+    """As the SDK's client has it among its ``exceptions``."""
 
 
 class DynamoDB:
@@ -35,6 +43,7 @@ class DynamoDB:
 
     def __init__(self, external: Callable[..., Any]) -> None:
         self._external = external
+        self.exceptions = SimpleNamespace(ConditionalCheckFailedException=ConditionFailedError)
 
     def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
         if method.startswith("_"):
@@ -70,7 +79,8 @@ def _answer(action: str, request: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(content, object_hook=_with_bytes)
     if status >= 400:
         code = str(answer["__type"]).rpartition("#")[2]
-        raise ClientError({"Error": {"Code": code, "Message": answer.get("message", "")}}, action)
+        kind = ConditionFailedError if code == "ConditionalCheckFailedException" else ClientError
+        raise kind({"Error": {"Code": code, "Message": answer.get("message", "")}}, action)
     return answer
 
 
@@ -81,6 +91,45 @@ def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
         case {"BS": list(texts)}:
             return {"BS": [b64decode(text) for text in texts]}
     return value
+
+
+def _file(place: str) -> tuple[Any, ...]:
+    """What a file is: its place, and which one is there; FileNotFoundError as from whoever reads it."""
+    found = Path(place.removeprefix("file://")).stat()
+    return place, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _kept_manifests() -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
+    """Reading of manifests and of their lists, each file once.
+
+    By what the file is as well as by its place: an erasure writes some of them again where they are.
+    """
+    entries, manifests = avro._READ_ENTRIES, avro._READ_LIST
+    read_entries: Final[dict[Any, list[Any]]] = {}
+    read_lists: Final[dict[Any, list[Any]]] = {}
+
+    def entries_of(manifest: ManifestFile, io: FileIO, discard_deleted: bool = True) -> list[Any]:
+        key = (_file(manifest.manifest_path), manifest.sequence_number, discard_deleted)
+        if key not in read_entries:
+            read_entries[key] = entries(manifest, io, discard_deleted)
+        return list(read_entries[key])
+
+    def manifests_of(snapshot: Snapshot, io: FileIO) -> list[Any]:
+        key = _file(snapshot.manifest_list)
+        if key not in read_lists:
+            read_lists[key] = manifests(snapshot, io)
+        return list(read_lists[key])
+
+    return entries_of, manifests_of
+
+
+def _copied(metadata: TableMetadataV2, _memo: Any = None) -> TableMetadataV2:
+    """A copy that can be changed; what is in its lists never is."""
+    made = metadata.model_copy()
+    for name, value in vars(made).items():
+        if isinstance(value, list | dict):
+            vars(made)[name] = value.copy()
+    return made
 
 
 @contextmanager
@@ -103,7 +152,13 @@ def nothing_worked_out_twice() -> Iterator[None]:
         answer: TableMetadata = last[2]
         return answer
 
+    entries_of, manifests_of = _kept_manifests()
+    tokens = functools.cache(dynamodb._tokenize)
     with ExitStack() as patches:
+        patches.enter_context(patch.object(avro, "_READ_ENTRIES", entries_of))
+        patches.enter_context(patch.object(avro, "_READ_LIST", manifests_of))
+        patches.enter_context(patch.object(TableMetadataV2, "__deepcopy__", _copied))
+        patches.enter_context(patch.object(dynamodb, "_tokenize", lambda text: list(tokens(text))))
         patches.enter_context(patch.object(sql, "FromInputFile", SimpleNamespace(table_metadata=metadata)))
         patches.enter_context(patch.object(Transaction, "table_metadata", property(staged)))
         patches.enter_context(patch.object(contracts, "_read", functools.cache(contracts._read)))

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +53,7 @@ class Execution:
     status: str = "PENDING"
     output: str | None = None
     why: BaseException | None = None
+    ended: datetime | None = None
     visited: list[str] = field(default_factory=list)
     tries: dict[str, int] = field(default_factory=dict)
 
@@ -96,7 +98,8 @@ class StepFunctions:
                 raise getattr(self.exceptions, kind)({"Error": {"Code": kind}}, "DescribeExecution")
             execution = self.known.get(executionArn)
             output = {"output": execution.output} if execution and execution.output else {}
-            return {"status": self.statuses[executionArn], "stopDate": self._world.now, **output}
+            ended = execution.ended if execution and execution.ended else self._world.now
+            return {"status": self.statuses[executionArn], "stopDate": ended, **output}
 
         return self._world.external(call, "describe execution")
 
@@ -126,11 +129,14 @@ class StepFunctions:
             ended = "FAILED"
             if execution.why is not None:
                 raise execution.why from None
+            if error.error == "DynamoDB.ConditionalCheckFailedException":
+                self._world.watch.faults.append(f"{execution.name} failed since another was further")
             if error.error.startswith(("DynamoDB.", "Runtime.", "Sandbox.")):
                 raise ServiceFailure(f"{execution.name} failed: {error.error}") from error
             raise AssertionError(f"{execution.name} failed: {error.error}: {error.cause}") from error
         finally:
             execution.status = self.statuses[execution.arn] = ended
+            execution.ended = self._world.now
 
     def _states(self, execution: Execution) -> dict[str, Any]:
         definition = _definition()

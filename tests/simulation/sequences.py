@@ -24,12 +24,13 @@ from lean_ops.operate.holds import Place, places
 
 from . import resting
 from .front import body_of
+from .queues import LETTERS
 from .services import TOPIC
+from .situations import SITUATIONS, WHY
 from .watching import Persons
-from .world import PERSON, Process, World, simulated
+from .world import PERSON, Aim, Process, World, simulated
 
 COLLEAGUE = "arn:aws:iam::000000000000:user/colleague"
-WHY = ("--reason", "a simulation", "--json")
 SWAP = ("--yes",)
 
 Words = tuple[str, ...]
@@ -60,7 +61,7 @@ CALLS = {
 }
 # What services do by themselves, again and again: nobody repeats one that was killed.
 BY_THEMSELVES = frozenset(
-    {"run", "execution", "poll", "dispatch", "breaker-turn", "archive", "upkeep", "lose-lease"}
+    {"run", "execution", "poll", "dispatch", "breaker-turn", "archive", "upkeep", "lose-lease", "go-back"}
 )
 # Kinds of steps, and how often each is drawn.
 KINDS = {
@@ -74,7 +75,10 @@ KINDS = {
     "run_beside": 12,
     "killed_midway": 12,
     "erase": 20,
+    **{kind: often for kind, (_, often) in SITUATIONS.items()},
 }
+# What takes longer than others: part of few histories.
+LONG = ("erase", "forgotten")
 # What has a topic to itself.
 ALONE = ("rollback", "rollback", "reset", "set")
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -90,12 +94,12 @@ class Sequence:
         world.letters_may_return = True
         self.killed: list[tuple[str, Words]] = []
         self.changed_contract = False
-        # An erasure takes longer than other operations: they are part of few histories.
+        self.forgotten: set[str] = set()
         erases = self.random.random() < 0.12
         # Of all that may happen, few kinds in one history: then they meet each other.
-        others = [kind for kind in KINDS if kind != "erase"]
+        others = [kind for kind in KINDS if kind not in LONG]
         self.kinds = sorted(self.random.sample(others, self.random.choice((1, 2, 3, len(others)))))
-        self.kinds += ["erase"] * erases
+        self.kinds += LONG * erases
         world.has_contract = self.random.random() >= 0.07
 
     @property
@@ -106,7 +110,11 @@ class Sequence:
     def step(self) -> None:
         """What happens next."""
         (kind,) = self.random.choices(self.kinds, [KINDS[kind] for kind in self.kinds])
-        getattr(self, kind)()
+        if kind in SITUATIONS:
+            self.world.history.append(f"({kind.replace('_', ' ')})")
+            SITUATIONS[kind][0](self)
+        else:
+            getattr(self, kind)()
 
     def command(self) -> None:
         """One command."""
@@ -318,14 +326,21 @@ class Sequence:
             self.work(words + ([self.draw()] if beside else []))
             beside = False
 
-    def work(self, commands: list[Words], *, killed: bool = False) -> None:
-        """Run commands, each killed at some call by a chance of one in three, or for sure."""
+    def work(
+        self, commands: list[Words], *, killed: bool = False, aims: Mapping[int, Aim] | None = None
+    ) -> None:
+        """Run commands, each killed at some call by a chance of one in three, or for sure.
+
+        ``aims``: what happens instead, and where.
+        """
         faults = {index: self.faults(words, killed=killed) for index, words in enumerate(commands)}
+        faults = {} if aims else faults
         persons = [self.random.choice((PERSON, PERSON, COLLEAGUE)) for _ in commands]
-        maintained = len(commands) == 1 and commands[0][0] == "maintain" and self.checkpoint_is_readable()
+        keeping = len(commands) == 1 and commands[0][0] in ("maintain", "upkeep")
+        maintained = keeping and self.checkpoint_is_readable()
         lifting = any(words[0] == "resume" for words in commands)
         self.world.watch.on_hold = bool(self.persons.sure) and not lifting
-        processes = self.world.beside(commands, persons=persons, faults=faults)
+        processes = self.world.beside(commands, persons=persons, faults=faults, aims=aims)
         for process, words in zip(processes, commands, strict=True):
             failed = process.killed or (process.error is not None and process.met)
             if failed and words[0] not in BY_THEMSELVES:
@@ -335,8 +350,9 @@ class Sequence:
         if len(commands) == 1 and processes[0].error is None:
             self.did_as_told(commands[0])
             assert not maintained or self.checkpoint_is_readable(), "maintenance forgot where Curated is"
+        self.world.watch.after_a_step()
         self.world.watch.raise_faults()
-        if self.killed and not killed and self.random.random() < 0.6:
+        if self.killed and not killed and not aims and self.random.random() < 0.6:
             self.repeat(refused=self.random.random() < 0.2)
 
     def faults(self, words: Words, *, killed: bool) -> Mapping[int, str]:
@@ -346,7 +362,7 @@ class Sequence:
             return self.random.randrange(1, 1 + _calls(words))
 
         draw = self.random.random()
-        if self.calms or words[0] in ("lose-lease", "deliver"):  # of the world, not of the product
+        if self.calms or words[0] in ("lose-lease", "deliver", "go-back"):  # of the world, not of the product
             return {}
         if self.storms and words[0] == "execution":
             return dict.fromkeys(range(self.random.randrange(1, 20), 400), "refused")
@@ -380,6 +396,7 @@ class Sequence:
         self.persons.gave([(process, words)])
         if process.error is None:
             self.did_as_told(words)
+        self.world.watch.after_a_step()
         self.world.watch.raise_faults()
 
     def did_as_told(self, words: Words) -> None:
@@ -388,6 +405,7 @@ class Sequence:
             assert self.world.snapshots(words[1])[0] == words[3], words
             then, now = (self.world.rows(words[1], of_then=when) for when in (True, False))
             assert then == [{name: row[name] for name in then[0]} for row in now], words
+            self.checkpoints_are_not_ahead()
         elif words[0] == "run" and not self.changed_contract:
             *_, execution = self.world.stepfunctions.known.values()
             if execution.visited[-1] != "AnotherRunActive":
@@ -397,6 +415,30 @@ class Sequence:
             counts = checkpoints.read(self.world.target, TOPIC, MergedLayer(words[2])).counts
             assert counts is not None, words
             assert (counts.token, counts.rewound) == (NOTHING, True), words
+        elif words[:2] == ("erase", "--key"):
+            self.forgotten.add(words[2])
+            self.erased_keys_stay_out(everywhere=(words[2],))
+
+    def checkpoints_are_not_ahead(self) -> None:
+        """What is recorded of a layer speaks of a state that its table has, and has read no further."""
+        for layer in MergedLayer:
+            found = checkpoints.read(self.world.target, TOPIC, layer)
+            known = self.world.snapshots(layer.value)
+            recorded = found.recorded
+            assert recorded is None or recorded.target_snapshot_id in known, (
+                f"the recorded checkpoint of {layer.value} speaks of a snapshot that was undone"
+            )
+
+    def erased_keys_stay_out(self, everywhere: Several[str] = ()) -> None:
+        """No row of an erased key is in a layer that is read; nor, of ``everywhere``, anywhere right now."""
+        for layer in ("curated", "semantic", "quarantine", "raw"):
+            found = {row["idempotency_key"] for row in self.world.rows(layer)}
+            back = found & (set(everywhere) if layer == "raw" else self.forgotten)
+            assert not back, f"{layer} has rows of keys that were erased: {sorted(back)}"
+        waiting = [message.body for message in self.world.queues.waiting[LETTERS].values()]
+        for key in everywhere:
+            named = [body for body in waiting if f'"idempotency_key": "{key}"' in body]
+            assert not named, f"a letter of the erased key {key} waits to be replayed"
 
     def checkpoint_is_readable(self) -> bool:
         """Whether RAW still knows the snapshot that Curated reads on from."""
@@ -421,7 +463,7 @@ class Sequence:
             "resume": lambda: ("resume", "--json", *self.random.choice(((), ("--everybody",)))),
             "maintain": lambda: ("maintain", "--snapshot-days", self.random.choice("05"), *WHY),
             "contract": self._contract,
-            "publish": self._publish,
+            "publish": self.publishing,
             "give up": self._give_up,
         }
         weights = [4, 3, 1, 1, 2, 1, 1, 1, 2, 0.5, 1, 1, 1, 0.5, 1, 0.5]
@@ -443,13 +485,18 @@ class Sequence:
         self.world.history.append(f"contract {self.world.contract}")
         return ("run",)
 
-    def _publish(self) -> Words:
+    def publishing(self) -> Words:
         """A new major version as a command puts it in place, with the rows of before."""
         self.changed_contract = True
         text = self.world.next_contract()
         file = self.world.folder / f"contract-{zlib.crc32(text.encode())}.yaml"
         file.write_text(text)
         return ("contract", "publish", str(file), "--accept", "--json", *WHY)
+
+    def back(self, layer: str) -> Words:
+        """A rollback to one of the last snapshots of a layer."""
+        known = self.world.snapshots(layer) or ["1"]
+        return ("rollback", layer, "--to", self.random.choice(known[:4]), *WHY)
 
     def _rollback(self, layer: str) -> Words:
         known = self.world.snapshots(layer) or ["1"]
@@ -472,7 +519,7 @@ class Sequence:
                     self.calm("resume", "--operation", hold.operation_id, "--json")
         self.arrive()
         if self.world.queues.expired:
-            self.calm("replay", "dlq", "--from-archive", "--json")
+            self.calm("replay", "dlq", "--from-archive", "--days", "365", "--json")
             self.arrive()
         for _ in range(2):  # a letter may come back once
             self.world.clock += 1000  # what a killed replay had hidden is visible again
@@ -494,6 +541,7 @@ class Sequence:
             self.world.contract = ("99.0.0", "integer")
             self.calm("rebuild", "--layer", "semantic", "--yes", *WHY)
         self.settle()
+        self.erased_keys_stay_out()
         if self.world.erased:  # whatever became of the erasures: these keys are to be gone
             self.calm("erase", *(w for k in sorted(self.world.erased) for w in ("--key", k)), "--yes", *WHY)
             self.settle()

@@ -7,26 +7,29 @@ half-done work keeps the topic      no run commits behind an operation that was 
 one swap a rebuild                  its rows become the live table's once
 numbers are given once              no two commits of a table carry the same merge sequence
 nothing is committed unseen         a commit to a table's rows is made on the state that its process has seen
-under the lease                     a run that gets the lease has it before it looks at any table
+under the lease                     a run that gets the lease has it before it looks at any table, and when it
+                                    commits
+held while it works                 an operation has its hold until its work is done, and what it leaves half
+                                    done is held until it is repeated or given up
 holds of persons                    one that was placed is there until somebody lifts it
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from unittest.mock import patch
 
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.snapshots import Operation, Snapshot
 
 from common.lake.checkpoints import MERGE_SEQ
 from common.lake.upkeep import ERASED_ROWS
 from lean_ops.environment.audit import Entry
 from lean_ops.environment.target import Target
 from lean_ops.operate import leases
-from lean_ops.operate.holds import Held, Place
+from lean_ops.operate.holds import Held, Hold, HoldLost, Kind, Place
 from lean_ops.operate.rebuild.beside import SWAPPED_IN
 
 if TYPE_CHECKING:
@@ -74,13 +77,34 @@ class Watch:
     def inside(self, place: str, work: str, held: Held) -> Iterator[None]:
         """The current process works on ``place``; what fails half-way leaves it to its repetition."""
         self.enters(place, work)
+        self._is_held(place, held, "began")
         try:
             yield
         except BaseException as error:
-            if not held.stays_after(error):
+            # Not by what the product decides of it: that is what is watched.
+            if not held.half_done or isinstance(error, HoldLost):
                 self.leaves(place)
             raise
+        self._is_held(place, held, "ended")
         self.leaves(place)
+
+    def _is_held(self, place: str, held: Held, when: str) -> None:
+        process = self.world.process
+        if process is None or process.killed:
+            return
+        mine = held._hold.operation_id
+        if mine not in {hold.operation_id for hold in self._holds(place)}:
+            self.faults.append(f"{process.what} {when} its work on {place} without a hold")
+
+    def _holds(self, place: str) -> tuple[Hold, ...]:
+        with self.world.unseen():
+            return Place(self.world.target, "events", cast("Kind", place)).holds()
+
+    def after_a_step(self) -> None:
+        """Look at what is left half done: its hold keeps everybody else away."""
+        for place, (process, _) in self.alone.items():
+            if process.ended and not any(hold.operation_id for hold in self._holds(place)):
+                self.faults.append(f"{process.what} left {place} half done, and nobody holds it")
 
     def leaves(self, place: str) -> None:
         """The current process has done its work, or failed; one that was killed does not come here."""
@@ -124,11 +148,20 @@ class Watch:
         live = not name.startswith("rebuild") and name.startswith(MERGED)
         if process is None or not live or not new:
             return
-        runs = process.what.startswith(("run", "execution"))
-        if self.on_hold and runs:
-            self.faults.append(f"{process.what} committed to {name}, which a person holds")
-        if holder is not None and runs:
-            self.faults.append(f"{process.what} committed to {name} beside {holder[0].what}")
+        if process.what.startswith(("run", "execution")):
+            if self.on_hold:
+                self.faults.append(f"{process.what} committed to {name}, which a person holds")
+            if holder is not None:
+                self.faults.append(f"{process.what} committed to {name} beside {holder[0].what}")
+            self._under_the_lease(process, name)
+        self._numbered(process, name, new)
+
+    def _under_the_lease(self, process: "Process", name: str) -> None:
+        execution, lost = self.world.works_for, self.world.covered["actor", "lose-lease"]
+        if execution is not None and not lost and (holder := self.world.lease_holder()) != execution.arn:
+            self.faults.append(f"{process.what} committed to {name} under the lease of {holder!r}")
+
+    def _numbered(self, process: "Process", name: str, new: Iterable[Snapshot]) -> None:
         for snapshot in new:
             summary = snapshot.summary.additional_properties if snapshot.summary else {}
             if mark := summary.get(SWAPPED_IN):

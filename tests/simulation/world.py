@@ -91,12 +91,32 @@ class Killed(BaseException):
     """The process is gone: from here on it can call nothing any more."""
 
 
+WAITS: Final = "waits"
+
+
+@dataclass
+class Aim:
+    """A call by what it is, not by its number: the ``number``-th whose name begins with ``call``.
+
+    ``fault``: what becomes of it (``FAULTS``), or ``WAITS``: it is made when everybody beside has ended.
+    """
+
+    call: str
+    fault: str
+    number: int = 1
+
+    def meets(self, what: str) -> bool:
+        """Whether this is the call; to be asked of each."""
+        self.number -= what.startswith(self.call)
+        return self.number == 0 and what.startswith(self.call)
+
+
 @dataclass
 class Process:
     """One command, run or function.
 
-    ``faults``: what becomes of its n-th external call (``FAULTS``). ``crashes``: likewise, of the n-th call
-    that a function of a run makes.
+    ``faults``: what becomes of its n-th external call (``FAULTS``); ``aim``: of one that is named. ``waits``:
+    for everybody beside it.
     """
 
     number: int
@@ -108,6 +128,8 @@ class Process:
     error: BaseException | None = None
     person: str = PERSON
     met: list[str] = field(default_factory=list)
+    aim: Aim | None = None
+    waits: bool = False
     turn: threading.Event = field(default_factory=threading.Event)
 
 
@@ -150,6 +172,7 @@ class World:
         self._scheduled: list[Process] = []
         self._back = threading.Event()
         self.letters: list[Event] = []
+        self.payloads: dict[str, str | None] = {}
         self.letters_may_return = False
         self.objects: dict[str, bytes] = {}
         self.put_at: dict[str, datetime] = {}
@@ -207,12 +230,15 @@ class World:
         process = self.process
         if process is None or getattr(self._here, "inside", False):
             return call()
+        aimed = process.aim.fault if process.aim is not None and process.aim.meets(what) else ""
+        process.waits = aimed == WAITS
         self._pass_on(process)
+        process.waits = False
         if process.killed:
             raise Killed
         self.clock += CALL_S
         self.calls.update(f"{process.number} {what} {self.clock:.2f}\n".encode())
-        fault = self._fault(process, what)
+        fault = self._fault(process, what, "" if aimed == WAITS else aimed)
         self._instead_of(fault, process, what)
         self._here.inside = True
         try:
@@ -221,11 +247,11 @@ class World:
             self._here.inside = False
             self._in_place_of_the_answer(fault, process)
 
-    def _fault(self, process: Process, what: str) -> str:
+    def _fault(self, process: Process, what: str, aimed: str) -> str:
         """What happens at the next call of the process; a function that is nobody's is a process itself."""
         process.calls += 1
         assert process.calls < ENDLESS_CALLS, f"does not end: {what}, call {process.calls:,} of one process"
-        fault = process.faults.get(process.calls, "")
+        fault = aimed or process.faults.get(process.calls, "")
         if fault.startswith(("crashed", "hung")) and not getattr(self._here, "function", ""):
             fault = "killed after" if fault == "crashed after" else "killed"
         if fault:
@@ -270,6 +296,16 @@ class World:
             if self.process.killed:
                 raise Killed
 
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Look at the world from beside: no process makes the calls, and nothing happens to them."""
+        before = getattr(self._here, "inside", False)
+        self._here.inside = True
+        try:
+            yield
+        finally:
+            self._here.inside = before
+
     def _pass_on(self, process: Process) -> None:
         if process in self._scheduled:
             process.turn.clear()
@@ -290,11 +326,12 @@ class World:
         kill: dict[int, tuple[int | None, bool]] | None = None,
         persons: Sequence[str] = (),
         faults: Mapping[int, Mapping[int, str]] | None = None,
+        aims: Mapping[int, Aim] | None = None,
     ) -> list[Process]:
         """Run commands at the same time, changing between them at their external calls.
 
         ``persons``: who gives them, where that is not ``person``. ``faults``: of which of them, at which
-        call; ``kill`` is short for the two that end one.
+        call; ``kill`` is short for the two that end one. ``aims``: a call of some that is named.
         """
         started = []
         for index, words in enumerate(commands):
@@ -304,6 +341,7 @@ class World:
                 met[kill_at] = "killed after" if answered else "killed"
             person = (persons[index] if persons else "") or self.person
             process = Process(len(self.processes) + 1, " ".join(words), met, person=person)
+            process.aim = (aims or {}).get(index)
             self.processes[process.number] = process
             self.cover("actor", words[0])
             started.append(process)
@@ -334,8 +372,9 @@ class World:
         # In bursts: that one works from end to end between two calls of another would else never be drawn.
         calls, process = 0, self._scheduled[0]
         while waiting := [process for process in self._scheduled if not process.ended]:
-            if not calls or process.ended:
-                calls, process = self.random.choice((1, 1, 3, 10, 40)), self.random.choice(waiting)
+            able = [one for one in waiting if not one.waits] or waiting
+            if not calls or process not in able:
+                calls, process = self.random.choice((1, 1, 3, 10, 40)), self.random.choice(able)
             calls -= 1
             self._back.clear()
             process.turn.set()
@@ -369,26 +408,23 @@ class World:
                 self.front.poll()
             case "deliver":
                 self.front.flush()
-            case "archive":
-                self.call_function("archive_dead_letters", {}, 900)
-            case "breaker-turn":
-                self.call_function("circuit_breaker", {"trigger": "schedule"}, 60)
-            case "dispatch":
-                self.call_function("dispatcher", {}, 300)
-            case "lose-lease":  # damaged by hand, or gone with a restored table
-                key = {"checkpoint_id": {"S": f"{TOPIC}#lease"}}
-                self.dynamodb.update_item(
-                    TableName=self.target.checkpoints_table,
-                    Key=key,
-                    UpdateExpression="REMOVE execution_arn",
-                )
-            case "upkeep":
-                self.call_function("maintenance", {"topic": TOPIC}, 900)
+            case "go-back":
+                self.go_back(words[1])
+            case "lose-lease":
+                self.lose_lease()
+            case scheduled if scheduled in _SCHEDULED:
+                self.call_function(*_SCHEDULED[scheduled])
             case _:
                 code = _commands().main(list(words), standalone_mode=False)
                 assert code in (0, 1, None), (words, code)
 
     # The pipeline ----------------------------------------------------------------------------------------
+
+    @property
+    def works_for(self) -> Execution | None:
+        """The execution that the current thread works for, if it does for any."""
+        found: Execution | None = getattr(self._here, "execution", None)
+        return found
 
     @property
     def execution(self) -> Execution:
@@ -487,8 +523,25 @@ class World:
             break
         self.sent += events
 
-    def event(self) -> Event:
-        """An event that nobody has sent yet."""
+    def lose_lease(self) -> None:
+        """Nobody has the lease any more: damaged by hand, or gone with a restored table."""
+        self.dynamodb.update_item(
+            TableName=self.target.checkpoints_table,
+            Key={"checkpoint_id": {"S": f"{TOPIC}#lease"}},
+            UpdateExpression="REMOVE execution_arn",
+        )
+
+    def go_back(self, layer: str) -> None:
+        """Another engine sets a layer's table to the snapshot before the current one, past all commands."""
+        table = self.catalog.load_table(self.target.settings.table(layer, TOPIC))
+        current = table.current_snapshot()
+        if current is None or current.parent_snapshot_id is None:
+            return
+        if table.snapshot_by_id(current.parent_snapshot_id) is not None:
+            table.manage_snapshots().rollback_to_snapshot(current.parent_snapshot_id).commit()
+
+    def event(self, **like: Any) -> Event:
+        """An event that nobody has sent yet; ``like``: what is not drawn of it."""
         self.numbers += 1
         number = self.numbers * 10 + self.random.randrange(10)
         # Many at the same few moments: corrections tie.
@@ -500,7 +553,7 @@ class World:
         deletes = 0.1 <= dice < 0.22
         payload = {"reading": "broken" if dice < 0.1 or dice > 0.88 else number}
         payload[f"leaf{self.random.randrange(self.leaves)}"] = "x"
-        return {
+        event = {
             "message_id": f"m{number:06}",
             "idempotency_key": key,
             "topic_name": TOPIC,
@@ -510,7 +563,10 @@ class World:
             "ingestion_ts": self.now,
             "json_payload": None if deletes else json.dumps(payload),
             "operation": "delete" if deletes else None,
+            **like,
         }
+        self.payloads[event["message_id"]] = event["json_payload"]
+        return event
 
     def rows(self, layer: str, *, of_then: bool = False) -> list[dict[str, Any]]:
         """All rows of a layer; ``of_then``: with the columns that its snapshot was written with."""
@@ -597,6 +653,13 @@ class World:
         self.catalog.close()
 
 
+# What schedules start: a function, what it is given, and how many seconds it has.
+_SCHEDULED: Final[Mapping[str, tuple[str, dict[str, Any], float]]] = {
+    "archive": ("archive_dead_letters", {}, 900),
+    "breaker-turn": ("circuit_breaker", {"trigger": "schedule"}, 60),
+    "dispatch": ("dispatcher", {}, 300),
+    "upkeep": ("maintenance", {"topic": TOPIC}, 900),
+}
 _WORLDS: list[World] = []
 
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 from tests.simulation import machine
 
-MEETS = ("schedule", "meet")
+MEETS = ("ambush", "meet")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

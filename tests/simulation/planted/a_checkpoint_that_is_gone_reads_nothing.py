@@ -9,7 +9,7 @@ from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import Portion
 from common.layers import curated
 
-MEETS = ("killed_midway", "run_beside", "long_ago")
+MEETS = ("behind", "long_ago")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.rebuild import beside
 
-MEETS = ("meet", "killed_midway", "same_twice")
+MEETS = ("struck", "ambush")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from common.lake import progress
 
-MEETS = ("killed_midway", "run_beside", "long_ago")
+MEETS = ("gone_back", "struck")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.holds import Held
 
-MEETS = ("killed_midway", "meet", "same_twice")
+MEETS = ("struck", "held")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from lean_ops.operate import rollback
 
 from .requirements import Anything
 
-MEETS = ("meet", "long_ago", "schedule")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate import checkpoints
 
-MEETS = ("killed_midway", "run_beside", "long_ago")
+MEETS = ("held", "struck")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate import rollback
 
-MEETS = ("killed_midway", "run_beside", "long_ago")
+MEETS = ("contracts",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

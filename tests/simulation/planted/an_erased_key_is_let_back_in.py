@@ -4,7 +4,7 @@ import pytest
 
 from common.layers.erased import Erased
 
-MEETS = ("erase", "front")
+MEETS = ("forgotten",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

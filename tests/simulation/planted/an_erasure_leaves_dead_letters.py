@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.erase import erasing
 
-MEETS = ("erase", "front")
+MEETS = ("forgotten",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

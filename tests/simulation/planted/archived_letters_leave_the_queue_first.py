@@ -7,7 +7,7 @@ import pytest
 from archive_dead_letters import archive
 from common.intake.queue_pass import QueuePass
 
-MEETS = ("front", "killed_midway", "schedule", "same_twice")
+MEETS = ("letters",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from common.layers import lease
 
-MEETS = ("schedule", "meet")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

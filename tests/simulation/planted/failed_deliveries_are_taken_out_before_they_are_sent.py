@@ -6,7 +6,7 @@ import pytest
 
 from lean_ops.operate.replay import deliveries
 
-MEETS = ("front",)
+MEETS = ("letters",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from common.lake.merge import committing
 
-MEETS = ("schedule", "meet")
+MEETS = ("struck",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

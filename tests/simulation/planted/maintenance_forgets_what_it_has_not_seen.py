@@ -6,7 +6,7 @@ from common.lake.upkeep import retention
 
 from .requirements import Anything
 
-MEETS = ("meet", "long_ago", "schedule")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

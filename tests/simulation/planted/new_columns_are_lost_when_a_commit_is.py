@@ -6,7 +6,7 @@ import pytest
 
 from common.lake.merge import engine
 
-MEETS = ("schedule", "meet")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ import pytest
 from common.lake.reading import read_rows
 from common.layers import versions
 
+MEETS = ("versions",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -8,6 +8,8 @@ import pytest
 from lean_ops.environment import audit
 from lean_ops.operate.holds import Held, Hold, Place
 
+MEETS = ("held",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

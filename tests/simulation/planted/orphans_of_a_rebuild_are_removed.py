@@ -7,7 +7,7 @@ import pytest
 
 from common.lake.upkeep import keeping_up
 
-MEETS = ("meet", "long_ago", "schedule")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.holds import Place
 
-MEETS = ("killed_midway", "run_beside", "long_ago")
+MEETS = ("held",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

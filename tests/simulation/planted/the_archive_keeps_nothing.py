@@ -4,7 +4,7 @@ import pytest
 
 from archive_dead_letters import archive
 
-MEETS = ("front", "killed_midway", "schedule", "same_twice")
+MEETS = ("letters",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from lean_ops.operate.holds import Place
 
+MEETS = ("held",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

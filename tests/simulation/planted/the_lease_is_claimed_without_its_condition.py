@@ -7,7 +7,7 @@ import pytest
 from common.layers import lease
 from get_all_checkpoints import handler
 
-MEETS = ("schedule", "meet")
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

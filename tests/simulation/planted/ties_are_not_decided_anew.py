@@ -6,6 +6,8 @@ import pytest
 
 from common.lake.merge import decide
 
+MEETS = ("versions",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -4,6 +4,8 @@ import pytest
 
 from common.lake.rule import EVENT_RULE
 
+MEETS = ("versions",)
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -5,7 +5,7 @@ import pytest
 from lean_ops.environment import audit
 from lean_ops.operate.holds import Held, Place
 
-MEETS = ("meet", "killed_midway", "same_twice")
+MEETS = ("ambush", "same_twice")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def handler(event: dict[str, Any], _context: "LambdaContext") -> dict[str, Any]:
         s3=_client("s3"),
         # An execution that began before its definition knew of engines does not say.
         engine=event.get("engine", "auto"),
+        held=held,
     )
     answer = {"lease": "held" if held else "busy", **checkpoints.as_json()}
     logger("get_all_checkpoints").info("checkpoints", extra=answer)

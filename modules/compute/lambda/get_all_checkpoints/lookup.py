@@ -7,9 +7,9 @@ from pyiceberg.catalog import Catalog
 
 from common.contract.contracted import spark_from_rows
 from common.contract.store import contract_exists
-from common.lake.checkpoints import NOTHING
+from common.lake.checkpoints import NOTHING, Entry, forget_void
 from common.lake.history import last_merge
-from common.lake.progress import checkpoint_of
+from common.lake.progress import entries_of
 from common.lake.specifications import open_table
 from common.runtime.errors import InvalidInput
 from common.runtime.settings import CheckpointsSettings
@@ -68,20 +68,32 @@ def look_up(
     dynamodb: "DynamoDBClient",
     s3: "S3Client",
     engine: str = "auto",
+    held: bool = False,
 ) -> Checkpoints:
     """Read the snapshots and checkpoints of ``topic``; raises TableMissing, and InvalidInput for the engine.
 
-    ``engine``: which one is asked for (``engines.choose``).
-
-    To be called by who holds the topic's lease: what it says is true until the lease is given up.
+    ``engine``: which one is asked for (``engines.choose``). ``held``: the caller has the topic's lease; what
+    this says is true until that is given up, and what no run could write over is taken out of the records.
     """
     raw = open_table(catalog, settings.table("raw", topic))
     curated = open_table(catalog, settings.table("curated", topic))
     has_contract = contract_exists(s3, settings.lake_bucket, topic)
     semantic = open_table(catalog, settings.table("semantic", topic)) if has_contract else None
 
-    curated_entry = checkpoint_of(curated, "curated", topic, settings, dynamodb)
-    semantic_entry = checkpoint_of(semantic, "semantic", topic, settings, dynamodb) if semantic else None
+    counts: dict[str, Entry | None] = {}
+    for layer, table in (("curated", curated), ("semantic", semantic)):
+        if table is not None:
+            counts[layer], recorded = entries_of(table, layer, topic, settings, dynamodb)
+            if held:
+                forget_void(
+                    dynamodb,
+                    settings.checkpoints_table,
+                    topic,
+                    layer,
+                    recorded=recorded,
+                    counts=counts[layer],
+                )
+    curated_entry, semantic_entry = counts["curated"], counts.get("semantic")
     current = raw.current_snapshot()
     merged = last_merge(curated)
     published = semantic_entry.checkpoint if semantic_entry else None

@@ -49,6 +49,8 @@ _READ_LIST: Final = Snapshot.manifests
 # A table's manifests have a schema each partition spec, its manifest lists one.
 _READERS: Final[dict[tuple[Any, ...], tuple[Reader, Schema | None]]] = {}
 _READERS_KEPT: Final = 64
+# Of a file's head: the same for every file, and a reader keeps nothing of what it has read.
+_HEADERS: Final = construct_reader(container.META_SCHEMA, {-1: container.AvroFileHeader})
 # Of a file or of a block of one; manifests have some MB. Twice as much fits the decoder's 32-bit places.
 _MOST_BYTES: Final = 2**30
 
@@ -234,8 +236,7 @@ def _reader(written: str, wanted: Schema | None, types: tuple[Any, ...], enums: 
 
 
 def _header(content: Content) -> container.AvroFileHeader:
-    reader = construct_reader(container.META_SCHEMA, {-1: container.AvroFileHeader})
-    header: container.AvroFileHeader = reader.read(content)
+    header: container.AvroFileHeader = _HEADERS.read(content)
     if header.magic != container.MAGIC or content.left < 0:
         raise Malformed("no Avro file")
     return header

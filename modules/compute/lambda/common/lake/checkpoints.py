@@ -199,8 +199,35 @@ def forget_damaged(client: "DynamoDBClient", table: str, topic: str, layer: str)
     """
     item = _item(client, table, topic, layer)
     damaged = _parsed(item)[1]
-    if not damaged:
+    if not damaged or not _forget(client, table, topic, layer, item):
         return ""
+    return _sentence(table, topic, layer, damaged)
+
+
+def forget_void(
+    client: "DynamoDBClient",
+    table: str,
+    topic: str,
+    layer: str,
+    *,
+    recorded: Entry | None,
+    counts: Entry | None,
+) -> bool:
+    """Take a recorded checkpoint out of its item that is further than the one that ``counts``; else False.
+
+    It speaks of a state that the layer's table was taken back from, past ``lean-ops rollback`` or by one that
+    was given up half-way. Runs move a checkpoint forward alone: where a portion changes nothing, and so makes
+    no commit, they would read it again and again. To be called under the topic's lease.
+    """
+    void = recorded is not None and recorded != counts
+    if not void or recorded is None or (counts is not None and recorded.position <= counts.position):
+        return False
+    item = _item(client, table, topic, layer)
+    return _parsed(item)[0] == recorded and _forget(client, table, topic, layer, item)
+
+
+def _forget(client: "DynamoDBClient", table: str, topic: str, layer: str, item: Mapping[str, Any]) -> bool:
+    """Remove the checkpoint of an item; False where somebody has written it since it was read."""
     seen = {name: item[name] for name in (*_TEXTS, _REWOUND) if name in item}
     conditions = [f"{name} = :{name}" for name in seen]
     conditions += [f"attribute_not_exists({name})" for name in (*_TEXTS, _REWOUND) if name not in item]
@@ -215,8 +242,8 @@ def forget_damaged(client: "DynamoDBClient", table: str, topic: str, layer: str)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
-        return ""  # somebody has just written it
-    return _sentence(table, topic, layer, damaged)
+        return False
+    return True
 
 
 _TEXTS: Final = ("source_token", "source_position", "target_snapshot_id")

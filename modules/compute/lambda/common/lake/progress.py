@@ -19,8 +19,15 @@ def checkpoint_of(
     table: Table, layer: str, topic: str, settings: LakeSettings, dynamodb: "DynamoDBClient"
 ) -> Entry | None:
     """The checkpoint that counts for ``table``, the table of ``layer``; None before its first run."""
+    return entries_of(table, layer, topic, settings, dynamodb)[0]
+
+
+def entries_of(
+    table: Table, layer: str, topic: str, settings: LakeSettings, dynamodb: "DynamoDBClient"
+) -> tuple[Entry | None, Entry | None]:
+    """The checkpoint that counts for ``table``, and the one that is recorded; None where there is none."""
     recorded = load(dynamodb, settings.checkpoints_table, topic, layer)
-    return reconcile(committed(table), recorded, since_last_merge(lineage(table)))
+    return reconcile(committed(table), recorded, since_last_merge(lineage(table))), recorded
 
 
 def read_by_every_state(table: Table, entry: Entry | None, *, of_versions: bool = False) -> int:

@@ -1,0 +1,324 @@
+"""Situations: kinds of steps that make one thing dense, where a drawn history comes by it once in a hundred.
+
+Each takes the sequence whose step it is. They are drawn seldom in common histories (``SITUATIONS`` has how
+often), and alone where a planted fault names them (``MEETS``).
+
+ambush          somebody works from end to end right before a call of another that changes something
+struck          an operation is killed, refused or unanswered at a call that changes something, and repeated
+letters         dead letters and failed deliveries, archived and replayed, by passes of which some are killed
+versions        one key, few moments: corrections, ties, deletes, broken ones, copies that come late
+forgotten       keys that are erased, and what arrives of them afterwards from everywhere
+held            two persons hold, lift and work in turn
+failing         runs that fail to the end, or meet one refusal, and nothing new that would wake the topic
+contracts       what is none, another type, and tables that go back to before it
+behind          a week in which nobody reads, and upkeep that forgets what is old
+gone_back       another engine has set a table back, past all commands
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from .front import Event, body_of
+from .queues import LETTERS
+from .world import WAITS, Aim
+
+if TYPE_CHECKING:
+    from .sequences import Sequence, Words
+
+WHY: Final = ("--reason", "a simulation", "--json")
+HOUR, DAY = 3600.0, 86_400.0
+# Calls that change something, by how their names begin.
+CHANGES: Final = (
+    "catalog commit",
+    "catalog commit",
+    "catalog drop",
+    "dynamodb update",
+    "dynamodb put",
+    "put ",
+    "delete objects",
+    "send to",
+    "remove from",
+)
+
+
+def ambush(steps: "Sequence") -> None:
+    """One waits before a call that changes something until all beside it have ended."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    rebuild: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
+    _grow(steps, draw.randrange(3))
+    if draw.random() < 0.4:
+        steps.pass_time(6 * DAY)
+    if draw.random() < 0.2:  # half of a rebuild is there already
+        steps.work([("rebuild", "--layer", layer, *WHY)])
+    steps.send()
+    run: Words = ("run",)
+    # Who waits, and who comes between; an operation that needs the topic for itself waits for a run in vain.
+    meetings: list[tuple[Words, list[Words]]] = [
+        (run, [("upkeep",)]),
+        (run, [("maintain", "--snapshot-days", "0", *WHY)]),
+        (run, [rebuild]),
+        (run, [("lose-lease",), run]),
+        (run, [run, run]),
+        (run, [("deliver",), ("upkeep",)]),
+        (run, [("pause", *WHY)]),
+        (("upkeep",), [run]),
+        (("upkeep",), [steps.back(layer)]),
+        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer)]),
+        (("maintain", "--snapshot-days", "0", *WHY), [run]),
+        (steps.back(layer), [("upkeep",)]),
+        (steps.back(layer), [run]),
+        (rebuild, [run]),
+        (rebuild, [rebuild]),
+        (rebuild, [("upkeep",)]),
+        (rebuild, [steps.back(layer)]),
+    ]
+    who, beside = draw.choice(meetings)
+    call = draw.choice(("catalog commit", "catalog commit", "catalog commit", "dynamodb update"))
+    aims = {0: Aim(call, WAITS, draw.choice((1, 1, 2, 2, 3, 4)))}
+    if beside[0] == run:  # of two that wait for each other, chance decides
+        aims[1] = Aim("catalog commit", WAITS)
+    steps.world.produce(3)
+    steps.world.front.poll()
+    steps.work([who, *beside], aims=aims)
+    steps.executions()
+
+
+def struck(steps: "Sequence") -> None:
+    """An operation meets its fault at a call that changes something; others come, then its repetition."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, 1 + draw.randrange(2))
+    kinds: tuple[Words, ...] = (
+        steps.back(layer),
+        steps.back(layer),
+        ("rebuild", "--layer", layer, "--yes", *WHY),
+        ("rebuild", "--layer", layer, "--yes", *WHY),
+        ("checkpoints", "reset", layer, *WHY),
+        ("run",),
+        ("run",),
+        ("upkeep",),
+        ("maintain", "--snapshot-days", "0", *WHY),
+    )
+    words = draw.choice(kinds)
+    steps.send()
+    strike(steps, words)
+    if steps.killed and draw.random() < 0.4:
+        steps.repeat(refused=True)
+    if draw.random() < 0.5:
+        steps.work([draw.choice((("run",), ("resume", "--json"), ("upkeep",), steps.back(layer)))])
+    if steps.killed:
+        steps.repeat()
+    steps.send()
+
+
+def strike(steps: "Sequence", words: "Words") -> None:
+    """Let one of them meet a fault at one of its first calls that change something."""
+    draw = steps.random
+    kinds: tuple[str, ...] = ("killed", "killed after", "unseen", "unseen", "refused")
+    kinds += ("crashed", "crashed after") if words[0] in ("run", "execution", "upkeep") else ()
+    aim = Aim(draw.choice(CHANGES), draw.choice(kinds), draw.choice((1, 1, 1, 2, 2, 3)))
+    steps.work([words], aims={0: aim})
+
+
+def letters(steps: "Sequence") -> None:
+    """Letters of several days and deliveries that failed: archived, replayed, some of it struck."""
+    draw, world = steps.random, steps.world
+    for _ in range(draw.choice((1, 2, 3))):
+        for _ in range(draw.randrange(3)):
+            world.letters.append(world.event())
+            world.queues.put(LETTERS, body_of(world.letters[-1]))
+            if draw.random() < 0.2:
+                world.queues.returning.add(body_of(world.letters[-1]))
+        if draw.random() < 0.5:
+            world.produce(draw.randrange(1, 4))
+            world.front.poll()
+            world.front.flush(fails=True)
+        steps.pass_time(draw.choice((HOUR, DAY, DAY, 6 * DAY)))
+        strike(steps, ("archive",))
+    if draw.random() < 0.4:
+        steps.calm("archive")
+        steps.pass_time(14 * DAY)
+    for _ in range(draw.choice((1, 2))):
+        strike(
+            steps,
+            draw.choice(
+                (
+                    ("replay", "dlq", "--json"),
+                    ("replay", "delivery", "--json"),
+                    ("replay", "delivery", "--json"),
+                    ("replay", "dlq", "--from-archive", "--json"),
+                )
+            ),
+        )
+    world.take_queue()
+
+
+def versions(steps: "Sequence") -> None:
+    """Of one key, in one or two moments: what is corrected, deleted, broken, tied, copied late."""
+    draw, world = steps.random, steps.world
+    key = f"k{draw.randrange(6)}"
+    first = world.event(idempotency_key=key)
+    moments = [first["publish_time"], first["publish_time"].replace(minute=first["publish_time"].minute // 2)]
+    made: list[Event] = []
+    for _ in range(draw.choice((1, 2, 3))):
+        for _ in range(draw.randrange(1, 4)):
+            event = world.event(idempotency_key=key, publish_time=draw.choice(moments))
+            if event["idempotency_key"] == key:
+                made.append(event)
+                world.front.produce([body_of(event)])
+                world.clock += draw.choice((1.0, 60.0))
+        world.front.poll()
+        # Held up on its way: what comes of it later was taken earlier than what overtakes it.
+        world.front.flush(fails=draw.random() < 0.35)
+        if draw.random() < 0.5:
+            world.front.produce([body_of(draw.choice(made))])
+            world.clock += 60
+            world.front.poll()
+        world.front.flush(twice=draw.random() < 0.2)
+        world.history.append(f"versions of {key}")
+        steps.work([("run",)])
+        if world.front.undelivered and draw.random() < 0.7:
+            steps.calm("replay", "delivery", "--json")
+            world.front.flush()
+            steps.work([("run",)])
+
+
+def forgotten(steps: "Sequence") -> None:
+    """Keys are erased while letters, deliveries and copies of them are under way."""
+    draw, world = steps.random, steps.world
+    key = f"k{draw.randrange(6)}"
+    steps.send()
+    for _ in range(draw.choice((1, 2))):
+        world.letters.append(world.event(idempotency_key=key))
+        world.queues.put(LETTERS, body_of(world.letters[-1]))
+    if draw.random() < 0.4:
+        world.front.produce([body_of(world.event(idempotency_key=key))])
+        world.front.poll()
+        world.front.flush(fails=True)
+    if draw.random() < 0.4:
+        steps.calm("archive")
+    world.clock += HOUR  # functions that a run has left behind are over
+    world.erased.add(key)
+    words: Words = ("erase", "--key", key, "--yes", *WHY)
+    if draw.random() < 0.4:
+        strike(steps, words)
+        while steps.killed:
+            steps.repeat()
+    else:
+        steps.calm(*words)
+        steps.did_as_told(words)
+    world.front.produce([body_of(world.event(idempotency_key=key)) for _ in range(2)])
+    world.history.append(f"late events of {key}")
+    world.take_queue()
+    after: tuple[Words, ...] = (
+        ("run",),
+        ("replay", "dlq", "--json"),
+        ("rebuild", "--layer", draw.choice(("curated", "semantic")), "--yes", *WHY),
+    )
+    steps.work([draw.choice(after)])
+    world.take_queue()
+
+
+def held(steps: "Sequence") -> None:
+    """Two persons: holds, operations that are killed, and who lifts what."""
+    draw = steps.random
+    steps.send()
+    for _ in range(draw.choice((3, 4, 5))):
+        layer = draw.choice(("curated", "semantic"))
+        rollback = steps.back(layer)
+        words: Words = draw.choice(
+            (
+                ("pause", *WHY),
+                ("pause", *WHY),
+                ("resume", "--json"),
+                ("resume", "--json"),
+                (*rollback, "--hold"),
+                rollback,
+                ("run",),
+                ("checkpoints", "reset", layer, *WHY),
+            )
+        )
+        if words[0] in ("rollback", "checkpoints") and draw.random() < 0.4:
+            strike(steps, words)
+        else:
+            steps.calms = True
+            steps.work([words])
+            steps.calms = False
+
+
+def failing(steps: "Sequence") -> None:
+    """A topic's last run fails, or meets one refusal; nothing comes that would wake the topic."""
+    draw, world = steps.random, steps.world
+    steps.send()
+    steps.calm("dispatch")
+    if draw.random() < 0.5:
+        steps.storms = True
+        steps.executions()
+        steps.storms = False
+        steps.calm("dispatch")
+        steps.executions()
+        return
+    for execution in world.stepfunctions.pending:
+        faults = {draw.randrange(1, 60): "refused" for _ in range(draw.choice((1, 2)))}
+        (process,) = world.beside([("execution", execution.name)], faults={0: faults})
+        assert process.error is None, f"a run failed for a call that was refused once: {process.error!r}"
+
+
+def contracts(steps: "Sequence") -> None:
+    """What is no contract; another type; and Semantic as it was before it."""
+    draw = steps.random
+    if draw.random() < 0.4:
+        steps.break_contract()
+        return
+    _grow(steps, 1)
+    steps.work([steps.publishing()])
+    steps.send()
+    steps.work([("run",)])
+    steps.calms = True
+    steps.work([("rollback", "semantic", "--to", (steps.world.snapshots("semantic") or ["1"])[-1], *WHY)])
+    steps.calms = False
+
+
+def behind(steps: "Sequence") -> None:
+    """Curated has not read for a week; upkeep forgets what is old, but for what is read on from."""
+    draw = steps.random
+    _grow(steps, draw.choice((1, 2)))
+    steps.send()
+    steps.pass_time(6 * DAY)
+    for _ in range(draw.choice((1, 2, 3))):
+        steps.send()
+    steps.work([draw.choice((("upkeep",), ("maintain", "--snapshot-days", "0", *WHY)))])
+    steps.send()
+    if draw.random() < 0.5:
+        layer = draw.choice(("curated", "curated", "semantic"))
+        back: Words = ("rollback", layer, "--to", (steps.world.snapshots(layer) or ["1"])[-1], *WHY)
+        steps.work([back])
+        steps.send()
+
+
+def gone_back(steps: "Sequence") -> None:
+    """Another engine sets a merged table back; its own checkpoint goes with it, the recorded one does not."""
+    _grow(steps, 2)
+    steps.calm("go-back", steps.random.choice(("curated", "semantic")))
+    steps.work([("run",)])
+
+
+def _grow(steps: "Sequence", runs: int) -> None:
+    """Give the tables some more snapshots."""
+    for _ in range(runs):
+        steps.send()
+        steps.calm("run", "--force")
+
+
+# Every situation, and how often it is drawn among the other kinds of steps.
+SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
+    "ambush": (ambush, 8),
+    "struck": (struck, 8),
+    "letters": (letters, 6),
+    "versions": (versions, 8),
+    "forgotten": (forgotten, 2),
+    "held": (held, 4),
+    "failing": (failing, 4),
+    "contracts": (contracts, 2),
+    "behind": (behind, 4),
+    "gone_back": (gone_back, 2),
+}
