@@ -22,13 +22,17 @@ from pyiceberg.types import StringType
 from common.lake.merge.livefiles import LiveFile
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.reading import StoredFile
+from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
+from common.lake.merge.wantedkeys import WantedKeys
 from common.lake.rule import MergeRule, equal
-from common.runtime.arrowtypes import Array
 
 Numbers = npt.NDArray[np.int64]
 
+# Files that are searched in one job: as many as these, fewer where workers would have nothing to do.
 _LARGEST_GROUP = 8
+_GROUP_ROWS = 128 * 1024
+_JOBS_A_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ def locate(
     each counting in the rows of its own.
     """
     groups = list(_candidates(target, files, wanted))
-    jobs = [(files, g) for g in groups for files in _file_groups(g)]
+    workers = _JOBS_A_WORKER * concurrency(target.table.location())
+    longest = max(1, min(_LARGEST_GROUP, sum(len(g.files) for g in groups) // workers))
+    jobs = [(files, g) for g in groups for files in _file_groups(g, longest)]
     searched = list(pool.map(lambda job: _search(target, wanted, *job), jobs))
     deletes.load(h.file for parts in searched for hits in parts for h in hits)
     return [
@@ -99,7 +105,7 @@ class _Candidates:
     ``part``: which of the wanted tables they are in, ``index``: at which places there.
     """
 
-    keys: Array
+    keys: WantedKeys
     part: Numbers
     index: Numbers
     files: list[LiveFile]
@@ -143,7 +149,7 @@ def _candidates(target: Target, files: Sequence[LiveFile], wanted: Sequence[Want
         bounds = pc.min_max(group_keys)
         low, high = bounds["min"].as_py(), bounds["max"].as_py()
         possible = [f for f in group_files if _may_hold(f, key_id, low, high)]
-        yield _Candidates(group_keys, part_of[index], place_of[index], possible)
+        yield _Candidates(WantedKeys(group_keys), part_of[index], place_of[index], possible)
 
 
 def _may_hold(file: LiveFile, key_id: int, low: str, high: str) -> bool:
@@ -164,15 +170,15 @@ def _search(
     with ExitStack() as stack:
         opened = [stack.enter_context(StoredFile(target, f.file)) for f in files]
         found = pa.concat_tables(f.columns([key, *firsts]) for f in opened)
-        matches = pc.index_in(found[key], value_set=candidates.keys)
-        rows = np.flatnonzero(matches.is_valid().to_numpy())
-        places = matches.take(rows).to_numpy().astype(np.int64)
+        rows, places = candidates.keys.find(found[key])
         part_of = candidates.part[places]
         hits = []
         for number, part in enumerate(wanted):
             of = part_of == number
             first = part.rule.order[0]
-            decided = pa.table({key: candidates.keys.take(places[of]), first: found[first].take(rows[of])})
+            decided = pa.table(
+                {key: candidates.keys.keys.take(places[of]), first: found[first].take(rows[of])}
+            )
             index = candidates.index[places[of]]
             both = zip(files, opened, strict=True)
             hits.append(_hits(target, part, both, decided, at=rows[of], index=index))
@@ -214,15 +220,16 @@ def _hits(
     return hits
 
 
-def _file_groups(candidates: _Candidates) -> Iterator[list[LiveFile]]:
-    """Files that are searched together: hashing the wanted keys should not cost more than searching."""
+def _file_groups(candidates: _Candidates, longest: int) -> Iterator[list[LiveFile]]:
+    """Files that are searched together: a call of Arrow costs as much for one small file as for many."""
     group: list[LiveFile] = []
+    rows = 0
     for file in candidates.files:
         group.append(file)
-        rows = sum(f.file.record_count for f in group)
-        if rows >= len(candidates.keys) or len(group) == _LARGEST_GROUP:
+        rows += file.file.record_count
+        if rows >= _GROUP_ROWS or len(group) == longest:
             yield group
-            group = []
+            group, rows = [], 0
     if group:
         yield group
 
