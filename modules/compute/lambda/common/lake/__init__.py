@@ -7,6 +7,7 @@ Open to others:
     catalog             the Iceberg catalog
     checkpoints         how far a source was read: where that is written and which record counts
     closing             up to when a table is closed: rows that were dropped, and are taken in no more
+    files               the tables' files: few requests, each of them counted
     freshness           how fresh a layer is, and how long it has had something to read
     history             a table's snapshots: its last merge, and the checkpoint it carries
     pointers            where all tables are, in few calls
@@ -26,6 +27,7 @@ __all__ = [
     "catalog",
     "checkpoints",
     "closing",
+    "files",
     "freshness",
     "history",
     "incremental",

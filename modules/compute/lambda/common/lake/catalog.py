@@ -8,6 +8,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 
 from common.lake.avro import read_whole_files_only
+from common.lake.files import LakeFileIO
 from common.runtime.clients import client
 
 
@@ -26,7 +27,7 @@ def lake_catalog(
     """
     read_whole_files_only()
     env = os.environ if environ is None else environ
-    properties = {"type": "glue"}
+    properties = {"type": "glue", "py-io-impl": f"{LakeFileIO.__module__}.{LakeFileIO.__name__}"}
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
     if region:
         properties |= {"glue.region": region, "s3.region": region}

@@ -168,7 +168,7 @@ def _deleted(target: Target, task: FileScanTask, read: dict[str, Mapping[str, Po
     found = [NO_POSITIONS]
     for file in task.delete_files:
         if file.file_path not in read:
-            read[file.file_path] = read_deletes(target.table.io, file.file_path)
+            read[file.file_path] = read_deletes(target.table.io, file.file_path, file.file_size_in_bytes)
         found.append(read[file.file_path].get(task.file.file_path, NO_POSITIONS))
     return np.unique(np.concatenate(found))
 

@@ -30,6 +30,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 
 from common.lake.avro import read_whole_files_only
+from common.lake.files import traffic_of
 from common.lake.merge.livefiles import LiveFile, LiveFiles
 from common.lake.merge.planning import Basis, Part
 from common.lake.merge.positions import ExistingDeletes
@@ -131,6 +132,7 @@ class ShardWork:
         ``attempt``: a name of this try, so that no two write to one place.
         """
         table = self.table.table()
+        before = traffic_of(table.io)
         target = Target.check(table, self.rule).with_columns(self.added, self.notes)
         target = replace(target, folder=f"{self.folder}/{attempt}")
         with ThreadPoolExecutor(concurrency(table.location()), thread_name_prefix="shard") as pool:
@@ -139,6 +141,7 @@ class ShardWork:
             )
             target, written = write_shard(basis, target, [Part(rows, self.rule, self.history)])
         news = self.history.news() if self.history is not None else None
+        written = replace(written, traffic=traffic_of(table.io) - before)
         return ShardDone(written, target.added, target.notes, news)
 
 

@@ -143,6 +143,7 @@ def to_commit(
         schema=target.schema if target.evolved else None,
         properties=carried if checkpoint is not None else {**carried, **kept_without(target.table)},
         summary={**summary, **carried, **reduce(add, others, counts).summary()},
+        traffic=both.traffic,
     )
     commit = SnapshotCommit(target.table, basis.live, change)
     outcome = replace(

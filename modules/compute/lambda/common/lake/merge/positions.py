@@ -39,9 +39,9 @@ class ExistingDeletes:
 
     def load(self, files: Iterable[LiveFile]) -> None:
         """Read the delete files that apply to ``files``, many at once."""
-        wanted = {path for f in files for path in f.delete_paths}
-        missing = sorted(wanted - self._read.keys())
-        read = self._pool.map(lambda path: read_deletes(self._io, path), missing)
+        sizes = {d.data_file.file_path: d.data_file.file_size_in_bytes for f in files for d in f.deletes}
+        missing = sorted(sizes.keys() - self._read.keys())
+        read = self._pool.map(lambda path: read_deletes(self._io, path, sizes[path]), missing)
         for path, rows in zip(missing, read, strict=True):
             self._read[path] = rows
 
@@ -52,9 +52,9 @@ class ExistingDeletes:
         return np.unique(np.concatenate(found)) if found else NO_POSITIONS
 
 
-def read_deletes(io: FileIO, path: str) -> dict[str, Positions]:
-    """What a position-delete file says: deleted rows, ascending, by the path of the data file."""
-    with open_input(io, path) as stream:
+def read_deletes(io: FileIO, path: str, size: int) -> dict[str, Positions]:
+    """What a position-delete file of ``size`` bytes says: deleted rows by path of the data file."""
+    with open_input(io, path, size) as stream:
         table = pq.read_table(stream, columns=["file_path", "pos"], use_threads=False)
     paths = table["file_path"].to_numpy()
     positions = table["pos"].to_numpy()

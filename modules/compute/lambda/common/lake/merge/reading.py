@@ -1,6 +1,7 @@
 """Reading a table's own data files: columns by field id, as the table's current schema has them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import numpy as np
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from common.lake.merge.streams import is_local, open_input
+from common.lake.files import RangedFile
+from common.lake.merge.streams import open_input
 from common.lake.merge.target import Target
 from common.runtime.arrowtypes import Column
 from common.runtime.errors import TableMismatch
@@ -42,7 +44,7 @@ class StoredFile:
         self._target = target
         self._path = file.file_path
         self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes)
-        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not is_local(file.file_path))
+        self._parquet = pq.ParquetFile(self._stream)
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
         self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)
@@ -64,7 +66,9 @@ class StoredFile:
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Whole columns."""
-        return self._typed(self._parquet.read([self._required(n) for n in names], use_threads=False), names)
+        columns = [self._required(name) for name in names]
+        with self._fetched(self._groups(), columns):
+            return self._typed(self._parquet.read(columns, use_threads=False), names)
 
     def rows(self, names: Sequence[str], positions: npt.NDArray[np.int64]) -> pa.Table:
         """Columns at ascending ``positions``, reading only the row groups they are in."""
@@ -75,7 +79,8 @@ class StoredFile:
         moved = np.append(0, np.cumsum(lengths)[:-1]) - starts[groups]
         within = positions + moved[np.searchsorted(groups, group_of)]
         columns = [self._required(name) for name in names]
-        found = self._parquet.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
+        with self._fetched(groups.tolist(), columns):
+            found = self._parquet.read_row_groups(groups.tolist(), columns=columns, use_threads=False)
         return self._typed(found, names).take(within)
 
     def steps(self, names: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -88,10 +93,11 @@ class StoredFile:
         first = 0
         for group in self._groups():
             rows = rows_at_once(self._parquet, group)
-            for batch in self._parquet.iter_batches(rows, row_groups=[group], columns=columns):
-                found = self._typed(pa.Table.from_batches([batch]), present)
-                yield first, self._with_nulls(found, batch.num_rows, names)
-                first += batch.num_rows
+            with self._fetched([group], columns):
+                for batch in self._parquet.iter_batches(rows, row_groups=[group], columns=columns):
+                    found = self._typed(pa.Table.from_batches([batch]), present)
+                    yield first, self._with_nulls(found, batch.num_rows, names)
+                    first += batch.num_rows
 
     def live_pieces(self, deleted: npt.NDArray[np.int64]) -> Iterator[pa.Table]:
         """What ``live_rows`` gives, in pieces of ``PIECE_BYTES``."""
@@ -111,11 +117,18 @@ class StoredFile:
     def live_rows(self, deleted: npt.NDArray[np.int64]) -> pa.Table:
         """All columns of the target that the file has, without the rows at ``deleted``."""
         names = [f.name for f in self._target.schema.fields if f.field_id in self._names]
-        found = self._parquet.read([self._required(n) for n in names], use_threads=False)
-        table = self._typed(found, names)
+        table = self.columns(names)
         keep = np.ones(table.num_rows, bool)
         keep[deleted] = False
         return table.filter(keep) if len(deleted) else table
+
+    def _fetched(self, groups: Iterable[int], columns: Sequence[str]) -> AbstractContextManager[None]:
+        """Have columns of row groups at hand, with as few requests as it takes."""
+        if not isinstance(self._stream, RangedFile):
+            return nullcontext()
+        metadata, wanted = self._parquet.metadata, set(columns)
+        chunks = (metadata.row_group(g).column(n) for g in groups for n in range(metadata.num_columns))
+        return self._stream.fetched(_place(c) for c in chunks if c.path_in_schema.partition(".")[0] in wanted)
 
     def _groups(self) -> range:
         return range(self._parquet.num_row_groups)
@@ -157,6 +170,12 @@ class StoredFile:
         return pa.table(
             {name: found[name] if name in present else pa.nulls(rows, kinds[name]) for name in names}
         )
+
+
+def _place(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    """Where a column of a row group begins in the file, and where it ends."""
+    begin = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)))
+    return begin, begin + chunk.total_compressed_size
 
 
 def decoded_size(table: Table, file: DataFile) -> int:

@@ -49,6 +49,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
+from common.lake.files import NOTHING, Traffic, traffic_of
 from common.lake.merge.livefiles import LiveFiles
 from common.lake.merge.streams import remove_files
 from common.runtime import outside
@@ -68,8 +69,9 @@ class Change:
     ``removed``: paths of data and delete files that leave. ``schema``: a new current schema, or None.
     ``properties``: table properties set in the same commit. ``summary``: extra snapshot summary entries.
     ``ages``: data sequence numbers of added files that hold rows of before, by path; others get the commit's
-    own. ``forgets``: of files that leave, manifests say that they left and nothing more, and of those that
-    left earlier nothing: statistics of files quote values.
+    own. ``traffic``: what other processes asked the store for to make it. ``forgets``: of files that leave,
+    manifests say that they left and nothing more, and of those that left earlier nothing: statistics of files
+    quote values.
     """
 
     operation: Operation
@@ -79,6 +81,7 @@ class Change:
     properties: Mapping[str, str] = field(default_factory=dict)
     summary: Mapping[str, str] = field(default_factory=dict)
     ages: Mapping[str, int] = field(default_factory=dict)
+    traffic: Traffic = NOTHING
     forgets: bool = False
 
 
@@ -250,9 +253,11 @@ class SnapshotCommit:
         for file in self._live.listed:
             if file.file_path in self._change.removed:
                 collector.remove_file(data_file=file, partition_spec=spec, schema=self._schema)
+        # All but the table's metadata file, which the catalog reads and writes.
+        traffic = (self._change.traffic + traffic_of(self._table.io)).summary()
         # pyiceberg computes totals for append, overwrite and delete only; a replace counts the same way.
         counted = update_snapshot_summaries(
-            Summary(operation=Operation.OVERWRITE, **collector.build(), **self._change.summary),
+            Summary(operation=Operation.OVERWRITE, **collector.build(), **self._change.summary, **traffic),
             parent.summary if parent is not None else None,
         )
         return Summary(operation=self._change.operation, **counted.additional_properties)

@@ -3,11 +3,13 @@
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import cast
 
 import pyarrow as pa
 from pyiceberg.io import FileIO
+
+from common.lake.files import is_local, written
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +19,6 @@ WHOLE_FILE_BYTES = 1024 * 1024
 
 REMOTE_CONCURRENCY = 32
 LOCAL_CONCURRENCY = 3  # one more than a function has cores: one waits for the disk or for the interpreter
-
-
-def is_local(location: str) -> bool:
-    """Whether a file is on a local disk, where a request costs nothing."""
-    return location.startswith(("file:", "/"))
 
 
 def concurrency(location: str) -> int:
@@ -64,16 +61,16 @@ def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
 
     pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol.
     """
-    stream = cast("pa.NativeFile", io.new_input(path).open())
+    stream = cast("pa.NativeFile", io.new_input(path).open())  # or a RangedFile, which reads alike
     if size is None or size > WHOLE_FILE_BYTES:
         return stream
     with stream:
         return pa.BufferReader(stream.read_buffer(size))
 
 
-def open_output(io: FileIO, path: str) -> pa.NativeFile:
+def open_output(io: FileIO, path: str) -> AbstractContextManager[pa.NativeFile]:
     """Create a file for writing. Names are unique, so that looking for an existing file would be wasted."""
-    return cast("pa.NativeFile", io.new_output(path).create(overwrite=True))
+    return written(io, path)
 
 
 def remove_files(io: FileIO, paths: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
+from common.lake.files import NOTHING, Traffic
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.outcome import Counts
 from common.lake.merge.partitions import sorted_pieces
@@ -35,13 +36,15 @@ class Written:
 
     ``added``: data and delete files. ``removed``: paths of the files whose place they take. ``deleted``: rows
     that are to leave data files, by path; delete files are written of them when all are known. ``counts``:
-    of the source and, where there is one, of that beside it.
+    of the source and, where there is one, of that beside it. ``traffic``: what it took in processes that
+    have a table of their own (``elsewhere``); of others their table knows.
     """
 
     added: tuple[DataFile, ...] = ()
     removed: frozenset[str] = frozenset()
     deleted: Mapping[str, Positions] = field(default_factory=dict)
     counts: tuple[Counts, ...] = ()
+    traffic: Traffic = NOTHING
 
     @classmethod
     def together(cls, parts: Iterable["Written"]) -> "Written":
@@ -50,7 +53,9 @@ class Written:
         removed: set[str] = set()
         deleted: dict[str, Positions] = {}
         counts: list[Counts] = []
+        traffic = NOTHING
         for part in parts:
+            traffic += part.traffic
             added += part.added
             removed |= part.removed
             for path, positions in part.deleted.items():
@@ -58,7 +63,7 @@ class Written:
                 deleted[path] = positions if known is None else np.union1d(known, positions)
             both = zip_longest(counts, part.counts, fillvalue=Counts())
             counts = [known + more for known, more in both]
-        return cls(tuple(added), frozenset(removed), deleted, tuple(counts))
+        return cls(tuple(added), frozenset(removed), deleted, tuple(counts), traffic)
 
     @property
     def paths(self) -> list[str]:

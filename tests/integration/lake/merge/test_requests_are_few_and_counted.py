@@ -1,0 +1,148 @@
+"""What a merge says it asked a store for is what a store that counts was asked, and no more than it takes."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from common.lake.files import HOLE_BYTES, PART_BYTES, LakeFileIO, RangedFile, together, traffic_of
+from common.lake.history import said_by
+from common.lake.merge import MergeOutcome, streams
+from common.lake.merge.streams import open_output
+from common.lake.specifications import TableSpec
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
+
+from ....support.lake import merge_rows
+from ....support.object_store import ObjectStore, object_store
+from .conftest import Lake
+
+IDENTIFIER = "lake.curated_events"
+LOCATION = "s3://bucket/curated_events"
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def catalog(store: ObjectStore, tmp_path: Path) -> SqlCatalog:
+    properties = {"py-io-impl": "common.lake.files.LakeFileIO", **store.properties}
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{tmp_path}/catalog.db", **properties)
+    catalog.create_namespace("lake")
+    TableSpec.load(TABLE_SPECIFICATIONS, "curated").create(catalog, IDENTIFIER, LOCATION)
+    return catalog
+
+
+def merged(catalog: SqlCatalog, lake: Lake, events: list[dict[str, Any]]) -> MergeOutcome:
+    return merge_rows(catalog, IDENTIFIER, lake.reader(events), run_id="r")
+
+
+def said(catalog: SqlCatalog) -> dict[str, int]:
+    summary = said_by(catalog.load_table(IDENTIFIER).current_snapshot())
+    names = ("gets", "puts", "bytes-read", "bytes-written")
+    return {name: int(summary[f"lean-ops.{name}"]) for name in names}
+
+
+def files(lake: Lake, turn: int, count: int = 40) -> list[dict[str, Any]]:
+    """Events of eight days."""
+    return [lake.event(f"k{n}", f"m{turn}-{n}", publish=24 * (n % 8) + turn) for n in range(count)]
+
+
+def test_a_merge_says_what_the_store_was_asked_for(
+    catalog: SqlCatalog, lake: Lake, store: ObjectStore
+) -> None:
+    for turn in range(3):
+        store.asked.clear()
+        outcome = merged(catalog, lake, files(lake, turn))
+        # The catalog reads and writes the table's metadata file, and looks in the bucket whether it is there.
+        asked = [one for one in store.asked if not one[1].endswith((".metadata.json", "/bucket"))]
+        found = said(catalog)
+        store.asked[:] = asked
+        assert outcome.committed
+        assert found["gets"] == store.count("GET", "HEAD")
+        assert found["puts"] == store.count("PUT", "POST")
+        new = [path for method, path in asked if method == "PUT"]
+        assert len(new) == len(set(new)) == found["puts"], "a file, a request"
+        assert found["bytes-written"] == sum(len(store.objects[path]) for path in new)
+        assert outcome.data_files + outcome.delete_files <= found["puts"]
+        # Small files are read whole: their size, their content.
+        read = [path for method, path in asked if method == "GET" and path.endswith(".parquet")]
+        assert len(read) == len(set(read))
+    assert found["bytes-read"] > 0
+
+
+def test_large_files_are_read_in_as_few_ranges_as_it_takes(
+    catalog: SqlCatalog, lake: Lake, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged(catalog, lake, files(lake, 0))
+    monkeypatch.setattr(streams, "WHOLE_FILE_BYTES", 0)  # as if all of them were large
+    store.asked.clear()
+    merged(catalog, lake, files(lake, 1))
+    data = [path for method, path in store.asked if method == "GET" and "/data/" in path]
+    of_each = {path: data.count(path) for path in data}
+    assert set(of_each.values()) == {2}, "the footer, and key and time together"
+    assert said(catalog)["gets"] >= len(data)
+
+
+@pytest.mark.parametrize(
+    ("size", "requests"), [(0, 1), (1, 1), (PART_BYTES - 1, 1), (PART_BYTES, 3), (2 * PART_BYTES + 5, 5)]
+)
+def test_what_writing_takes_is_counted(
+    catalog: SqlCatalog, store: ObjectStore, size: int, requests: int
+) -> None:
+    table = catalog.load_table(IDENTIFIER)
+    store.asked.clear()
+    with open_output(table.io, f"{LOCATION}/file") as stream:
+        for first in range(0, size, 2**20):
+            stream.write(b"x" * min(2**20, size - first))
+    assert len(store.objects["/bucket/curated_events/file"]) == size
+    assert traffic_of(table.io).puts == store.count("PUT", "POST") == requests
+    assert traffic_of(table.io).bytes_written == size
+
+
+def test_parquet_reads_alike_in_ranges(catalog: SqlCatalog) -> None:
+    table = catalog.load_table(IDENTIFIER)
+    chance = np.random.default_rng(1)
+    rows = pa.table({f"c{n}": [chance.bytes(20).hex() for _ in range(20_000)] for n in range(3)})
+    with open_output(table.io, f"{LOCATION}/f.parquet") as stream:
+        pq.write_table(rows, stream, use_dictionary=False, row_group_size=7_000)
+    file: Any = table.io.new_input(f"{LOCATION}/f.parquet")
+    with file.open() as ranged:
+        assert isinstance(ranged, RangedFile)
+        assert pq.ParquetFile(cast("Any", ranged)).read().equals(rows)
+        assert ranged.seek(-4, 2) == ranged.size() - 4
+        assert ranged.read() == b"PAR1"
+        assert ranged.read(5) == b""
+    before = traffic_of(table.io)
+    with file.open() as ranged, ranged.fetched([(0, 4)]):
+        assert ranged.read(4) == b"PAR1"
+    assert (traffic_of(table.io) - before).gets == 2
+
+
+def test_neighbours_are_read_together() -> None:
+    assert together([]) == []
+    near, far = 20 + HOLE_BYTES, 21 + HOLE_BYTES
+    assert together([(near, near + 5), (10, 20)]) == [(10, near + 5)]
+    assert together([(far, far + 5), (10, 20)]) == [(10, 20), (far, far + 5)]
+    assert together([(10, 50), (20, 30)]) == [(10, 50)]
+
+
+def test_what_is_sent_to_another_process_counts_there_from_nothing(catalog: SqlCatalog) -> None:
+    table = catalog.load_table(IDENTIFIER)
+    with open_output(table.io, f"{LOCATION}/file") as stream:
+        stream.write(b"x")
+    assert traffic_of(table.io).puts == 1
+    sent = pickle.loads(pickle.dumps(table.io))  # noqa: S301 - its own
+    assert isinstance(sent, LakeFileIO)
+    assert traffic_of(sent).puts == 0
+    with open_output(sent, f"{LOCATION}/other") as stream:
+        stream.write(b"x")
+    assert (traffic_of(sent).puts, traffic_of(table.io).puts) == (1, 1)
