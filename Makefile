@@ -145,6 +145,10 @@ bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (
 	$(BIN)/python tests/benchmarks/bench_start_up.py --write
 	infra/with-provider $(BIN)/python tests/benchmarks/bench_terraform.py --write
 
+.PHONY: bench-quick
+bench-quick: install ## Measure the first of it beside its yardsticks, and whether that fell since it was kept (5 minutes)
+	$(BIN)/python tests/benchmarks/bench_quick.py $(BENCH_ARGUMENTS)
+
 .PHONY: bench-backlog
 bench-backlog: install ## Clear ten million events on Spark and by functions, kill a driver meanwhile, compare (an hour; needs Java 17)
 	$(BIN)/python tests/benchmarks/bench_backlog.py --write $(BENCH_ARGUMENTS)

@@ -11,12 +11,16 @@ MIB = 2**20
 
 @dataclass
 class Figure:
-    """Seconds of every run, peak bytes of the process tree, bytes written; or why there are none."""
+    """Seconds of every run, peak bytes of the process tree, bytes written; or why there are none.
+
+    ``processor``: processor seconds of every run, where the engine works in its own process.
+    """
 
     seconds: list[float] = field(default_factory=list)
     memory: int = 0
     written: int = 0
     missing: str = ""
+    processor: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:

@@ -116,7 +116,9 @@ def run_once(root: Path, case: Case, figure: Figure, number: int) -> None:
             k: expected[k] for k in (expected if case.exact else ("rows", "keys"))
         }:
             raise SystemExit(f"{case}: wrong result, expected {expected}, found {found}")
-        figure.seconds.append(float(json.loads(result.read_text())["seconds"]))
+        said = json.loads(result.read_text())
+        figure.seconds.append(float(said["seconds"]))
+        figure.processor.append(float(said["processor"]))
         figure.memory = max(figure.memory, peak)
         new = workload.data_tree(root, case.table_rows) - before
         figure.written = sum(p.stat().st_size for p in new if not p.name.endswith(".crc"))

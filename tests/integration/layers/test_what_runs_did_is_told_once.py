@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.contract import drift
+from common.lake.files import Traffic
 from common.lake.history import said_by
+from common.lake.merge import snapshot
 from common.lake.reading import read_rows
 from common.lake.specifications import OPERATIONS, OPERATIONS_LAYER, TableSpec
 from common.lake.upkeep import Past, Shape, Upkeep, UpkeepPolicy
@@ -125,11 +127,22 @@ def test_a_run_is_a_row_a_layer_with_what_its_commit_says(told: Environment) -> 
     assert (curated["run_id"], curated["topic"], curated["engine"]) == ("run", TOPIC, "embedded")
     assert curated["data_files"] > 0
     assert curated["bytes"] > 0
+    assert curated["gets"] is None, "on a local disk nobody counts requests"
     assert curated["seconds"] > 0
-    snapshot = told.lake.table("curated").current_snapshot()
-    assert snapshot is not None
-    assert curated["snapshot_id"] == snapshot.snapshot_id
-    assert curated["publish_time"].timestamp() * 1000 == pytest.approx(snapshot.timestamp_ms, abs=1)
+    current = told.lake.table("curated").current_snapshot()
+    assert current is not None
+    assert curated["snapshot_id"] == current.snapshot_id
+    assert curated["publish_time"].timestamp() * 1000 == pytest.approx(current.timestamp_ms, abs=1)
+
+
+def test_requests_are_told_where_they_were_counted(
+    told: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "traffic_of", lambda _io: Traffic(5, 4, 300, 200))
+    told.lake.run(event("a", "1", 0, 1))
+    told.tell()
+    (curated,) = (row for row in told.rows("runs") if row["layer"] == "curated")
+    assert [curated[n] for n in ("gets", "puts", "bytes_read", "bytes_written")] == [5, 4, 300, 200]
 
 
 def test_rules_that_rows_broke_are_counted_as_they_were_refused(told: Environment) -> None:

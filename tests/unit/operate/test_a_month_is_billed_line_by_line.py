@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from common.runtime.errors import InvalidInput
 from lean_ops.environment.repository import LAMBDA_CODE
 from lean_ops.operate.cost import (
+    MERGE_GETS,
+    MERGE_PUTS,
     Bill,
     Measured,
     MissingPrice,
@@ -266,6 +268,15 @@ def test_what_was_measured_takes_the_place_of_what_was_taken() -> None:
     assert lines["starts of semantic"].count == pytest.approx(
         {line.item: line for line in bill(usage, BY_HAND, TABLE).lines}["starts of semantic"].count
     )
+
+
+def test_requests_that_merges_counted_are_billed() -> None:
+    usage = Usage(1e6, 1_024, topics=2)
+    measured = Measured(requests={MERGE_PUTS: 4_000, MERGE_GETS: 9_000})
+    lines = {line.item: line for line in bill(usage, BY_HAND, TABLE, measured).lines}
+    assert (lines["files of merges"].count, lines["reads of merges"].count) == (4_000, 9_000)
+    assert lines["files of merges"].measured
+    assert not lines["commits to RAW"].measured
 
 
 def test_nothing_measured_changes_nothing() -> None:

@@ -2,16 +2,25 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyiceberg.catalog import Catalog
 from typer.testing import CliRunner, Result
 
+from common.lake.merge import StagedSource, merge
+from common.lake.rule import OPERATIONS_RULE
+from common.lake.specifications import TableSpec
 from common.runtime.errors import InvalidInput, LeanOpsError
 from lean_ops.cli import app
+from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 from lean_ops.environment.target import Target
 from lean_ops.operate.cost import LOOKED_BACK, MissingPrice
+
+from ...support.catalog import LocalCatalog
 
 WEEK = {
     ("NumberOfMessagesSent", "lean-ops-dev-source"): 7_000_000.0,
@@ -76,8 +85,16 @@ def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> CloudWatch:
+def catalog(tmp_path: Path) -> Catalog:
+    catalog = LocalCatalog(tmp_path)
+    catalog.create_namespace("lean_ops_dev")
+    return catalog
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch, catalog: Catalog) -> CloudWatch:
     cloudwatch = CloudWatch(WEEK)
+    monkeypatch.setattr(Target, "catalog", lambda _target: catalog)
     monkeypatch.setattr(Target, "client", lambda _target, _service: cloudwatch)
     monkeypatch.setattr(Target, "account", "000000000000")
     return cloudwatch
@@ -160,6 +177,29 @@ def test_an_environment_is_billed_by_what_it_did(counted: CloudWatch) -> None:
     states = lines["states of every run"]
     assert states["count"] == pytest.approx(1_344 * month * found["settings"]["idle_states"])
     assert counted.asked == 2 + 2 * found["usage"]["topics"] + 2 * len(found["settings"]["functions"])
+
+
+def test_requests_are_those_that_merges_counted(counted: CloudWatch, catalog: Catalog) -> None:
+    """In the last week; of merges that did not count, as many as of the others."""
+    assert counted.sums
+    spec = TableSpec.load(TABLE_SPECIFICATIONS, "ops_runs")
+    table = spec.create(catalog, "lean_ops_dev.ops_runs")
+    lines = {line["item"]: line for line in document("--env", "dev")["lines"]}
+    assert not lines["files of merges"]["measured"]
+    now = datetime.now(UTC)
+    runs = [(now, 900, 300), (now - timedelta(days=6), 100, 100), (now, None, None), (now, 500, 200)]
+    past = [(now - timedelta(days=9), 10**6, 10**6)]
+    rows = [
+        {"entry": str(n), "publish_time": at, "gets": gets, "puts": puts}
+        for n, (at, gets, puts) in enumerate((*runs, *past))
+    ]
+    batches = pa.Table.from_pylist(rows, schema=table.schema().as_arrow()).to_batches()
+    with StagedSource.of(batches, OPERATIONS_RULE, 64) as source:
+        merge(catalog, "lean_ops_dev.ops_runs", source, checkpoint=None, run_id="upkeep", evolve=False)
+    lines = {line["item"]: line for line in document("--env", "dev")["lines"]}
+    assert lines["files of merges"]["count"] == pytest.approx(600 / 3 * 4 * 30 / 7)
+    assert lines["reads of merges"]["count"] == pytest.approx(1_500 / 3 * 4 * 30 / 7)
+    assert lines["files of merges"]["measured"] is True
 
 
 def test_an_environment_that_did_nothing_has_no_events(counted: CloudWatch) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from common.contract.contracted import row_retention
-from common.lake.specifications import LAYERS, TableSpec, align
+from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec, align
 from common.lake.upkeep import Upkeep, UpkeepPolicy
 from common.layers import reports
 from common.layers.upkeep import Failure
@@ -113,6 +113,11 @@ def _align(target: Target, topic: str | None, layer: Layer | None) -> int:
             identifier = target.settings.table(name, one)
             if catalog.table_exists(identifier):
                 changed += len(align(catalog, identifier, spec))
+    for name in OPERATIONS if topic is None and layer is None else ():
+        spec = TableSpec.load(TABLE_SPECIFICATIONS, f"{OPERATIONS_LAYER}_{name}")
+        identifier = target.settings.table(OPERATIONS_LAYER, name)
+        if catalog.table_exists(identifier):
+            changed += len(align(catalog, identifier, spec))
     return changed
 
 

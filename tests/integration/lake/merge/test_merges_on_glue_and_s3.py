@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.lake.history import said_by
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
@@ -58,7 +59,10 @@ def test_writers_in_glue_lose_nothing_and_a_compaction_fits_between(
     compact(target.catalog(), identifier, EVENT_RULE, run_id="tidy", policy=CompactionPolicy(files=1))
     for thread in threads:
         thread.join()
-    rows = target.catalog().load_table(identifier).scan().to_arrow().to_pylist()
+    table = target.catalog().load_table(identifier)
+    said = [said_by(snapshot) for snapshot in table.snapshots()]
+    assert all(int(one["lean-ops.puts"]) >= 3 for one in said), "a data file, a manifest, a list"
+    rows = table.scan().to_arrow().to_pylist()
     found = {r["idempotency_key"]: r["message_id"] for r in rows}
     assert len(found) == len(rows) == 9 + 6
     assert {found[f"k{n}"] for n in range(9)} == {"w1t2"}

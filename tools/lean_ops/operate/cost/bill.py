@@ -21,6 +21,8 @@ GIB: Final = 2**30
 _DAYS: Final = 30
 _HOURS: Final = MONTH_S / 3_600
 _EVERY_RUN: Final = "states of every run"
+MERGE_PUTS: Final = "puts of merges"
+MERGE_GETS: Final = "gets of merges"
 
 
 class Scope(StrEnum):
@@ -68,11 +70,13 @@ class Measured:
     """What CloudWatch counted, scaled to a month, by function: it replaces what the model takes for it.
 
     ``executions``: runs of the state machine. ``seconds``: their billed time, all invocations together.
+    ``requests``: to S3 by merges, as their tables tell (``ops_runs``), by ``Quantity.counted_by``.
     """
 
     invocations: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     executions: float | None = None
+    requests: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -251,9 +255,9 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     partitions = min(2 * events, a_day * fresh)
     partitions += min(2 * events * late, a_day * basis.assumed("days-of-corrections"))
     puts = partitions * basis.assumed("partition-puts") + merges * basis.assumed("commit-puts")
-    yield Quantity("files of merges", scope, "s3-put", puts)
+    yield Quantity("files of merges", scope, "s3-put", puts, MERGE_PUTS)
     gets = partitions * basis.assumed("partition-gets") + merges * basis.assumed("requests-a-look")
-    yield Quantity("reads of merges", scope, "s3-get", gets)
+    yield Quantity("reads of merges", scope, "s3-get", gets, MERGE_GETS)
     yield Quantity(
         "pointers of merged tables", scope, "glue-request", merges * basis.assumed("commit-catalog-requests")
     )
@@ -414,6 +418,9 @@ def _as_measured(quantities: list[Quantity], measured: Measured, settings: Setti
     merging = factors.get("invocations curation")
     done = []
     for one in quantities:
+        if one.counted_by in measured.requests:
+            done.append(replace(one, count=measured.requests[one.counted_by], measured=True))
+            continue
         factor = factors.get(one.counted_by)
         if one.counted_by == "executions" and not _is_idle_run(one):
             factor = merging

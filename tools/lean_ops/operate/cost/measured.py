@@ -1,4 +1,6 @@
-"""What an environment on AWS really did in the last week, from CloudWatch's own metrics, scaled to a month.
+"""What an environment on AWS really did in the last week, scaled to a month.
+
+CloudWatch's own metrics say it, and ``ops_runs`` what merges asked S3 for.
 
 Asking costs a cent for a thousand metrics. An environment that is younger than a week seems to do less.
 """
@@ -9,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from lean_ops.environment.target import Target
-from lean_ops.operate.cost.bill import Measured, Usage
+from lean_ops.operate.cost.bill import MERGE_GETS, MERGE_PUTS, Measured, Usage
 from lean_ops.operate.cost.settings import MONTH_S, Settings
 
 if TYPE_CHECKING:
@@ -66,7 +68,33 @@ def measure(target: Target, settings: Settings, now: datetime) -> tuple[Usage, M
         invocations={name: sums[one] * month for name, one in invocations.items()},
         seconds={name: sums[one] * month / 1000 for name, one in durations.items()},
         executions=sums[executions] * month,
+        requests={name: count * month for name, count in _requests(target, now).items()},
     )
+
+
+def _requests(target: Target, now: datetime) -> dict[str, float]:
+    """Requests to S3 by the merges of the week; nothing where none of them counted (``common.lake.files``).
+
+    Merges that did not count are taken for as many as the others on average.
+    """
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    from common.lake.reading import read_rows  # noqa: PLC0415 - heavy
+    from common.lake.specifications import OPERATIONS_LAYER, open_table  # noqa: PLC0415 - heavy
+
+    catalog, identifier = target.catalog(), target.settings.table(OPERATIONS_LAYER, "runs")
+    if not catalog.table_exists(identifier):
+        return {}
+    table = open_table(catalog, identifier)
+    if not {"gets", "puts"} <= set(table.schema().column_names):
+        return {}
+    since = f"publish_time >= '{(now - LOOKED_BACK).isoformat()}'"
+    rows = read_rows(table, since, ["gets", "puts"]).read_all()
+    counted = rows.num_rows - rows["puts"].null_count
+    if not counted:
+        return {}
+    by_name = {MERGE_GETS: rows["gets"], MERGE_PUTS: rows["puts"]}
+    return {name: pc.sum(column).as_py() / counted * rows.num_rows for name, column in by_name.items()}
 
 
 def _sums(target: Target, wanted: list[_Sum], now: datetime) -> dict[_Sum, float]:

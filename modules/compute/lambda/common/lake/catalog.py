@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 
 from common.lake.avro import read_whole_files_only
-from common.lake.files import LakeFileIO
 from common.runtime.clients import client
+
+_FILES: Final = "common.lake.files.LakeFileIO"  # by name: who reads no file need not import Arrow
 
 
 def lake_catalog(
@@ -27,7 +28,7 @@ def lake_catalog(
     """
     read_whole_files_only()
     env = os.environ if environ is None else environ
-    properties = {"type": "glue", "py-io-impl": f"{LakeFileIO.__module__}.{LakeFileIO.__name__}"}
+    properties = {"type": "glue", "py-io-impl": _FILES}
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION")
     if region:
         properties |= {"glue.region": region, "s3.region": region}

@@ -15,7 +15,7 @@ local disk requests cost nothing: its files are Arrow's own.
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -49,12 +49,13 @@ class Traffic:
 
     def summary(self) -> dict[str, str]:
         """The entries for a snapshot's summary; none where nothing was asked for."""
-        if self == NOTHING:
-            return {}
-        return {f"lean-ops.{name.replace('_', '-')}": str(count) for name, count in vars(self).items()}
+        counts = {} if self == NOTHING else vars(self)
+        return {TRAFFIC_SAID[name]: str(count) for name, count in counts.items()}
 
 
 NOTHING: Final = Traffic()
+TRAFFIC_SAID: Final = {f.name: f"lean-ops.{f.name.replace('_', '-')}" for f in fields(Traffic)}
+"""By the name of each count what it is called in a snapshot's summary."""
 
 
 def traffic_of(io: FileIO) -> Traffic:

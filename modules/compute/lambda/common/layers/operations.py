@@ -6,7 +6,7 @@ reports (``common.layers.reports``). From these, rows are made once an hour, of 
 commit a table. A row has a name (``entry``) that follows from what it is about, and is merged by it: whatever
 is told again, after a crash or because two did it at once, stays one row.
 
-    ops_runs            a row a commit of a run: rows read, merged and left out, new columns, bytes, seconds
+    ops_runs            a row a commit of a run: rows read, merged, left out, new columns, requests, seconds
     ops_rules           a row a rule that a run's rows broke: how many
     ops_drift           a row an entry of the drift log
     ops_upkeep          a row a pass of upkeep that changed a table: what it did, files before and after
@@ -30,6 +30,7 @@ from pyiceberg.types import BooleanType, DoubleType, LongType, StringType, Times
 
 from common.contract import drift
 from common.lake.checkpoints import MERGE_SEQ, MERGE_SEQ_COLUMN, RUN_ID, SECONDS
+from common.lake.files import TRAFFIC_SAID
 from common.lake.history import said_by
 from common.lake.merge import StagedSource, merge
 from common.lake.pointers import never_committed
@@ -243,6 +244,7 @@ def _run(topic: str, layer: str, table: Table, snapshot: Snapshot) -> dict[str, 
         "delete_files": count("added-delete-files"),
         "bytes": count("added-files-size"),
         "seconds": float(said[SECONDS]) if SECONDS in said else None,
+        **{column: int(said[name]) if name in said else None for column, name in TRAFFIC_SAID.items()},
     }
 
 
