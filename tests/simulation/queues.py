@@ -53,6 +53,7 @@ class Queues:
         self.unreliable = False  # removed messages may come once more, and any may be late
         self.sender: Callable[[], int] = lambda: 0
         self.sent: list[tuple[int, str]] = []  # by which process, and the body
+        self.unsent: list[tuple[int, str]] = []  # removed by which process, and not sent by any
         self.returning: set[str] = set()  # bodies that the source's reader refuses once more
         self.returned: set[str] = set()
         self.waiting: dict[str, dict[str, Message]] = {SOURCE: {}, LETTERS: {}}
@@ -176,7 +177,9 @@ class Queues:
     def delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         def call() -> dict[str, Any]:
             for entry in Entries:
-                self.waiting[QueueUrl].pop(entry["ReceiptHandle"], None)
+                gone = self.waiting[QueueUrl].pop(entry["ReceiptHandle"], None)
+                if gone is not None and all(body != gone.body for _, body in self.sent):
+                    self.unsent.append((self.sender(), gone.body))
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
 
         answer: dict[str, Any] = self._external(call, f"remove from {QueueUrl}")

@@ -131,6 +131,9 @@ def letters_are_accounted_for(world: World) -> None:
     killed = {process.number for process in replays if process.killed or process.met}
     unanswered = {process.number for process in replays if any("answer lost" in met for met in process.met)}
     again = sum("--from-archive" in process.what for process in replays)  # the archive keeps what is sent
+    for number, _ in world.queues.unsent:
+        what = world.processes[number].what
+        assert what.startswith("erase"), f"{what} has removed a letter that nobody has sent"
     sent, returned = world.queues.sent, world.queues.returned
     alone = [(number, body) for number, body in sent if body not in world.front.told]
     for (number, body), times in Counter(alone).items():

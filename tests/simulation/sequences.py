@@ -493,10 +493,10 @@ class Sequence:
         file.write_text(text)
         return ("contract", "publish", str(file), "--accept", "--json", *WHY)
 
-    def back(self, layer: str) -> Words:
-        """A rollback to one of the last snapshots of a layer."""
+    def back(self, layer: str, *, far: bool = False) -> Words:
+        """A rollback to one of the last snapshots of a layer; ``far``: to one of the first that are kept."""
         known = self.world.snapshots(layer) or ["1"]
-        return ("rollback", layer, "--to", self.random.choice(known[:4]), *WHY)
+        return ("rollback", layer, "--to", self.random.choice(known[-2:] if far else known[:4]), *WHY)
 
     def _rollback(self, layer: str) -> Words:
         known = self.world.snapshots(layer) or ["1"]

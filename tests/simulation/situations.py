@@ -4,6 +4,7 @@ Each takes the sequence whose step it is. They are drawn seldom in common histor
 often), and alone where a planted fault names them (``MEETS``).
 
 ambush          somebody works from end to end right before a call of another that changes something
+overtaken       a run writes down how far it is when another is further
 struck          an operation is killed, refused or unanswered at a call that changes something, and repeated
 letters         dead letters and failed deliveries, archived and replayed, by passes of which some are killed
 versions        one key, few moments: corrections, ties, deletes, broken ones, copies that come late
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from .front import Event, body_of
 from .queues import LETTERS
+from .services import TOPIC
 from .world import WAITS, Aim
 
 if TYPE_CHECKING:
@@ -27,25 +29,29 @@ if TYPE_CHECKING:
 
 WHY: Final = ("--reason", "a simulation", "--json")
 HOUR, DAY = 3600.0, 86_400.0
-# Calls that change something, by how their names begin.
-CHANGES: Final = (
-    "catalog commit",
-    "catalog commit",
-    "catalog drop",
-    "dynamodb update",
-    "dynamodb put",
-    "put ",
-    "delete objects",
-    "send to",
-    "remove from",
-)
+_DELETES: Final = {"json_payload": None, "operation": "delete"}
+_BREAKS: Final = {"json_payload": '{"reading": "broken"}', "operation": None}
+_TABLES: Final = ("catalog commit", "catalog commit", "dynamodb update")
+# Calls by which a command or function changes something, by how their names begin.
+CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "archive": ("put ",),
+    "checkpoints": ("dynamodb update",),
+    "erase": ("catalog commit", "dynamodb update", "put ", "delete objects", "remove from"),
+    "maintain": (*_TABLES, "delete objects"),
+    "rebuild": (*_TABLES, "catalog drop", "dynamodb update"),
+    "delivery": ("put records", "put records", "delete objects"),
+    "dlq": ("send to", "remove from"),
+    "rollback": _TABLES,
+    "run": _TABLES,
+    "upkeep": _TABLES,
+}
 
 
 def ambush(steps: "Sequence") -> None:
     """One waits before a call that changes something until all beside it have ended."""
     draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
     rebuild: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
-    _grow(steps, draw.randrange(3))
+    _grow(steps, draw.choice((0, 1, 2, 3)))
     if draw.random() < 0.4:
         steps.pass_time(6 * DAY)
     if draw.random() < 0.2:  # half of a rebuild is there already
@@ -63,7 +69,8 @@ def ambush(steps: "Sequence") -> None:
         (run, [("pause", *WHY)]),
         (("upkeep",), [run]),
         (("upkeep",), [steps.back(layer)]),
-        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer)]),
+        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer, far=True)]),
+        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer, far=True)]),
         (("maintain", "--snapshot-days", "0", *WHY), [run]),
         (steps.back(layer), [("upkeep",)]),
         (steps.back(layer), [run]),
@@ -73,13 +80,28 @@ def ambush(steps: "Sequence") -> None:
         (rebuild, [steps.back(layer)]),
     ]
     who, beside = draw.choice(meetings)
-    call = draw.choice(("catalog commit", "catalog commit", "catalog commit", "dynamodb update"))
-    aims = {0: Aim(call, WAITS, draw.choice((1, 1, 2, 2, 3, 4)))}
+    table = steps.world.target.settings.table(layer, TOPIC).rpartition(".")[2]
+    to_layer = f"catalog commit to {table}"
+    call = draw.choice(("catalog commit", to_layer, to_layer, to_layer, "dynamodb update"))
+    aims = {0: Aim(call, WAITS, draw.choice((1, 1, 1, 2, 2, 3)))}
     if beside[0] == run:  # of two that wait for each other, chance decides
         aims[1] = Aim("catalog commit", WAITS)
     steps.world.produce(3)
     steps.world.front.poll()
     steps.work([who, *beside], aims=aims)
+    steps.executions()
+
+
+def overtaken(steps: "Sequence") -> None:
+    """A run that has lost its lease is about to commit, or to write down how far it is, after another."""
+    steps.send()
+    steps.world.produce(4)
+    steps.world.front.poll()
+    number = steps.random.choice((2, 2, 3, 3, 4))
+    aims = {0: Aim("dynamodb update", WAITS, number)}
+    if steps.random.random() < 0.5:
+        aims = {0: Aim("catalog commit", WAITS, steps.random.choice((1, 1, 2)))}
+    steps.work([("run",), ("deliver",), ("lose-lease",), ("run",)], aims=aims)
     steps.executions()
 
 
@@ -113,9 +135,20 @@ def struck(steps: "Sequence") -> None:
 def strike(steps: "Sequence", words: "Words") -> None:
     """Let one of them meet a fault at one of its first calls that change something."""
     draw = steps.random
-    kinds: tuple[str, ...] = ("killed", "killed after", "unseen", "unseen", "refused")
+    kinds: tuple[str, ...] = (
+        "killed",
+        "killed",
+        "killed after",
+        "killed after",
+        "unseen",
+        "unseen",
+        "refused",
+    )
     kinds += ("crashed", "crashed after") if words[0] in ("run", "execution", "upkeep") else ()
-    aim = Aim(draw.choice(CHANGES), draw.choice(kinds), draw.choice((1, 1, 1, 2, 2, 3)))
+    call = draw.choice(CHANGES[words[1] if words[0] == "replay" else words[0]])
+    first = 3 if call == "dynamodb update" and words[0] != "run" else 1  # it has the topic to itself by then
+    later = draw.choice((0, 0, 0, 1, 1, 2)) if words[0] != "replay" else 0
+    aim = Aim(call, draw.choice(kinds), first + later)
     steps.work([words], aims={0: aim})
 
 
@@ -143,7 +176,7 @@ def letters(steps: "Sequence") -> None:
             draw.choice(
                 (
                     ("replay", "dlq", "--json"),
-                    ("replay", "delivery", "--json"),
+                    ("replay", "dlq", "--json"),
                     ("replay", "delivery", "--json"),
                     ("replay", "dlq", "--from-archive", "--json"),
                 )
@@ -161,11 +194,10 @@ def versions(steps: "Sequence") -> None:
     made: list[Event] = []
     for _ in range(draw.choice((1, 2, 3))):
         for _ in range(draw.randrange(1, 4)):
-            event = world.event(idempotency_key=key, publish_time=draw.choice(moments))
-            if event["idempotency_key"] == key:
-                made.append(event)
-                world.front.produce([body_of(event)])
-                world.clock += draw.choice((1.0, 60.0))
+            like = draw.choice(({}, _DELETES, _BREAKS))
+            made.append(world.event(idempotency_key=key, publish_time=draw.choice(moments), **like))
+            world.front.produce([body_of(made[-1])])
+            world.clock += draw.choice((1.0, 60.0))
         world.front.poll()
         # Held up on its way: what comes of it later was taken earlier than what overtakes it.
         world.front.flush(fails=draw.random() < 0.35)
@@ -237,8 +269,13 @@ def held(steps: "Sequence") -> None:
                 ("checkpoints", "reset", layer, *WHY),
             )
         )
-        if words[0] in ("rollback", "checkpoints") and draw.random() < 0.4:
+        if words[0] in ("rollback", "checkpoints") and draw.random() < 0.5:
             strike(steps, words)
+            if steps.killed and draw.random() < 0.5:
+                steps.repeat(refused=True)
+            steps.calms = True
+            steps.work([draw.choice((("resume", "--json"), ("resume", "--everybody", "--json"), ("run",)))])
+            steps.calms = False
         else:
             steps.calms = True
             steps.work([words])
@@ -248,9 +285,13 @@ def held(steps: "Sequence") -> None:
 def failing(steps: "Sequence") -> None:
     """A topic's last run fails, or meets one refusal; nothing comes that would wake the topic."""
     draw, world = steps.random, steps.world
-    steps.send()
+    steps.arrive()
+    if world.letters_wait:  # they would wake it in the end
+        steps.calm("replay", "dlq", "--json")
+    world.front.produce([body_of(world.event()) for _ in range(3)])
+    world.take_queue()
     steps.calm("dispatch")
-    if draw.random() < 0.5:
+    if draw.random() < 0.6:
         steps.storms = True
         steps.executions()
         steps.storms = False
@@ -312,6 +353,7 @@ def _grow(steps: "Sequence", runs: int) -> None:
 # Every situation, and how often it is drawn among the other kinds of steps.
 SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
     "ambush": (ambush, 8),
+    "overtaken": (overtaken, 3),
     "struck": (struck, 8),
     "letters": (letters, 6),
     "versions": (versions, 8),

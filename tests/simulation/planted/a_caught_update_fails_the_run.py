@@ -5,7 +5,7 @@ import copy
 import pytest
 from tests.simulation import machine
 
-MEETS = ("ambush", "meet")
+MEETS = ("overtaken",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:
