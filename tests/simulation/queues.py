@@ -119,6 +119,9 @@ class Queues:
                 "QueueArn": self._arn,
                 "MessageRetentionPeriod": "1209600",
                 "ApproximateNumberOfMessages": str(len(self.waiting[QueueUrl])),
+                "ApproximateNumberOfMessagesNotVisible": str(
+                    sum(message.visible_at > self._now() for message in self.waiting[QueueUrl].values())
+                ),
             }
         }
 

@@ -17,6 +17,7 @@ from random import Random
 from common.intake.breaker.record import RecordStore
 from common.intake.breaker.rules import Phase
 from common.lake.checkpoints import NOTHING
+from common.lake.history import lineage, since_last_merge
 from common.runtime.errors import ContractError
 from lean_ops.operate import checkpoints
 from lean_ops.operate.checkpoints import MergedLayer
@@ -417,14 +418,20 @@ class Sequence:
             assert (counts.token, counts.rewound) == (NOTHING, True), words
         elif words[:2] == ("erase", "--key"):
             self.forgotten.add(words[2])
-            self.erased_keys_stay_out(everywhere=(words[2],))
+            # Where others hold letters meanwhile the certificate says that it is not over.
+            kept = [key for key in self.world.objects if key.startswith("erasures/certificates/")]
+            newest = json.loads(self.world.objects[max(kept, key=self.world.put_at.__getitem__)])
+            self.erased_keys_stay_out(everywhere=(words[2],) if newest["complete"] else ())
 
     def checkpoints_are_not_ahead(self) -> None:
         """What is recorded of a layer speaks of a state that its table has, and has read no further."""
         for layer in MergedLayer:
-            found = checkpoints.read(self.world.target, TOPIC, layer)
-            known = self.world.snapshots(layer.value)
-            recorded = found.recorded
+            recorded = checkpoints.read(self.world.target, TOPIC, layer).recorded
+            history = list(
+                lineage(self.world.catalog.load_table(self.world.target.settings.table(layer, TOPIC)))
+            )
+            # An erasure's commit stands for those that it has made the table forget.
+            known = {str(one.snapshot_id) for one in history} | set(since_last_merge(history))
             assert recorded is None or recorded.target_snapshot_id in known, (
                 f"the recorded checkpoint of {layer.value} speaks of a snapshot that was undone"
             )

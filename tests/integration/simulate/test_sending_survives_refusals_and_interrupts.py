@@ -47,12 +47,18 @@ class Queue:
 
 
 class HiccupQueue(Queue):
-    """Every third call accepts only its odd entries."""
+    """Every third call accepts only its odd entries, but nobody is refused more than three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refused: Counter[str] = Counter()
 
     def refuse(self, call: int, entries: Sequence[dict[str, str]]) -> dict[str, dict[str, Any]]:
         if call % 3:
             return {}
-        return {e["Id"]: {"SenderFault": False, "Code": "InternalError"} for e in entries[::2]}
+        refused = [entry for entry in entries[::2] if self._refused[entry["MessageBody"]] < 3]
+        self._refused.update(entry["MessageBody"] for entry in refused)
+        return {e["Id"]: {"SenderFault": False, "Code": "InternalError"} for e in refused}
 
 
 class DeafQueue(Queue):

@@ -250,7 +250,10 @@ class Erasing:
 
         if not letters.erase_from_queue(self.target, meant, _queue(self.target), left_the_queue):
             self._complete = False
-            self.told(f"{QUEUE}: not the whole queue was seen; run this again when it is shorter")
+            self.told(
+                f"{QUEUE}: not the whole queue was seen, since it is too long or others hold letters of it; "
+                "run this again in five minutes"
+            )
         for place, prefix in PLACES.items():
             letters.erase_from_objects(self._objects, meant, prefix, partial(counted, place))
         if ledger is not None:

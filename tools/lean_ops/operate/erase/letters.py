@@ -182,7 +182,8 @@ def erase_from_queue(
 ) -> bool:
     """Remove the dead letters that are meant; whether the whole queue was seen, and all of them went.
 
-    ``told`` how many went, by the reason that they were rejected for.
+    It was not where somebody else hides letters at the end: the archive, a replay, or an erasure that was
+    killed, for minutes yet. ``told`` how many went, by the reason that they were rejected for.
     """
     stayed = 0
     with _pass(target, queue_url) as letters:
@@ -192,7 +193,14 @@ def erase_from_queue(
                 removed = [message for message in gone if message.message_id not in kept]
                 told(Counter(message.text_attribute("error_code") or REDRIVEN for message in removed))
                 stayed += len(kept)
-        return letters.complete and not stayed
+        return letters.complete and not stayed and _hidden(target, queue_url) <= letters.held
+
+
+def _hidden(target: Target, queue_url: str) -> int:
+    """How many messages nobody can receive now, as SQS counts them: within a minute it is right."""
+    name = "ApproximateNumberOfMessagesNotVisible"
+    found = target.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])
+    return int(found["Attributes"][name])
 
 
 def count_in_objects(objects: Objects, meant: Meant, prefix: str) -> int:
