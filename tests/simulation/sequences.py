@@ -410,8 +410,11 @@ class Sequence:
         elif words[0] == "run" and not self.changed_contract:
             *_, execution = self.world.stepfunctions.known.values()
             if execution.visited[-1] != "AnotherRunActive":
+                before = [self.world.snapshots(layer) for layer in MergedLayer]
                 self.calm("run")
-                assert self.world.idle, "a run alone has left something to read"
+                # One that passes by a compaction, behind which nothing is, has nothing to merge.
+                after = [self.world.snapshots(layer) for layer in MergedLayer]
+                assert self.world.idle or before == after, "a run alone has left something to read"
         elif words[:2] == ("checkpoints", "reset"):
             counts = checkpoints.read(self.world.target, TOPIC, MergedLayer(words[2])).counts
             assert counts is not None, words
