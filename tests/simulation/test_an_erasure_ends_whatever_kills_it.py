@@ -212,3 +212,18 @@ def test_a_certificate_is_found_by_its_id_and_only_with_its_own_keys(
     assert [one["key"] for one in json.loads(capsys.readouterr().out)["found"]] == [
         "dead-letters/2026-06-01/back.ndjson"
     ]
+
+
+def test_letters_that_others_hold_are_not_certified_to_be_gone(world: World) -> None:
+    """The archive, a replay or a killed pass hides them for minutes: nobody sees that none of them is meant."""
+    fill(world, 1)
+    held = world.target.client("sqs").receive_message(
+        QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=300
+    )["Messages"]
+    assert any("person-4711" in message["Body"] for message in held)
+    assert world.command(*ERASE).error is None
+    assert [one["complete"] for one in certificates(world)] == [False]
+    world.clock += 301
+    assert world.command(*ERASE).error is None
+    assert certificates(world)[-1]["complete"]
+    assert not [m for m in world.queues.waiting[LETTERS].values() if "person-4711" in m.body]

@@ -198,9 +198,10 @@ def erase_from_queue(
 
 def _hidden(target: Target, queue_url: str) -> int:
     """How many messages nobody can receive now, as SQS counts them: within a minute it is right."""
-    name = "ApproximateNumberOfMessagesNotVisible"
-    found = target.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])
-    return int(found["Attributes"][name])
+    found = target.client("sqs").get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+    )
+    return int(found["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
 
 
 def count_in_objects(objects: Objects, meant: Meant, prefix: str) -> int:
