@@ -215,7 +215,7 @@ def test_a_certificate_is_found_by_its_id_and_only_with_its_own_keys(
 
 
 def test_letters_that_others_hold_are_not_certified_to_be_gone(world: World) -> None:
-    """The archive, a replay or a killed pass hides them for minutes: nobody sees that none of them is meant."""
+    """The archive, a replay or a killed pass hides them for minutes: nobody sees whether one is meant."""
     fill(world, 1)
     held = world.target.client("sqs").receive_message(
         QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=300
