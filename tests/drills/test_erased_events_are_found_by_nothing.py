@@ -101,11 +101,12 @@ def erased(lean_ops: LeanOps, _sent: None) -> dict[str, Any]:
     seen = lean_ops("erase", "--where", f"device__id = '{DEVICE}'", "--json")
     assert seen.exit_code == 0, (seen.output, seen.exception)
     places = json.loads(seen.stdout)["places"]
-    assert {name: place["rows"] for name, place in places.items()} == {
+    rows = {name: place["rows"] for name, place in places.items()}
+    assert rows.pop("raw_events") >= 3  # RAW keeps what the queue hands out twice
+    assert rows == {
         "quarantine_events": 1,
         "semantic_events": 1,
         "curated_events": 1,
-        "raw_events": 3,
         "dead-letter queue": 1,
         "dead-letter archive": 1,
         "delivery errors": 1,
