@@ -4,11 +4,11 @@ Every two seconds, in one object a topic. The service that runs jobs is not aske
 know this, on AWS and on the local stack alike.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Final
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from common.runtime import outside
@@ -16,6 +16,8 @@ from lean_ops.environment.target import Target
 
 # Of a job that has not written for so long nothing is known: it is dead, or cut off from S3.
 _SILENT: Final = timedelta(minutes=1)
+
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True)
@@ -32,36 +34,43 @@ class JobProgress:
     seconds_left: float | None
 
 
+class _Said(msgspec.Struct, frozen=True):
+    """What ``spark.job`` writes. ``stage``: reading, writing, between stages, or ended."""
+
+    run_id: str
+    stage: str
+    stage_begun: _Moment
+    at: _Moment
+    tasks: int = 0
+    tasks_done: int = 0
+    rows: int | None = None
+
+
 def progress(target: Target, topic: str, execution_arn: str) -> JobProgress | None:
     """How far the job of a run is; None where it has not said yet, or is between two stages."""
     said = _said(target, topic)
-    if not _is_of(execution_arn, said) or said["stage"] not in {"reading", "writing"}:
+    if said is None or said.run_id != execution_arn.rpartition(":")[2] or not said.tasks:
         return None
-    spent = (datetime.fromisoformat(said["at"]) - datetime.fromisoformat(said["stage_begun"])).total_seconds()
-    tasks, done = said["tasks"], said["tasks_done"]
-    left = spent * (tasks - done) / done if done else None
-    return JobProgress(said["stage"], tasks, done, said["rows"], left)
+    spent = (said.at - said.stage_begun).total_seconds()
+    left = spent * (said.tasks - said.tasks_done) / said.tasks_done if said.tasks_done else None
+    return JobProgress(said.stage, said.tasks, said.tasks_done, said.rows, left)
 
 
-def at_work(target: Target, topic: str, execution_arn: str) -> bool:
-    """Whether a job that an execution began has written lately, and not that it has ended: it may commit."""
+def at_work(target: Target, topic: str) -> bool:
+    """Whether a job has written lately, whoever began it, and not that it has ended: it may commit."""
     said = _said(target, topic)
-    if not _is_of(execution_arn, said) or said["stage"] == "ended":
-        return False
-    return outside.now() - datetime.fromisoformat(said["at"]) < _SILENT
+    return said is not None and said.stage != "ended" and outside.now() - said.at < _SILENT
 
 
-def _is_of(execution_arn: str, said: dict[str, Any]) -> bool:
-    return said.get("run_id") == execution_arn.rpartition(":")[2]
-
-
-def _said(target: Target, topic: str) -> dict[str, Any]:
-    """What the latest job of a topic wrote last; empty where there never was one."""
+def _said(target: Target, topic: str) -> _Said | None:
+    """What a job of the topic wrote last; None where there never was one, or where nobody can read it."""
     try:
         found = target.client("s3").get_object(Bucket=target.lake_bucket, Key=f"jobs/{topic}.json")
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
             raise
-        return {}
-    said: dict[str, Any] = json.loads(found["Body"].read())
-    return said
+        return None
+    try:
+        return msgspec.json.decode(found["Body"].read(), type=_Said)
+    except msgspec.MsgspecError:  # damaged by hand; a job that works writes it anew in two seconds
+        return None

@@ -119,9 +119,7 @@ def function_lifetime() -> timedelta:
 def _await_quiet(target: Target, topic: str, wait_s: float) -> None:
     deadline = outside.monotonic() + wait_s
     lifetime = function_lifetime()
-    while (lease := read(target, topic)).in_progress(outside.now(), lifetime) or jobs.at_work(
-        target, topic, lease.holder
-    ):
+    while (lease := read(target, topic)).in_progress(outside.now(), lifetime) or jobs.at_work(target, topic):
         if outside.monotonic() >= deadline:
             raise InvalidInput(
                 f"topic {topic}: expected no run in progress, found execution {lease.holder} {lease.status}"

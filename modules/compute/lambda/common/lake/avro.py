@@ -10,7 +10,8 @@ without a word. So files are read here, as the Avro specification has them (1.11
 * A file is its header and whole blocks, each followed by the file's marker, to the last byte. A block is the
   records that it counts, to its last byte.
 * A deflated block has no checksum, but pyiceberg leaves the first three bytes of zlib's behind it; those are
-  held against the content. Iceberg's other writers leave none.
+  held against the content. Iceberg's other writers leave none, and so does damage that makes the block end
+  behind them, which is then not seen (seldom: by none of 38,000 changed bits, and by one in a run of tests).
 * A manifest holds as many entries as the manifest list says, and a list is not empty where its snapshot
   counts files: only that shows where a file was cut between two blocks.
 
@@ -51,6 +52,8 @@ _READERS: Final[dict[tuple[Any, ...], tuple[Reader, Schema | None]]] = {}
 _READERS_KEPT: Final = 64
 # Of a file's head: the same for every file, and a reader keeps nothing of what it has read.
 _HEADERS: Final = construct_reader(container.META_SCHEMA, {-1: container.AvroFileHeader})
+# Bytes of zlib's checksum that pyiceberg leaves behind a deflated block.
+_LEFT_BEHIND: Final = 3
 # Of a file or of a block of one; manifests have some MB. Twice as much fits the decoder's 32-bit places.
 _MOST_BYTES: Final = 2**30
 
@@ -252,7 +255,7 @@ def _unpacked(packed: bytes, codec: type[Codec] | None) -> bytes:
     content = stream.decompress(packed, _MOST_BYTES)
     if not stream.eof:
         raise Malformed("a deflated block that is cut")
-    if not zlib.adler32(content).to_bytes(4, "big").startswith(stream.unused_data):
+    if stream.unused_data not in (b"", zlib.adler32(content).to_bytes(4, "big")[:_LEFT_BEHIND]):
         raise Malformed("a deflated block with another checksum")
     return content
 
