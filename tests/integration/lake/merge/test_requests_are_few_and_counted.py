@@ -1,6 +1,8 @@
 """What a merge says it asked a store for is what a store that counts was asked, and no more than it takes."""
 
+import gc
 import pickle
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.lake.files import HOLE_BYTES, PART_BYTES, LakeFileIO, RangedFile, together, traffic_of
+from common.lake.files import (
+    HOLE_BYTES,
+    PART_BYTES,
+    Counter,
+    LakeFileIO,
+    RangedFile,
+    Traffic,
+    together,
+    traffic_of,
+)
 from common.lake.history import said_by
 from common.lake.merge import MergeOutcome, streams
 from common.lake.merge.streams import open_output
+from common.lake.reading import read_rows
 from common.lake.specifications import TableSpec
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
@@ -115,16 +127,64 @@ def test_parquet_reads_alike_in_ranges(catalog: SqlCatalog) -> None:
     with open_output(table.io, f"{LOCATION}/f.parquet") as stream:
         pq.write_table(rows, stream, use_dictionary=False, row_group_size=7_000)
     file: Any = table.io.new_input(f"{LOCATION}/f.parquet")
-    with file.open() as ranged:
+    with file.ranged() as ranged:
         assert isinstance(ranged, RangedFile)
-        assert pq.ParquetFile(cast("Any", ranged)).read().equals(rows)
+        assert pq.ParquetFile(cast("Any", ranged), pre_buffer=False).read(use_threads=False).equals(rows)
         assert ranged.seek(-4, 2) == ranged.size() - 4
         assert ranged.read() == b"PAR1"
         assert ranged.read(5) == b""
     before = traffic_of(table.io)
-    with file.open() as ranged, ranged.fetched([(0, 4)]):
+    with file.ranged() as ranged, ranged.fetched([(0, 4)]):
         assert ranged.read(4) == b"PAR1"
     assert (traffic_of(table.io) - before).gets == 2
+
+
+def test_no_thread_of_arrow_runs_python(
+    catalog: SqlCatalog, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it collected garbage, it would wait for threads that wait for it."""
+    readers: list[threading.Thread] = []
+    read = RangedFile.read_buffer
+
+    def noting(file: RangedFile, nbytes: int | None = None) -> pa.Buffer:
+        readers.append(threading.current_thread())
+        return read(file, nbytes)
+
+    monkeypatch.setattr(RangedFile, "read_buffer", noting)
+    monkeypatch.setattr(streams, "WHOLE_FILE_BYTES", 0)  # as if all files were large
+    for turn in range(2):
+        merged(catalog, lake, files(lake, turn))
+    table = catalog.load_table(IDENTIFIER)
+    count = 40
+    assert read_rows(table).read_all().num_rows == table.scan().to_arrow().num_rows == count
+    assert readers, "nothing was read, so nothing was tried"
+    foreign = [thread for thread in readers if isinstance(thread, threading._DummyThread)]
+    assert not foreign, "threads that Python has not started"
+
+
+def test_counting_waits_for_no_thread() -> None:
+    """Garbage that is collected while one counts may wait for a thread that counts: both go on."""
+    counter = Counter()
+    waited: list[threading.Thread] = []
+
+    def collected(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start" and not waited:
+            other = threading.Thread(target=counter.add, args=(Traffic(gets=1),))
+            other.start()
+            other.join(30)
+            waited.append(other)
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collected)
+    try:
+        gc.set_threshold(1)
+        for _ in range(10):
+            counter.add(Traffic(puts=1))
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collected)
+    assert [thread.is_alive() for thread in waited] == [False]
+    assert counter.total == Traffic(gets=1, puts=10)
 
 
 def test_neighbours_are_read_together() -> None:

@@ -409,7 +409,7 @@ def _without(content: bytes, what: Wanted) -> bytes:
     """A Parquet file without the rows of erased keys; nothing where none is left, or it is no such file."""
     if content[:4] != _PARQUET:
         return b""
-    rows = pq.read_table(BytesIO(content))
+    rows = pq.read_table(pa.BufferReader(content))
     kept = rows.filter(pa.array(~what.rows(rows)))
     if not kept.num_rows:
         return b""

@@ -10,7 +10,6 @@ the one that was erased. A key that another row mentions is no copy either; it i
 
 import base64
 import gzip
-import io
 import re
 import zlib
 from collections import Counter
@@ -244,7 +243,7 @@ def _parquet(
     is_erased: Callable[[pa.Table], npt.NDArray[np.bool_]],
     looked: _Looked,
 ) -> None:
-    (file,) = _decoded(pq.ParquetFile(io.BytesIO(one)) for one in (content,))
+    (file,) = _decoded(pq.ParquetFile(pa.BufferReader(one)) for one in (content,))
     has_key = {_KEY, "publish_time"} <= set(file.schema_arrow.names)
     groups = range(file.num_row_groups)
     batches = (b for g in groups for b in file.iter_batches(rows_at_once(file, g), row_groups=[g]))

@@ -10,12 +10,17 @@ counts, tests/integration/lake/merge/test_requests_are_few_and_counted.py):
 By default it would begin every upload in parts, three requests where one does; that is switched off here.
 Reading is told what will be needed (``RangedFile.fetched``), so that neighbours come with one request. On a
 local disk requests cost nothing: its files are Arrow's own.
+
+Arrow's own threads never run Python. Where garbage is collected in one that others wait for, what is given
+up may itself wait for threads (apache/arrow#50482 is one such end that does not come). So Parquet is read
+through a ``RangedFile`` in the thread that asks (``pre_buffer=False``), and pyiceberg, which reads by Arrow's
+threads, is given Arrow's own file: of the data files that it reads the opening is counted alone.
 """
 
-import threading
+import operator
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -42,10 +47,10 @@ class Traffic:
     bytes_written: int = 0
 
     def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Traffic(*map(operator.add, vars(self).values(), vars(other).values()))
 
     def __sub__(self, other: "Traffic") -> "Traffic":
-        return Traffic(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Traffic(*map(operator.sub, vars(self).values(), vars(other).values()))
 
     def summary(self) -> dict[str, str]:
         """The entries for a snapshot's summary; none where nothing was asked for."""
@@ -64,16 +69,23 @@ def traffic_of(io: FileIO) -> Traffic:
 
 
 class Counter:
-    """Adds up traffic, from any thread."""
+    """Adds up traffic, from any thread.
+
+    Without a lock: to add is one step of the interpreter. While a lock is held, garbage may be collected that
+    waits for a thread which counts as well.
+    """
 
     def __init__(self) -> None:
-        self.total = NOTHING
-        self._one_at_a_time = threading.Lock()
+        self._added: list[Traffic] = []
+
+    @property
+    def total(self) -> Traffic:
+        """All that was counted so far."""
+        return sum(tuple(self._added), NOTHING)
 
     def add(self, more: Traffic) -> None:
         """Count more."""
-        with self._one_at_a_time:
-            self.total += more
+        self._added.append(more)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to another process begins there at nothing."""
@@ -133,7 +145,14 @@ class CountedFile(InputFile, OutputFile):
         return self._file.exists()
 
     def open(self, seekable: bool = True) -> Any:  # noqa: ARG002 - each read is a request, either way
-        """Open it for reading."""
+        """Open it for reading, as pyiceberg does: Parquet by Arrow's threads, so that it is Arrow's own."""
+        if not self.location.endswith(".parquet"):
+            return self.ranged()
+        self._counter.add(Traffic(gets=1))
+        return self._file.open()
+
+    def ranged(self) -> "RangedFile":
+        """Open it for reading in one thread, each read counted."""
         self._counter.add(Traffic(gets=1))
         return RangedFile(cast("pa.NativeFile", self._file.open()), self._counter)
 
@@ -172,7 +191,10 @@ class _Stream:
 
 
 class RangedFile(_Stream):
-    """A file to read as Python and Arrow read files; each read of what was not fetched is a request."""
+    """A file to read as Python and Arrow read files; each read of what was not fetched is a request.
+
+    Not by several threads at once.
+    """
 
     def __init__(self, native: pa.NativeFile, counter: Counter) -> None:
         super().__init__(native, counter)

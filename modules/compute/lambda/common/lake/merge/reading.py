@@ -44,7 +44,8 @@ class StoredFile:
         self._target = target
         self._path = file.file_path
         self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes)
-        self._parquet = pq.ParquetFile(self._stream)
+        # What a RangedFile fetches is at hand; reading ahead would run it in Arrow's threads.
+        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not isinstance(self._stream, RangedFile))
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
         self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)

@@ -9,7 +9,7 @@ from typing import cast
 import pyarrow as pa
 from pyiceberg.io import FileIO
 
-from common.lake.files import is_local, written
+from common.lake.files import CountedFile, is_local, written
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,12 @@ class MemoryGate:
 def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
     """Open a file for reading; with a ``size`` (bytes) that is small, its content is fetched at once.
 
-    pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol.
+    pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol. What is read through a
+    ``RangedFile`` is read in the thread that asks.
     """
-    stream = cast("pa.NativeFile", io.new_input(path).open())  # or a RangedFile, which reads alike
+    file = io.new_input(path)
+    # A RangedFile reads as Arrow's own file does.
+    stream = cast("pa.NativeFile", file.ranged() if isinstance(file, CountedFile) else file.open())
     if size is None or size > WHOLE_FILE_BYTES:
         return stream
     with stream:
