@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 @dataclass
 class ObjectStore:
-    """``asked``: method and path of each request, in the order of answers."""
+    """``asked``: method and path of each request, as answered. ``refused``: what GETs get next."""
 
     port: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -77,10 +78,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         store, path, _ = self._asked()
         found = store.objects.get(path)
-        if found is None:
-            self._answer(404)
+        if store.refused or found is None:
+            self._answer(store.refused.pop() if store.refused else 404)
             return
-        first, last = self.headers.get("Range", f"bytes=0-{len(found)}").removeprefix("bytes=").split("-")
+        if "Range" not in self.headers:
+            self._answer(200, found)
+            return
+        first, last = self.headers["Range"].removeprefix("bytes=").split("-")
         self._answer(206, found[int(first) : int(last) + 1])
 
     def do_PUT(self) -> None:

@@ -1,12 +1,14 @@
 """A file store that takes as long as an object store: by the request and by the byte, of local files."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.io.pyarrow import PyArrowFile
 
-from common.lake.files import CountedFile, CountedOutput, LakeFileIO, RangedFile
+from common.lake.files import CountedFile, CountedOutput, LakeFileIO
+from common.lake.gets import Gets
 
 LATENCY_S = 0.03  # first byte of a request to S3: tens of milliseconds
 BYTES_A_SECOND = 90 * 10**6  # of one connection
@@ -17,12 +19,20 @@ def wait(requests: int, size: int = 0) -> None:
     time.sleep(requests * LATENCY_S + size / BYTES_A_SECOND)
 
 
-class SlowRanges(RangedFile):
-    """A file that is read."""
+class SlowGets(Gets):
+    """Ranges of local files, one request each."""
 
-    def _read(self, begin: int, size: int) -> pa.Buffer:
-        wait(1, size)
-        return super()._read(begin, size)
+    def address(self, location: str) -> str:
+        """Of every file."""
+        return location.removeprefix("file://")
+
+    def get(self, address: str, begin: int, size: int | None) -> pa.Buffer:
+        """So many bytes from there on, or all."""
+        with Path(address).open("rb") as file:
+            file.seek(begin)
+            content = file.read(-1 if size is None else size)
+        wait(1, len(content))
+        return pa.py_buffer(content)
 
 
 class SlowOutput(CountedOutput):
@@ -38,11 +48,9 @@ class SlowOutput(CountedOutput):
 class SlowFile(CountedFile):
     """One file of the store."""
 
-    def open(self, seekable: bool = True) -> Any:
-        wait(1)
-        opened = super().open(seekable)
-        opened.__class__ = SlowRanges
-        return opened
+    def __len__(self) -> int:
+        wait(0 if self._output is not None else 1)
+        return super().__len__()
 
     def create(self, overwrite: bool = False) -> Any:
         created = super().create(overwrite)
@@ -54,4 +62,4 @@ class SlowFileIO(LakeFileIO):
     """For the catalog property ``py-io-impl``."""
 
     def _counted(self, file: PyArrowFile) -> CountedFile:
-        return SlowFile(file, self.counter)
+        return SlowFile(file, self.counter, SlowGets(self.properties))

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 FOLDER = os.environ.get("RECORDED_CALLS")
 # Driver and workers of a job on Spark have no function's name.
@@ -67,6 +68,22 @@ def watch_files() -> None:
     watched(files.PyArrowFileIO, "delete", "DeleteObject")
 
 
+def watch_ranges() -> None:
+    """What is read of objects without the SDK's client or Arrow's (``common.lake.gets``), path-style."""
+    import urllib3
+
+    ask = urllib3.PoolManager.request
+
+    def asked(self: Any, method: str, url: str, **options: Any) -> Any:
+        if "/s3/aws4_request" in (options.get("headers") or {}).get("Authorization", ""):
+            bucket, _, key = unquote(urlsplit(url).path).removeprefix("/").partition("/")
+            record("S3", "GetObject", {"Bucket": bucket, "Key": key})
+        return ask(self, method, url, **options)
+
+    urllib3.PoolManager.request = asked  # type: ignore[method-assign,assignment] # as above
+
+
 if FOLDER is not None and (JOB or "AWS_LAMBDA_FUNCTION_NAME" in os.environ):
     watch_sdk()
     watch_files()
+    watch_ranges()

@@ -23,9 +23,10 @@ from common.lake.files import (
     together,
     traffic_of,
 )
+from common.lake.gets import Gets
 from common.lake.history import said_by
 from common.lake.merge import MergeOutcome, streams
-from common.lake.merge.streams import open_output
+from common.lake.merge.streams import open_input, open_output
 from common.lake.reading import read_rows
 from common.lake.specifications import TableSpec
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
@@ -85,9 +86,10 @@ def test_a_merge_says_what_the_store_was_asked_for(
         assert len(new) == len(set(new)) == found["puts"], "a file, a request"
         assert found["bytes-written"] == sum(len(store.objects[path]) for path in new)
         assert outcome.data_files + outcome.delete_files <= found["puts"]
-        # Small files are read whole: their size, their content.
-        read = [path for method, path in asked if method == "GET" and path.endswith(".parquet")]
+        # Small files are read whole, and so is what lists them; nobody asks for a size.
+        read = [path for method, path in asked if method == "GET"]
         assert len(read) == len(set(read))
+        assert not store.count("HEAD")
     assert found["bytes-read"] > 0
 
 
@@ -136,7 +138,76 @@ def test_parquet_reads_alike_in_ranges(catalog: SqlCatalog) -> None:
     before = traffic_of(table.io)
     with file.ranged() as ranged, ranged.fetched([(0, 4)]):
         assert ranged.read(4) == b"PAR1"
-    assert (traffic_of(table.io) - before).gets == 2
+    assert (traffic_of(table.io) - before).gets == 2, "its size, which nobody told, and the range"
+
+
+def test_the_first_read_of_all_tells_the_size(catalog: SqlCatalog, store: ObjectStore) -> None:
+    io = catalog.load_table(IDENTIFIER).io
+    with open_output(io, f"{LOCATION}/file") as stream:
+        stream.write(b"0123456789")
+    store.asked.clear()
+    file: Any = io.new_input(f"{LOCATION}/file")
+    with file.ranged() as whole:
+        assert (whole.read(), whole.read(), whole.size(), whole.tell()) == (b"0123456789", b"", 10, 10)
+    with open_input(io, f"{LOCATION}/file", 10) as known:
+        assert known.read() == b"0123456789"
+    assert [method for method, _ in store.asked] == ["GET", "GET"]
+
+
+@pytest.mark.parametrize("status", [500, 503, 404, 403, 301])
+def test_what_is_not_answered_is_asked_of_arrow(catalog: SqlCatalog, store: ObjectStore, status: int) -> None:
+    io = catalog.load_table(IDENTIFIER).io
+    with open_output(io, f"{LOCATION}/file") as stream:
+        stream.write(b"0123456789")
+    before = traffic_of(io)
+    for size in (None, 10):
+        store.asked.clear()
+        store.refused.append(status)
+        file: Any = io.new_input(f"{LOCATION}/file")
+        with file.ranged(size) as stream:
+            assert stream.read() == b"0123456789"
+        assert [method for method, _ in store.asked] == ["GET", "HEAD", "GET"]
+    assert traffic_of(io) - before == Traffic(gets=6, bytes_read=20)
+
+
+@pytest.mark.parametrize("size", [None, 10])
+def test_a_file_that_is_gone_is_said_as_by_arrow(catalog: SqlCatalog, size: int | None) -> None:
+    file: Any = catalog.load_table(IDENTIFIER).io.new_input(f"{LOCATION}/gone")
+    with file.ranged(size) as stream, pytest.raises(FileNotFoundError):
+        stream.read()
+
+
+def test_an_object_shorter_than_its_manifest_says_is_not_taken_for_whole(
+    catalog: SqlCatalog, store: ObjectStore
+) -> None:
+    io = catalog.load_table(IDENTIFIER).io
+    store.objects["/bucket/curated_events/file"] = b"012345"
+    file: Any = io.new_input(f"{LOCATION}/file")
+    with file.ranged(10) as stream:
+        assert stream.read() == b"012345"
+    assert [method for method, _ in store.asked[-3:]] == ["GET", "HEAD", "GET"]
+    assert traffic_of(io).bytes_read == len(b"012345")
+
+
+@pytest.mark.parametrize(
+    ("location", "properties", "address"),
+    [
+        ("s3://b/a=1/f.parquet", {}, "https://b.s3.eu-west-1.amazonaws.com/a%3D1/f.parquet"),
+        ("s3://b/k", {"s3.endpoint": "http://h:1/"}, "http://h:1/b/k"),
+        ("s3://b/k", {"s3.endpoint": "http://h:1", "s3.force-virtual-addressing": "true"}, None),
+        ("s3://b.c/k", {}, None),
+        ("s3://b/k", {"s3.region": "cn-north-1"}, None),
+        ("s3://b/k", {"s3.region": ""}, None),
+        ("s3://b/k", {"s3.role-arn": "r"}, None),
+        ("gs://b/k", {}, None),
+    ],
+)
+def test_what_is_not_plain_is_left_to_arrow(
+    location: str, properties: dict[str, str], address: str | None
+) -> None:
+    keys = {"s3.access-key-id": "test", "s3.secret-access-key": "test"}  # no secret: nobody asks for it
+    gets = Gets({"s3.region": "eu-west-1", **keys, **properties})
+    assert gets.address(location) == address
 
 
 def test_no_thread_of_arrow_runs_python(

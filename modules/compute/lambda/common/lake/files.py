@@ -1,15 +1,17 @@
 """The lake's files on an object store: few requests, each of them counted.
 
-What Arrow's S3 client asks for is hidden in it, but follows from what it is told (held against a server that
-counts, tests/integration/lake/merge/test_requests_are_few_and_counted.py):
+What a file takes (held against a server that counts,
+tests/integration/lake/merge/test_requests_are_few_and_counted.py):
 
-    opening a file   a HEAD for its size
+    opening a file   nothing: a manifest says its size, and what is read whole needs none
     reading          a GET for each range
     writing          a PUT; of 10 MiB and more one to begin, one for each part, and one to complete
 
-By default it would begin every upload in parts, three requests where one does; that is switched off here.
-Reading is told what will be needed (``RangedFile.fetched``), so that neighbours come with one request. On a
-local disk requests cost nothing: its files are Arrow's own.
+Arrow's S3 client writes. By default it would begin every upload in parts, three requests where one does; that
+is switched off here. It cannot be told the size of a file that it opens, and asks for it (a HEAD) each time:
+so ranges are asked for without it (``common.lake.gets``), and of it only where that does not succeed. Reading
+is told what will be needed (``RangedFile.fetched``), so that neighbours come with one request. On a local
+disk requests cost nothing: its files are Arrow's own.
 
 Arrow's own threads never run Python. Where garbage is collected in one that others wait for, what is given
 up may itself wait for threads (apache/arrow#50482 is one such end that does not come). So Parquet is read
@@ -18,6 +20,7 @@ threads, is given Arrow's own file: of the data files that it reads the opening 
 """
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -29,6 +32,8 @@ import pyarrow.fs
 from pyiceberg.io import FileIO, InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
+
+from common.lake.gets import Gets
 
 PART_BYTES: Final = 10 * 2**20
 """From this size on Arrow uploads in parts (``arrow/filesystem/s3fs.cc``, kPartUploadSize)."""
@@ -101,6 +106,7 @@ class LakeFileIO(PyArrowFileIO):
     def __init__(self, properties: Properties = EMPTY_DICT) -> None:
         super().__init__(properties)
         self.counter = Counter()
+        self.gets = Gets(properties)
 
     def new_input(self, location: str) -> Any:
         """A file to read."""
@@ -111,7 +117,7 @@ class LakeFileIO(PyArrowFileIO):
         return self._counted(super().new_output(location))
 
     def _counted(self, file: PyArrowFile) -> "PyArrowFile | CountedFile":
-        return file if is_local(file.location) else CountedFile(file, self.counter)
+        return file if is_local(file.location) else CountedFile(file, self.counter, self.gets)
 
     def _initialize_s3_fs(self, netloc: str | None) -> pyarrow.fs.FileSystem:
         made: Any = super()._initialize_s3_fs(netloc)
@@ -128,9 +134,9 @@ def is_local(location: str) -> bool:
 class CountedFile(InputFile, OutputFile):
     """One file of a store."""
 
-    def __init__(self, file: PyArrowFile, counter: Counter) -> None:
+    def __init__(self, file: PyArrowFile, counter: Counter, gets: Gets) -> None:
         super().__init__(location=file.location)
-        self._file, self._counter = file, counter
+        self._file, self._counter, self._gets = file, counter, gets
         self._output: CountedOutput | None = None
 
     def __len__(self) -> int:
@@ -146,15 +152,32 @@ class CountedFile(InputFile, OutputFile):
 
     def open(self, seekable: bool = True) -> Any:  # noqa: ARG002 - each read is a request, either way
         """Open it for reading, as pyiceberg does: Parquet by Arrow's threads, so that it is Arrow's own."""
-        if not self.location.endswith(".parquet"):
-            return self.ranged()
-        self._counter.add(Traffic(gets=1))
-        return self._file.open()
+        return self.native() if self.location.endswith(".parquet") else self.ranged()
 
-    def ranged(self) -> "RangedFile":
-        """Open it for reading in one thread, each read counted."""
+    def ranged(self, size: int | None = None) -> "RangedFile":
+        """Open it for reading in one thread, which asks for nothing yet; ``size`` in bytes, where known."""
+        return RangedFile(self, size)
+
+    def range(self, begin: int, size: int | None) -> pa.Buffer | None:
+        """So many bytes from there on, or all of the file, with one request; None where Arrow has to."""
+        address = self._gets.address(self.location)
+        if address is None:
+            return None
+        found = self._gets.get(address, begin, size)
+        self._counter.add(Traffic(gets=1, bytes_read=found.size if found is not None else 0))
+        return found
+
+    def native(self) -> pa.NativeFile:
+        """Arrow's own file to read, for whose size it asks. Its errors are those of the store."""
         self._counter.add(Traffic(gets=1))
-        return RangedFile(cast("pa.NativeFile", self._file.open()), self._counter)
+        return cast("pa.NativeFile", self._file.open())
+
+    def native_range(self, native: pa.NativeFile, begin: int, size: int) -> pa.Buffer:
+        """So many bytes from there on, by Arrow."""
+        native.seek(begin)
+        found = native.read_buffer(size)
+        self._counter.add(Traffic(gets=1, bytes_read=found.size))
+        return found
 
     def create(self, overwrite: bool = False) -> Any:
         """Open it for writing."""
@@ -166,11 +189,8 @@ class CountedFile(InputFile, OutputFile):
         return self
 
 
-class _Stream:
-    """What both have: an Arrow file that is closed with them."""
-
-    def __init__(self, native: pa.NativeFile, counter: Counter) -> None:
-        self.native, self._counter = native, counter
+class _Stream(ABC):
+    """What is closed at the end of a context."""
 
     def __enter__(self) -> Self:
         return self
@@ -180,27 +200,32 @@ class _Stream:
     ) -> None:
         self.close()
 
-    @property
-    def closed(self) -> bool:
-        """Whether it is closed."""
-        return self.native.closed
-
+    @abstractmethod
     def close(self) -> None:
         """Close it."""
-        self.native.close()
 
 
 class RangedFile(_Stream):
     """A file to read as Python and Arrow read files; each read of what was not fetched is a request.
 
-    Not by several threads at once.
+    ``size``: bytes of the whole file, None where it is not known. Then the first read of all that is left
+    tells it, and else it is asked for. That a file is not there shows in the first read. Not by several
+    threads at once.
     """
 
-    def __init__(self, native: pa.NativeFile, counter: Counter) -> None:
-        super().__init__(native, counter)
+    def __init__(self, file: CountedFile, size: int | None) -> None:
+        self._file = file
         self._at = 0
-        self._size = native.size()
+        self._size = size
         self._kept: list[tuple[int, pa.Buffer]] = []
+        self._native: pa.NativeFile | None = None
+        self.closed = False
+
+    def close(self) -> None:
+        """Close it."""
+        self.closed = True
+        if self._native is not None:
+            self._native.close()
 
     @contextmanager
     def fetched(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
@@ -213,7 +238,7 @@ class RangedFile(_Stream):
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place: from the begin (0), from here (1), from the end (2)."""
-        self._at = offset + (0, self._at, self._size)[whence]
+        self._at = offset + (0 if whence == 0 else self._at if whence == 1 else self.size())
         return self._at
 
     def tell(self) -> int:
@@ -222,11 +247,18 @@ class RangedFile(_Stream):
 
     def size(self) -> int:
         """Bytes of the whole file."""
+        if self._size is None:
+            self._size = self._opened().size()
         return self._size
 
     def read_buffer(self, nbytes: int | None = None) -> pa.Buffer:
         """So many bytes from here on, fewer at the end; all that is left without a number."""
-        left = max(0, self._size - self._at)
+        if self._size is None and self._at == 0 and (nbytes is None or nbytes < 0):
+            whole = self._file.range(0, None)
+            if whole is not None:
+                self._at = self._size = whole.size
+                return whole
+        left = max(0, self.size() - self._at)
         wanted = left if nbytes is None or nbytes < 0 else min(nbytes, left)
         begin, self._at = self._at, self._at + wanted
         for first, buffer in self._kept:
@@ -253,13 +285,25 @@ class RangedFile(_Stream):
     def _read(self, begin: int, size: int) -> pa.Buffer:
         if not size:
             return pa.py_buffer(b"")
-        self.native.seek(begin)
-        self._counter.add(Traffic(gets=1, bytes_read=size))
-        return self.native.read_buffer(size)
+        found = self._file.range(begin, size) if self._native is None else None
+        return found if found is not None else self._file.native_range(self._opened(), begin, size)
+
+    def _opened(self) -> pa.NativeFile:
+        if self._native is None:
+            self._native = self._file.native()
+        return self._native
 
 
 class CountedOutput(_Stream):
     """A file to write; counted when it is closed, since only then its ``size`` is known."""
+
+    def __init__(self, native: pa.NativeFile, counter: Counter) -> None:
+        self.native, self._counter = native, counter
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self.native.closed
 
     size = 0
 
@@ -283,7 +327,7 @@ class CountedOutput(_Stream):
         if self.closed:
             return
         self.size = self.native.tell()
-        super().close()
+        self.native.close()
         parts = -(-self.size // PART_BYTES)
         self._counter.add(Traffic(puts=1 if self.size < PART_BYTES else parts + 2, bytes_written=self.size))
 

@@ -31,3 +31,8 @@ def client(service: str, **options: Any) -> Any:
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
     return boto3.client(service, config=config, **options)  # type: ignore[call-overload] # noqa: TID251 - any service; the one place of functions
+
+
+def credentials() -> Any:
+    """The credentials that clients sign with, which renew themselves; None where the environment has none."""
+    return boto3.Session().get_credentials()  # noqa: TID251 - as above

@@ -60,11 +60,11 @@ def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
     """Open a file for reading; with a ``size`` (bytes) that is small, its content is fetched at once.
 
     pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol. What is read through a
-    ``RangedFile`` is read in the thread that asks.
+    ``RangedFile`` is read in the thread that asks. A store is not asked for a size that is known.
     """
     file = io.new_input(path)
     # A RangedFile reads as Arrow's own file does.
-    stream = cast("pa.NativeFile", file.ranged() if isinstance(file, CountedFile) else file.open())
+    stream = cast("pa.NativeFile", file.ranged(size) if isinstance(file, CountedFile) else file.open())
     if size is None or size > WHOLE_FILE_BYTES:
         return stream
     with stream:
