@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 
 from common.lake.files import (
     HOLE_BYTES,
@@ -25,10 +26,11 @@ from common.lake.files import (
 )
 from common.lake.gets import Gets
 from common.lake.history import said_by
-from common.lake.merge import MergeOutcome, streams
+from common.lake.merge import MergeOutcome, committing, streams
 from common.lake.merge.streams import open_input, open_output
 from common.lake.reading import read_rows
 from common.lake.specifications import TableSpec
+from common.runtime.retrying import RetryPolicy
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
 
 from ....support.lake import merge_rows
@@ -91,6 +93,29 @@ def test_a_merge_says_what_the_store_was_asked_for(
         assert len(read) == len(set(read))
         assert not store.count("HEAD")
     assert found["bytes-read"] > 0
+
+
+def test_a_merge_says_what_its_lost_attempts_asked_for(
+    catalog: SqlCatalog, lake: Lake, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged(catalog, lake, files(lake, 0))
+    commit, lost = catalog.commit_table, [True, True]
+
+    def first_lost(*arguments: Any) -> Any:
+        if lost:
+            lost.pop()
+            raise CommitFailedException("another writer was first")
+        return commit(*arguments)
+
+    monkeypatch.setattr(catalog, "commit_table", first_lost)
+    monkeypatch.setattr(committing, "RETRY", RetryPolicy(attempts=3, base_s=0, longest_s=0))
+    store.asked.clear()
+    outcome = merged(catalog, lake, files(lake, 1))
+    found = said(catalog)
+    store.asked[:] = [one for one in store.asked if not one[1].endswith((".metadata.json", "/bucket"))]
+    assert outcome.attempts == len(["lost", "lost", "in"])
+    assert found["gets"] == store.count("GET", "HEAD")
+    assert found["puts"] == store.count("PUT", "POST")
 
 
 def test_large_files_are_read_in_as_few_ranges_as_it_takes(

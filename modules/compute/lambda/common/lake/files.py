@@ -6,6 +6,8 @@ tests/integration/lake/merge/test_requests_are_few_and_counted.py):
     opening a file   nothing: a manifest says its size, and what is read whole needs none
     reading          a GET for each range
     writing          a PUT; of 10 MiB and more one to begin, one for each part, and one to complete
+    removing         a HEAD whether it is there, a DELETE, which costs nothing, and a PUT of an empty object
+                     that stands for its folder (``arrow/filesystem/s3fs.cc``, EnsureParentExists)
 
 Arrow's S3 client writes. By default it would begin every upload in parts, three requests where one does; that
 is switched off here. It cannot be told the size of a file that it opens, and asks for it (a HEAD) each time:
@@ -115,6 +117,15 @@ class LakeFileIO(PyArrowFileIO):
     def new_output(self, location: str) -> Any:
         """A file to write."""
         return self._counted(super().new_output(location))
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Remove a file."""
+        if is_local(location if isinstance(location, str) else location.location):
+            super().delete(location)
+            return
+        self.counter.add(Traffic(gets=1))
+        super().delete(location)
+        self.counter.add(Traffic(puts=1))
 
     def _counted(self, file: PyArrowFile) -> "PyArrowFile | CountedFile":
         return file if is_local(file.location) else CountedFile(file, self.counter, self.gets)

@@ -17,6 +17,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.table import Table
 
+from common.lake.files import NOTHING
 from common.lake.merge.passing import may_pass
 from common.lake.merge.snapshot import SnapshotCommit
 from common.lake.merge.streams import remove_files
@@ -48,15 +49,18 @@ def commit_until_done(catalog: Catalog, table: Table, plan: Callable[[Table, int
     """
     name = ".".join(table.name())
     attempts: dict[int, T] = {}
+    lost = NOTHING
     for number in range(1, RETRY.attempts + 1):
         planned = plan(table, number)
         if planned.commit is None:
             return planned.result
         attempts[planned.commit.snapshot_id] = planned.result
+        planned.commit.lost = lost
         error = _try_commit(catalog, planned.commit)
         if error is None:
             return planned.result
-        table = _reload(catalog, table, error)
+        lost = planned.commit.traffic
+        table = _reload(catalog, table, error)  # whose files count from nothing
         for snapshot_id, result in attempts.items():
             if table.metadata.snapshot_by_id(snapshot_id) is not None:
                 return result

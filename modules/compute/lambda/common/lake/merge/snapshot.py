@@ -101,6 +101,16 @@ class SnapshotCommit:
         self.snapshot_id: int = table.metadata.new_snapshot_id()
         self.written: list[str] = []
         """Metadata files written so far, for removal when the commit is known to have failed."""
+        self.lost = NOTHING
+        """What attempts before this one asked the store for, in vain."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was asked of the store so far, by this attempt and by those before it.
+
+        All but the table's metadata file, which the catalog reads and writes.
+        """
+        return self.lost + self._change.traffic + traffic_of(self._table.io)
 
     def stage(self) -> Snapshot:
         """Write manifests and manifest list."""
@@ -253,11 +263,10 @@ class SnapshotCommit:
         for file in self._live.listed:
             if file.file_path in self._change.removed:
                 collector.remove_file(data_file=file, partition_spec=spec, schema=self._schema)
-        # All but the table's metadata file, which the catalog reads and writes.
-        traffic = (self._change.traffic + traffic_of(self._table.io)).summary()
+        said = self.traffic.summary()
         # pyiceberg computes totals for append, overwrite and delete only; a replace counts the same way.
         counted = update_snapshot_summaries(
-            Summary(operation=Operation.OVERWRITE, **collector.build(), **self._change.summary, **traffic),
+            Summary(operation=Operation.OVERWRITE, **collector.build(), **self._change.summary, **said),
             parent.summary if parent is not None else None,
         )
         return Summary(operation=self._change.operation, **counted.additional_properties)
