@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.lake.checkpoints import NOTHING
-from common.lake.history import last_merge
+from common.lake.history import last_merge, lineage
 from common.lake.upkeep import CompactionPolicy
 from common.lake.upkeep.retention import expire_snapshots
 from common.runtime.errors import TableMismatch
@@ -86,13 +86,20 @@ JOBS: dict[str, Callable[[LookedUpLake], Callable[[], None]]] = {
 
 @pytest.mark.parametrize("layer", JOBS)
 @pytest.mark.parametrize("when", ["before the job opens the table", "between its plan and its commit"])
+@pytest.mark.parametrize("expired", [False, True])
 def test_a_run_beside_a_rollback_commits_nothing_and_the_next_reads_everything(
-    lake: LookedUpLake, layer: str, when: str
+    lake: LookedUpLake, layer: str, when: str, *, expired: bool
 ) -> None:
     job = JOBS[layer](lake)
 
     def go_back() -> None:
         lake.roll_back(layer, 1)
+        if expired:  # by whoever keeps nothing but what is current
+            table = lake.table(layer)
+            gone = {known.snapshot_id for known in table.snapshots()} - {
+                known.snapshot_id for known in lineage(table)
+            }
+            table.maintenance.expire_snapshots().by_ids(sorted(gone)).commit()
 
     with pytest.raises(TableMismatch, match="an earlier one the current one"):
         if when.startswith("before"):

@@ -68,15 +68,20 @@ def check_holds(table: Table, snapshot: str) -> None:
 
     What is read on from there would be merged into a table without what lies between, under a checkpoint that
     says it is in it. A snapshot that is no longer kept has expired, or an erasure has made the table forget
-    it, unless nothing was ever merged: then the table was made anew. NOTHING: the look-up found none.
+    it, unless nothing was ever merged: then it was made anew; or a merge that was counted is not behind the
+    current snapshot: then the table may have gone back first. NOTHING: the look-up found none.
     """
     if snapshot == NOTHING:
         return
+    back, gone = "that somebody has made an earlier one the current one since", ""
     if table.metadata.snapshot_by_id(int(snapshot)) is None:
-        gone = "a table into which nothing was ever merged" if last_merge(table) is None else ""
-    else:
-        held = any(str(known.snapshot_id) == snapshot for known in lineage(table))
-        gone = "" if held else "that somebody has made an earlier one the current one since"
+        merged = last_merge(table)
+        if merged is None:
+            gone = "a table into which nothing was ever merged"
+        elif merged[1] < int(table.properties.get(MERGE_SEQ, 0)):
+            gone = back
+    elif not any(str(known.snapshot_id) == snapshot for known in lineage(table)):
+        gone = back
     if gone:
         raise TableMismatch(
             f"table {'.'.join(table.name())}: expected what snapshot {snapshot} holds, which this run looked "
