@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pyarrow as pa
@@ -15,7 +16,7 @@ import workload
 from duckdb_extensions import import_extension
 from pyiceberg.catalog.sql import SqlCatalog
 
-from common.lake.merge import StagedSource, merge
+from common.lake.merge import StagedSource, merge, streams
 from common.lake.merge.source import conform
 from common.lake.merge.target import Target
 from common.lake.rule import EVENT_RULE
@@ -80,6 +81,14 @@ def lean_ops(lake: SqlCatalog, batch: Path, root: Path) -> Spent:
     with StagedSource.of(workload.read_batch(batch), EVENT_RULE, MEMORY_BUDGET_MB) as rows:
         merge(lake, workload.IDENTIFIER, rows, checkpoint=None, run_id="bench", evolve=True)
     return since(started)
+
+
+def on_slow_store(_lake: SqlCatalog, batch: Path, root: Path) -> Spent:
+    """This project's engine on a store that takes as long as one on the network (``slow_store.py``)."""
+    slow = workload.catalog(root, **{"py-io-impl": "slow_store.SlowFileIO"})
+    # Its files lie on the local disk, of which the engine would not ask for as many at once.
+    with mock.patch.object(streams, "LOCAL_CONCURRENCY", streams.REMOTE_CONCURRENCY):
+        return lean_ops(slow, batch, root)
 
 
 def warm_up(root: Path) -> None:
@@ -179,6 +188,7 @@ def peak_bytes() -> int:
 
 ENGINES: dict[str, Callable[[SqlCatalog, Path, Path], Spent]] = {
     "lean-ops": lean_ops,
+    "slow-store": on_slow_store,
     "duckdb": duckdb_merge,
     "upsert": pyiceberg_upsert,
     "spark": spark,

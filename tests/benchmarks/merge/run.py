@@ -58,6 +58,7 @@ PARTS: dict[str, dict[str, Case]] = {
         "duckdb": Case("duckdb", LARGE, 100_000),
         "spark": Case("spark", LARGE, 100_000, most_runs=3),
     },
+    "slow store": {"lean-ops": Case("slow-store", LARGE, 100_000)},
     "growth": {
         "into 1 M": Case("lean-ops", SMALL, 10_000),
         "into 10 M": Case("lean-ops", LARGE, 10_000),

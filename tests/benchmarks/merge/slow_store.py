@@ -52,6 +52,10 @@ class SlowFile(CountedFile):
         wait(0 if self._output is not None else 1)
         return super().__len__()
 
+    def native(self) -> pa.NativeFile:
+        wait(1)
+        return super().native()
+
     def create(self, overwrite: bool = False) -> Any:
         created = super().create(overwrite)
         created.__class__ = SlowOutput

@@ -93,10 +93,11 @@ def connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def catalog(root: Path) -> SqlCatalog:
-    """The catalog of one benchmark directory."""
+def catalog(root: Path, **properties: str) -> SqlCatalog:
+    """The catalog of one benchmark directory; ``properties`` are added to those of its tables' files."""
     root.mkdir(parents=True, exist_ok=True)
-    return SqlCatalog("bench", uri=f"sqlite:///{root}/catalog.db", warehouse=f"file://{root}/warehouse")
+    uri, warehouse = f"sqlite:///{root}/catalog.db", f"file://{root}/warehouse"
+    return SqlCatalog("bench", uri=uri, warehouse=warehouse, **properties)
 
 
 def build_table(root: Path, rows: int) -> Table:
