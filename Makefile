@@ -50,6 +50,10 @@ test-simulation: install ## Play histories of everything at once, 300 of them dr
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
+.PHONY: test-outside-faults
+test-outside-faults: install ## Kill every function before and after each of its calls on a running stack (hours; JOB=<function>)
+	OUTSIDE_FAULTS=whole $(BIN)/pytest -v $(if $(JOB),-k "$(JOB)]") tests/drills/test_any_call_of_a_job_may_be_its_last.py $(PYTEST_ARGUMENTS)
+
 .PHONY: test-readers
 test-readers: install ## Let Trino, the engine of Athena, and Spark read what the pipeline writes (fetches 1.2 GB once; needs Java 22 and 17)
 	$(BIN)/pytest tests/readers $(PYTEST_ARGUMENTS)

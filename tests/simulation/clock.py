@@ -37,6 +37,16 @@ START: Final = datetime(2026, 5, 31, 22, tzinfo=UTC)
 BEGINNING: Final = START + timedelta(days=1)
 
 
+class UnmodelledError(Exception):
+    """The product asks for something that the simulation has no answer to: it is to be taught."""
+
+
+def modelled(known: bool, what: str) -> None:
+    """Raise UnmodelledError where what is asked for is not known."""
+    if not known:
+        raise UnmodelledError(what)
+
+
 class Clock(outside.Outside):
     """Time goes on while somebody waits, and in jumps (``World.sleep``, ``World.clock``)."""
 

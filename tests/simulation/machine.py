@@ -26,6 +26,8 @@ from ministack.services import stepfunctions as emulated
 from common.runtime.errors import LeanOpsError, ServiceFailure
 from lean_ops.environment.repository import STATE_MACHINE, function_catalogue
 
+from .clock import UnmodelledError
+
 if TYPE_CHECKING:
     from .world import World
 
@@ -165,7 +167,7 @@ class StepFunctions:
                     self._world.cover("branch", f"{name} (end)")
                     return dict(found)
                 case kind:
-                    raise AssertionError(f"{name}: a state of a kind that is not interpreted: {kind}")
+                    raise UnmodelledError(f"{name}: a state of a kind that is not interpreted: {kind}")
             self._world.cover("branch", f"{name} → {following}")
             name = following
 
@@ -184,7 +186,7 @@ class StepFunctions:
                     raise emulated._ExecutionError("DynamoDB.SdkClientException", "") from error
             case "states:startExecution":
                 return self.begin(given["Input"])
-        raise AssertionError(f"{resource}: a task that is not modelled")
+        raise UnmodelledError(f"{resource}: a task that is not modelled")
 
     def _function(self, function: str, event: dict[str, Any], timeout_s: float) -> Any:
         execution = self._world.execution

@@ -99,7 +99,7 @@ def tables_are_those_of_a_single_pass(world: World) -> None:
     found = {row["idempotency_key"]: row for row in rows}
     assert {key: row["message_id"] for key, row in found.items()} == {
         key: event["message_id"] for key, event in expected.items()
-    }
+    }, "Curated is not that of a single pass"
     assert len(rows) == len(found), "a key has two rows"
     for key, event in expected.items():
         payload = json.loads(event["json_payload"]) if event["json_payload"] else {}
@@ -111,10 +111,11 @@ def tables_are_those_of_a_single_pass(world: World) -> None:
         assert found[key]["ingestion_ts"] == event["ingestion_ts"], f"a copy of {key} counts as the first"
     semantic = world.rows("semantic")
     published = {row["idempotency_key"]: row["reading"] for row in semantic}
-    assert published == world.published()
+    assert published == world.published(), "Semantic is not that of a single pass"
     assert len(semantic) == len(published), "a key has two rows in Semantic"
     refused = {row["idempotency_key"] for row in world.rows("quarantine")}
-    assert {key for key in expected if key.startswith("bad")} <= refused
+    unkept = {key for key in expected if key.startswith("bad")} - refused
+    assert not unkept, f"Quarantine lacks rows that the contract refuses: {sorted(unkept)}"
     logged = world.drift_entries()
     leaves = {name for row in rows for name, value in row.items() if name.startswith("leaf") and value}
     assert {f"new-column#{name}" for name in leaves} <= logged, "nobody was told of a new column"

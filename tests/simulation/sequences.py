@@ -29,7 +29,7 @@ from .queues import LETTERS
 from .services import TOPIC
 from .situations import SITUATIONS, WHY
 from .watching import Persons
-from .world import PERSON, Aim, Process, World, simulated
+from .world import PERSON, WAITS, Aim, Process, World, simulated
 
 COLLEAGUE = "arn:aws:iam::000000000000:user/colleague"
 SWAP = ("--yes",)
@@ -91,6 +91,7 @@ class Sequence:
     def __init__(self, world: World) -> None:
         self.world = world
         self.calms = self.storms = False
+        self.calm_step = False  # nothing breaks in all of the step, whatever it asks for
         self.persons = Persons(world)
         world.letters_may_return = True
         self.killed: list[tuple[str, Words]] = []
@@ -112,10 +113,21 @@ class Sequence:
         """What happens next."""
         (kind,) = self.random.choices(self.kinds, [KINDS[kind] for kind in self.kinds])
         if kind in SITUATIONS:
+            if self.random.random() < 0.8:
+                self.tidy()
             self.world.history.append(f"({kind.replace('_', ' ')})")
             SITUATIONS[kind][0](self)
         else:
             getattr(self, kind)()
+
+    def tidy(self) -> None:
+        """Repeat what was killed, and lift what persons hold: no run would do anything."""
+        while self.killed:
+            self.repeat()
+        if self.persons.place.holds():
+            before, self.calms = self.calms, True
+            self.work([("resume", "--everybody", "--json")])
+            self.calms = before
 
     def command(self) -> None:
         """One command."""
@@ -334,6 +346,8 @@ class Sequence:
 
         ``aims``: what happens instead, and where.
         """
+        if self.calm_step:
+            aims = {index: aim for index, aim in (aims or {}).items() if aim.fault == WAITS}
         faults = {index: self.faults(words, killed=killed) for index, words in enumerate(commands)}
         faults = {} if aims else faults
         persons = [self.random.choice((PERSON, PERSON, COLLEAGUE)) for _ in commands]
@@ -363,14 +377,16 @@ class Sequence:
             return self.random.randrange(1, 1 + _calls(words))
 
         draw = self.random.random()
-        if self.calms or words[0] in ("lose-lease", "deliver", "go-back"):  # of the world, not of the product
+        if self.calms or self.calm_step or words[0] in ("lose-lease", "deliver", "go-back"):  # of the world, not of the product
             return {}
         if self.storms and words[0] == "execution":
             return dict.fromkeys(range(self.random.randrange(1, 20), 400), "refused")
         if killed or draw < 0.3:
             return {somewhere(): self.random.choice(("killed", "killed after"))}
         if draw < 0.5:
-            kinds = ("refused", "refused", "unseen", "unseen", "crashed", "crashed after", "hung")
+            kinds: tuple[str, ...] = ("refused", "refused", "unseen", "unseen")
+            kinds += ("crashed", "crashed after", "hung")
+            kinds += ("late", "late", "silent", "jumped")
             return {somewhere(): self.random.choice(kinds) for _ in range(self.random.choice((1, 1, 2)))}
         if draw < 0.54:  # a service that refuses everything for a while
             begins = somewhere()
@@ -644,7 +660,7 @@ def play(folder: Path, seed: int, cut: Cut | None = None) -> World:
             world.command("run")
             for number in cut.steps:
                 world.begin_step(number)
-                sequence.calms = number in cut.calm
+                sequence.calm_step = number in cut.calm
                 sequence.step()
             world.begin_step(-1)
             sequence.put_in_order()

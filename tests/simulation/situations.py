@@ -4,6 +4,10 @@ Each takes the sequence whose step it is. They are drawn seldom in common histor
 often), and alone where a planted fault names them (``MEETS``).
 
 ambush          somebody works from end to end right before a call of another that changes something
+claims          one has looked at the lease, another comes, and both go on
+tidied          an operation is killed when its last change is done and it has not tidied up, and repeated
+again           a commit is lost, or nobody says what became of it, and its work is planned again
+beside          a rebuild is filled and waits to be agreed to, while everything else goes on
 overtaken       a run writes down how far it is when another is further
 struck          an operation is killed, refused or unanswered at a call that changes something, and repeated
 letters         dead letters and failed deliveries, archived and replayed, by passes of which some are killed
@@ -16,6 +20,7 @@ behind          a week in which nobody reads, and upkeep that forgets what is ol
 gone_back       another engine has set a table back, past all commands
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -58,38 +63,134 @@ def ambush(steps: "Sequence") -> None:
         steps.work([("rebuild", "--layer", layer, *WHY)])
     steps.send()
     run: Words = ("run",)
+    maintain: Words = ("maintain", "--snapshot-days", "0", *WHY)
+    another_engine: Words = ("go-back", layer)  # which knows nothing of anybody's lease
     # Who waits, and who comes between; an operation that needs the topic for itself waits for a run in vain.
-    meetings: list[tuple[Words, list[Words]]] = [
-        (run, [("upkeep",)]),
-        (run, [("maintain", "--snapshot-days", "0", *WHY)]),
-        (run, [rebuild]),
-        (run, [("lose-lease",), run]),
-        (run, [run, run]),
-        (run, [("deliver",), ("upkeep",)]),
-        (run, [("pause", *WHY)]),
-        (("upkeep",), [run]),
-        (("upkeep",), [steps.back(layer)]),
-        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer, far=True)]),
-        (("maintain", "--snapshot-days", "0", *WHY), [steps.back(layer, far=True)]),
-        (("maintain", "--snapshot-days", "0", *WHY), [run]),
-        (steps.back(layer), [("upkeep",)]),
-        (steps.back(layer), [run]),
-        (rebuild, [run]),
-        (rebuild, [rebuild]),
-        (rebuild, [("upkeep",)]),
-        (rebuild, [steps.back(layer)]),
+    meetings: list[tuple[Words, list[list[Words]]]] = [
+        (
+            run,
+            [
+                [("upkeep",)],
+                [maintain],
+                [rebuild],
+                [("lose-lease",), run],
+                [run, run],
+                [("deliver",), ("upkeep",)],
+                [("pause", *WHY)],
+                [another_engine],
+            ],
+        ),
+        (("upkeep",), [[run], [rebuild], [steps.back(layer)], [another_engine]]),
+        (maintain, [[run], [steps.back(layer, far=True)], [steps.back(layer, far=True)], [another_engine]]),
+        (steps.back(layer), [[("upkeep",)], [rebuild], [rebuild], [another_engine]]),
+        (rebuild, [[run], [rebuild], [("upkeep",)], [steps.back(layer)], [another_engine]]),
     ]
-    who, beside = draw.choice(meetings)
-    table = steps.world.target.settings.table(layer, TOPIC).rpartition(".")[2]
-    to_layer = f"catalog commit to {table}"
+    who, others = draw.choice(meetings)
+    beside = draw.choice(others)
+    to_layer = f"catalog commit to {_live(steps, layer)}"
     call = draw.choice(("catalog commit", to_layer, to_layer, to_layer, "dynamodb update"))
-    aims = {0: Aim(call, WAITS, draw.choice((1, 1, 1, 2, 2, 3)))}
+    number = 1 if who[0] == "rollback" else draw.choice((1, 1, 1, 2, 2, 3))
+    aims = {0: Aim(call, WAITS, number)}
     if beside[0] == run:  # of two that wait for each other, chance decides
         aims[1] = Aim("catalog commit", WAITS)
     steps.world.produce(3)
     steps.world.front.poll()
     steps.work([who, *beside], aims=aims)
     steps.executions()
+
+
+def claims(steps: "Sequence") -> None:
+    """One is about to claim the topic, having seen it free, when another has come so far as to change it."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, draw.choice((0, 1, 2)))
+    steps.send()
+    steps.world.produce(3)
+    steps.world.take_queue()
+    others: tuple[Words, ...] = (
+        ("run",),
+        ("run",),
+        steps.back(layer),
+        steps.back(layer),
+        ("checkpoints", "reset", layer, *WHY),
+    )
+    other = draw.choice(others)
+    # Of an operation: when it has the topic to itself, or on its way there.
+    first = {"run": Aim("catalog commit", WAITS), "rollback": Aim("catalog commit", WAITS)}
+    second = first.get(other[0]) or Aim("dynamodb update", WAITS, draw.choice((2, 3, 4)))
+    aims = {0: Aim("dynamodb update", WAITS), 1: second}
+    steps.work([("run",), other], aims=aims)
+    steps.executions()
+
+
+def tidied(steps: "Sequence") -> None:
+    """The live table has what a rebuild gave it; what is left is to take away the table beside."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    steps.send()
+    rebuild: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
+    call = draw.choice(
+        ("catalog drop", "catalog drop", "dynamodb update", f"catalog commit to {_live(steps, layer)}")
+    )
+    fault = draw.choice(("killed", "killed after", "unseen", "refused", "late"))
+    steps.work([rebuild], aims={0: Aim(call, fault, 3 if call == "dynamodb update" else 1)})
+    if draw.random() < 0.6:  # it is behind by then
+        steps.send()
+        if draw.random() < 0.5:
+            steps.calm("run")
+    if steps.killed:
+        steps.repeat()
+    steps.send()
+    steps.work([("run",)])
+
+
+def again(steps: "Sequence") -> None:
+    """A commit that brings new columns is refused, unanswered, done late, or comes second to another."""
+    draw, world, layer = steps.random, steps.world, steps.random.choice(("curated", "curated", "semantic"))
+    steps.send()
+    leaf, world.leaves = f"leaf{world.leaves}", world.leaves + 1
+    payloads = [json.dumps({"reading": number, leaf: "x"}) for number in range(4)]
+    keys = [f"k{draw.randrange(6)}" for _ in payloads]
+    made = [
+        world.event(idempotency_key=key, operation=None, json_payload=payload)
+        for key, payload in zip(keys, payloads, strict=True)
+    ]
+    world.front.produce([body_of(event) for event in made])
+    world.take_queue()
+    world.history.append(f"events with {leaf}")
+    who: Words = draw.choice((("run",), ("run",), ("rebuild", "--layer", layer, "--yes", *WHY)))
+    call = f"catalog commit to {_live(steps, layer)}"
+    if draw.random() < 0.25:
+        others: tuple[Words, ...] = (("upkeep",), ("maintain", "--snapshot-days", "0", *WHY))
+        steps.work([who, draw.choice(others)], aims={0: Aim(call, WAITS)})
+    else:
+        fault = draw.choice(("refused", "unseen", "late", "late", "late", "silent"))
+        steps.work([who], aims={0: Aim(call, fault)})
+    if steps.killed:
+        steps.repeat()
+    if draw.random() < 0.5:
+        steps.send()
+
+
+def beside(steps: "Sequence") -> None:
+    """A rebuild that nobody has agreed to yet lies beside its table, and the table goes on."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, draw.choice((0, 1)))
+    steps.calms = True
+    steps.work([("rebuild", "--layer", layer, *WHY)])
+    steps.calms = False
+    for _ in range(draw.choice((1, 2))):
+        steps.pass_time(draw.choice((0.0, HOUR, DAY)))
+        steps.send()
+        meanwhile: tuple[Words, ...] = (
+            ("upkeep",),
+            ("maintain", "--snapshot-days", "0", *WHY),
+            ("run",),
+            steps.back(layer),
+        )
+        steps.work([draw.choice(meanwhile)])
+    if draw.random() < 0.8:
+        steps.work([("rebuild", "--layer", layer, "--yes", *WHY)])
+    steps.send()
+    steps.work([("run",)])
 
 
 def overtaken(steps: "Sequence") -> None:
@@ -141,7 +242,8 @@ def strike(steps: "Sequence", words: "Words") -> None:
         "killed after",
         "killed after",
         "unseen",
-        "unseen",
+        "late",
+        "late",
         "refused",
     )
     kinds += ("crashed", "crashed after") if words[0] in ("run", "execution", "upkeep") else ()
@@ -343,6 +445,11 @@ def gone_back(steps: "Sequence") -> None:
     steps.work([("run",)])
 
 
+def _live(steps: "Sequence", layer: str) -> str:
+    """Name of a layer's table, as calls name it."""
+    return steps.world.target.settings.table(layer, TOPIC).rpartition(".")[2]
+
+
 def _grow(steps: "Sequence", runs: int) -> None:
     """Give the tables some more snapshots."""
     for _ in range(runs):
@@ -353,6 +460,10 @@ def _grow(steps: "Sequence", runs: int) -> None:
 # Every situation, and how often it is drawn among the other kinds of steps.
 SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
     "ambush": (ambush, 8),
+    "claims": (claims, 4),
+    "tidied": (tidied, 3),
+    "again": (again, 4),
+    "beside": (beside, 3),
     "overtaken": (overtaken, 3),
     "struck": (struck, 8),
     "letters": (letters, 6),

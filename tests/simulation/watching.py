@@ -148,7 +148,8 @@ class Watch:
         live = not name.startswith("rebuild") and name.startswith(MERGED)
         if process is None or not live or not new:
             return
-        if process.what.startswith(("run", "execution")):
+        # What its client has given up on nobody can call back: the state that it was planned on decides.
+        if process.what.startswith(("run", "execution")) and not self.world.landing:
             if self.on_hold:
                 self.faults.append(f"{process.what} committed to {name}, which a person holds")
             if holder is not None:

@@ -38,7 +38,12 @@ import boto3
 import typer
 from botocore.exceptions import ClientError, ReadTimeoutError
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
 
 from common.contract.contracts import load_contract
 from common.lake.merge import tiers
@@ -57,7 +62,7 @@ from lean_ops.operate.workers import Worker
 
 from ..support.catalog import LocalCatalog
 from ..support.oracle import newest_good, single_pass
-from .clock import BEGINNING, START, Clock, on_simulated_time
+from .clock import BEGINNING, START, Clock, modelled, on_simulated_time
 from .front import Event, Front, as_rows, body_of
 from .in_process import DynamoDB, nothing_worked_out_twice
 from .machine import Crashed, Execution, StepFunctions, interpreted
@@ -80,9 +85,19 @@ schema:
 """
 
 T = TypeVar("T")
-# Seconds that a call takes.
+# How services refuse a call.
+_ANSWERS: Final = (
+    ClientError,
+    CommitFailedException,
+    ValidationException,
+    TableAlreadyExistsError,
+    NoSuchTableError,
+)
+# Seconds that a call takes, and after which its client gives up on it.
 CALL_S: Final = 0.05
 HANGS_S: Final = 900.0
+TIMES_OUT_S: Final = 60.0
+JUMPS_S: Final = 3600.0
 # No process makes a tenth of these: one that does not end fails, and its history with it.
 ENDLESS_CALLS: Final = 20_000
 
@@ -98,7 +113,8 @@ WAITS: Final = "waits"
 class Aim:
     """A call by what it is, not by its number: the ``number``-th whose name begins with ``call``.
 
-    ``fault``: what becomes of it (``FAULTS``), or ``WAITS``: it is made when everybody beside has ended.
+    ``fault``: what becomes of it (``FAULTS``), or ``WAITS``: those beside begin when it is about to be made,
+    and it is made when they have ended, or wait as well.
     """
 
     call: str
@@ -109,6 +125,15 @@ class Aim:
         """Whether this is the call; to be asked of each."""
         self.number -= what.startswith(self.call)
         return self.number == 0 and what.startswith(self.call)
+
+
+@dataclass
+class _UnderWay:
+    """A call that its client has given up on, and that its service does after so many others."""
+
+    process: "Process"
+    call: Callable[[], Any]
+    calls: int
 
 
 @dataclass
@@ -132,12 +157,20 @@ class Process:
     waits: bool = False
     turn: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def lies_in_wait(self) -> bool:
+        """Whether it is on its way to a call before which it waits for those beside it."""
+        return self.aim is not None and self.aim.fault == WAITS and self.aim.number > 0
+
 
 FAULTS: Final = {
     "killed": "killed before {}",
     "killed after": "killed when {} was done",
     "refused": "{} refused",
     "unseen": "{} done, its answer lost",
+    "late": "{} given up by its client, its answer lost, and done later all the same",
+    "silent": "{} never answered, and not done",
+    "jumped": "the clock an hour further at {}",
     "crashed": "its function gone before {}",
     "crashed after": "its function gone when {} was done",
     "hung": "its function hung at {} until Lambda ended it",
@@ -150,6 +183,7 @@ class World:
     def __init__(self, folder: Path, seed: int, *, drawn: bool = False) -> None:
         self.folder = folder
         self.seed = seed
+        self.drawn = drawn
         self.portion = random.Random(f"portions of {seed}").choice((4, 8, 8)) if drawn else 8
         self.worn = drawn and random.Random(f"files of {seed}").random() < 0.4
         self.leaves = 14 if drawn else 4
@@ -171,6 +205,8 @@ class World:
         self._here = threading.local()
         self._scheduled: list[Process] = []
         self._back = threading.Event()
+        self._under_way: list[_UnderWay] = []
+        self.landing = False  # what is done right now was given up by who asked for it
         self.letters: list[Event] = []
         self.payloads: dict[str, str | None] = {}
         self.letters_may_return = False
@@ -182,7 +218,7 @@ class World:
         _move(folder, _empty_tables())
         self.outside = Clock(self, seed)
         self.catalog = WatchedCatalog(self, folder)
-        self.dynamodb = DynamoDB(self.external)
+        self.dynamodb = DynamoDB(self.external, lags=self._lags, now=lambda: self.clock)
         self.target = _SimulatedTarget(self)
         self.stepfunctions = StepFunctions(self)
         began_ms = int(BEGINNING.timestamp() * 1000)
@@ -225,10 +261,15 @@ class World:
         """The process that the current thread works for."""
         return getattr(self._here, "process", None)
 
+    @property
+    def inside(self) -> bool:
+        """Whether the current thread is in the middle of an external call: at work in the service."""
+        return bool(getattr(self._here, "inside", False))
+
     def external(self, call: Callable[[], T], what: str = "a call") -> T:
         """Make an external call of the current process, unless something happens to it."""
         process = self.process
-        if process is None or getattr(self._here, "inside", False):
+        if process is None or self.inside:
             return call()
         aimed = process.aim.fault if process.aim is not None and process.aim.meets(what) else ""
         process.waits = aimed == WAITS
@@ -239,6 +280,9 @@ class World:
         self.clock += CALL_S
         self.calls.update(f"{process.number} {what} {self.clock:.2f}\n".encode())
         fault = self._fault(process, what, "" if aimed == WAITS else aimed)
+        self._land()
+        if fault == "late":
+            self._under_way.append(_UnderWay(process, call, self.weather.choice((1, 2, 3, 8, 20))))
         self._instead_of(fault, process, what)
         self._here.inside = True
         try:
@@ -276,6 +320,11 @@ class World:
             case "hung":
                 self.clock += HANGS_S
                 raise Crashed("Sandbox.Timedout")
+            case "late" | "silent":
+                self.clock += TIMES_OUT_S
+                raise ReadTimeoutError(endpoint_url="https://simulated")
+            case "jumped":
+                self.clock += JUMPS_S
 
     def _in_place_of_the_answer(self, fault: str, process: Process) -> None:
         """What happens when a call was made."""
@@ -288,6 +337,22 @@ class World:
             case "crashed after":
                 raise Crashed("Runtime.ExitError")
 
+    def _land(self, *, all_of_them: bool = False) -> None:
+        """Let services do what was asked of them a while ago, and what nobody waits for any more."""
+        for one in list(self._under_way):
+            one.calls -= 1
+            if one.calls > 0 and not all_of_them:
+                continue
+            self._under_way.remove(one)
+            before, self.landing = self.process, True
+            self._here.process, self._here.inside = one.process, True
+            try:
+                one.call()
+            except _ANSWERS:
+                pass  # to nobody
+            finally:
+                self._here.process, self._here.inside, self.landing = before, False, False
+
     def sleep(self, seconds: float) -> None:
         """Wait: the others work meanwhile."""
         self.clock += seconds
@@ -296,10 +361,17 @@ class World:
             if self.process.killed:
                 raise Killed
 
+    def _lags(self) -> bool:
+        """Whether a read that is eventually consistent is told what was there a moment ago."""
+        if self.process is None or not self.drawn or self.weather.random() < 0.5:
+            return False
+        self.cover("fault", "stale read")
+        return True
+
     @contextlib.contextmanager
     def unseen(self) -> Iterator[None]:
         """Look at the world from beside: no process makes the calls, and nothing happens to them."""
-        before = getattr(self._here, "inside", False)
+        before = self.inside
         self._here.inside = True
         try:
             yield
@@ -349,6 +421,7 @@ class World:
             self._work(started[0], commands[0])
         else:
             self._schedule(list(zip(started, commands, strict=True)))
+        self._land(all_of_them=True)
         for process in started:
             end = "killed" if process.killed else repr(process.error) if process.error else "done"
             who = "" if process.person == PERSON else f"{process.person.rpartition('/')[2]}: "
@@ -372,7 +445,7 @@ class World:
         # In bursts: that one works from end to end between two calls of another would else never be drawn.
         calls, process = 0, self._scheduled[0]
         while waiting := [process for process in self._scheduled if not process.ended]:
-            able = [one for one in waiting if not one.waits] or waiting
+            able = _able(waiting)
             if not calls or process not in able:
                 calls, process = self.random.choice((1, 1, 3, 10, 40)), self.random.choice(able)
             calls -= 1
@@ -473,7 +546,8 @@ class World:
     def lease_holder(self) -> str:
         """Who has the lease of the topic."""
         key = {"checkpoint_id": {"S": f"{TOPIC}#lease"}}
-        item = self.dynamodb.get_item(TableName=self.target.checkpoints_table, Key=key).get("Item", {})
+        table = self.target.checkpoints_table
+        item = self.dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {})
         return str(item.get("execution_arn", {}).get("S", ""))
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
@@ -538,7 +612,8 @@ class World:
         if current is None or current.parent_snapshot_id is None:
             return
         if table.snapshot_by_id(current.parent_snapshot_id) is not None:
-            table.manage_snapshots().rollback_to_snapshot(current.parent_snapshot_id).commit()
+            with contextlib.suppress(CommitFailedException):  # somebody was first: it gives up
+                table.manage_snapshots().rollback_to_snapshot(current.parent_snapshot_id).commit()
 
     def event(self, **like: Any) -> Event:
         """An event that nobody has sent yet; ``like``: what is not drawn of it."""
@@ -554,7 +629,8 @@ class World:
         payload = {"reading": "broken" if dice < 0.1 or dice > 0.88 else number}
         payload[f"leaf{self.random.randrange(self.leaves)}"] = "x"
         event = {
-            "message_id": f"m{number:06}",
+            # In no order: of a tie that ids decided, the one that came last would win.
+            "message_id": f"m{number * 7919 % 1_000_003:06}",
             "idempotency_key": key,
             "topic_name": TOPIC,
             "period_reference": published.strftime("%Y-%m"),
@@ -651,6 +727,17 @@ class World:
         for name in (self.target.checkpoints_table, self.target.audit_table, self.target.drift_log_table):
             self.dynamodb.delete_table(TableName=name)
         self.catalog.close()
+
+
+def _able(among: list[Process]) -> list[Process]:
+    """Who can go on: not who waits for those beside it; and as long as one lies in wait, no other begins.
+
+    Where all wait for each other, all can.
+    """
+    able = [one for one in among if not one.waits] or among
+    if not any(one.lies_in_wait for one in able):
+        return able
+    return [one for one in able if one.calls or one.lies_in_wait]
 
 
 # What schedules start: a function, what it is given, and how many seconds it has.
@@ -776,7 +863,7 @@ def invoke(function: str, event: dict[str, Any], context: Any = _CALM) -> dict[s
 
 @cache
 def _handler(function: str) -> ModuleType:
-    assert function in FUNCTIONS, function
+    modelled(function in FUNCTIONS, f"function {function}")
     return importlib.import_module(f"{function}.handler")
 
 

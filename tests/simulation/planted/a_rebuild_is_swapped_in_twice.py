@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.rebuild import beside
 
-MEETS = ("struck", "ambush")
+MEETS = ("tidied",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

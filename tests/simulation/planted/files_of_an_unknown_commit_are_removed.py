@@ -4,7 +4,7 @@ import pytest
 
 from common.lake.merge import committing
 
-MEETS = ("struck",)
+MEETS = ("again",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

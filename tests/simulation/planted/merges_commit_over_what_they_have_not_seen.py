@@ -6,7 +6,7 @@ from common.lake.merge import snapshot
 
 from .requirements import Anything
 
-MEETS = ("overtaken",)
+MEETS = ("ambush",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from common.lake.merge import engine
 
-MEETS = ("overtaken",)
+MEETS = ("again",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from common.layers import lease
 from get_all_checkpoints import handler
 
-MEETS = ("ambush",)
+MEETS = ("claims",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,22 @@
-"""Writes down every call of a function or a job on Spark: on the PYTHONPATH of a local stack, read by tests.
+"""Writes down every call of a function or a job on Spark, and can make one the last of its process.
+
+It is on the PYTHONPATH of a local stack, for tests.
 
 Python imports a module of this name as it starts. Where ``RECORDED_CALLS`` names a folder, each call of the
 SDK and each file that the Iceberg library opens becomes a line of ``<folder>/<process>.ndjson``: function,
 service, call, and what its request says about the resource.
+
+Where there is a file ``<folder>/last``, ``{"function", "number", "when"}``, the process of that function is
+killed (``kill -9``) before or after the call of that number, counted from when the file was there. It becomes
+``last.met`` when the call comes, and ``last.killed`` right before the end. A file that is written is done
+when it is closed.
 """
 
 import json
 import os
+import signal
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -36,6 +46,57 @@ def record(service: str, call: str, request: dict[str, Any]) -> None:
         file.write(line + "\n")
 
 
+_COUNTED: Counter[str] = Counter()
+_COUNTING = threading.Lock()
+
+
+def fate() -> str:
+    """When the process ends at the call that it is about to make: "before" it, "after" it, or not ("")."""
+    if FOLDER is None:
+        return ""
+    plan = Path(FOLDER) / "last"
+    with _COUNTING:
+        try:
+            text = plan.read_text()
+            asked = json.loads(text)
+            if asked["function"] != os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+                return ""
+            _COUNTED[text] += 1
+            if _COUNTED[text] != asked["number"]:
+                return ""
+            plan.rename(plan.with_suffix(".met"))  # one process of several gets it
+        except FileNotFoundError:
+            return ""
+        return str(asked["when"])
+
+
+def die() -> None:
+    """Be gone, as with a machine that is switched off."""
+    plan = Path(str(FOLDER)) / "last.met"
+    plan.rename(plan.with_suffix(".killed"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class LastFile:
+    """A file that is written: its process ends when it is closed."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> "LastFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        die()
+
+
 def watch_sdk() -> None:
     from botocore.client import BaseClient
 
@@ -43,7 +104,13 @@ def watch_sdk() -> None:
 
     def made(self: Any, operation: str, request: dict[str, Any]) -> Any:
         record(self.meta.service_model.service_id, operation, request)
-        return make(self, operation, request)
+        ends = fate()
+        if ends == "before":
+            die()
+        answer = make(self, operation, request)
+        if ends == "after":
+            die()
+        return answer
 
     BaseClient._make_api_call = made  # type: ignore[attr-defined] # as above
 
@@ -58,7 +125,15 @@ def watch_files() -> None:
             location = str(arguments[0]) if kind is files.PyArrowFileIO else self.location
             bucket, _, key = location.removeprefix("s3://").partition("/")
             record("S3", call, {"Bucket": bucket, "Key": key})
-            return original(self, *arguments, **options)
+            ends = fate()
+            if ends == "before":
+                die()
+            answer = original(self, *arguments, **options)
+            if ends == "after":
+                if call == "PutObject":
+                    return LastFile(answer)
+                die()
+            return answer
 
         setattr(kind, name, wrapped)
 
