@@ -377,7 +377,9 @@ class Sequence:
             return self.random.randrange(1, 1 + _calls(words))
 
         draw = self.random.random()
-        if self.calms or self.calm_step or words[0] in ("lose-lease", "deliver", "go-back"):  # of the world, not of the product
+        if (
+            self.calms or self.calm_step or words[0] in ("lose-lease", "deliver", "go-back")
+        ):  # of the world, not of the product
             return {}
         if self.storms and words[0] == "execution":
             return dict.fromkeys(range(self.random.randrange(1, 20), 400), "refused")
