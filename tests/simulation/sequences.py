@@ -600,6 +600,7 @@ class Sequence:
         """Let the dispatcher start runs until it starts none; another type waits for a rebuild."""
         worked = 0
         for _ in range(12):
+            self.world.clock += MINUTE  # what was written before is read by all
             self.good(self.world.command("dispatch"))
             pending = self.world.stepfunctions.pending
             for execution in pending:
