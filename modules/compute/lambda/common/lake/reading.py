@@ -10,10 +10,10 @@ enough. pyiceberg's ``ArrowScan`` gives each file's own types, and holds whole f
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,9 @@ from common.lake.merge.positions import NO_POSITIONS, Positions, read_deletes
 from common.lake.merge.reading import StoredFile, decoded_size
 from common.lake.merge.streams import concurrency
 from common.lake.merge.target import Target
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 BATCH_BYTES: Final = 32 * 2**20
 """A batch ends with the step that reaches this much in memory."""
@@ -100,11 +103,8 @@ class _Condition:
 
 def decoded_sizes(table: Table, files: Iterable[DataFile]) -> Iterator[int]:
     """What each file takes in memory once it is read, in bytes; footers are read many at once."""
-    at_once = concurrency(table.location())
-    left = iter(files)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="footer") as pool:
-        while window := list(islice(left, at_once)):
-            yield from pool.map(lambda file: decoded_size(table, file), window)
+    ahead = concurrency(table.location())
+    return _begun_ahead(files, lambda file: decoded_size(table, file), ahead, lambda _size: None)
 
 
 def _batches(steps: Iterable[pa.Table], row_bytes: int) -> Iterator[pa.RecordBatch]:
@@ -146,21 +146,41 @@ def _steps(
 
 def _opened(target: Target, tasks: Iterable[FileScanTask]) -> Iterator[tuple[FileScanTask, StoredFile]]:
     """Open files, some ahead of the one that is read."""
-    ahead: deque[tuple[FileScanTask, Future[StoredFile]]] = deque()
-    with ThreadPoolExecutor(_FILES_AHEAD, thread_name_prefix="open") as pool:
-        try:
-            for task in tasks:
-                ahead.append((task, pool.submit(StoredFile, target, task.file)))
-                if len(ahead) > _FILES_AHEAD:
-                    ready, opening = ahead.popleft()
-                    yield ready, opening.result()
-            while ahead:
-                ready, opening = ahead.popleft()
-                yield ready, opening.result()
-        finally:  # whoever stops half-way leaves no file open
-            for _, opening in ahead:
-                if opening.exception() is None:
-                    opening.result().close()
+
+    def open_file(task: FileScanTask) -> tuple[FileScanTask, StoredFile]:
+        return task, StoredFile(target, task.file)
+
+    return _begun_ahead(tasks, open_file, _FILES_AHEAD, lambda opened: opened[1].close())
+
+
+def _begun_ahead(
+    items: Iterable[_Item], work: Callable[[_Item], _Result], ahead: int, give_up: Callable[[_Result], None]
+) -> Iterator[_Result]:
+    """The results of work in the order of its items, some of it begun ahead of what is taken.
+
+    Whoever stops half-way waits for nothing; ``give_up`` gets what was made for nobody. A generator that is
+    left to the collection of garbage ends in whatever thread collects it. Were it to wait for its threads
+    there, as a pool does that is left as a context, it might do so under a lock of Python's that they need
+    to end, in the middle of another thread's start, and nothing would go on.
+    """
+    pool = ThreadPoolExecutor(ahead)
+    begun: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for future in begun:
+            future.add_done_callback(partial(_give_up, give_up))
+
+
+def _give_up(give_up: Callable[[_Result], None], future: Future[_Result]) -> None:
+    if not future.cancelled() and future.exception() is None:
+        give_up(future.result())
 
 
 def _deleted(target: Target, task: FileScanTask, read: dict[str, Mapping[str, Positions]]) -> Positions:
