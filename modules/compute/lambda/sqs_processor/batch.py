@@ -120,8 +120,8 @@ def read(
                 continue
             short = reader.read_short(message, parser, sent_ms * 1000)
             if short is not None:
-                made, source = short
-                batch.add(made.topic, made.record, message["messageId"], sent_ms // 60_000)
+                (topic, record), source = short
+                batch.add(topic, record, message["messageId"], sent_ms // 60_000)
                 batch.short[source] = batch.short.get(source, 0) + 1
                 continue
             if time_left_s() < _LAST_READ_S:

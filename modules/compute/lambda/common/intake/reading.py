@@ -71,12 +71,11 @@ class MessageReader:
     def is_plain(self, message: Mapping[str, Any]) -> bool:
         """Whether nobody but an event's parser has to look at a message."""
         body = message["body"]
-        if _BRIDGED in body:
-            return False
         if self._sources is None:
-            return not self._unread
+            return not self._unread and _BRIDGED not in body
         key, topic = _OF_EVENTS
-        return not message.get("messageAttributes") and key in body and topic in body
+        # The text is looked through last: who speaks through a source mostly has attributes.
+        return not message.get("messageAttributes") and key in body and topic in body and _BRIDGED not in body
 
     def read(self, message: Mapping[str, Any], parser: EventParser) -> "Outcome":
         """What a message becomes; raises RejectedEvent.

@@ -11,14 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from common.intake.events import MAX_FUTURE_US, MAX_NESTING, SURELY_FLAT, EventParser, RawRecord
-from common.intake.sources.outcome import Made
 from common.intake.sources.paths import plain_names
 from common.intake.sources.scope import rfc3339
 from common.intake.sources.times import UNITS
 from common.runtime.errors import RejectedEvent
 
-Express = Callable[[str, Mapping[str, str], EventParser, int], Made | None]
-"""Of a message's text, the captures of its topic, the parser and the time of ingestion in microseconds."""
+Express = Callable[[str, Mapping[str, str], EventParser, int], tuple[str, bytes] | None]
+"""Topic and record, as ``EventParser.parse`` gives them, of a message's text, the captures of its topic, the
+parser and the time of ingestion in microseconds."""
 
 # Whatever else a source may say takes the long way.
 _KNOWN: Final = frozenset(
@@ -89,7 +89,7 @@ def _compiled(  # noqa: PLR0917 - each once, a line above
 
     def read(
         content: str, captures: Mapping[str, str], parser: EventParser, ingestion_us: int
-    ) -> Made | None:
+    ) -> tuple[str, bytes] | None:
         try:
             data = content.encode()
             # Escapes hide what is counted below, blanks around it would be part of the payload.
@@ -112,7 +112,15 @@ def _compiled(  # noqa: PLR0917 - each once, a line above
                 return None
             key, ordered = key_of(found, us, captures), _sorted(found)
             # A name that is there twice is written once: a colon is missing then.
-            if ordered.count(b":") != data.count(b":") or not _is_sound(key, marks):
+            if ordered.count(b":") != content.count(":"):
+                return None
+            # The key is its parts with a mark between them, none empty or to be escaped.
+            if (
+                not 0 < len(key) <= _MAX_KEY
+                or "\\" in key
+                or key.count("|") != marks
+                or (marks and (key[0] == "|" or key[-1] == "|" or "||" in key))
+            ):
                 return None
             name_of_key = key.encode()
             identity = b"%b%d|%b|%d|%b" % (salt, len(name_of_key), name_of_key, us, ordered)
@@ -120,7 +128,7 @@ def _compiled(  # noqa: PLR0917 - each once, a line above
                 _hash(identity, digest_size=16).hexdigest(),
                 key, topic, None, None, us, ingestion_us, content, None, label,
             )  # fmt: skip
-            return Made("", topic, parser.record(row))
+            return topic, parser.record(row)
         except (RejectedEvent, msgspec.MsgspecError, ValueError, LookupError, TypeError):
             return None
 
@@ -144,16 +152,6 @@ def _key(parts: list[Any]) -> Callable[[dict[str, Any], int, Mapping[str, str]],
         first, second = made
         return lambda found, us, captures: f"{first(found, us, captures)}|{second(found, us, captures)}"
     return lambda found, us, captures: "|".join([part(found, us, captures) for part in made])
-
-
-def _is_sound(key: str, marks: int) -> bool:
-    """Whether a key is its parts, ``marks`` of them followed by another, none empty or to be escaped."""
-    return (
-        0 < len(key) <= _MAX_KEY
-        and "\\" not in key
-        and key.count("|") == marks
-        and (not marks or (key[0] != "|" and key[-1] != "|" and "||" not in key))
-    )
 
 
 def _text(found: Any, names: tuple[str, ...]) -> str:

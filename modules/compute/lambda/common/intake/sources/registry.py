@@ -113,8 +113,8 @@ class Sources:
 
     def read_short(
         self, record: Mapping[str, Any], parser: EventParser, ingestion_us: int
-    ) -> tuple[Made, str] | None:
-        """The one event of a plain message that came with attributes alone, and its source; else None.
+    ) -> tuple[tuple[str, bytes], str] | None:
+        """Topic and record of a plain message that came with attributes alone, and its source; else None.
 
         What it gives is what ``read`` gives.
         """
@@ -133,8 +133,8 @@ class Sources:
                 chosen = source
         if chosen is None or chosen.express is None:
             return None
-        made = chosen.express(body, _NO_CAPTURES, parser, ingestion_us)
-        return None if made is None else (made, chosen.name)
+        event = chosen.express(body, _NO_CAPTURES, parser, ingestion_us)
+        return None if event is None else (event, chosen.name)
 
     def read(self, record: Mapping[str, Any], parser: EventParser) -> Outcome:
         """What a message of the queue becomes: by the source that it is for, or as the event that it is.

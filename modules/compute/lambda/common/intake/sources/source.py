@@ -139,9 +139,9 @@ class Source:
         """
         out = Outcome(self.name, self.version)
         if self.express is not None and (text := _text_of(content)) is not None:
-            made = self.express(text, captures, parser, ingestion_us)
-            if made is not None:
-                out.events.append(made)
+            event = self.express(text, captures, parser, ingestion_us)
+            if event is not None:
+                out.events.append(Made("", *event))
                 return out
         message = Message(transport)
         names = {name: slices.of(text) for name, text in captures.items()}
