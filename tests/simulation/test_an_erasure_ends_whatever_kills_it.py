@@ -227,3 +227,15 @@ def test_letters_that_others_hold_are_not_certified_to_be_gone(world: World) -> 
     assert world.command(*ERASE).error is None
     assert certificates(world)[-1]["complete"]
     assert not [m for m in world.queues.waiting[LETTERS].values() if "person-4711" in m.body]
+
+
+def test_a_letter_that_others_give_back_meanwhile_is_seen_and_goes(world: World) -> None:
+    """It was hidden from the pass, and is hidden no more when the queue's count says so."""
+    fill(world, 1)
+    held = world.target.client("sqs").receive_message(
+        QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=50
+    )["Messages"]
+    assert any("person-4711" in message["Body"] for message in held)
+    assert world.command(*ERASE).error is None
+    assert [one["complete"] for one in certificates(world)] == [True]
+    assert not [m for m in world.queues.waiting[LETTERS].values() if "person-4711" in m.body]

@@ -187,32 +187,37 @@ def erase_from_queue(
 ) -> bool:
     """Remove the dead letters that are meant; whether the whole queue was seen, and all of them went.
 
-    It was not where somebody else hides letters at the end: the archive, a replay, or an erasure that was
-    killed, for minutes yet. ``told`` how many went, by the reason that they were rejected for.
+    It was not where somebody else hides letters to the end: the archive, a replay, or an erasure that was
+    killed, for minutes yet. What they hide comes back unseen, so the queue is gone through until nobody did
+    before the last round, nor after it. ``told`` how many went, by the reason that they were rejected for.
     """
-    stayed = 0
+    stayed, alone, deadline = 0, False, None
     with _pass(target, queue_url) as letters:
-        for batch in letters.batches():
-            if gone := [message for message in batch if meant.letter(message)]:
-                kept = set(letters.remove(gone))
-                removed = [message for message in gone if message.message_id not in kept]
-                told(Counter(message.text_attribute("error_code") or REDRIVEN for message in removed))
-                stayed += len(kept)
-        return letters.complete and not stayed and _is_seen(target, queue_url, letters)
+        while True:
+            for batch in letters.batches():
+                if gone := [message for message in batch if meant.letter(message)]:
+                    kept = set(letters.remove(gone))
+                    removed = [message for message in gone if message.message_id not in kept]
+                    told(Counter(message.text_attribute("error_code") or REDRIVEN for message in removed))
+                    stayed += len(kept)
+            if stayed or not letters.complete:
+                return False
+            deadline = deadline or outside.monotonic() + _COUNTED_S
+            was_alone, alone = alone, _hidden(target, queue_url) <= letters.held
+            if alone and was_alone:
+                return True
+            if outside.monotonic() >= deadline:
+                return False
+            if not alone:
+                outside.sleep(_COUNTED_S / 6)  # SQS's count is right within a minute
 
 
-def _is_seen(target: Target, queue_url: str, letters: QueuePass) -> bool:
-    """Whether nobody but this pass hides letters; waits for SQS's count, which is right within a minute."""
-    deadline = outside.monotonic() + _COUNTED_S
-    while True:
-        found = target.client("sqs").get_queue_attributes(
-            QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
-        )
-        if int(found["Attributes"]["ApproximateNumberOfMessagesNotVisible"]) <= letters.held:
-            return True
-        if outside.monotonic() >= deadline:
-            return False
-        outside.sleep(_COUNTED_S / 6)
+def _hidden(target: Target, queue_url: str) -> int:
+    """How many letters somebody hides, this process too, as SQS counts them."""
+    found = target.client("sqs").get_queue_attributes(
+        QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+    )
+    return int(found["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
 
 
 def count_in_objects(objects: Objects, meant: Meant, prefix: str) -> int:
