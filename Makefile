@@ -43,11 +43,11 @@ test: install tools ## Install what is needed and run all tests but those that h
 	$(BIN)/pytest $(BY_FILE) $(addprefix --ignore=tests/,$(OF_THEIR_OWN)) $(PYTEST_ARGUMENTS)
 
 .PHONY: test-simulation
-test-simulation: install ## Play histories of everything at once, 300 of them drawn from seeds (five minutes)
+test-simulation: install ## Play histories of everything at once, 300 of them drawn from seeds (ten minutes)
 	$(BIN)/pytest -n 2 --max-worker-restart 0 tests/simulation $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
-test-drills: install ## Work on running stacks as the runbook says, break them and heal them (ten minutes)
+test-drills: install ## Work on running stacks as the runbook says, break them and heal them (half an hour)
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
 .PHONY: test-outside-faults
