@@ -214,13 +214,18 @@ def test_a_certificate_is_found_by_its_id_and_only_with_its_own_keys(
     ]
 
 
+def hidden_by_others(world: World, *, seconds: int) -> None:
+    """Somebody else has received the letters, one of the erased key among them."""
+    held = world.target.client("sqs").receive_message(
+        QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=seconds
+    )["Messages"]
+    assert any("person-4711" in message["Body"] for message in held)
+
+
 def test_letters_that_others_hold_are_not_certified_to_be_gone(world: World) -> None:
     """The archive, a replay or a killed pass hides them for minutes: nobody sees whether one is meant."""
     fill(world, 1)
-    held = world.target.client("sqs").receive_message(
-        QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=300
-    )["Messages"]
-    assert any("person-4711" in message["Body"] for message in held)
+    hidden_by_others(world, seconds=300)
     assert world.command(*ERASE).error is None
     assert [one["complete"] for one in certificates(world)] == [False]
     world.clock += 301
@@ -232,10 +237,7 @@ def test_letters_that_others_hold_are_not_certified_to_be_gone(world: World) -> 
 def test_a_letter_that_others_give_back_meanwhile_is_seen_and_goes(world: World) -> None:
     """It was hidden from the pass, and is hidden no more when the queue's count says so."""
     fill(world, 1)
-    held = world.target.client("sqs").receive_message(
-        QueueUrl=LETTERS, MaxNumberOfMessages=10, VisibilityTimeout=50
-    )["Messages"]
-    assert any("person-4711" in message["Body"] for message in held)
+    hidden_by_others(world, seconds=50)
     assert world.command(*ERASE).error is None
     assert [one["complete"] for one in certificates(world)] == [True]
     assert not [m for m in world.queues.waiting[LETTERS].values() if "person-4711" in m.body]

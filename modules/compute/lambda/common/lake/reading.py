@@ -163,7 +163,7 @@ def _begun_ahead(
     there, as a pool does that is left as a context, it might do so under a lock of Python's that they need
     to end, in the middle of another thread's start, and nothing would go on.
     """
-    pool = ThreadPoolExecutor(ahead)
+    pool = ThreadPoolExecutor(ahead, thread_name_prefix="ahead")
     begun: deque[Future[_Result]] = deque()
     try:
         for item in items:
