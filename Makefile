@@ -36,7 +36,7 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # What has a target of its own.
-OF_THEIR_OWN := browser datacontract drills readers simulation spark
+OF_THEIR_OWN := browser checks datacontract drills readers simulation spark
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
@@ -69,6 +69,10 @@ test-browser: install ## Look at the page of `lean-ops console` in the system's 
 .PHONY: test-datacontract
 test-datacontract: install $(DATACONTRACT)/.installed ## Let datacontract-cli lint exported contracts and hold the tables against them (a minute)
 	$(BIN)/pytest tests/datacontract $(PYTEST_ARGUMENTS)
+
+.PHONY: test-checks
+test-checks: install tools ## Plant faults that `make lint` and `make security` are there for, and let them find each (a minute)
+	$(BIN)/pytest tests/checks $(PYTEST_ARGUMENTS)
 
 .PHONY: screenshots
 screenshots: install ## Make the pictures of the page for the documentation (docs/screenshots)
@@ -113,7 +117,7 @@ test-histories-long: install ## Go through thousands of histories of keys, throu
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-simulation test-drills test-readers test-spark test-datacontract test-browser test ## All that CI runs
+check: lint security test-terraform test-simulation test-drills test-readers test-spark test-datacontract test-checks test-browser test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows
