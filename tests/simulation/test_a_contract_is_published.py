@@ -11,6 +11,7 @@ from common.contract.casting import MASK
 from common.contract.store import put_contract
 from common.runtime.errors import InvalidInput, LeanOpsError
 from lean_ops.operate import publishing
+from lean_ops.operate.rebuild import Comparison, doing
 
 from .conftest import done
 from .services import TOPIC
@@ -135,6 +136,102 @@ def test_of_two_at_once_one_is_in_place_whole(in_place: World) -> None:
     masked = "3.0.0" in in_place.contract_text()
     assert readings(in_place) == {MASK} if masked else all(HASH.match(one) for one in readings(in_place))
     assert "1.0.0" in version
+
+
+class Reader:
+    """Somebody who reads Semantic after every external call of whoever works, and notes what it saw."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world, self.seen = world, set[tuple[str, str]]()
+        self._last = ""
+        external = world.external
+
+        def watched(call: Any, what: str = "a call") -> Any:
+            answer = external(call, what)
+            if not world.inside:
+                with world.unseen():
+                    self.look()
+            return answer
+
+        monkeypatch.setattr(world, "external", watched)
+
+    def look(self) -> None:
+        table = self.world.catalog.load_table(self.world.target.settings.table("semantic", TOPIC))
+        if table.metadata_location == self._last:
+            return
+        self._last = table.metadata_location
+        for row in self.world.rows("semantic"):
+            reading = row["reading"]
+            kind = "hash" if HASH.match(str(reading)) else type(reading).__name__
+            self.seen.add((row["_contract_version"], kind))
+
+
+@pytest.mark.parametrize("change", [{"kind": "string"}, {"pii": "hash"}, {"pii": "mask"}])
+def test_readers_see_all_rows_by_the_old_version_or_all_by_the_new(
+    in_place: World, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    """Also while runs go on beside it, which type what is new; and nobody ever sees an empty column."""
+    file = next_version(in_place, "2.0.0", **change)
+    in_place.send(3)
+    reader = Reader(in_place, monkeypatch)
+    both = in_place.beside([("contract", "publish", file, "--accept", *WHY), ("run",)])
+    assert both[0].error is None
+    in_place.send(2)
+    done(in_place.command("run"))
+    new = "hash" if change.get("pii") == "hash" else "str"
+    assert reader.seen == {("1.0.0", "int"), ("2.0.0", new)}
+
+
+def test_a_publication_that_is_killed_is_whole_or_was_not_there(
+    in_place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever call it is killed at, and whatever runs come then, readers see one version."""
+    file = next_version(in_place, "2.0.0", "string")
+    reader = Reader(in_place, monkeypatch)
+    at = 40
+    while (
+        killed := in_place.beside([("contract", "publish", file, "--accept", *WHY)], {0: (at, False)})[0]
+    ).killed:
+        in_place.send(1)
+        in_place.command("run")
+        versions = {row["_contract_version"] for row in in_place.rows("semantic")}
+        assert len(versions) == 1, f"killed at call {at}"
+        at += 29
+    done(killed)
+    done(in_place.command("run"))
+    assert reader.seen == {("1.0.0", "int"), ("2.0.0", "str")}
+
+
+def test_a_contract_that_would_empty_the_table_leaves_what_is_there(
+    in_place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made anew is looked at before anything is put in place."""
+    lacking = Comparison(live_rows=100, rebuilt_rows=90, only_live=10, samples=("a",))
+    with monkeypatch.context() as patch:
+        patch.setattr(doing, "compare", lambda *_: lacking)
+        ended = publish(in_place, next_version(in_place, "2.0.0", "string"))
+    assert isinstance(ended.error, LeanOpsError | SystemExit | None)
+    assert "1.0.0" in in_place.contract_text()
+    assert {row["_contract_version"] for row in in_place.rows("semantic")} == {"1.0.0"}
+    assert not any("rebuild" in name[-1] for name in in_place.catalog.list_tables(in_place.target.database))
+
+
+def test_the_same_one_twice_at_once_is_one(in_place: World) -> None:
+    file = next_version(in_place, "2.0.0", pii="hash")
+    both = in_place.beside([("contract", "publish", file, "--accept", *WHY)] * 2)
+    assert [process.error for process in both] == [None, None]
+    assert all(HASH.match(reading) for reading in readings(in_place))
+
+
+def test_a_version_has_the_date_on_which_it_was_put_there(in_place: World) -> None:
+    for number in (2, 3, 3):
+        done(publish(in_place, next_version(in_place, f"{number}.0.0", pii="hash"), "--accept"))
+        in_place.clock += 3600
+    dates = {one.version: one.at for one in publishing.kept(in_place.target, TOPIC)}
+    assert (dates["3.0.0"] - dates["2.0.0"]).total_seconds() >= 3600
+    before = dates["3.0.0"]
+    done(publish(in_place, next_version(in_place, "4.0.0", pii="hash"), "--accept"))
+    assert {one.version: one.at for one in publishing.kept(in_place.target, TOPIC)}["3.0.0"] == before
 
 
 def test_what_terraform_puts_there_in_the_same_second_stays(

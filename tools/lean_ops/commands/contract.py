@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 import yaml
@@ -30,6 +30,10 @@ MostOption = Annotated[
     typer.Option("--most", help="Share of rows, or of a column's values, that may be lost.", min=0, max=1),
 ]
 
+_WORST_FIRST: Final = ("error", "note", "warning")
+_APART: Final = 3
+"""So many findings that say the same are said one by one."""
+
 app = typer.Typer(help="Check data contracts, and see what they would do.", no_args_is_help=True)
 
 
@@ -53,8 +57,7 @@ def lint(
     for path, findings in found.items():
         if not json:
             say(f"{path}: {'nothing to say' if not findings else ''}")
-            for finding in findings:
-                say(f"  {finding}")
+            _say_findings(findings)
     if any(finding.severity == "error" for findings in found.values() for finding in findings):
         raise typer.Exit(1)
 
@@ -378,6 +381,8 @@ def _errors(findings: list[Finding]) -> bool:
 
 
 def _tell_published(done: publishing.Published) -> None:
+    if _not_swapped(done):
+        return
     was = f", after {done.before}" if done.put and done.before and done.before != done.version else ""
     say(f"Contract of {done.topic}, version {done.version}, {'is' if done.put else 'was'} in place{was}.")
     if done.refused:
@@ -415,12 +420,17 @@ def _not_swapped(done: publishing.Published) -> list[str]:
     found = done.comparison
     if found is None or done.swapped is not None:
         return []
+    lacks = f"the rebuilt table lacks {found.only_live:,} of {found.live_rows:,} rows that Semantic has"
     why = found.unreadable or (
-        f"the rebuilt table lacks {found.only_live:,} of {found.live_rows:,} rows that Semantic has"
+        f"{lacks}, such as keys {', '.join(found.samples)}" if found.only_live else lacks
     )
-    look = f"`lean-ops rebuild --layer semantic --topic {done.topic}`"
-    sentence = f"contract of {done.topic}: it is in place, and the rows before are as they were: {why}; "
-    return [f"{sentence}look at {look}, then publish it again with --accept"]
+    mend = f"see `lean-ops contract plan --topic {done.topic}`, mend it, or publish it with --accept"
+    if found.unreadable:
+        mend = f"`lean-ops rebuild --layer semantic --topic {done.topic}` mends the table"
+    elif not found.rebuilt_rows:
+        why = "it refuses every row, and an empty table is not swapped in"
+        mend = "mend it, or leave the rows of before with --leave-rows"
+    return [f"contract of {done.topic}: what is in place stays, and so do the rows: {why}; {mend}"]
 
 
 def _of_checkout(topic: str) -> Path:
@@ -469,8 +479,19 @@ def _say_markdown(text: str) -> None:
 
 
 def _say_findings(findings: list[Finding]) -> None:
-    for finding in findings:
-        say(f"  {finding}")
+    """Each with its place, but for what is doubtful in one way about many: that is said once."""
+    alike: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda one: _WORST_FIRST.index(one.severity)):
+        of = "" if finding.severity == "error" else finding.message
+        alike.setdefault(of or str(finding), []).append(finding)
+    for ones in alike.values():
+        first = ones[0]
+        if len(ones) <= _APART:
+            for finding in ones:
+                say(f"  {finding}")
+            continue
+        names = ", ".join(finding.where.removeprefix("property ") for finding in ones)
+        say(f"  {first.severity}: {len(ones)} properties: {first.message}: {names}")
 
 
 def _tell(planned: Planned, findings: list[Finding]) -> None:
@@ -521,14 +542,14 @@ def _consequence(broken: Broken) -> str:
 
 def _column_change(topic: str, change: ColumnChange) -> str:
     name, kind = change.column.name, change.column.field_type
-    rebuild = f"`lean-ops rebuild --layer semantic --topic {topic}`"
+    publish = f"`lean-ops contract publish --topic {topic}` fills it"
     if change.kind == "add":
-        return f"column {name} {kind} is added, null in rows that are there until {rebuild}"
+        return f"column {name} {kind} is added; in rows that are there {publish}"
     was = change.was.field_type if change.was else None
     if change.kind == "widen":
         return f"column {name} is widened from {was} to {kind}, in place"
     if change.kind == "replace":
-        return f"column {name} {was} is replaced by {kind}, null in rows that are there until {rebuild}"
+        return f"column {name} {was} is replaced by {kind}; in rows that are there {publish}"
     return f"column {name} has another comment"
 
 

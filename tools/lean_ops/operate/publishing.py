@@ -1,12 +1,15 @@
 """Putting a contract in place, and bringing what is there along (docs/adr/0028).
 
-1. With no run in progress the contract takes the place of the one before (``put_in_place``): from then on
-   every row is typed by it.
-2. The refused rows of before are treated as it says (``common.layers.retreating``).
-3. Semantic is rebuilt where rows of it were typed by a contract that types or treats them otherwise.
+1. Where rows of Semantic were typed by a contract that types or treats them otherwise, they are made anew
+   beside the live table, under the contract to come. Runs go on meanwhile, under the one in place.
+2. With no run in progress the contract takes the place of the one before (``put_in_place``), the refused rows
+   of before are treated as it says (``common.layers.retreating``), and Semantic is swapped in: one commit,
+   columns and types included.
 
-What is left to do is read off the tables, never remembered: rows carry the version that typed them. So a
-publication that was killed is finished by the same command, and so is one that ``terraform apply`` began.
+So readers see all rows as the one contract says, or all as the other, and a publication that ends before
+step 2 has changed nothing that they see. What is left to do is read off the tables, never remembered: rows
+carry the version that typed them. So a publication that was killed is finished by the same command, and so
+is one that ``terraform apply`` began.
 """
 
 from collections import Counter
@@ -29,7 +32,17 @@ from lean_ops.operate import leases
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.contracts import MOST, published_text
 from lean_ops.operate.holds import Held, Place
-from lean_ops.operate.rebuild import Comparison, Swapped, discard, hashing_secret, rebuild_layer
+from lean_ops.operate.rebuild import (
+    Comparison,
+    Prepared,
+    Swapped,
+    Under,
+    discard,
+    finish,
+    fits,
+    hashing_secret,
+    prepare,
+)
 
 _STRICTNESS: Final = {None: 0, "hash": 1, "mask": 2, "drop": 2}
 
@@ -52,7 +65,7 @@ class Behind:
 class Published:
     """What was done.
 
-    ``before``: the version that was in place; ``put``: whether the contract was not. ``behind``: what the
+    ``before``: the version that was in place; ``put``: whether this one was put there. ``behind``: what the
     rows of before were, ``left`` what of them stays. ``refused``: rows of Quarantine treated anew.
     ``comparison`` and ``swapped``: of the rebuild, where one was needed. ``snapshots``: of Semantic that
     still show what is personal now as it stood.
@@ -123,16 +136,22 @@ def put_in_place(
         f"contract of {topic}: expected the one in place that this one was compared with, found that another "
         "was put there meanwhile; run the command again to see what is changed now"
     )
-    if found != (before or ""):
+    if found not in (before or "", text):  # the same command beside this one may have been first
         raise overtaken
     for one in held:
         one.changing()
-    if found not in ("", text) and (was := _readable(found, topic)) is not None:
-        keep_contract(s3, bucket, topic, was.version, found)  # where it was not
+    if found and (was := _readable(found, topic)) is not None:
+        known_by = {one.version: one.text for one in kept(target, topic)}
+        if (
+            known_by.get(was.version) != found
+        ):  # `terraform apply` keeps no texts; kept again, it would be dated anew
+            keep_contract(s3, bucket, topic, was.version, found)
+    if found == text:
+        return False
     # Runs and other commands are kept away; `terraform apply` is not, and may come in this very second.
     if not put_contract(s3, bucket, topic, contract.version, text, over=tag):
         raise overtaken
-    return found != text
+    return True
 
 
 def publish(
@@ -148,8 +167,9 @@ def publish(
 ) -> Published:
     """All of it; ``leave``: rows of Semantic stay as they are until they change. Can be repeated.
 
-    Where RAW has dropped what older rows were made from, these are taken over as they are. Nothing is swapped
-    in that lacks more than the share ``most`` of the rows that Semantic has.
+    Where RAW has dropped what older rows were made from, these are taken over as they are. Where what was
+    made anew lacks more than the share ``most`` of the rows that Semantic has, or cannot be compared, nothing
+    is put in place: ``put`` and ``swapped`` of what was done say so.
 
     Raises InvalidInput where another operation, or a run, is still at work after ``wait_s`` seconds, and
     where rows that are to be left show what is personal under the contract.
@@ -158,41 +178,64 @@ def publish(
     doing = f"publication of the contract of {topic}"
     was = _readable(before, topic)
     earlier = known(target, topic)
+    under = Under(contract, text)
+
+    def made_anew(found: Behind) -> Prepared | None:
+        """The rows of before under the contract, beside; None where they stay as they are."""
+        if leave or not found.rows:
+            return None
+        if not fits(target, topic, under):
+            discard(target, topic, MergedLayer.SEMANTIC)
+        day = _first_day(target, topic)
+        return prepare(target, topic, MergedLayer.SEMANTIC, entry, first_day=day, under=under)
+
+    def refused(ready: Prepared, result: Published) -> Published:
+        discard(target, topic, MergedLayer.SEMANTIC)
+        return replace(result, left=result.behind, comparison=ready.comparison)
+
     with Place(target, topic, "rebuild-semantic").worked_on(entry, doing, wait_s=wait_s) as held:
-        if leave and (found := behind(target, contract, earlier)).clear:
+        found = behind(target, contract, earlier)
+        if leave and found.clear:
             raise InvalidInput(
                 f"contract of {topic}: expected no row of Semantic to show what is personal under version "
                 f"{contract.version} before rows may be left as they are, found {', '.join(found.clear)} in "
                 f"{sum(found.rows.values()):,} rows; publish without --leave-rows"
             )
+        result = Published(topic, contract.version, was.version if was else None, put=False, behind=found)
+        if (ready := made_anew(found)) is not None and not _agreed(ready.comparison, most):
+            return refused(ready, result)
         with leases.exclusively(target, topic, entry, doing, wait_s=wait_s) as alone:
-            if text != before:  # a rebuild that was begun is one under the contract of before
-                discard(target, topic, MergedLayer.SEMANTIC)
+            # Looked at again: until it ended, a run may have typed rows by the contract of before.
+            found = behind(target, contract, earlier)
+            if ready is None:
+                ready = made_anew(found)
+                if ready is not None and not _agreed(ready.comparison, most):
+                    return refused(ready, replace(result, behind=found))
             treatment = _treatment(target, contract, earlier)
             put = put_in_place(target, contract, text, before, (held, alone))
             done = _retreat(target, topic, treatment, entry, alone)
-        # Looked at now: until it ended, a run may have typed rows by the contract of before.
-        found = behind(target, contract, earlier)
-        result = Published(topic, contract.version, was.version if was else None, put, found, found, done)
-        if leave or not found.rows:
-            return result
-        comparison, swapped = rebuild_layer(
-            target,
-            topic,
-            MergedLayer.SEMANTIC,
-            entry,
-            held,
-            first_day=_first_day(target, topic),
-            agreed=lambda new: not new.unreadable and new.only_live <= most * new.live_rows,
-        )
+            result = replace(result, put=put, behind=found, left=found, refused=done)
+            if ready is None:
+                return result
+            held.changing()
+            swapped = finish(target, ready, entry)
+            entry.counts["swapped"] = 1
     semantic = open_table(target.catalog(), target.settings.table("semantic", topic))
     return replace(
         result,
-        comparison=comparison,
+        comparison=ready.comparison,
         swapped=swapped,
         left=behind(target, contract, earlier),
         snapshots=len(semantic.snapshots()) - 1 if found.clear else 0,
     )
+
+
+def _agreed(found: Comparison | None, most: float) -> bool:
+    """Whether what was made anew may take the place of the live rows; also where it did so before."""
+    if found is None:
+        return True
+    empty = found.live_rows > 0 and not found.rebuilt_rows
+    return not found.unreadable and not empty and found.only_live <= most * found.live_rows
 
 
 def _first_day(target: Target, topic: str) -> date | None:

@@ -7,30 +7,37 @@
     swapping    one commit on the live table that replaces all of its files
     doing       all of these, one after the other
 
+Semantic is rebuilt under the contract in place, or under one that a publication puts there at the swap.
+
 The scheduled pipeline goes on meanwhile. Whatever interrupts a rebuild, the live table has its rows; the same
 command goes on where it ended, as the table beside carries its own checkpoint.
 """
 
-from lean_ops.operate.rebuild.beside import Rebuild, columns_to_go, discard, was_swapped_in
+from lean_ops.operate.rebuild.beside import Rebuild, Under, columns_to_go, discard, fits, was_swapped_in
 from lean_ops.operate.rebuild.comparison import Comparison, compare
-from lean_ops.operate.rebuild.doing import rebuild_layer
-from lean_ops.operate.rebuild.filling import HERE, Filled, Workplace, contract_of, fill, hashing_secret
+from lean_ops.operate.rebuild.doing import Prepared, finish, prepare, rebuild_layer
+from lean_ops.operate.rebuild.filling import HERE, Filled, Workplace, fill, hashing_secret, in_place
 from lean_ops.operate.rebuild.swapping import Swapped, earlier_swap, swap
 
 __all__ = [
     "HERE",
     "Comparison",
     "Filled",
+    "Prepared",
     "Rebuild",
     "Swapped",
+    "Under",
     "Workplace",
     "columns_to_go",
     "compare",
-    "contract_of",
     "discard",
     "earlier_swap",
     "fill",
+    "finish",
+    "fits",
     "hashing_secret",
+    "in_place",
+    "prepare",
     "rebuild_layer",
     "swap",
     "was_swapped_in",

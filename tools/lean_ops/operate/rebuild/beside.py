@@ -8,6 +8,7 @@ begins far above the live one, so that every rebuilt row is new to the layer tha
 ever used twice.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ from pyiceberg.table.update import (
 )
 from pyiceberg.types import NestedField, StringType
 
+from common.contract.changes import widens
 from common.contract.contracted import row_retention
+from common.contract.contracts import Contract
 from common.lake.checkpoints import MERGE_SEQ, SourceCheckpoint
 from common.lake.closing import CLOSED_BEFORE, OPEN, closed_before
 from common.lake.history import last_merge, lineage, said_by
@@ -61,11 +64,26 @@ _ATTEMPTS: Final = 6
 
 
 @dataclass(frozen=True)
+class Under:
+    """What Semantic is rebuilt under: a contract, and the text by which a repetition knows it again.
+
+    It need not be the one in place: a publication puts it there at the swap.
+    """
+
+    contract: Contract
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.contract.version} ({hashlib.sha256(self.text.encode()).hexdigest()[:12]})"
+
+
+@dataclass(frozen=True)
 class Rebuild:
     """A rebuild in progress: ``live`` and ``beside`` are its tables.
 
     ``first_day``: rows published before it stay as the live table has them. ``live_sequence``: how far the
-    live table had read its source when the rebuild began (as in ``SourceCheckpoint``).
+    live table had read its source when the rebuild began (as in ``SourceCheckpoint``). ``contract``: what
+    Semantic is rebuilt under; None for Curated.
     """
 
     topic: str
@@ -76,6 +94,7 @@ class Rebuild:
     live_sequence: int
     started: datetime
     swapped_in: str = ""
+    contract: Contract | None = None
 
     @property
     def admits_anew(self) -> bool:
@@ -90,15 +109,14 @@ class Rebuild:
         layer: MergedLayer,
         *,
         first_day: date | None,
-        contract_version: str = "",
-        columns: Sequence[NestedField] = (),
+        under: Under | None = None,
     ) -> "Rebuild":
         """Begin a rebuild, or go on with the one that was begun.
 
         One that cannot be gone on with is removed first: nothing was filled in, it is too old, or its swap
-        was rolled back (its merge numbers are used up). ``contract_version`` and ``columns``: what Semantic
-        is rebuilt under. Raises InvalidInput where the one that was begun has another first day or contract,
-        and, before anything is made, where the first day cannot be kept to.
+        was rolled back (its merge numbers are used up). ``under``: of Semantic. Raises InvalidInput
+        where the one that was begun has another first day or contract, and, before anything is made, where
+        the first day cannot be kept to.
         """
         catalog, settings = target.catalog(), target.settings
         live = open_table(catalog, settings.table(layer, topic))
@@ -108,6 +126,7 @@ class Rebuild:
             discard(target, topic, layer)
             table = None
         if table is None:
+            columns = under.contract.semantic_columns() if under is not None else []
             schema = rebuilt_schema(live.schema(), columns, live.metadata.last_column_id)
             if layer is MergedLayer.CURATED and first_day is None:
                 schema = without_columns(schema, leaf_columns(schema))
@@ -119,7 +138,7 @@ class Rebuild:
                 _check_first_day(identifier, live, schema, read, first_day=first_day, layer=layer)
             notes = {
                 _FROM: first_day.isoformat() if first_day else "",
-                _CONTRACT: contract_version,
+                _CONTRACT: str(under or ""),
                 _READ: str(read.sequence if read else 0),
                 CLOSED_BEFORE: _closed(target, topic, layer, live, first_day).isoformat(),
             }
@@ -133,21 +152,22 @@ class Rebuild:
             int(table.properties[_READ]),
             datetime.fromisoformat(table.properties[_STARTED]),
             _swapped_in(table, live),
+            under.contract if under is not None else None,
         )
         if not found.swapped_in:
-            found._check(first_day, contract_version, table.properties[_CONTRACT])
+            found._check(first_day, str(under or ""), table.properties[_CONTRACT])
         return found
 
-    def _check(self, first_day: date | None, contract_version: str, begun_under: str) -> None:
+    def _check(self, first_day: date | None, under: str, begun_under: str) -> None:
         advice = "remove it with `lean-ops rebuild --discard`, then start again"
         if first_day != self.first_day:
             raise InvalidInput(
                 f"rebuild {self.beside}: expected it to have begun with --from {first_day}, found "
                 f"{self.first_day}; name that day, or {advice}"
             )
-        if contract_version != begun_under:
+        if under != begun_under:
             raise InvalidInput(
-                f"rebuild {self.beside}: expected it to have begun under contract {contract_version}, found "
+                f"rebuild {self.beside}: expected it to have begun under contract {under}, found "
                 f"{begun_under}; {advice}"
             )
 
@@ -161,8 +181,25 @@ def was_swapped_in(live: Table, after: Snapshot) -> bool:
     )
 
 
+def fits(target: Target, topic: str, under: Under) -> bool:
+    """Whether a rebuild of Semantic that was begun, if any, can be gone on with under this contract.
+
+    Not where it was begun under another one, or where the live table was given columns that clash with its.
+    """
+    settings = target.settings
+    table = _load(target.catalog(), settings.rebuild_table(MergedLayer.SEMANTIC, topic))
+    live = open_table(target.catalog(), settings.table(MergedLayer.SEMANTIC, topic))
+    if table is None or _swapped_in(table, live):
+        return True
+    try:
+        schema_for_live(live, table)
+    except TableMismatch:
+        return False
+    return table.properties[_CONTRACT] == str(under)
+
+
 def rebuilt_schema(live: Schema, columns: Sequence[NestedField], last_column_id: int) -> Schema:
-    """The live schema with the contract's columns: new ones added, and where a type cannot widen, replaced.
+    """The live schema with the contract's columns: new ones added, wider ones widened, and others replaced.
 
     A replaced column keeps its name and gets a new field id, as Iceberg asks for when a type changes; rows of
     older snapshots keep the old one.
@@ -171,7 +208,10 @@ def rebuilt_schema(live: Schema, columns: Sequence[NestedField], last_column_id:
     next_id = last_column_id + 1
     for column in columns:
         known = fields.get(column.name)
-        if known is not None and known.field_type == column.field_type:
+        if known is not None and widens(known.field_type, column.field_type):
+            fields[column.name] = known.model_copy(
+                update={"field_type": column.field_type, "doc": column.doc or known.doc}
+            )
             continue
         fields[column.name] = column.model_copy(update={"field_id": next_id})
         next_id += 1
@@ -244,13 +284,17 @@ def schema_for_live(live: Table, beside: Table, to_go: Collection[str] = ()) -> 
         other = current.get(field_id)
         if other is None and field_id > live.metadata.last_column_id:
             continue  # a replaced column: its id is new
-        if other is None or (other.name, other.field_type) != (field.name, field.field_type):
+        if other is None or other.name != field.name or not widens(other.field_type, field.field_type):
             raise TableMismatch(
                 f"table {'.'.join(live.name())}: expected field id {field_id} to be column {field.name}, "
                 f"found {other.name if other else 'a dropped column'}: its schema changed meanwhile; "
                 "remove the rebuild with `lean-ops rebuild --discard`, then start again"
             )
-    if wanted.keys() <= current.keys() and not to_go:
+    as_it_is = all(
+        field_id in current and current[field_id].field_type == field.field_type
+        for field_id, field in wanted.items()
+    )
+    if as_it_is and not to_go:
         return None
     names = {*to_go, *(field.name for field in wanted.values())}
     kept = [field for field in current.values() if field.field_id not in wanted and field.name not in names]

@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 
 from common.contract import drift
 from common.contract.contracted import contracted_columns
-from common.contract.contracts import Contract, load_contract
+from common.contract.contracts import load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.history import from_lineage, lineage
@@ -38,6 +38,7 @@ from lean_ops.operate.rebuild.admission import admit, check_contract
 from lean_ops.operate.rebuild.beside import (
     ADMITTED,
     Rebuild,
+    Under,
     emptied_columns,
     read_whole,
     replaced_columns,
@@ -75,9 +76,10 @@ HERE: Final = Workplace()
 """This process, as a function would."""
 
 
-def contract_of(target: Target, topic: str) -> Contract:
+def in_place(target: Target, topic: str) -> Under:
     """The contract that the pipeline works under; raises ContractError."""
-    return load_contract(read_contract(target.client("s3"), target.lake_bucket, topic), topic)
+    text = read_contract(target.client("s3"), target.lake_bucket, topic)
+    return Under(load_contract(text, topic), text)
 
 
 def fill(target: Target, rebuild: Rebuild, run_id: str, place: Workplace = HERE) -> Iterator[Filled]:
@@ -200,14 +202,14 @@ def _named_in_contract(target: Target, topic: str) -> frozenset[str]:
     """Columns that the contract names; raises ContractError for one that cannot be read, and may name any."""
     if not contract_exists(target.client("s3"), target.lake_bucket, topic):
         return frozenset()
-    return frozenset(property_.source for property_ in contract_of(target, topic).properties)
+    return frozenset(property_.source for property_ in in_place(target, topic).contract.properties)
 
 
 def _semantic_portion(
     target: Target, catalog: Catalog, rebuild: Rebuild, run_id: str, place: Workplace
 ) -> Portion:
     settings = job_settings(target, rebuild.layer, place)
-    contract = contract_of(target, rebuild.topic)
+    contract = rebuild.contract or in_place(target, rebuild.topic).contract
     pii_key = hashing_secret(target)
     # What changed since the rebuild began is taken whenever it was published: the live row may be older.
     only: BooleanExpression = EVERY_ROW

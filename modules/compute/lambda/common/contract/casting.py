@@ -200,7 +200,7 @@ def cast_property(part: pa.Table, of: Property) -> Cast:
     if (of.required or of.critical) and texts.null_count:
         cast.failures.append(Failure("missing", "a value", texts.is_null()))
     if pc.any(unread).as_py():
-        cast.failures.append(Failure("type", str(of.value_type), unread))
+        cast.failures.append(Failure("type", of.reads, unread))
     for rule, expected, holds in rules(of, cast.values):
         cast.check(rule, expected, holds)
     return cast

@@ -56,7 +56,7 @@ def compare(old: Contract, new: Contract) -> list[Finding]:
             Finding(
                 "note",
                 "version",
-                "rows published before stay as they are: rebuild Semantic once the contract is in force",
+                "`lean-ops contract publish` brings along the rows that were published before",
             )
         )
     if old.low_volume != new.low_volume:

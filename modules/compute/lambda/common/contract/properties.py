@@ -198,6 +198,13 @@ class Property:
             return self.value_type
         return None if self.pii == "drop" else StringType()
 
+    @property
+    def reads(self) -> str:
+        """What a text must be, for people: a type, and of times how they are written."""
+        return (
+            f"{self.value_type} as {self.temporal_format}" if self.temporal_format else str(self.value_type)
+        )
+
 
 def is_property_name(name: str) -> bool:
     """Whether a property, and so a column of Semantic, can be called this."""

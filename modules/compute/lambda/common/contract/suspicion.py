@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from common.contract.typed_texts import Column
 
 _NAMES: Final = re.compile(
-    r"email|e_mail|phone|iban|passport|birth|surname|first_?name|last_?name|full_?name|user_?name|street|"
+    r"email|e_mail|phone|iban|passport|birth|surname|first_?name|last_?name|full_?name|street|"
+    r"(?:user|driver|customer|owner|patient|employee|person|contact|holder|tenant|visitor)_{0,2}name|"
     r"social_?security|licen[cs]e_?plate|(?:^|_)(?:ssn|ip|imei|imsi|msisdn|vin)(?:_|$)"
 )
 # RE2 expressions of whole values. They only have to make a person look.

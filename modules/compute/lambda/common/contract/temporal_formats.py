@@ -16,7 +16,7 @@ A time of day (logical type ``time``) has no date, and no offset.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from common.runtime.errors import ContractError
@@ -43,7 +43,7 @@ class TemporalFormat:
 
     ``a_second``: of a number since 1970, how many units a second has; None of a pattern. ``then``: the ways
     to try, in turn, on what this one does not read. ``zone``: the time zone (IANA) of what is written without
-    an offset; None: UTC.
+    an offset; None: UTC. ``word``: how a contract writes it.
     """
 
     expression: str
@@ -51,6 +51,11 @@ class TemporalFormat:
     a_second: int | None = None
     then: tuple["TemporalFormat", ...] = ()
     zone: str | None = None
+    word: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        """All ways, the first one first, for people."""
+        return " or ".join(way.word for way in (self, *self.then))
 
     @property
     def says_no_offset(self) -> bool:
@@ -66,32 +71,36 @@ class TemporalFormat:
 # RFC 3339 full-date, and date-time with up to nanoseconds written (casting refuses what microseconds
 # cannot hold). Both "T" and a space are allowed between date and time (RFC 3339, section 5.6, note).
 ISO_DATE: Final = TemporalFormat("^" + "-".join((_FIELDS["yyyy"], _FIELDS["MM"], _FIELDS["dd"])) + "$",
-                                 frozenset({"year", "month", "day"}))  # fmt: skip
+                                 frozenset({"year", "month", "day"}), word="yyyy-MM-dd")  # fmt: skip
+STANDARD: Final = "RFC3339"
 RFC3339: Final = TemporalFormat(
     ISO_DATE.expression[:-1]
     + "[Tt ]"
     + ":".join((_FIELDS["HH"], _FIELDS["mm"], _FIELDS["ss"]))
     + r"(?:\.(?P<fraction>[0-9]{1,9}))?(?P<offset>[Zz]|[+-](?:0[0-9]|1[0-8]):[0-5][0-9])$",
     frozenset({"year", "month", "day", "hour", "minute", "second", "fraction", "offset"}),
+    word=STANDARD,
 )
 
 
 # The same without the offset: ISO 8601's local date and time.
 LOCAL: Final = TemporalFormat(
-    RFC3339.expression[: RFC3339.expression.index("(?P<offset>")] + "$", RFC3339.fields - {"offset"}
+    RFC3339.expression[: RFC3339.expression.index("(?P<offset>")] + "$",
+    RFC3339.fields - {"offset"},
+    word="yyyy-MM-dd HH:mm:ss",
 )
 # RFC 3339 partial-time.
 ISO_TIME: Final = TemporalFormat(
     "^" + LOCAL.expression[LOCAL.expression.index("(?P<hour>") :],
     frozenset({"hour", "minute", "second", "fraction"}),
+    word="HH:mm:ss",
 )
 
 
 EPOCHS: Final = {
-    f"epoch-{unit}": TemporalFormat("", frozenset(), a_second)
+    f"epoch-{unit}": TemporalFormat("", frozenset(), a_second, word=f"epoch-{unit}")
     for unit, a_second in (("s", 1), ("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000))
 }
-STANDARD: Final = "RFC3339"
 
 
 def in_turn(words: list[str], *, with_time: bool) -> TemporalFormat:
@@ -130,7 +139,7 @@ def compile_format(pattern: str, *, with_time: bool) -> TemporalFormat:
             f"format {pattern!r}: expected date fields only, found the {', '.join(sorted(fields - needed))}; "
             "use logicalType timestamp to keep a time"
         )
-    return TemporalFormat(expression, fields)
+    return TemporalFormat(expression, fields, word=pattern)
 
 
 def time_of_day(pattern: str) -> TemporalFormat:
@@ -145,7 +154,7 @@ def time_of_day(pattern: str) -> TemporalFormat:
             f"format {pattern!r}: expected fields of a time of day, found the {', '.join(sorted(others))}; "
             "use logicalType timestamp for a moment"
         )
-    return TemporalFormat(expression, fields)
+    return TemporalFormat(expression, fields, word=pattern)
 
 
 def _compiled(pattern: str) -> tuple[str, frozenset[str]]:

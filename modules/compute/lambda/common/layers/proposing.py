@@ -12,7 +12,7 @@ values no more than ``FEW`` different ones of a column are held, and the shapes 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from pyiceberg.types import (
 from common.contract.masking import shape
 from common.contract.properties import is_property_name, is_source
 from common.contract.suspicion import suspicion
-from common.contract.temporal_formats import ISO_DATE, RFC3339, TemporalFormat, compile_format
+from common.contract.temporal_formats import EPOCHS, ISO_DATE, RFC3339, TemporalFormat, compile_format
 from common.contract.typed_texts import Column, as_texts, read_texts
 from common.lake.reading import read_rows
 from common.lake.specifications import open_table
@@ -57,6 +57,8 @@ _SAMPLES: Final = 3
 _FEW_A_DAY: Final = 1_000
 _DAY_S: Final = 86_400
 _LONGEST_NAME: Final = 127
+_CENTURY: Final = (946_684_800, 4_102_444_800)
+"""From 2000 to 2100, in seconds since 1970: numbers of that size may be moments."""
 
 _DATE_PATTERNS: Final = ("yyyyMMdd", "dd.MM.yyyy", "dd/MM/yyyy", "MM/dd/yyyy", "yyyy/MM/dd", "dd-MM-yyyy")
 _TIME_PATTERNS: Final = (
@@ -188,6 +190,11 @@ class Profile:
         best = max(self.tried or (), key=lambda way: way.read, default=None)
         return best if best is not None and best.read >= _NEARLY_ALL * self.present else None
 
+    def nearly(self) -> _Tried | None:
+        """The reading of most texts where none reads enough to be proposed."""
+        ways = () if self.chosen() else self.tried or ()
+        return max(ways, key=lambda way: way.read, default=None)
+
     def _measure(self, present: Column, unread: int) -> None:
         """Digits after the point of numbers, ``unread`` of which are none."""
         parts: Any = pc.extract_regex(present, r"^-?[0-9]+(?:\.(?P<fraction>[0-9]+))?$")
@@ -313,7 +320,9 @@ def _lines(topic: str, seen: list[Profile], looked: _Looked, unnamed: list[str])
     elif looked.a_day < _FEW_A_DAY:
         yield f"# About {looked.a_day:,.0f} rows a day: tables made anew are better partitioned by month"
         yield "# (volume: low, docs/adr/0006). These are partitioned by day."
-    yield "# How long rows are kept: for good, unless you say so, such as"
+    first, last = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (looked.first, looked.last))
+    yield f"# These were published from {first} to {last}, about {looked.a_day:,.0f} a day, which makes"
+    yield f"# {365 * looked.a_day:,.0f} a year. How long rows are kept: for good, unless you say so, such as"
     yield "# slaProperties: [{property: retention, value: 400, unit: d}]"
     for name in unnamed:
         yield f"# Not proposed: {_word(name)}, since a contract cannot name such a column."
@@ -343,6 +352,10 @@ def _property(profile: Profile, name: str) -> Iterator[str]:
     if profile.suspicion:
         yield f"  # personal data? {profile.suspicion}: say which classification it has"
     yield from _type(profile, way) if way else ["  logicalType: string"]
+    if (most := profile.nearly()) is not None:
+        share = f"{most.read / profile.present:.2%}"
+        yield f"  # {most.read:,} of {profile.present:,} values ({share}) would be read as"
+        yield from (line.replace("  ", "  #   ", 1) for line in _type(profile, most))
     if not missing:
         yield "  required: true"
     if way is None and (words := _enum(profile)):
@@ -373,6 +386,21 @@ def _type(profile: Profile, way: _Tried) -> Iterator[str]:
         yield f"  # {'  '.join(way.unread)}"
     if not profile.suspicion and way.least is not None:
         yield f"  # seen: {_shown(way.least)} to {_shown(way.greatest)}"
+        if str(options.get("physicalType", "")).startswith("decimal") and profile.fraction:
+            yield f"  # with up to {profile.fraction} digits after the point; more of them are not read"
+        for unit, first, last in _moments(way):
+            yield "  # a moment? logicalType: timestamp with logicalTypeOptions: {format: " + unit + "} reads"
+            yield f"  # {first} to {last}"
+
+
+def _moments(way: _Tried) -> Iterator[tuple[str, str, str]]:
+    """As what number since 1970 all of these could be moments of this century: format, first and last."""
+    if way.reading not in _NUMERIC:
+        return
+    for word, of in EPOCHS.items():
+        first, last = (int(value / (of.a_second or 1)) for value in (way.least, way.greatest))
+        if _CENTURY[0] <= first <= last < _CENTURY[1]:
+            yield word, *(datetime.fromtimestamp(at, UTC).isoformat() for at in (first, last))
 
 
 def _decimal(profile: Profile, way: _Tried) -> str | None:
