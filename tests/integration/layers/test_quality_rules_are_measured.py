@@ -19,7 +19,7 @@ from common.layers import quality
 from common.layers.quality import Measurement, item_of, measure
 from common.runtime.items import read_items
 from lean_ops.environment.target import Target
-from lean_ops.operate.holds import holds_of
+from lean_ops.operate.holds import Place, holds_of
 from semantic import handler as semantic
 
 from ...support.generated import cases
@@ -195,3 +195,27 @@ def test_what_is_broken_rings_by_its_severity_and_critical_ones_hold_the_topic_b
     assert hold.reason == (
         "critical rules are broken: value: nullValues: expected that nullValues of value is 0, found 1"
     )
+
+
+def test_a_hold_that_is_lifted_comes_back_with_the_next_commit_that_breaks_the_rule(
+    lake: TopicLake, run: Run
+) -> None:
+    """With --everybody a run goes on, and what it commits is measured; `resume` alone lifts one's own hold."""
+    lake.run(event("a", "1", 0, None))
+    stated = rules({"metric": "nullValues", "mustBe": 0, "severity": "critical"})
+    run(stated)
+    target: Any = SimpleNamespace(client=lambda _: run.dynamodb, checkpoints_table=run.table, caller="me")
+    place = Place(target, lake.topic)
+    place.pause("mine")
+    lifted, left = place.resume()
+    assert ([hold.by for hold in lifted], [hold.by for hold in left]) == (["me"], [quality.HOLDER])
+    assert [hold.by for hold in place.resume(everybody=True)[0]] == [quality.HOLDER]
+    run(stated)  # of rows that somebody has looked at
+    assert place.holds() == ()
+    lake.run(event("b", "2", 0, 1))
+    run(stated)
+    assert [hold.by for hold in place.holds()] == [quality.HOLDER]
+    place.resume(everybody=True)
+    lake.run(event("a", "3", 1, 1))  # mended
+    assert run(stated).rules[0].holds
+    assert place.holds() == ()

@@ -20,6 +20,8 @@ from lean_ops.commands.calling import Answer, Call, on_target
 from lean_ops.commands.options import JsonOption, WaitOption, a_number
 from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
+from lean_ops.local.provision import Tuning, provision
+from lean_ops.local.target import LocalTarget
 from lean_ops.operate import contracts, exporting, plan_markdown, promoting, publishing, quality
 
 FileArgument = Annotated[
@@ -253,12 +255,14 @@ def publish(
     if _errors(findings):
         document = {"topic": call.topic, "findings": [asdict(finding) for finding in findings]}
         return Answer(document, lambda: _say_findings(findings), failed=True)
+    _expect_tables(call, path)
     too_much = [] if accept or before == text else _too_much(call, text, most)
     if too_much:
         sentences = [f"{path}: {clause}; mend it, or --accept it" for clause in too_much]
         return Answer({"topic": call.topic, "too_much": too_much}, lambda: None, sentences)
     contract = load_contract(text, call.topic)
     with call.operation("contract.publish", version=contract.version) as entry:
+        _make_tables(call, text)
         done = publishing.publish(
             call.target,
             contract,
@@ -367,6 +371,35 @@ def history(call: Call) -> Answer:
     return Answer({"topic": call.topic, "versions": rows}, tell)
 
 
+def _is_first(call: Call) -> bool:
+    """Whether the topic has no tables for what a contract makes."""
+    return not call.target.catalog().table_exists(call.target.settings.table("semantic", call.topic))
+
+
+def _expect_tables(call: Call, path: Path) -> None:
+    """Raise InvalidInput where tables have to be made first, and not by this command."""
+    if not _is_first(call):
+        return
+    own = contract_files().get(call.topic)
+    if own is None or own.resolve() != path.resolve():
+        raise InvalidInput(
+            f"contract of {call.topic}: expected the first one in contracts/{call.topic}.yaml of this "
+            f"checkout, from which the tables are made, found {path}; save it there, then publish it"
+        )
+    if not isinstance(call.target, LocalTarget):
+        raise InvalidInput(
+            f"contract of {call.topic}: expected the tables of a topic with a contract, found none yet; "
+            f"`terraform apply` makes them from contracts/{call.topic}.yaml and puts this first one in place"
+        )
+
+
+def _make_tables(call: Call, text: str) -> None:
+    """Bring the local stack to a checkout with one contract more; all other contracts stay as they are."""
+    if isinstance(call.target, LocalTarget) and _is_first(call):
+        kept = {topic: contracts.published_text(call.target, topic) for topic in contract_files()}
+        provision(call.target, Tuning(schedules=True), kept=kept | {call.topic: text})
+
+
 def _too_much(call: Call, text: str, most: float) -> list[str]:
     with progress(quiet=call.json) as bar:
         task = bar.add_task("judging rows", total=None)
@@ -385,6 +418,8 @@ def _tell_published(done: publishing.Published) -> None:
         return
     was = f", after {done.before}" if done.put and done.before and done.before != done.version else ""
     say(f"Contract of {done.topic}, version {done.version}, {'is' if done.put else 'was'} in place{was}.")
+    if done.before is None:
+        say(f"Rows of Curated are typed by it with the next run: `lean-ops run --topic {done.topic}`.")
     if done.refused:
         say(f"{done.refused:,} refused rows of before are treated as it says.")
     if (found := done.comparison) is not None and done.swapped is not None:

@@ -320,7 +320,7 @@ def _lines(topic: str, seen: list[Profile], looked: _Looked, unnamed: list[str])
     elif looked.a_day < _FEW_A_DAY:
         yield f"# About {looked.a_day:,.0f} rows a day: tables made anew are better partitioned by month"
         yield "# (volume: low, docs/adr/0006). These are partitioned by day."
-    first, last = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (looked.first, looked.last))
+    first, last = (_at(seconds)[:10] for seconds in (looked.first, looked.last))
     yield f"# These were published from {first} to {last}, about {looked.a_day:,.0f} a day, which makes"
     yield f"# {365 * looked.a_day:,.0f} a year. How long rows are kept: for good, unless you say so, such as"
     yield "# slaProperties: [{property: retention, value: 400, unit: d}]"
@@ -400,7 +400,11 @@ def _moments(way: _Tried) -> Iterator[tuple[str, str, str]]:
     for word, of in EPOCHS.items():
         first, last = (int(value / (of.a_second or 1)) for value in (way.least, way.greatest))
         if _CENTURY[0] <= first <= last < _CENTURY[1]:
-            yield word, *(datetime.fromtimestamp(at, UTC).isoformat() for at in (first, last))
+            yield word, _at(first), _at(last)
+
+
+def _at(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _decimal(profile: Profile, way: _Tried) -> str | None:
