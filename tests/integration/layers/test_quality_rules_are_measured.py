@@ -200,7 +200,7 @@ def test_what_is_broken_rings_by_its_severity_and_critical_ones_hold_the_topic_b
 def test_a_hold_that_is_lifted_comes_back_with_the_next_commit_that_breaks_the_rule(
     lake: TopicLake, run: Run
 ) -> None:
-    """With --everybody a run goes on, and what it commits is measured; `resume` alone lifts one's own hold."""
+    """With --everybody a run goes on, and what it commits is measured; `resume` lifts one's own alone."""
     lake.run(event("a", "1", 0, None))
     stated = rules({"metric": "nullValues", "mustBe": 0, "severity": "critical"})
     run(stated)

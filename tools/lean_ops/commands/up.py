@@ -14,7 +14,7 @@ from lean_ops.local import spark
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.stack import Stack
 from lean_ops.local.target import LocalTarget, keep_spark
-from lean_ops.operate import contracts
+from lean_ops.operate import contracts, publishing
 
 
 def up(
@@ -53,7 +53,7 @@ def up(
         keep_spark(folder, wanted=with_spark)
     target = LocalTarget.running(folder)
     with target.reached():
-        held = _held_back(target, accept or [])
+        held, left = _changed_contracts(target, accept or [])
         provision(target, Tuning(schedules=True), kept={topic: text for topic, (text, _) in held.items()})
         told = comeback.account(target, Ledger(folder / "ledger")) if own.crashed else None
     if json:
@@ -62,6 +62,7 @@ def up(
                 "folder": folder,
                 "endpoints": _endpoints(stack),
                 "crashed": asdict(told) if told else None,
+                "rows_left": left,
                 "contracts_not_accepted": {topic: clauses for topic, (_, clauses) in held.items()},
             }
         )
@@ -69,6 +70,12 @@ def up(
         for sentence in told.sentences() if told else ():
             say(sentence, style="yellow")
         say(f"The local stack {stack!r} runs at {record.emulator.endpoint} (state in {folder}).")
+        for topic in left:
+            say(
+                f"Contract of {topic}: rows of before stay as they are until they change; `lean-ops contract "
+                f"publish --topic {topic}` brings them along.",
+                "yellow",
+            )
         say("Next: `lean-ops send`, `lean-ops run`, `lean-ops query`, and `lean-ops down` to stop it.")
     for topic, (_, clauses) in held.items():
         complain(
@@ -79,13 +86,25 @@ def up(
         raise typer.Exit(1)
 
 
-def _held_back(target: LocalTarget, accepted: list[str]) -> dict[str, tuple[str | None, list[str]]]:
-    """Contracts of the checkout that take away too much, on a stack that was up before."""
+def _changed_contracts(
+    target: LocalTarget, accepted: list[str]
+) -> tuple[dict[str, tuple[str | None, list[str]]], list[str]]:
+    """Contracts of the checkout that take away too much, on a stack that was up before.
+
+    And the topics whose contract goes in place although it types otherwise what the one before has typed.
+    """
     client = target.client("s3")
     if target.lake_bucket not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        return {}
+        return {}, []
     texts = {topic: path.read_bytes().decode() for topic, path in contract_files().items()}
-    return contracts.not_accepted(target, texts, accepted)
+    held = contracts.not_accepted(target, texts, accepted)
+    left = [
+        topic
+        for topic, text in texts.items()
+        if topic not in held
+        and publishing.types_otherwise(contracts.published_text(target, topic), text, topic)
+    ]
+    return held, left
 
 
 def _endpoints(stack: str) -> dict[str, str]:

@@ -267,6 +267,12 @@ def _readable(text: str | None, topic: str) -> Contract | None:
         return None
 
 
+def types_otherwise(before: str | None, text: str, topic: str) -> bool:
+    """Whether rows that the contract of before has typed would be others under this one."""
+    was, now = _readable(before, topic), _readable(text, topic)
+    return was is not None and now is not None and not _same_rows(was, now)
+
+
 def _same_rows(was: Contract | None, now: Contract) -> bool:
     """Whether both contracts make the same row of Semantic of any row of Curated."""
     return was is not None and set(map(_judged, was.properties)) == set(map(_judged, now.properties))

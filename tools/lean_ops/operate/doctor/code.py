@@ -144,7 +144,8 @@ def contracts(target: Target) -> Iterator[Finding]:
             yield Finding(
                 f"contract of {topic}",
                 f"the deployed contract differs from contracts/{topic}.yaml of this checkout",
-                f"check which is meant, then {target.deploy_advice}",
+                f"check which is meant, then `lean-ops contract publish --topic {topic}`, which brings its "
+                f"rows along, or {target.deploy_advice}",
                 Severity.NOTE,
             )
 
