@@ -255,7 +255,9 @@ def test_what_terraform_puts_there_in_the_same_second_stays(
     assert all(HASH.match(reading) for reading in readings(in_place))
 
 
-def test_kept_versions_say_how_rows_of_them_were_treated(in_place: World) -> None:
+def test_kept_versions_say_how_rows_of_them_were_treated(
+    in_place: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, pii in ((2, "hash"), (3, "mask")):
         done(publish(in_place, next_version(in_place, f"{number}.0.0", pii=pii), "--accept"))
         in_place.clock += 60
@@ -263,5 +265,9 @@ def test_kept_versions_say_how_rows_of_them_were_treated(in_place: World) -> Non
     assert sorted(one.version for one in kept) == ["1.0.0", "2.0.0", "3.0.0"]
     known = publishing.known(in_place.target, TOPIC)
     assert [known[version].properties[0].pii for version in sorted(known)] == [None, "hash", "mask"]
-    done(in_place.command("contract", "history", "--json"))
+    capsys.readouterr()
+    done(in_place.command("contract", "history"))
+    said = capsys.readouterr().out
+    assert "property reading: clear values become hash" in said
+    assert "no description" not in said, "that is no change"
     done(in_place.command("contract", "show", "--json"))

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from common.contract.store import contract_key
 from lean_ops.commands import calling
 from lean_ops.commands import contract as contract_command
-from lean_ops.operate import contracts
+from lean_ops.operate import contracts, publishing
 
 from ...support import edges
 from ...support.edges import Ended
@@ -137,6 +137,59 @@ def test_a_changed_contract_that_takes_much_is_held_back_until_it_is_accepted(
     assert contracts.not_accepted(target, {"t": text}, ()) == {}, "it is in place"
     bucket.objects[contract_key("t")] = text_of(logicalType="string").encode()
     assert contracts.not_accepted(target, {"t": text}, ())["t"][0] == text_of(logicalType="string")
+
+
+def test_a_first_contract_is_published_where_its_tables_can_be_made(
+    plan: Plan, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables are made from the file of the checkout: on AWS by Terraform, locally by the command."""
+    target.catalog().drop_table(target.settings.table("semantic", "t"))
+    file = tmp_path / "t.yaml"
+    assert plan(text_of(logicalType="string")).code == 0
+
+    def publish() -> Ended:
+        return edges.lean_ops(["contract", "publish", str(file), "--topic", "t", "--reason", "first"])
+
+    monkeypatch.setattr(contract_command, "contract_files", dict)
+    assert "expected the first one in contracts/t.yaml of this checkout" in publish().err
+    monkeypatch.setattr(contract_command, "contract_files", lambda: {"t": file})
+    assert "`terraform apply` makes them from contracts/t.yaml" in publish().err
+
+
+def test_the_local_stack_gets_the_tables_of_one_contract_and_keeps_all_others(
+    target: Any, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(contract_command, "LocalTarget", SimpleNamespace)
+    monkeypatch.setattr(contract_command, "provision", lambda *_, kept: made.append(kept))
+    files = {"t": tmp_path / "t.yaml", "other": tmp_path / "other.yaml"}
+    monkeypatch.setattr(contract_command, "contract_files", lambda: files)
+    bucket.objects[contract_key("other")] = b"as it is in place"
+    call: Any = SimpleNamespace(target=target, topic="t")
+    contract_command._make_tables(call, "the first")
+    assert not made, "they are there"
+    target.catalog().drop_table(target.settings.table("semantic", "t"))
+    contract_command._make_tables(call, "the first")
+    assert made == [{"t": "the first", "other": "as it is in place"}]
+
+
+def test_what_up_leaves_as_it_was_is_what_another_version_typed_otherwise() -> None:
+    text = text_of(logicalType="string")
+    described = text_of("1.0.1", logicalType="string", description="Said otherwise")
+    typed = text_of("2.0.0", logicalType="integer")
+    assert publishing.types_otherwise(text, typed, "t")
+    assert not publishing.types_otherwise(text, described, "t")
+    assert not publishing.types_otherwise(None, typed, "t")
+
+
+def test_errors_come_first_and_many_alike_once(plan: Plan) -> None:
+    many = yaml.safe_load(text_of(logicalType="string"))
+    many["schema"][0]["properties"] += [{"name": f"p{n}", "logicalType": "string"} for n in range(5)]
+    many["schema"][0]["properties"].append({"name": "bad", "logicalType": "strng", "description": "x"})
+    lines = plan(yaml.safe_dump(many, width=1000)).out.splitlines()
+    assert "error: property bad" in lines[0]
+    alike = "5 properties: no description: analysts see it as the column's comment: p0, p1, p2, p3, p4"
+    assert [line for line in lines if "no description" in line] == [f"  warning: {alike}"]
 
 
 def test_diff_says_whom_a_change_breaks(tmp_path: Path) -> None:

@@ -109,6 +109,46 @@ def test_texts_that_the_type_does_not_read_are_said_by_share_and_shape(lake: Lak
     assert lake.lost(text) == (0, {"value": 1 / 300})
 
 
+def test_what_most_texts_would_be_read_as_is_said_and_left_to_a_person(lake: Lake) -> None:
+    lake.fill(energy=[f"{n}.5" for n in range(290)] + ["n/a"] * 10, mixed=["1", "x"] * 150)
+    text = lake.propose().text
+    assert lake.properties()["energy"]["logicalType"] == "string"
+    assert "# 290 of 300 values (96.67%) would be read as\n" in text
+    assert "#   physicalType: decimal(18,1)" in text
+    assert "a/a" in text
+    assert "n/a" not in text
+    assert text.count("would be read as") == 1, "half of the other column's texts are no number"
+    assert lake.lost(text) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("texts", "word"),
+    [
+        (["1762000000", "1762000061"], "epoch-s"),
+        (["1762000000.5", "1762000061"], "epoch-s"),
+        (["1762000000000", "1762000061000"], "epoch-ms"),
+        (["1762000000000000000", "1762000061000000000"], "epoch-ns"),
+        (["12", "1762000061"], ""),
+    ],
+)
+def test_numbers_that_may_be_moments_are_said_to_be(lake: Lake, texts: list[str], word: str) -> None:
+    lake.fill(at=texts)
+    text = lake.propose().text
+    assert lake.properties()["at"]["logicalType"] in ("integer", "number")
+    assert text.count("# a moment?") == (1 if word else 0)
+    if word:
+        assert f"logicalTypeOptions: {{format: {word}}} reads\n" in text
+        assert "# 2025-11-01T12:26:40+00:00 to 2025-11-01T12:27:41+00:00" in text
+
+
+def test_how_much_comes_and_how_exact_it_was_is_said(lake: Lake) -> None:
+    lake.fill(price=["1.25", "3"])
+    text = lake.propose().text
+    assert "# These were published from 2026-05-01 to 2026-05-01, about 2 a day, which makes" in text
+    assert "# 730 a year." in text
+    assert "# with up to 2 digits after the point; more of them are not read" in text
+
+
 def test_two_formats_that_read_the_same_are_both_named(lake: Lake) -> None:
     lake.fill(day=["01/02/2026", "03/04/2026"], epoch=["20260101", "20260102"])
     text = lake.propose().text
@@ -117,9 +157,11 @@ def test_two_formats_that_read_the_same_are_both_named(lake: Lake) -> None:
 
 
 def test_what_looks_personal_is_said_without_a_value_and_not_classified(lake: Lake) -> None:
-    lake.fill(contact=["eve@x.org", "bob@x.org"] * 30, owner_phone=["1", "2"] * 30)
+    lake.fill(
+        contact=["eve@x.org", "bob@x.org"] * 30, owner_phone=["1", "2"] * 30, driver__name=["a", "b"] * 30
+    )
     proposed = lake.propose()
-    assert proposed.text.count("# personal data?") == 2
+    assert proposed.text.count("# personal data?") == 3
     assert "eve@" not in proposed.text
     assert all("classification" not in said for said in lake.properties().values())
 

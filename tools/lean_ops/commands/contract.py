@@ -351,7 +351,8 @@ def history(call: Call) -> Answer:
     kept = publishing.kept(call.target, call.topic)
     rows: list[dict[str, Any]] = []
     for before, one in zip([None, *kept], kept, strict=False):
-        changes = review(one.text, call.topic, before.text if before else None) if before else []
+        old, new = (publishing.readable(of.text if of else None, call.topic) for of in (before, one))
+        changes = compare(old, new) if old and new else []
         notes = [str(finding) for finding in changes if finding.where != "version"]
         rows.append({"version": one.version, "at": one.at, "changes": notes})
     in_place = contracts.published_text(call.target, call.topic)

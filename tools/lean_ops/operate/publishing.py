@@ -140,7 +140,7 @@ def put_in_place(
         raise overtaken
     for one in held:
         one.changing()
-    if found and (was := _readable(found, topic)) is not None:
+    if found and (was := readable(found, topic)) is not None:
         known_by = {one.version: one.text for one in kept(target, topic)}
         if (
             known_by.get(was.version) != found
@@ -176,7 +176,7 @@ def publish(
     """
     topic = contract.topic
     doing = f"publication of the contract of {topic}"
-    was = _readable(before, topic)
+    was = readable(before, topic)
     earlier = known(target, topic)
     under = Under(contract, text)
 
@@ -260,7 +260,8 @@ def _treatment(target: Target, contract: Contract, earlier: Mapping[str, Contrac
     return Treatment(contract, earlier, hashing_secret(target) if hashes else b"")
 
 
-def _readable(text: str | None, topic: str) -> Contract | None:
+def readable(text: str | None, topic: str) -> Contract | None:
+    """The contract of a text; None where there is none, or it is of an earlier release."""
     try:
         return load_contract(text, topic) if text is not None else None
     except ContractError:
@@ -269,7 +270,7 @@ def _readable(text: str | None, topic: str) -> Contract | None:
 
 def types_otherwise(before: str | None, text: str, topic: str) -> bool:
     """Whether rows that the contract of before has typed would be others under this one."""
-    was, now = _readable(before, topic), _readable(text, topic)
+    was, now = readable(before, topic), readable(text, topic)
     return was is not None and now is not None and not _same_rows(was, now)
 
 
