@@ -182,6 +182,31 @@ def test_what_up_leaves_as_it_was_is_what_another_version_typed_otherwise() -> N
     assert not publishing.types_otherwise(None, typed, "t")
 
 
+def test_a_contract_of_another_shape_says_which_columns_no_row_has(plan: Plan) -> None:
+    """A misspelled source of a property that may be missing would be null for good, and no rule is broken."""
+    text = text_of(criticalDataElement=False, logicalType="string", transformSourceObjects=["valeu"])
+    said = "reads valeu, of which Curated has no column, so that it is null in every row; it has value"
+    ended = plan(text)
+    assert (ended.code, f"source? value {said}" in " ".join(ended.out.split())) == (0, True)
+    assert f"`value` {said}" in plan(text, "--markdown").out
+    found = json.loads(plan(text, "--json").out)
+    assert found["absent"] == {"value": {"source": "valeu", "near": ["value"]}}
+    assert json.loads(plan(text_of(logicalType="string"), "--json").out)["absent"] == {}
+
+
+@pytest.mark.parametrize("version", ["1.2.0", "1.1.9", "0.9.0"])
+def test_a_version_that_is_not_above_the_published_one_is_refused(
+    plan: Plan, bucket: Bucket, version: str
+) -> None:
+    bucket.objects[contract_key("t")] = text_of("1.2.0", logicalType="string").encode()
+    ended = plan(text_of(version, logicalType="string", description="Said otherwise", required=False))
+    assert ended.code == (0 if version == "1.2.0" else 1), "a description alone may be mended"
+    assert ("expected a version above 1.2.0" in ended.out) is (version != "1.2.0")
+    wider = plan(text_of(version, logicalType="string", criticalDataElement=False))
+    assert wider.code == 1
+    assert f"expected a version above 1.2.0, found {version}; raise it" in " ".join(wider.out.split())
+
+
 def test_errors_come_first_and_many_alike_once(plan: Plan) -> None:
     many = yaml.safe_load(text_of(logicalType="string"))
     many["schema"][0]["properties"] += [{"name": f"p{n}", "logicalType": "string"} for n in range(5)]

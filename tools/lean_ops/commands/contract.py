@@ -504,6 +504,7 @@ def _document(planned: Planned, findings: list[Finding], too_much: list[str]) ->
         "left": planned.left,
         "in_clear": [asdict(place) for place in planned.in_clear],
         "suspected": planned.suspected,
+        "absent": {name: asdict(absent) for name, absent in planned.absent.items()},
         "too_much": too_much,
         "findings": [asdict(finding) for finding in findings],
     }
@@ -535,6 +536,8 @@ def _tell(planned: Planned, findings: list[Finding]) -> None:
     say(f"Contract of {planned.topic}, version {planned.version}; {against} published:")
     _say_findings(findings)
     _tell_rows(planned)
+    for name, absent in planned.absent.items():
+        say(f"  source? {name} {absent}", "yellow")
     for change in planned.changes:
         say(f"  table: {_column_change(planned.topic, change)}")
     for name in planned.left:

@@ -37,6 +37,8 @@ def _lines(planned: Planned, findings: Sequence[Finding], too_much: Sequence[str
     before = "" if planned.refused_before is None else f" ({planned.refused_before:,} by the published one)"
     yield f"- Of {planned.rows:,} rows in Curated, one a key, it would refuse {planned.refused:,}{before}."
     yield from _values(planned)
+    for name, absent in planned.absent.items():
+        yield f"- :warning: {_code(name)} {_text(str(absent))}"
     for change in planned.changes:
         was = f" (was {_code(str(change.was.field_type))})" if change.was else ""
         column = f"{_code(change.column.name)} {_code(str(change.column.field_type))}"

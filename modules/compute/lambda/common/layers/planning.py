@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Final
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from common.lake.setting_aside import by_halves
 from common.lake.specifications import open_table
 from common.layers.semantic import ColumnChange, column_changes
 from common.payload.flattening import DELETED
+from common.payload.leaves import RESERVED_COLUMNS
 from common.runtime.errors import TableMissing
 from common.runtime.settings import LakeSettings
 
@@ -86,13 +88,26 @@ class InClear:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Absent:
+    """A property whose column Curated does not have; ``near``: columns that are called nearly so."""
+
+    source: str
+    near: list[str]
+
+    def __str__(self) -> str:
+        other = f"; it has {', '.join(self.near)}" if self.near else ""
+        return f"reads {self.source}, of which Curated has no column, so that it is null in every row{other}"
+
+
 @dataclass
 class Planned:
     """What the contract would do. ``snapshot_id``: of Curated, which was read; None: it holds nothing.
 
     ``rows``: of keys that are not deleted. ``refused`` and ``refused_before``: by the contract, and by the
     published one (None: there is none); ``newly_refused``: of rows that are published. ``suspected``: clear
-    columns without classification whose values look like personal data, and like what.
+    columns without classification whose values look like personal data, and like what. ``absent``: properties
+    that no row has a value for.
     """
 
     topic: str
@@ -109,6 +124,7 @@ class Planned:
     left: list[str] = field(default_factory=list)
     in_clear: list[InClear] = field(default_factory=list)
     suspected: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, Absent] = field(default_factory=dict)
 
     def losses(self) -> dict[str, float]:
         """What would be lost, as shares: of rows (``*``) newly refused ones, of a column's values nulled."""
@@ -141,6 +157,13 @@ def plan(
         found.left = sorted((before - own) & set(semantic.schema().column_names))
     if curated is not None and (snapshot := curated.current_snapshot()) is not None:
         found.snapshot_id = str(snapshot.snapshot_id)
+        known = curated.schema().column_names
+        leaves = [name for name in known if name not in RESERVED_COLUMNS]
+        found.absent = {
+            of.name: Absent(of.source, get_close_matches(of.source, leaves))
+            for of in contract.properties
+            if of.source not in known
+        }
         work = _Work(contract, published, found, in_clear)
         for batch in read_rows(curated, columns=work.columns(curated), snapshot_id=snapshot.snapshot_id):
             work.take(pa.Table.from_batches([batch]))
