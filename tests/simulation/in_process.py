@@ -1,42 +1,24 @@
-"""What a sequence does hundreds of times, without what costs most of it and changes nothing.
+"""DynamoDB without a network: the emulator's own code, without the SDK's way to it.
 
-A sequence asks DynamoDB some eighty times and loads a table as often. The SDK's way to an answer (validation,
-signature, headers) takes four times as long as the answer, and pyiceberg works out again what cannot have
-changed: metadata files are never written twice, and a transaction's updates are the same until one is added.
+A history asks some 250 times. Validation, signature and headers take four times as long as the answer.
 """
 
-import functools
 import json
 import re
 from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
 
 from botocore.exceptions import ClientError
 from ministack.services import dynamodb
-from pyiceberg.catalog import sql
-from pyiceberg.io import FileIO, InputFile
-from pyiceberg.manifest import ManifestFile
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import Transaction
-from pyiceberg.table.metadata import TableMetadata, TableMetadataV2
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import update_table_metadata
-
-from common.contract import contracts
-from common.lake import avro
-from lean_ops import cli
 
 from .clock import UnmodelledError
 
 _WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem"})
 _READS: Final = frozenset({"GetItem", "Query", "Scan"})
-_help: Final = functools.cache(cli._help)
 
 
 class ConditionFailedError(ClientError):
@@ -129,76 +111,3 @@ def _with_bytes(value: dict[str, Any]) -> dict[str, Any]:
         case {"BS": list(texts)}:
             return {"BS": [b64decode(text) for text in texts]}
     return value
-
-
-def _file(place: str) -> tuple[Any, ...]:
-    """What a file is: its place, and which one is there; FileNotFoundError as from whoever reads it."""
-    found = Path(place.removeprefix("file://")).stat()
-    return place, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _kept_manifests() -> tuple[Callable[..., list[Any]], Callable[..., list[Any]]]:
-    """Reading of manifests and of their lists, each file once.
-
-    By what the file is as well as by its place: an erasure writes some of them again where they are.
-    """
-    entries, manifests = avro._READ_ENTRIES, avro._READ_LIST
-    read_entries: Final[dict[Any, list[Any]]] = {}
-    read_lists: Final[dict[Any, list[Any]]] = {}
-
-    def entries_of(manifest: ManifestFile, io: FileIO, discard_deleted: bool = True) -> list[Any]:
-        key = (_file(manifest.manifest_path), manifest.sequence_number, discard_deleted)
-        if key not in read_entries:
-            read_entries[key] = entries(manifest, io, discard_deleted)
-        return list(read_entries[key])
-
-    def manifests_of(snapshot: Snapshot, io: FileIO) -> list[Any]:
-        key = _file(snapshot.manifest_list)
-        if key not in read_lists:
-            read_lists[key] = manifests(snapshot, io)
-        return list(read_lists[key])
-
-    return entries_of, manifests_of
-
-
-def _copied(metadata: TableMetadataV2, _memo: Any = None) -> TableMetadataV2:
-    """A copy that can be changed; what is in its lists never is."""
-    made = metadata.model_copy()
-    for name, value in vars(made).items():
-        if isinstance(value, list | dict):
-            vars(made)[name] = value.copy()
-    return made
-
-
-@contextmanager
-def nothing_worked_out_twice() -> Iterator[None]:
-    """Let pyiceberg keep what it has read or worked out, and contracts what their text says."""
-    read = FromInputFile.table_metadata
-    known: Final[dict[str, TableMetadata]] = {}
-
-    def metadata(file: InputFile) -> TableMetadata:
-        if file.location not in known or not file.exists():  # one that was removed is not there
-            known[file.location] = read(file)
-        return known[file.location]
-
-    def staged(transaction: Transaction) -> TableMetadata:
-        table, updates = transaction._table.metadata, transaction._updates
-        last = transaction.__dict__.get("_last_staged")
-        if last is None or last[0] is not table or last[1] is not updates:
-            last = (table, updates, update_table_metadata(table, updates))
-            transaction.__dict__["_last_staged"] = last
-        answer: TableMetadata = last[2]
-        return answer
-
-    entries_of, manifests_of = _kept_manifests()
-    tokens = functools.cache(dynamodb._tokenize)
-    with ExitStack() as patches:
-        patches.enter_context(patch.object(avro, "_READ_ENTRIES", entries_of))
-        patches.enter_context(patch.object(avro, "_READ_LIST", manifests_of))
-        patches.enter_context(patch.object(TableMetadataV2, "__deepcopy__", _copied))
-        patches.enter_context(patch.object(dynamodb, "_tokenize", lambda text: list(tokens(text))))
-        patches.enter_context(patch.object(sql, "FromInputFile", SimpleNamespace(table_metadata=metadata)))
-        patches.enter_context(patch.object(Transaction, "table_metadata", property(staged)))
-        patches.enter_context(patch.object(contracts, "_read", functools.cache(contracts._read)))
-        patches.enter_context(patch.object(cli, "_help", _help))
-        yield

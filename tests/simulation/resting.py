@@ -5,7 +5,8 @@ the ledger balances       every message that producers were told is taken is in 
 one row a key             Curated and Semantic are those of a single pass over what was delivered
 nothing is forgotten      what the contract refuses is in Quarantine; letters are sent once
 nothing is left           no table of a rebuild, nobody holds anything, records say how an operation ended
-no live file is removed   every file of every snapshot that a table knows is there
+no live file is removed   every file of every snapshot that a table knows is there, and its metadata as it
+                          was committed
 erased stays erased       in no file, queue or object
 the queue is taken on     at the pace that was set, by a breaker that is closed
 """
@@ -19,6 +20,7 @@ from common.lake.upkeep.retention import referenced_files
 from lean_ops.environment import audit
 from lean_ops.operate.holds import Place
 
+from ..support.catalog import metadata_of
 from ..support.searching import files_with
 from .clock import AtOnce
 from .front import body_of
@@ -177,6 +179,8 @@ def every_file_is_there(world: World) -> None:
     """Of every snapshot that a table knows."""
     for layer in LAYERS:
         table = world.catalog.load_table(world.target.settings.table(layer, TOPIC))
+        written = metadata_of(table.metadata_location)
+        assert written == table.metadata, f"{layer}: its metadata file says other than was committed"
         pool: Any = AtOnce()
         for path in referenced_files(table, pool):
             assert table.io.new_input(path).exists(), f"{layer}: a file that a snapshot needs is gone: {path}"

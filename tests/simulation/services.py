@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.metadata import TableMetadata
 
 from common.contract.store import contract_key
 from common.intake.breaker.evidence import ALARMS
@@ -24,6 +25,7 @@ from common.runtime.topics import REGISTRY_KEY, Topic, registry_of
 
 from ..support.catalog import LocalCatalog
 from .clock import START, modelled
+from .kept import which_file
 
 if TYPE_CHECKING:
     from .world import World
@@ -34,17 +36,26 @@ MAPPING: Final = {"BatchSize": 100, "MaximumBatchingWindowInSeconds": 5, "Scalin
 
 
 class WatchedCatalog(LocalCatalog):
-    """Iceberg's catalog on SQLite; every call of it is an external one."""
+    """Iceberg's catalog on SQLite; every call of it is an external one.
+
+    Metadata that was written here is not parsed again; that its file says the same is looked at in the end
+    (``resting``).
+    """
 
     def __init__(self, world: "World", folder: Path) -> None:
         self._world = world
+        self._kept: dict[tuple[Any, ...], TableMetadata] = {}
         super().__init__(folder, CATALOG, warehouse=folder)
 
     def pointers(self) -> dict[str, str]:
         """Place of the metadata of every table."""
-        with self.engine.connect() as connection:
-            rows = connection.exec_driver_sql("SELECT table_name, metadata_location FROM iceberg_tables")
-            return {name: place for name, place in rows}  # noqa: C416 - rows are no pairs to mypy
+        return dict(self._direct.execute("SELECT table_name, metadata_location FROM iceberg_tables"))
+
+    def _metadata(self, place: str) -> TableMetadata:
+        return self._kept.get(which_file(place)) or super()._metadata(place)
+
+    def _committed(self, place: str, metadata: TableMetadata) -> None:
+        self._kept[which_file(place)] = metadata
 
 
 def _watched(name: str) -> Any:

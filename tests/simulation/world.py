@@ -64,7 +64,8 @@ from ..support.catalog import LocalCatalog
 from ..support.oracle import newest_good, single_pass
 from .clock import BEGINNING, START, Clock, modelled, on_simulated_time
 from .front import Event, Front, as_rows, body_of
-from .in_process import DynamoDB, nothing_worked_out_twice
+from .in_process import DynamoDB
+from .kept import nothing_worked_out_twice
 from .machine import Crashed, Execution, StepFunctions, interpreted
 from .queues import LETTERS, Queues
 from .services import CATALOG, TOPIC, Alarms, Bucket, Functions, Glue, WatchedCatalog
@@ -214,6 +215,7 @@ class World:
         self.put_at: dict[str, datetime] = {}
         self.erased: set[str] = set()
         self.numbers = 0
+        self._rows: dict[tuple[str, bool], tuple[str, list[dict[str, Any]]]] = {}
         shutil.copytree(_empty_tables(), folder, dirs_exist_ok=True)
         _move(folder, _empty_tables())
         self.outside = Clock(self, seed)
@@ -645,12 +647,17 @@ class World:
         return event
 
     def rows(self, layer: str, *, of_then: bool = False) -> list[dict[str, Any]]:
-        """All rows of a layer; ``of_then``: with the columns that its snapshot was written with."""
+        """All rows of a layer; ``of_then``: with the columns that its snapshot was written with.
+
+        Read once for each state of the table; that its files are still there is looked at by itself
+        (``resting``).
+        """
         table = self.catalog.load_table(self.target.settings.table(layer, TOPIC))
-        current = table.current_snapshot() if of_then else None
-        scan = table.scan(snapshot_id=current.snapshot_id if current else None)
-        found: list[dict[str, Any]] = scan.to_arrow().to_pylist()
-        return found
+        if self._rows.get((layer, of_then), ("", []))[0] != table.metadata_location:
+            current = table.current_snapshot() if of_then else None
+            scan = table.scan(snapshot_id=current.snapshot_id if current else None)
+            self._rows[layer, of_then] = table.metadata_location, scan.to_arrow().to_pylist()
+        return list(self._rows[layer, of_then][1])
 
     def drift_entries(self) -> set[str]:
         """What the drift log has of the topic."""

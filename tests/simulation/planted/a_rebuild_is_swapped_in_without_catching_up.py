@@ -17,10 +17,10 @@ def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
     fill = swapping.fill
 
-    def once(target: Any, rebuild: Any, run_id: str) -> Iterator[Filled]:
+    def once(target: Any, rebuild: Any, run_id: str, *place: Any) -> Iterator[Filled]:
         entry = from_lineage(lineage(open_table(target.catalog(), rebuild.beside)))
         if entry is None:
-            yield from fill(target, rebuild, run_id)
+            yield from fill(target, rebuild, run_id, *place)
         else:
             yield Filled(0, 0, entry.checkpoint)
 

@@ -92,7 +92,8 @@ def rebuild(
 def _workplace(call: Call, layer: MergedLayer, engine: Engine) -> Iterator[Workplace]:
     """Where the work is done; Spark is started for it, and ended afterwards."""
     if engine is Engine.AUTO:
-        engine = Engine.SPARK if spark.at_hand() and _is_large(call, layer) else Engine.LAMBDA
+        # Asking for Java starts one: only where there is something for it to do.
+        engine = Engine.SPARK if _is_large(call, layer) and spark.at_hand() else Engine.LAMBDA
     if engine is not Engine.SPARK:
         yield rebuilding.HERE
         return

@@ -21,8 +21,7 @@ from typing import Final
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.expressions.parser import parse
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThan, LessThanOrEqual
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation, Snapshot
@@ -129,12 +128,12 @@ def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
     if merged is None:
         return Portion((), AlwaysTrue(), None, 0, 0)
     snapshot, newest = merged
-    is_new = f"{MERGE_SEQ_COLUMN} > {since_sequence}"
+    is_new = GreaterThan(term=MERGE_SEQ_COLUMN, value=since_sequence)
     planned = list(table.scan(row_filter=is_new, snapshot_id=snapshot.snapshot_id).plan_files())
     upto, measure = _merge_bound(table, planned, since_sequence, newest, bounds)
     rows = measure.rows
     total = sum(task.file.record_count for task in planned)
-    row_filter = parse(f"{is_new} and {MERGE_SEQ_COLUMN} <= {upto}")
+    row_filter = And(is_new, LessThanOrEqual(term=MERGE_SEQ_COLUMN, value=upto))
     tasks = [task for task in planned if _merges(table, task.file, newest)[0] <= upto]
     checkpoint = SourceCheckpoint(snapshot.snapshot_id, upto, None if upto == newest else 0)
     return Portion(
