@@ -372,7 +372,8 @@ def _check_first_day(
     if replaced := sorted({*replaced_columns(live.schema(), schema), *emptied_columns(live)[0]}):
         raise InvalidInput(
             f"rebuild {identifier}: expected columns that widen, found another type of "
-            f"{', '.join(replaced)}, which rows of before {first_day} cannot take; start it without --from"
+            f"{', '.join(replaced)}, which rows of before {first_day} cannot take; start it without --from "
+            "(a publication: give the type a new name, or leave rows with --leave-rows)"
         )
     if layer is MergedLayer.CURATED:
         read_whole(identifier, read)
