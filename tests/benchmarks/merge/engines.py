@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -26,16 +26,6 @@ from common.runtime.settings import JobSettings
 
 MEMORY_BUDGET_MB = 2048  # as modules/compute/functions.json gives it to the functions
 
-COLUMNS = [
-    "message_id",
-    "idempotency_key",
-    "topic_name",
-    "period_reference",
-    "correlation_id",
-    "publish_time",
-    "ingestion_ts",
-    *workload.LEAVES,
-]
 NEWER = """s.message_id <> t.message_id and (s.publish_time > t.publish_time
   or (s.publish_time = t.publish_time and s.ingestion_ts > t.ingestion_ts))"""
 FIRST_COPIES = (
@@ -44,11 +34,16 @@ FIRST_COPIES = (
 WINNERS = f"""(select * from (select *, row_number() over (partition by idempotency_key
   order by publish_time desc, ingestion_ts desc, message_id desc) place from {FIRST_COPIES} f where nth = 1) w
   where place = 1)"""
-MERGE_SQL = f"""merge into {{table}} t using (select {", ".join(COLUMNS)} from {WINNERS} x) s
+
+
+def merge_sql(catalog: str, source: str, columns: Sequence[str]) -> str:
+    """The merge as a statement; ``columns``: those of the source."""
+    return f"""merge into {catalog}.{workload.IDENTIFIER} t
+  using (select {", ".join(columns)} from {WINNERS.format(batch=source)} x) s
   on t.idempotency_key = s.idempotency_key
-  when matched and {NEWER} then update set {", ".join(f"{c} = s.{c}" for c in COLUMNS)}, _merge_seq = 2
-  when not matched then insert ({", ".join(COLUMNS)}, _merge_seq)
-    values ({", ".join(f"s.{c}" for c in COLUMNS)}, 2)"""
+  when matched and {NEWER} then update set {", ".join(f"{c} = s.{c}" for c in columns)}, _merge_seq = 2
+  when not matched then insert ({", ".join(columns)}, _merge_seq)
+    values ({", ".join(f"s.{c}" for c in columns)}, 2)"""
 
 
 # What flattening does, with the paths known beforehand; json_extract_string turns 27.90 into 27.9.
@@ -133,12 +128,12 @@ def curation(lake: SqlCatalog, _batch: Path, root: Path) -> Spent:
 
 def duckdb_merge(lake: SqlCatalog, batch: Path, _root: Path) -> Spent:
     """DuckDB's own MERGE INTO on an attached Iceberg REST catalog: merge-on-read."""
-    return _in_duckdb(lake, MERGE_SQL.format(table=f"lake.{workload.IDENTIFIER}", batch=repr(str(batch))))
+    return _in_duckdb(lake, merge_sql("lake", repr(str(batch)), pq.read_schema(batch).names))
 
 
 def duckdb_curation(lake: SqlCatalog, _batch: Path, _root: Path) -> Spent:
     """RAW into Curated in one statement of DuckDB; numbers lose their text."""
-    return _in_duckdb(lake, MERGE_SQL.format(table=f"lake.{workload.IDENTIFIER}", batch=FLATTEN_SQL))
+    return _in_duckdb(lake, merge_sql("lake", FLATTEN_SQL, workload.RANDOM.columns))
 
 
 def _in_duckdb(lake: SqlCatalog, statement: str) -> Spent:
@@ -171,12 +166,9 @@ def pyiceberg_upsert(lake: SqlCatalog, batch: Path, _root: Path) -> Spent:
 
 def spark(lake: SqlCatalog, batch: Path, root: Path) -> Spent:
     """Spark's MERGE INTO, merge-on-read, local[2]."""
-    answer = spark_parts.run(
-        "spark_merge.py",
-        lake,
-        root,
-        {"table": workload.IDENTIFIER, "batch": str(batch), "merge": MERGE_SQL},
-    )
+    statement = merge_sql("bench", "batch", pq.read_schema(batch).names)
+    work = {"table": workload.IDENTIFIER, "batch": str(batch), "merge": statement}
+    answer = spark_parts.run("spark_merge.py", lake, root, work)
     return float(answer["seconds"]), 0.0  # its processor seconds are those of other processes
 
 

@@ -50,6 +50,7 @@ class Case:
     most_runs: int = 9
     raw: bool = False
     exact: bool = True
+    kind: workload.Kind = workload.RANDOM
 
 
 PARTS: dict[str, dict[str, Case]] = {
@@ -96,12 +97,12 @@ def lacking(case: Case) -> str:
 
 def run_once(root: Path, case: Case, figure: Figure, number: int) -> None:
     """Merge into a fresh clone, check the result, and take the figures down."""
-    workload.build_table(root, case.table_rows)
-    batch = workload.build_batch(root, case.table_rows, case.batch_rows)
-    expected = workload.expected(root, case.table_rows, case.batch_rows)
-    before = workload.data_tree(root, case.table_rows)
+    workload.build_table(root, case.table_rows, case.kind)
+    batch = workload.build_batch(root, case.table_rows, case.batch_rows, kind=case.kind)
+    expected = workload.expected(root, case.table_rows, case.batch_rows, case.kind)
+    before = workload.data_tree(root, case.table_rows, case.kind)
     name = f"clone_{case.engine}_{os.getpid()}_{number}"
-    lake = workload.clone(root, case.table_rows, name, case.batch_rows if case.raw else 0)
+    lake = workload.clone(root, case.table_rows, name, case.batch_rows if case.raw else 0, case.kind)
     result = root / name / "result.json"
     for path in before:
         path.read_bytes()  # so that every engine finds the table in the page cache
@@ -121,10 +122,10 @@ def run_once(root: Path, case: Case, figure: Figure, number: int) -> None:
         figure.seconds.append(float(said["seconds"]))
         figure.processor.append(float(said["processor"]))
         figure.memory = max(figure.memory, peak)
-        new = workload.data_tree(root, case.table_rows) - before
+        new = workload.data_tree(root, case.table_rows, case.kind) - before
         figure.written = sum(p.stat().st_size for p in new if not p.name.endswith(".crc"))
     finally:
-        workload.remove_new_files(root, case.table_rows, before)
+        workload.remove_new_files(root, case.table_rows, before, case.kind)
         shutil.rmtree(root / name)
 
 

@@ -21,6 +21,6 @@ session.sql(
 session.read.parquet(work["batch"]).createOrReplaceTempView("batch")
 session.sql("select count(*) from batch").collect()
 started = time.perf_counter()
-session.sql(work["merge"].format(table=table, batch="batch"))
+session.sql(work["merge"])
 print(json.dumps({"seconds": time.perf_counter() - started}))
 session.stop()

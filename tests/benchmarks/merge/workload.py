@@ -4,11 +4,13 @@ Everything is a function of row number and version, so that a run can be repeate
 days, partitioned as Curated is (period, day, 16 key buckets). A batch is 90 % new events of the last two days,
 8 % corrections (half of rows older than two days; 60 % of them move to another partition; 10 % are stale and
 must lose), 1 % retries of stored messages and 1 % retries inside the batch. Keys are random UUIDs, the worst
-case for pruning by min/max.
+case for pruning by min/max; other ``Kind``s of tables have other keys, or hundreds of columns.
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -21,6 +23,7 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.types import NestedField, StringType
 
 from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.layout import ENDING
 from common.lake.merge.livefiles import live_files
 from common.lake.merge.partitions import partition_rows
 from common.lake.merge.snapshot import Change, SnapshotCommit
@@ -69,13 +72,63 @@ NOT_TEXT = {
 """Leaves that are numbers or arrays in the payload."""
 
 
-def row_columns() -> str:
-    """SQL that makes the columns of a Curated row from ``(n, ver, pub, ing)``; times in microseconds."""
+_DIGEST = "(md5('k'||n))"
+_MILLISECONDS = "(printf('%012x', original//1000))"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a table of the benchmark is like.
+
+    ``key``: SQL of a key from ``n`` and ``original``, a row's number and when it was first published.
+    ``sparse``: further leaves, of which a row has one in 33. ``hot``: half of a batch's new rows are versions
+    of one in a hundred of its new keys.
+    """
+
+    name: str
+    key: str = f"({_DIGEST}::uuid)::varchar"
+    sparse: int = 0
+    hot: bool = False
+
+    @property
+    def leaves(self) -> dict[str, str]:
+        """SQL of each leaf, with places for random numbers."""
+        further = {
+            f"sparse{i:03d}": f"case when hash(n,{i})%33=0 then (hash(n,ver,{i})%100000)::varchar end"
+            for i in range(self.sparse)
+        }
+        return LEAVES | further
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of a batch, in order."""
+        return [*ENVELOPE, *self.leaves]
+
+
+ENVELOPE = (
+    *("message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id"),
+    *("publish_time", "ingestion_ts"),
+)
+RANDOM = Kind("random keys")
+TIME_ORDERED = Kind(  # as a UUID of version 7 is made (RFC 9562): milliseconds first
+    "time-ordered keys",
+    f"""{_MILLISECONDS}[1:8]||'-'||{_MILLISECONDS}[9:12]||'-7'||{_DIGEST}[1:3]||'-a'||{_DIGEST}[4:6]||'-'
+      ||{_DIGEST}[7:18]""",
+)
+NUMERIC = Kind("short numeric keys", "n::varchar")
+HOT = Kind("hot keys", hot=True)
+WIDE, WIDER = (
+    Kind(f"{columns} columns", sparse=columns - len(ENVELOPE) - len(LEAVES) - 3) for columns in (200, 500)
+)
+
+
+def row_columns(kind: Kind = RANDOM) -> str:
+    """SQL that makes the columns of a Curated row from ``(n, ver, original, pub, ing)``, times in microseconds."""
     leaves = []
-    for name, expression in LEAVES.items():
+    for name, expression in kind.leaves.items():
         numbers = {f"r{i}": f"(hash(n,ver,{i}) >> 8)::bigint" for i in range(1, 20)}
         leaves.append(f"{expression.format(**numbers)} {name}")
-    return f"""(md5('m'||n||'-'||ver)::uuid)::varchar message_id, (md5('k'||n)::uuid)::varchar idempotency_key,
+    return f"""(md5('m'||n||'-'||ver)::uuid)::varchar message_id, {kind.key} idempotency_key,
       'events' topic_name, strftime(make_timestamp(original), '%Y-%m') period_reference,
       (md5('c'||(n//3))::uuid)::varchar correlation_id, make_timestamptz(pub) publish_time,
       make_timestamptz(ing) ingestion_ts, {", ".join(leaves)}"""
@@ -100,14 +153,14 @@ def catalog(root: Path, **properties: str) -> SqlCatalog:
     return SqlCatalog("bench", uri=uri, warehouse=warehouse, **properties)
 
 
-def build_table(root: Path, rows: int) -> Table:
+def build_table(root: Path, rows: int, kind: Kind = RANDOM) -> Table:
     """Create (once) a Curated table of ``rows`` rows: one file a partition, one commit a day."""
-    lake = catalog(root / f"table_{rows}")
+    lake = catalog(root / f"table of {rows} {kind.name}".replace(" ", "_"))
     if lake.namespace_exists("lake") and lake.table_exists(IDENTIFIER):
         return lake.load_table(IDENTIFIER)
     lake.create_namespace_if_not_exists("lake")
     spec = TableSpec.load(SPECIFICATIONS, "curated")
-    columns = [NestedField(0, name, StringType(), required=False) for name in LEAVES]
+    columns = [NestedField(0, name, StringType(), required=False) for name in kind.leaves]
     spec.with_columns(columns).create(lake, "lake.building")
     connection = connect()
     for day in range(DAYS):
@@ -115,7 +168,7 @@ def build_table(root: Path, rows: int) -> Table:
         day_rows = connection.sql(
             f"""with e as (select n, 0 ver, {published("n", rows)} original, {published("n", rows)} pub,
                 {published("n", rows)} + (1+hash(n)%60)::bigint*1000000 ing from range({first},{end}) r(n))
-                select {row_columns()} from e order by idempotency_key"""
+                select {row_columns(kind)} from e order by idempotency_key"""
         ).to_arrow_table()
         _append(lake, day_rows)
     lake.rename_table("lake.building", IDENTIFIER)
@@ -130,7 +183,7 @@ def _append(lake: SqlCatalog, rows: pa.Table) -> None:
         files = list(
             pool.map(
                 lambda p: writer.write(
-                    target.new_path(target.directory(p[0]), "parquet"),
+                    target.new_path(target.directory(p[0]), ENDING),
                     p[0],
                     conformed.take(p[1]),
                 ),
@@ -143,22 +196,25 @@ def _append(lake: SqlCatalog, rows: pa.Table) -> None:
         commit.commit(lake, commit.stage())
 
 
-def build_batch(root: Path, table_rows: int, rows: int, number: int = 0) -> Path:
+def build_batch(root: Path, table_rows: int, rows: int, number: int = 0, kind: Kind = RANDOM) -> Path:
     """Create (once) a Parquet file with a batch for the table of ``table_rows`` rows; gives its path.
 
     ``number`` makes different batches; their new events do not overlap.
     """
-    path = root / f"batch_{table_rows}_{rows}_{number}.parquet"
+    path = _of_batch(root, table_rows, rows, kind, f"batch {number}.parquet")
     if path.exists():
         return path
     new, corrected, retried = rows * 90 // 100, rows * 8 // 100, rows // 100
     recent = table_rows * (DAYS - 2) // DAYS
     first_new = table_rows + number * new
+    hot = f"i%2=1 then (hash(i,'hot')%{max(1, new // 200)})::bigint*2" if kind.hot else "false then 0"
     connection = connect()
     connection.execute(
         f"""create table e as
-        select {first_new}+i n, 0::bigint ver, {END_US - 2 * DAY_US}+(i::bigint*{2 * DAY_US}//{new}) original,
-          original pub, {END_US}+{number}*1000000+i*10 ing from range({new}) r(i)
+        select {first_new}+k n, case when k=i then 0 else 1+i end::bigint ver,
+          {END_US - 2 * DAY_US}+(k::bigint*{2 * DAY_US}//{new}) original,
+          {END_US - 2 * DAY_US}+(i::bigint*{2 * DAY_US}//{new}) pub, {END_US}+{number}*1000000+i*10 ing
+          from (select i, case when {hot} else i end k from range({new}) r(i))
         union all
         select n, 1+i+{number}*{rows} ver, {published("n", table_rows)} original,
           case when hash(i,'stale')%10=0 then original-3600000000
@@ -176,10 +232,17 @@ def build_batch(root: Path, table_rows: int, rows: int, number: int = 0) -> Path
             order by hash(n,ver,'copy') limit {rows - new - corrected - retried}"""
     )
     connection.execute(
-        f"""copy (select {row_columns()} from e order by hash(n,ver,ing)) to '{path}'
+        f"""copy (select {row_columns(kind)} from e order by hash(n,ver,ing)) to '{path}'
             (format parquet, compression zstd)"""
     )
     return path
+
+
+def _of_batch(root: Path, table_rows: int, rows: int, kind: Kind, name: str) -> Path:
+    """A file of what belongs to a batch."""
+    folder = root / f"{rows} into {table_rows} {kind.name}".replace(" ", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name.replace(" ", "_")
 
 
 def build_raw(root: Path, table_rows: int, rows: int) -> Table:
@@ -224,7 +287,7 @@ def payload_sql() -> str:
     return "'{'||" + "||','||".join(objects) + "||'}'"
 
 
-def clone(root: Path, table_rows: int, name: str, raw_rows: int = 0) -> SqlCatalog:
+def clone(root: Path, table_rows: int, name: str, raw_rows: int = 0, kind: Kind = RANDOM) -> SqlCatalog:
     """A fresh catalog over the built table: what is merged into it leaves the built table as it was.
 
     With ``raw_rows``, the RAW table of the batch with so many rows is in it too.
@@ -233,21 +296,21 @@ def clone(root: Path, table_rows: int, name: str, raw_rows: int = 0) -> SqlCatal
     directory.mkdir(parents=True)
     lake = catalog(directory)
     lake.create_namespace("lake")
-    lake.register_table(IDENTIFIER, build_table(root, table_rows).metadata_location)
+    lake.register_table(IDENTIFIER, build_table(root, table_rows, kind).metadata_location)
     if raw_rows:
         lake.register_table(RAW_IDENTIFIER, build_raw(root, table_rows, raw_rows).metadata_location)
     return lake
 
 
-def remove_new_files(root: Path, table_rows: int, before: set[Path]) -> None:
+def remove_new_files(root: Path, table_rows: int, before: set[Path], kind: Kind = RANDOM) -> None:
     """Remove the files that a merge into a clone left beside the built table's."""
-    for path in data_tree(root, table_rows) - before:
+    for path in data_tree(root, table_rows, kind) - before:
         path.unlink()
 
 
-def data_tree(root: Path, table_rows: int) -> set[Path]:
+def data_tree(root: Path, table_rows: int, kind: Kind = RANDOM) -> set[Path]:
     """All files under the built table's location."""
-    location = Path(build_table(root, table_rows).location().removeprefix("file://"))
+    location = Path(build_table(root, table_rows, kind).location().removeprefix("file://"))
     return {p for p in location.rglob("*") if p.is_file()}
 
 
@@ -262,47 +325,50 @@ def checksum(table: Table) -> dict[str, str]:
     for extension in ("avro", "iceberg"):
         import_extension(extension, con=connection)
         connection.execute(f"load {extension}")
-    return _checksum(connection, f"iceberg_scan('{table.metadata_location}')")
+    known = table.schema().column_names
+    leaves = [name for name in known if name not in ENVELOPE and not name.startswith("_")]
+    return _checksum(connection, f"iceberg_scan('{table.metadata_location}')", leaves)
 
 
-def _checksum(connection: duckdb.DuckDBPyConnection, source: str) -> dict[str, str]:
-    names = ["message_id", "idempotency_key", "topic_name", "period_reference", "correlation_id"]
-    hashed = ", ".join([*names, "epoch_us(publish_time)", "epoch_us(ingestion_ts)", *LEAVES])
+def _checksum(connection: duckdb.DuckDBPyConnection, source: str, leaves: Sequence[str]) -> dict[str, str]:
+    names = [f"epoch_us({name})" if name in ("publish_time", "ingestion_ts") else name for name in ENVELOPE]
     found = connection.sql(
-        f"select count(*), count(distinct idempotency_key), sum(hash({hashed})) from {source}"
+        f"select count(*), count(distinct idempotency_key), sum(hash({', '.join([*names, *leaves])})) from {source}"
     ).fetchone()
     assert found is not None
     return {"rows": str(found[0]), "keys": str(found[1]), "hash": str(found[2])}
 
 
-def expected(root: Path, table_rows: int, rows: int) -> dict[str, str]:
+def expected(root: Path, table_rows: int, rows: int, kind: Kind = RANDOM) -> dict[str, str]:
     """Checksum of the table after batch 0, computed without any merge engine; kept beside the batch."""
-    kept = root / f"expected_{table_rows}_{rows}.json"
+    kept = _of_batch(root, table_rows, rows, kind, "expected.json")
     if kept.exists():
         known: dict[str, str] = json.loads(kept.read_text())
         return known
-    batch = build_batch(root, table_rows, rows)
-    data = [
-        t.file.file_path.removeprefix("file://") for t in build_table(root, table_rows).scan().plan_files()
-    ]
+    batch = build_batch(root, table_rows, rows, kind=kind)
+    files = build_table(root, table_rows, kind).scan().plan_files()
+    data = [t.file.file_path.removeprefix("file://") for t in files]
     connection = connect()
     connection.execute(f"create table s as select * {WINNERS.format(source=repr(str(batch)))}")
     base = f"read_parquet({data!r}, hive_partitioning=false)"
-    result = root / f"expected_{table_rows}_{rows}.parquet"
+    result = winners_file(batch)
+    columns = ", ".join(kind.columns)  # files have them in an order of their own
     connection.execute(
-        f"""create table m as select t.* from {base} t semi join s using (idempotency_key);
+        f"""create table m as select {columns} from {base} t semi join s using (idempotency_key);
         create table w as select s.* from s left join m t using (idempotency_key) where t.message_id is null
           or (s.message_id <> t.message_id and (s.publish_time, s.ingestion_ts) > (t.publish_time, t.ingestion_ts));
         copy (select * from w) to '{result}' (format parquet);
         create table lost as select idempotency_key k from m semi join w using (idempotency_key)"""
     )
     lost = connection.sql("select k from lost").to_arrow_table()["k"]
-    old = _checksum(connection, base)
-    gone_file = root / f"gone_{table_rows}_{rows}.parquet"
+    old = _checksum(connection, base, list(kind.leaves))
+    gone_file = batch.with_name("gone.parquet")
     connection.execute(
         f"copy (select m.* from m semi join lost on k = idempotency_key) to '{gone_file}' (format parquet)"
     )
-    added, gone = (_checksum(connection, f"read_parquet('{path}')") for path in (result, gone_file))
+    added, gone = (
+        _checksum(connection, f"read_parquet('{path}')", list(kind.leaves)) for path in (result, gone_file)
+    )
     total = {
         "rows": str(int(old["rows"]) - len(lost) + int(added["rows"])),
         "keys": str(int(old["rows"]) - len(lost) + int(added["rows"])),
@@ -315,13 +381,7 @@ def expected(root: Path, table_rows: int, rows: int) -> dict[str, str]:
 
 def winners_file(batch: Path) -> Path:
     """The rows of a batch that must win, as ``expected`` left them beside it."""
-    _, table_rows, rows, _ = batch.stem.split("_")
-    return batch.with_name(f"expected_{table_rows}_{rows}.parquet")
-
-
-def batch_bytes(path: Path) -> int:
-    """Size of a batch as Parquet with the table's compression: what "bytes of changed rows" means."""
-    return path.stat().st_size
+    return batch.with_name("expected.parquet")
 
 
 def read_batch(path: Path) -> pa.RecordBatchReader:

@@ -2,7 +2,9 @@
 
 import gc
 import pickle
+import random
 import threading
+from collections import Counter as Counts
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -26,9 +28,11 @@ from common.lake.files import (
 )
 from common.lake.gets import Gets
 from common.lake.history import said_by
-from common.lake.merge import MergeOutcome, committing, streams
+from common.lake.merge import MergeOutcome, committing, datafiles, layout, streams
+from common.lake.merge.layout import ENDING
 from common.lake.merge.streams import open_input, open_output
 from common.lake.reading import read_rows
+from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.runtime.retrying import RetryPolicy
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS
@@ -127,8 +131,49 @@ def test_large_files_are_read_in_as_few_ranges_as_it_takes(
     merged(catalog, lake, files(lake, 1))
     data = [path for method, path in store.asked if method == "GET" and "/data/" in path]
     of_each = {path: data.count(path) for path in data}
-    assert set(of_each.values()) == {2}, "the footer, and key and time together"
+    assert set(of_each.values()) == {1}, "footer, key and time together"
     assert said(catalog)["gets"] >= len(data)
+
+
+def test_a_search_reads_each_file_once_and_twice_where_ids_decide(
+    catalog: SqlCatalog, lake: Lake, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file of which more than what decides is beyond the last bytes; the rows say the same."""
+    monkeypatch.setattr(streams, "WHOLE_FILE_BYTES", 0)
+    rows, chance = 3_200, random.Random(1)
+    ids = [f"{chance.getrandbits(4_000):01000x}" for _ in range(rows)]  # 100 KB in each bucket's file
+    first = [lake.event(f"k{n:06d}", ids[n]) for n in range(rows)]
+    merged(catalog, lake, first)
+    large = {path for path in store.objects if path.endswith(ENDING)}
+    for expected, later in (
+        (1, [lake.event(f"k{n:06d}", f"later {n}", publish=1) for n in range(0, rows, 50)]),
+        (2, [lake.event(f"k{n:06d}", ids[n], ingestion=90) for n in range(1, rows, 50)]),
+    ):
+        store.asked.clear()
+        outcome = merged(catalog, lake, later)
+        of_each = Counts(path for method, path in store.asked if method == "GET" and path in large)
+        assert set(of_each.values()) == {expected}
+        assert outcome.updated == (len(later) if expected == 1 else 0)
+    assert not store.count("HEAD")
+
+
+@pytest.mark.parametrize("otherwise", ["as written", "too little said", "in the schema's order"])
+def test_files_laid_out_otherwise_are_read_alike(
+    catalog: SqlCatalog, lake: Lake, monkeypatch: pytest.MonkeyPatch, otherwise: str
+) -> None:
+    """Files of the release before, of other engines, and those whose sizes say too little."""
+    monkeypatch.setattr(streams, "WHOLE_FILE_BYTES", 0)
+    if otherwise == "too little said":
+        monkeypatch.setattr(layout, "_FOOTER_BYTES", 8)
+    if otherwise == "in the schema's order":
+        monkeypatch.setattr(datafiles, "in_file", list)
+        monkeypatch.setattr(datafiles, "ENDING", "parquet")
+    for turn in range(3):
+        merged(catalog, lake, files(lake, turn))
+    found = read_rows(catalog.load_table(IDENTIFIER)).read_all()
+    assert sorted(zip(*(found[name].to_pylist() for name in EVENT_RULE.columns), strict=True)) == sorted(
+        tuple(event[name] for name in EVENT_RULE.columns) for event in files(lake, 2)
+    )
 
 
 @pytest.mark.parametrize(

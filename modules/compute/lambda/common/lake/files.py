@@ -235,17 +235,25 @@ class RangedFile(_Stream):
     def close(self) -> None:
         """Close it."""
         self.closed = True
+        self._kept = []
         if self._native is not None:
             self._native.close()
 
     @contextmanager
     def fetched(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
         """Read ranges (begin and end), neighbours at once, and keep them for what is read meanwhile."""
-        self._kept = [(begin, self._read(begin, end - begin)) for begin, end in together(ranges)]
+        before = self._kept
+        absent = together((begin, end) for begin, end in ranges if self._at_hand(begin, end) is None)
+        self._kept = [*before, *((begin, self._read(begin, end - begin)) for begin, end in absent)]
         try:
             yield
         finally:
-            self._kept = []
+            self._kept = before
+
+    def fetch_last(self, size: int) -> None:
+        """Read so many bytes before the end, and keep them."""
+        begin = max(0, self.size() - size)
+        self._kept = [*self._kept, (begin, self._read(begin, self.size() - begin))]
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place: from the begin (0), from here (1), from the end (2)."""
@@ -272,10 +280,8 @@ class RangedFile(_Stream):
         left = max(0, self.size() - self._at)
         wanted = left if nbytes is None or nbytes < 0 else min(nbytes, left)
         begin, self._at = self._at, self._at + wanted
-        for first, buffer in self._kept:
-            if first <= begin and begin + wanted <= first + buffer.size:
-                return buffer.slice(begin - first, wanted)
-        return self._read(begin, wanted)
+        kept = self._at_hand(begin, self._at)
+        return kept if kept is not None else self._read(begin, wanted)
 
     def read(self, size: int = -1) -> bytes:
         """As ``read_buffer``, in Python's own bytes."""
@@ -292,6 +298,13 @@ class RangedFile(_Stream):
     def writable(self) -> bool:
         """It is not."""
         return False
+
+    def _at_hand(self, begin: int, end: int) -> pa.Buffer | None:
+        """A range of what is kept."""
+        for first, buffer in self._kept:
+            if first <= begin and end <= first + buffer.size:
+                return buffer.slice(begin - first, end - begin)
+        return None
 
     def _read(self, begin: int, size: int) -> pa.Buffer:
         if not size:

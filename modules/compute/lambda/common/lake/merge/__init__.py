@@ -11,6 +11,7 @@ The way of a merge (docs/adr/0002-merge-on-read-engine.md):
     livefiles   what the planned snapshot is made of     locate     where the stored rows of the keys are
     decide      what to write and delete                 partitions which partition a row belongs to
     datafiles   writing data files                       positions  reading and writing position deletes
+    layout      in which order files have their columns
     planning    all of these as one value a shard        writing    its files, as a value to put together
     elsewhere   shards that other processes write
     snapshot    the commit of what was written           engine     all of it until one commit is in

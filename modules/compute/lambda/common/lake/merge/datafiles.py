@@ -1,5 +1,7 @@
 """Writing data files: one partition a file, sorted by key, with statistics and Bloom filters.
 
+The columns that decide lie last (``layout``).
+
 pyiceberg writes no Bloom filters (it warns "not implemented" on their table properties); pyarrow does. So the
 files are written with pyarrow here, after the same table properties that other engines read.
 """
@@ -20,6 +22,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
 from common.lake.merge.bounds import correct_pyiceberg
+from common.lake.merge.layout import ENDING, ROW_GROUP_ROWS, in_file
 from common.lake.merge.streams import open_output
 from common.lake.merge.target import Target
 from common.lake.rule import MergeRule
@@ -34,9 +37,6 @@ _DEFAULT_CODEC = "zstd"
 _TARGET_SIZE = "write.target-file-size-bytes"
 _DEFAULT_TARGET_SIZE = 512 * 2**20
 
-
-ROW_GROUP_ROWS = 128 * 1024
-"""Rows of a row group: bounds what reading one column of a few rows costs."""
 
 DICTIONARY_ROWS = 2048
 """Files of fewer rows have no dictionaries: zstd finds the repeats, and every dictionary is a page of its own
@@ -55,6 +55,8 @@ class DataFileWriter:
         self._target = target
         # What tells events apart hardly repeats in a file: a dictionary of it costs and gains nothing.
         distinct = rule.columns if rule.message is not None else (rule.key,)
+        self._names = in_file(target.arrow_schema.names)
+        self._schema = pa.schema([target.arrow_schema.field(name) for name in self._names])
         self._dictionary: Any = [name for name in target.arrow_schema.names if name not in distinct]
         self._statistics_plan = compute_statistics_plan(target.schema, dict(target.properties))
         self._paths_to_ids = parquet_path_to_id_mapping(target.schema)
@@ -81,16 +83,19 @@ class DataFileWriter:
         directory = self._target.directory(partition)
         per_file = rows_per_file(rows.nbytes, rows.num_rows, self._target_size)
         return [
-            self.write(new_path(directory, "parquet"), partition, rows.slice(first, per_file))
+            self.write(new_path(directory, ENDING), partition, rows.slice(first, per_file))
             for first in range(0, rows.num_rows, per_file)
         ]
 
     def write(self, path: str, partition: Record, rows: pa.Table, more: Iterable[pa.Table] = ()) -> DataFile:
-        """Write ``rows``, and ``more`` piece by piece, to ``path``; all have the target's Arrow schema."""
+        """Write ``rows``, and ``more`` piece by piece, to ``path``; all have the target's Arrow schema.
+
+        The name ends in ``layout.ENDING``.
+        """
         with open_output(self._target.table.io, path) as stream:
             with pq.ParquetWriter(
                 stream,
-                self._target.arrow_schema,
+                self._schema,
                 compression=self._codec,
                 bloom_filter_options=self._bloom_options(rows.num_rows),
                 write_batch_size=_rows_of_a_page(rows),
@@ -99,7 +104,7 @@ class DataFileWriter:
                 store_schema=False,
             ) as writer:
                 for piece in chain([rows], more):
-                    writer.write_table(piece, row_group_size=ROW_GROUP_ROWS)
+                    writer.write_table(piece.select(self._names), row_group_size=ROW_GROUP_ROWS)
             size = stream.tell()
         statistics = data_file_statistics_from_parquet_metadata(
             parquet_metadata=writer.writer.metadata,

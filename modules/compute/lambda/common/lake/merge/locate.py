@@ -168,7 +168,7 @@ def _search(
     key = wanted[0].rule.key
     firsts = dict.fromkeys(part.rule.order[0] for part in wanted)
     with ExitStack() as stack:
-        opened = [stack.enter_context(StoredFile(target, f.file)) for f in files]
+        opened = [stack.enter_context(StoredFile(target, f.file, [key, *firsts])) for f in files]
         found = pa.concat_tables(f.columns([key, *firsts]) for f in opened)
         rows, places = candidates.keys.find(found[key])
         part_of = candidates.part[places]

@@ -12,6 +12,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from common.lake.files import RangedFile
+from common.lake.merge.layout import bytes_to_the_end
 from common.lake.merge.streams import open_input
 from common.lake.merge.target import Target
 from common.runtime.arrowtypes import Column
@@ -38,12 +39,16 @@ _FIXED_BYTES = 8  # a number or a time
 
 
 class StoredFile:
-    """One data file, open for reading. Used as a context."""
+    """One data file, open for reading. Used as a context.
 
-    def __init__(self, target: Target, file: DataFile) -> None:
+    ``first``: columns that are read first, which come with one request where they lie last (``layout``).
+    """
+
+    def __init__(self, target: Target, file: DataFile, first: Sequence[str] = ()) -> None:
         self._target = target
         self._path = file.file_path
-        self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes)
+        last = bytes_to_the_end(file, target.field_ids, first) if first else None
+        self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes, last)
         # What a RangedFile fetches is at hand; reading ahead would run it in Arrow's threads.
         self._parquet = pq.ParquetFile(self._stream, pre_buffer=not isinstance(self._stream, RangedFile))
         self._names = _names_by_id(target, self._parquet.schema_arrow)

@@ -9,7 +9,7 @@ from typing import cast
 import pyarrow as pa
 from pyiceberg.io import FileIO
 
-from common.lake.files import CountedFile, is_local, written
+from common.lake.files import CountedFile, RangedFile, is_local, written
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,10 @@ class MemoryGate:
                 self._changed.notify_all()
 
 
-def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
+def open_input(io: FileIO, path: str, size: int | None = None, last: int | None = None) -> pa.NativeFile:
     """Open a file for reading; with a ``size`` (bytes) that is small, its content is fetched at once.
+
+    ``last``: bytes before its end that will be needed, where that is known of a larger one.
 
     pyiceberg's Arrow ``FileIO`` gives native Arrow files behind its protocol. What is read through a
     ``RangedFile`` is read in the thread that asks. A store is not asked for a size that is known.
@@ -66,6 +68,8 @@ def open_input(io: FileIO, path: str, size: int | None = None) -> pa.NativeFile:
     # A RangedFile reads as Arrow's own file does.
     stream = cast("pa.NativeFile", file.ranged(size) if isinstance(file, CountedFile) else file.open())
     if size is None or size > WHOLE_FILE_BYTES:
+        if last is not None and isinstance(stream, RangedFile):
+            stream.fetch_last(last)
         return stream
     with stream:
         return pa.BufferReader(stream.read_buffer(size))

@@ -26,6 +26,7 @@ from common.lake.checkpoints import MERGE_SEQ_COLUMN, RUN_ID
 from common.lake.history import carried_on
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.layout import ENDING
 from common.lake.merge.livefiles import LiveFile, live_files
 from common.lake.merge.positions import ExistingDeletes
 from common.lake.merge.reading import StoredFile, decoded_size
@@ -40,7 +41,7 @@ from common.lake.specifications import open_table
 logger = logging.getLogger(__name__)
 
 _MISJUDGED = 2  # times more than its footers say a group may take before it is left as it is
-_SIZE_IN_NAME = re.compile(r"\.decoded-([0-9]+)\.parquet$")
+_SIZE_IN_NAME = re.compile(r"\.decoded-([0-9]+)\.(key-last\.)?parquet$")
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def _write_group(target: Target, writer: DataFileWriter, group: Group, pieces: I
     first = next(pieces, None)
     if first is None:
         return Written(removed=removed)
-    path = target.new_path(target.directory(group.partition), f"decoded-{group.size}.parquet")
+    path = target.new_path(target.directory(group.partition), f"decoded-{group.size}.{ENDING}")
     return Written((writer.write(path, group.partition, first, pieces),), removed)
 
 

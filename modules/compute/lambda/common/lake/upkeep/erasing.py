@@ -47,6 +47,7 @@ from common.lake.checkpoints import (
 from common.lake.history import carried_on, erased_by_minute, lineage, since_last_merge
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
+from common.lake.merge.layout import ENDING
 from common.lake.merge.livefiles import LiveFile, LiveFiles, live_files
 from common.lake.merge.planning import COPIES
 from common.lake.merge.positions import ExistingDeletes, Positions
@@ -282,7 +283,7 @@ class _Erasure:
                 first = next(pieces, None)
                 if first is None:
                     return None
-                path = self.target.new_path(self.target.directory(file.file.partition), "parquet")
+                path = self.target.new_path(self.target.directory(file.file.partition), ENDING)
                 return writer.write(path, file.file.partition, first, pieces)
 
         pairs = zip(chosen, self.pool.map(rewrite, chosen), strict=True)
