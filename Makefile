@@ -140,8 +140,11 @@ types: install ## Check the types
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: install tools $(TFLINT) ## Measure everything, write docs/benchmarks.md (an hour; wants a quiet machine)
-	$(BIN)/python tests/benchmarks/merge/run.py --write
+bench: install ## Print the table of goals, write it into docs/benchmarks.md (BENCH_ARGUMENTS="--only large --runs 5"; wants a quiet machine)
+	$(BIN)/python tests/benchmarks/merge/run.py --write $(BENCH_ARGUMENTS)
+
+.PHONY: bench-all
+bench-all: install tools $(TFLINT) bench ## Measure everything else too (an hour)
 	$(BIN)/python tests/benchmarks/merge/bench_thresholds.py --write
 	$(BIN)/python tests/benchmarks/bench_flattening.py --write
 	$(BIN)/python tests/benchmarks/bench_semantic.py --write

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from unittest import mock
 
+import contracted
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from common.lake.merge.target import Target
 from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.layers.curated import curate
+from common.layers.semantic import publish
 from common.runtime.settings import JobSettings
 
 MEMORY_BUDGET_MB = 2048  # as modules/compute/functions.json gives it to the functions
@@ -97,26 +99,28 @@ def warm_up(root: Path) -> None:
         merge(lake, "lake.small", source, checkpoint=None, run_id="warm-up", evolve=False)
 
 
+SETTINGS = JobSettings.from_environment(
+    {
+        "LEAN_OPS_PROJECT": "lean-ops",
+        "LEAN_OPS_ENV": "bench",
+        "LEAN_OPS_DATABASE": "lake",
+        "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
+        "LEAN_OPS_BATCH_ROWS": "1000000",
+        "LEAN_OPS_BATCH_BYTES": str(2**40),
+        "LEAN_OPS_MEMORY_BUDGET_MB": str(MEMORY_BUDGET_MB),
+    }
+)
+
+
 def curation(lake: SqlCatalog, _batch: Path, root: Path) -> Spent:
     """This project's curation job: RAW into Curated."""
     warm_up(root)
-    settings = JobSettings.from_environment(
-        {
-            "LEAN_OPS_PROJECT": "lean-ops",
-            "LEAN_OPS_ENV": "bench",
-            "LEAN_OPS_DATABASE": "lake",
-            "LEAN_OPS_CHECKPOINTS_TABLE": "checkpoints",
-            "LEAN_OPS_BATCH_ROWS": "1000000",
-            "LEAN_OPS_BATCH_BYTES": str(2**40),
-            "LEAN_OPS_MEMORY_BUDGET_MB": str(MEMORY_BUDGET_MB),
-        }
-    )
     started = now()
     done = curate(
         "events",
         None,
         "bench",
-        settings=settings,
+        settings=SETTINGS,
         catalog=lake,
         record_columns=lambda _found: None,
         set_aside=print,
@@ -124,6 +128,33 @@ def curation(lake: SqlCatalog, _batch: Path, root: Path) -> Spent:
     spent = since(started)
     assert not done.backlog_rows
     return spent
+
+
+def semantic(lake: SqlCatalog, _batch: Path, root: Path) -> Spent:
+    """This project's semantic job: Curated into Semantic, by a contract."""
+    warm_up(root)
+    contract = contracted.contract()
+    started = now()
+    done = publish(
+        contract,
+        None,
+        "bench",
+        settings=SETTINGS,
+        catalog=lake,
+        pii_key=b"key",
+        record_uncontracted=lambda _columns: None,
+        record_replaced=lambda _columns: None,
+        raw_read=None,
+    )
+    spent = since(started)
+    assert not done.backlog_rows
+    assert not done.quarantined
+    return spent
+
+
+def duckdb_semantic(lake: SqlCatalog, _batch: Path, _root: Path) -> Spent:
+    """The same in one statement of DuckDB, whose casts are not exact."""
+    return _in_duckdb(lake, contracted.duckdb_sql())
 
 
 def duckdb_merge(lake: SqlCatalog, batch: Path, _root: Path) -> Spent:
@@ -186,6 +217,8 @@ ENGINES: dict[str, Callable[[SqlCatalog, Path, Path], Spent]] = {
     "spark": spark,
     "curation": curation,
     "duckdb-curation": duckdb_curation,
+    "semantic": semantic,
+    "duckdb-semantic": duckdb_semantic,
 }
 
 

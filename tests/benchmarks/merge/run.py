@@ -1,19 +1,23 @@
-"""Measure the merge engine beside what one would use instead, and write the goals into docs/benchmarks.md.
+"""Print the table of speed: each figure beside its yardstick of the same run, its goal, and whether it is met.
 
-    python tests/benchmarks/merge/run.py [--work DIRECTORY] [--runs 5] [--only large,growth] [--write]
+    python tests/benchmarks/merge/run.py [--only large,growth] [--long] [--runs 5] [--work DIRECTORY] [--write]
 
 Every merge runs in a process of its own on a clone of the same table, and its result is compared with one
 computed without a merge engine (rows, keys, hash of all columns): a figure without that check is not printed.
 The cases of a part take turns, so that a slow moment of the machine hits all of them. Seconds are of the merge
-alone; memory is the peak of the whole process tree. ``--only`` measures some parts again and keeps the
-figures of the others, which lie in the work directory beside the tables (``--only ""`` writes them anew
-without measuring). The first run makes the tables (two minutes, 3 GB); all parts take about half an hour.
+alone; memory is the peak of the whole process tree. What is no merge is in ``beyond.py``.
+
+``--only`` measures some parts (``--only ""``: none, it prints what is kept); the others keep their last
+figures, each with its day and load. They are kept in docs/benchmarks-goals.json with ``--write``, which puts
+the table into docs/benchmarks.md too. ``--long``: the parts that take long as well. The first run of a part
+makes its tables (minutes, 3 GB for 10 M rows, 30 GB for 100 M) in the work directory.
 """
 
 import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,8 +36,12 @@ sys.path.insert(0, str(HERE.parent))
 
 from page import write_section  # noqa: E402 - the page is one folder up, beside the other benchmarks
 
-LARGE, SMALL = 10_000_000, 1_000_000
-TITLE = "Merging"
+from common.lake.files import TRAFFIC_SAID  # noqa: E402 - as the page
+from common.lake.history import said_by  # noqa: E402
+
+HUGE, LARGE, SMALL = 100_000_000, 10_000_000, 1_000_000
+TITLE = "The table of goals"
+KEPT = HERE.parents[2] / "docs/benchmarks-goals.json"
 
 
 @dataclass(frozen=True)
@@ -53,30 +61,42 @@ class Case:
     kind: workload.Kind = workload.RANDOM
 
 
+def beside_duckdb(table_rows: int, batch_rows: int, kind: workload.Kind = workload.RANDOM) -> dict[str, Case]:
+    """The same merge by both."""
+    return {engine: Case(engine, table_rows, batch_rows, kind=kind) for engine in ("lean-ops", "duckdb")}
+
+
 PARTS: dict[str, dict[str, Case]] = {
     "large": {
-        "lean-ops": Case("lean-ops", LARGE, 100_000),
-        "duckdb": Case("duckdb", LARGE, 100_000),
+        **beside_duckdb(LARGE, 100_000),
         "spark": Case("spark", LARGE, 100_000, most_runs=3),
     },
     "slow store": {"lean-ops": Case("slow-store", LARGE, 100_000)},
+    **{
+        kind.name: beside_duckdb(LARGE, 100_000, kind)
+        for kind in (workload.TIME_ORDERED, workload.NUMERIC, workload.HOT)
+    },
+    **{kind.name: beside_duckdb(SMALL, 100_000, kind) for kind in (workload.WIDE, workload.WIDER)},
+    "backlog": beside_duckdb(LARGE, 1_000_000),
     "growth": {
         "into 1 M": Case("lean-ops", SMALL, 10_000),
         "into 10 M": Case("lean-ops", LARGE, 10_000),
     },
+    "growth to 100 M": {
+        "into 10 M": Case("lean-ops", LARGE, 10_000),
+        "into 100 M": Case("lean-ops", HUGE, 10_000),
+    },
     "upsert": {
         "lean-ops": Case("lean-ops", SMALL, 10_000),
         "upsert": Case("upsert", SMALL, 10_000, limit_s=600, most_runs=1),
-    },
-    "backlog": {
-        "lean-ops": Case("lean-ops", LARGE, 1_000_000),
-        "duckdb": Case("duckdb", LARGE, 1_000_000),
     },
     "curation": {
         "curation": Case("curation", LARGE, 1_000_000, raw=True),
         "duckdb-curation": Case("duckdb-curation", LARGE, 1_000_000, raw=True, exact=False),
     },
 }
+LONG = ("growth to 100 M", "upsert", "day")
+"""What takes long: making 100 M rows, and the other merges of the day."""
 
 
 def measure(root: Path, cases: dict[str, Case], runs: int) -> dict[str, Figure]:
@@ -107,26 +127,34 @@ def run_once(root: Path, case: Case, figure: Figure, number: int) -> None:
     for path in before:
         path.read_bytes()  # so that every engine finds the table in the page cache
     try:
-        peak = run_watched(
-            [case.engine, str(lake.engine.url.database), str(batch), str(result)], case.limit_s
-        )
-        if peak is None:
-            figure.missing = f"not finished in {case.limit_s} s"
+        watched(figure, [case.engine, str(lake.engine.url.database), str(batch), str(result)], case.limit_s)
+        if figure.missing:
             return
-        found = workload.checksum(lake.load_table(workload.IDENTIFIER))
+        table = lake.load_table(workload.IDENTIFIER)
+        summary = said_by(table.current_snapshot())
+        figure.asked = {name: int(summary[key]) for name, key in TRAFFIC_SAID.items() if key in summary}
+        found = workload.checksum(table)
         if {k: found[k] for k in (found if case.exact else ("rows", "keys"))} != {
             k: expected[k] for k in (expected if case.exact else ("rows", "keys"))
         }:
             raise SystemExit(f"{case}: wrong result, expected {expected}, found {found}")
-        said = json.loads(result.read_text())
-        figure.seconds.append(float(said["seconds"]))
-        figure.processor.append(float(said["processor"]))
-        figure.memory = max(figure.memory, peak)
         new = workload.data_tree(root, case.table_rows, case.kind) - before
         figure.written = sum(p.stat().st_size for p in new if not p.name.endswith(".crc"))
     finally:
         workload.remove_new_files(root, case.table_rows, before, case.kind)
         shutil.rmtree(root / name)
+
+
+def watched(figure: Figure, arguments: list[str], limit_s: int) -> None:
+    """Run one engine (``run_watched``) and take down what it took, or that it did not end."""
+    peak = run_watched(arguments, limit_s)
+    if peak is None:
+        figure.missing = f"not finished in {limit_s} s"
+        return
+    said = json.loads(Path(arguments[-1]).read_text())
+    figure.seconds.append(float(said["seconds"]))
+    figure.processor.append(float(said["processor"]))
+    figure.memory = max(figure.memory, peak)
 
 
 def run_watched(arguments: list[str], limit_s: int) -> int | None:
@@ -187,17 +215,23 @@ def report(figures: Figures) -> str:
         "The table is what Curated is: 23 columns, 30 days, partitioned by period, day and 16 key buckets, 500",
         "files; 1 M rows are 154 MB, 10 M rows 1.5 GB. A batch is 90 % new events of the last two days, 8 %",
         "corrections (half of them of older days, 60 % to another partition, 10 % stale), 2 % retries; keys are",
-        "random UUIDs. Median, fastest and slowest run of the merge alone; results are checked row by row.",
+        "random UUIDs where nothing else is said. Time-ordered keys are UUIDs of version 7; with hot keys half of the",
+        "new rows are versions of one in a hundred of the new keys; of wide tables a row fills one leaf in 33 beyond",
+        "the first fifteen, and the table has 1 M rows. Median, fastest and slowest run; results are checked row by row.",
         "",
         table(figures),
         "",
-        "| part | case | median (range, runs) | peak MiB | MB written |",
-        "|---|---|---|---|---|",
+        "| part | case | median (range, runs) | processor, median | peak MiB | MB written | asked of the store |",
+        "|---|---|---|---|---|---|---|",
     ]
     for part, case, figure in figures.cases():
         if figure.memory:
             memory, written = figure.memory / MIB, figure.written / 1e6
-            lines.append(f"| {part} | {case} | {figure.time} | {memory:,.0f} | {written:,.1f} |")
+            spent = f"{statistics.median(figure.processor):.2f} s" if any(figure.processor) else ""
+            asked = ", ".join(f"{name} {count:,}" for name, count in figure.asked.items())
+            lines.append(
+                f"| {part} | {case} | {figure.time} | {spent} | {memory:,.0f} | {written:,.1f} | {asked} |"
+            )
     day = {
         "first ten merges of the day, median s": "first merges",
         "last ten merges of the day, median s": "last merges",
@@ -212,29 +246,42 @@ def report(figures: Figures) -> str:
 
 def main() -> None:
     """Measure, print, and write the page."""
+    import beyond
+
+    every = {**PARTS, **beyond.PARTS, "day": None}
+    long = (*LONG, *beyond.LONG)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lean-ops-merge-bench")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default=",".join((*PARTS, "day")))
-    parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", help=f"some of: {', '.join(every)}")
+    parser.add_argument("--long", action="store_true", help=f"these too: {', '.join(long)}")
+    parser.add_argument("--write", action="store_true", help="keep the figures and write docs/benchmarks.md")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    figures = Figures(options.work / "figures.json")
-    for part in filter(None, options.only.split(",")):
+    figures = Figures(KEPT)
+    shorter = [part for part in every if options.long or part not in long]
+    chosen = shorter if options.only is None else [part for part in options.only.split(",") if part]
+    if unknown := set(chosen) - every.keys():
+        parser.error(f"expected parts among {', '.join(every)}, found {', '.join(sorted(unknown))}")
+    for part in chosen:
         print(part, flush=True)
         if part == "day":
             figures.put(part, *measure_day(options.work))
-            continue
-        found = measure(options.work, PARTS[part], options.runs)
-        batch = next(iter(PARTS[part].values()))
-        size = workload.build_batch(options.work, batch.table_rows, batch.batch_rows).stat().st_size
-        figures.put(part, found, {"batch bytes": size})
+        elif part in beyond.PARTS:
+            figures.put(part, *beyond.PARTS[part](options.work, options.runs))
+        else:
+            found = measure(options.work, PARTS[part], options.runs)
+            one = next(iter(PARTS[part].values()))
+            batch = workload.build_batch(options.work, one.table_rows, one.batch_rows, kind=one.kind)
+            figures.put(part, found, {"batch bytes": batch.stat().st_size})
+        if options.write:
+            figures.keep()  # at once: what was measured outlives what comes after it
     text = report(figures)
     print(text)
     if options.write:
-        write_section(TITLE, "python tests/benchmarks/merge/run.py --write", text)
+        write_section(TITLE, "make bench", text)
 
 
 if __name__ == "__main__":
