@@ -36,14 +36,14 @@ demo: install ## Install what is needed and run the whole pipeline on this machi
 BY_FILE := -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # What has a target of its own.
-OF_THEIR_OWN := browser checks datacontract drills readers simulation spark
+OF_THEIR_OWN := browser checks datacontract drills memory readers simulation spark
 
 .PHONY: test
 test: install tools ## Install what is needed and run all tests but those that have a target of their own
 	$(BIN)/pytest $(BY_FILE) $(addprefix --ignore=tests/,$(OF_THEIR_OWN)) $(PYTEST_ARGUMENTS)
 
 .PHONY: test-simulation
-test-simulation: install ## Play histories of everything at once, 300 of them drawn from seeds (ten minutes)
+test-simulation: install ## Play histories of everything at once, 300 of them drawn from seeds (seven minutes)
 	$(BIN)/pytest -n 2 --max-worker-restart 0 tests/simulation $(PYTEST_ARGUMENTS)
 
 .PHONY: test-drills
@@ -73,6 +73,10 @@ test-datacontract: install $(DATACONTRACT)/.installed ## Let datacontract-cli li
 .PHONY: test-checks
 test-checks: install tools ## Plant faults that `make lint` and `make security` are there for, and let them find each (a minute)
 	$(BIN)/pytest tests/checks $(PYTEST_ARGUMENTS)
+
+.PHONY: test-memory
+test-memory: install ## Hold the peaks of merges and runs against what functions are given (a minute)
+	$(BIN)/pytest tests/memory $(PYTEST_ARGUMENTS)
 
 .PHONY: screenshots
 screenshots: install ## Make the pictures of the page for the documentation (docs/screenshots)
@@ -112,12 +116,12 @@ test-generated: install ## Run the generated tests with many more cases (TIMES=2
 	  $$(grep -rl --include='test_*.py' 'support.generated import' tests)
 
 .PHONY: test-histories-long
-test-histories-long: install ## Go through thousands of histories of keys, through the real jobs (TIMES=20: 6,400)
+test-histories-long: install ## Go through thousands of histories of keys, through the real jobs (TIMES=20: 3,840)
 	GENERATED_TIMES=$(TIMES) $(BIN)/pytest -n 2 $(LONG) tests/integration/layers/test_histories_end_as_the_oracle_says.py \
 	  $(PYTEST_ARGUMENTS)
 
 .PHONY: check
-check: lint security test-terraform test-simulation test-drills test-readers test-spark test-datacontract test-checks test-browser test ## All that CI runs
+check: lint security test-terraform test-simulation test-drills test-readers test-spark test-datacontract test-checks test-memory test-browser test ## All that CI runs
 
 .PHONY: lint
 lint: format-check lint-python types lint-terraform lint-workflows ## Format, lint, types, Terraform, workflows

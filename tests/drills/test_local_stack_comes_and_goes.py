@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lean_ops.commands.options import STACKS
 from lean_ops.environment.target import TargetUnreachable
 from lean_ops.local import record
 from lean_ops.local.errors import LocalStackError
@@ -272,3 +273,25 @@ def test_a_target_whose_stack_is_down_says_what_it_tried(folder: Path) -> None:
         target.client("s3").list_buckets()
     with pytest.raises(TargetUnreachable, match=r"to run, found it ended; start it again with `lean-ops up`"):
         LocalTarget.running(folder)
+
+
+def test_ctrl_c_stops_the_demo_and_the_stack_that_it_started() -> None:
+    name = f"test-interrupt-{os.getpid()}"
+    started = Stack(STACKS / name)
+    demo = subprocess.Popen(
+        [Path(sys.executable).with_name("lean-ops"), "demo", "--events", "100000", "--stack", name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while not started.status().up and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    demo.send_signal(signal.SIGINT)
+    _, complaint = demo.communicate(timeout=300)
+    assert demo.returncode == 130
+    assert complaint.splitlines()[-1].startswith("lean-ops: interrupted;")
+    assert "Traceback" not in complaint
+    assert not started.status().up
+    started.down(wipe=True)

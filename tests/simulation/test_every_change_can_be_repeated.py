@@ -45,7 +45,7 @@ ELSEWHERE = {
     "refresh": "changes nothing of ours",
     "release rollback": "tests/integration/operate/test_releases_go_back_and_forward.py",
     "replay delivery": "tests/integration/operate/test_failed_deliveries_are_replayed.py",
-    "send": "tests/integration/simulate/test_a_killed_sender_loses_nothing.py",
+    "send": "tests/drills/test_a_killed_sender_loses_nothing.py",
     "stop": "tests/drills/test_runs_hang_die_and_lose_their_place.py",
     "up": "tests/drills/test_local_stack_comes_and_goes.py",
 }

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,43 +125,18 @@ def test_status_as_json_is_one_document(name: str) -> None:
     assert json.loads(done.stdout)["up"] is True
 
 
-def test_a_port_in_use_is_explained_and_nothing_stays_behind() -> None:
+def test_a_port_in_use_is_explained_and_nothing_stays_behind(here: Here) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         name = f"test-port-{os.getpid()}"
-        done = lean_ops("up", "--stack", name, "--port", str(port))
+        done = here("up", "--stack", name, "--port", str(port))
     assert done.returncode == 1
     assert f"port {port}" in done.stderr
     assert "in use" in done.stderr
-    assert lean_ops("status", "--stack", name).returncode == 1
-    lean_ops("down", "--wipe", "--stack", name)
-
-
-def test_ctrl_c_stops_the_demo_and_the_stack_that_it_started() -> None:
-    name = f"test-interrupt-{os.getpid()}"
-    demo = subprocess.Popen(
-        [LEAN_OPS, "demo", "--events", "100000", "--stack", name],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 300
-    while not _is_up(name) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    time.sleep(2)
-    demo.send_signal(signal.SIGINT)
-    _, complaint = demo.communicate(timeout=300)
-    assert demo.returncode == 130
-    assert complaint.splitlines()[-1].startswith("lean-ops: interrupted;")
-    assert "Traceback" not in complaint
-    assert not _is_up(name)
-    Stack(STACKS / name).down(wipe=True)
-
-
-def _is_up(name: str) -> bool:
-    return Stack(STACKS / name).status().up
+    assert here("status", "--stack", name).returncode == 1
+    here("down", "--wipe", "--stack", name)
 
 
 def test_a_bad_contract_is_refused_with_file_and_property(

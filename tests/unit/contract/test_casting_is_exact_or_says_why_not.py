@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, localcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def contract(*properties: dict[str, Any]) -> Contract:
         "version": "1.2.3",
         "schema": [{"name": "t", "properties": list(properties)}],
     }
-    return load_contract(yaml.safe_dump(document), "t")
+    return loaded(yaml.safe_dump(document))
+
+
+@cache
+def loaded(text: str) -> Contract:
+    """Generated rows are cast under few contracts, and to read one takes longer than to cast by it."""
+    return load_contract(text, "t")
 
 
 def curated(rows: int, **columns: list[str | None]) -> pa.Table:

@@ -19,7 +19,7 @@ from common.lake.rule import EVENT_RULE
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import CompactionPolicy, compact
 
-SPECIFICATIONS = Path(__file__).parents[3] / "modules/storage/tables"
+SPECIFICATIONS = Path(__file__).parents[2] / "modules/storage/tables"
 CURATE = """
 import json, sys, tracemalloc
 import pyarrow as pa

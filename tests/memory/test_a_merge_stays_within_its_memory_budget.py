@@ -53,7 +53,7 @@ print(json.dumps({"held": held // 2**20, "arrow": pool.max_memory() // 2**20, "s
                   "rows": outcome.inserted}))
 """
 
-SPECIFICATIONS = Path(__file__).parents[4] / "modules" / "storage" / "tables"
+SPECIFICATIONS = Path(__file__).parents[2] / "modules" / "storage" / "tables"
 
 
 def test_a_source_three_times_the_budget_goes_to_disk_and_memory_stays_within(tmp_path: Path) -> None:
