@@ -73,6 +73,7 @@ COMMIT = [Call("glue:GetDatabase", arn("glue", part)) for part in ("catalog", "d
 SOURCE, DLQ = arn("sqs", "lean-ops-dev-source"), arn("sqs", "lean-ops-dev-dlq")
 CHECKPOINTS = arn("dynamodb", "table/lean-ops-dev-checkpoints")
 DRIFT_LOG = arn("dynamodb", "table/lean-ops-dev-drift-log")
+RECORD_DRIFT = [Call(f"dynamodb:{action}", DRIFT_LOG) for action in ("Query", "PutItem", "UpdateItem")]
 MACHINE = arn("states", "stateMachine:lean-ops-dev-pipeline")
 # Step Functions judges a start through an alias on the machine, and says the alias in the context
 # ("Authorization for versions and aliases in Step Functions").
@@ -129,7 +130,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "raw_events/", "curated_events/", ERASED),
         *TOPICS, NOTE, PII_KEY, key("Decrypt", "secretsmanager"),
-        Call("dynamodb:UpdateItem", DRIFT_LOG), key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
+        *RECORD_DRIFT, key("Decrypt", "s3"), key("GenerateDataKey", "s3"),
         key("Decrypt", "dynamodb"), Call("sqs:SendMessage", DLQ), key("Decrypt", "sqs"),
         key("GenerateDataKey", "sqs"), *log("curation"),
     ],
@@ -144,7 +145,7 @@ CALLS: dict[str, list[Call]] = {
         *objects("AbortMultipartUpload", f"semantic_events/{DATA}", f"quarantine_events/{DATA}"),
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "curated_events/", ERASED),
-        *TOPICS, NOTE, Call("dynamodb:UpdateItem", DRIFT_LOG), PII_KEY,
+        *TOPICS, NOTE, *RECORD_DRIFT, PII_KEY,
         *(Call(f"dynamodb:{action}", CHECKPOINTS, (("dynamodb:leadingkeys", "events#quality"),))
           for action in ("GetItem", "UpdateItem")),
         Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#lease"),)),
@@ -152,7 +153,7 @@ CALLS: dict[str, list[Call]] = {
         key("Decrypt", "secretsmanager"), *log("semantic"),
     ],
     "notify-missing-schema": [
-        Call("dynamodb:UpdateItem", DRIFT_LOG), key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
+        *RECORD_DRIFT, key("Decrypt", "dynamodb"), *log("notify-missing-schema"),
     ],
     "archive-dead-letters": [
         Call("sqs:ReceiveMessage", DLQ), Call("sqs:ChangeMessageVisibility", DLQ),
@@ -289,7 +290,7 @@ CALLS: dict[str, list[Call]] = {
                     *objects("AbortMultipartUpload", f"{table}/{DATA}"), *listing(f"{table}/"))),
         *objects("GetObject", "contracts/events.yaml", ERASED),
         *listing("contracts/events.yaml", "raw_events/", ERASED), *TOPICS, NOTE, PII_KEY,
-        Call("dynamodb:UpdateItem", DRIFT_LOG), Call("sqs:SendMessage", DLQ),
+        *RECORD_DRIFT, Call("sqs:SendMessage", DLQ),
         *(Call(f"dynamodb:{action}", CHECKPOINTS, (("dynamodb:leadingkeys", "events#quality"),))
           for action in ("GetItem", "UpdateItem")),
         Call("dynamodb:UpdateItem", CHECKPOINTS, (("dynamodb:leadingkeys", "events#lease"),)),

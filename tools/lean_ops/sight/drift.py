@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from common.contract import drift
 from lean_ops.environment.target import Target
 from lean_ops.sight.parts import Publish
 
@@ -15,7 +16,10 @@ _LAST: Final = {"new-column": 1}
 
 @dataclass(frozen=True)
 class Drifted:
-    """One entry; ``detail`` names the command where there is one."""
+    """One entry; ``detail`` names the command where there is one. ``days``: on how many it was met.
+
+    The log is exact to the day: ``last_seen`` is the first time on the last day.
+    """
 
     topic: str
     kind: str
@@ -23,7 +27,7 @@ class Drifted:
     detail: str
     first_seen: str
     last_seen: str
-    runs: int
+    days: int
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,7 @@ def _entry(item: Any) -> Drifted:
         return str(item.get(name, {}).get("S", "?"))
 
     first = text("first_seen")
-    # Entries of before say neither.
-    last = str(item.get("last_seen", {}).get("S", first))
-    runs = str(item.get("runs", {}).get("N", "1"))
-    count = int(runs) if runs.isdecimal() else 1
-    return Drifted(text("topic"), text("kind"), text("subject"), text("detail"), first, last, count)
+    last = str(item.get("last_seen", {}).get("S", first))  # entries of before do not say
+    return Drifted(
+        text("topic"), text("kind"), text("subject"), text("detail"), first, last, drift.days_of(item)
+    )

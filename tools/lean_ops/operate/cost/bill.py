@@ -250,6 +250,7 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     seconds = (rounds * basis.assumed("seconds-merge") + events * basis.assumed("seconds-row")) / rounds
     for name in ("curation", "semantic"):
         yield from _invoked(name, scope, rounds, seconds, basis, traced=False)
+    yield from _drift(rounds, busy, basis)
     late, fresh = basis.assumed("late-share"), basis.assumed("days-of-new-events")
     a_day = merges * basis.settings.key_buckets
     partitions = min(2 * events, a_day * fresh)
@@ -265,6 +266,15 @@ def _events(usage: Usage, basis: Basis) -> Iterator[Quantity]:
     yield Quantity("old metadata of tables", scope, "s3-gib-month", metadata / GIB)
     kept = basis.assumed("layers-kept") * basis.assumed("stored-share") * basis.assumed("stored-versions")
     yield Quantity("a month of events, stored for a month", scope, "s3-gib-month", size * kept / GIB)
+
+
+def _drift(rounds: float, busy: int, basis: Basis) -> Iterator[Quantity]:
+    """The drift log: a run of Semantic asks for its topic's entries, the first of a day writes each again."""
+    scope, columns = Scope.EVENTS, basis.assumed("drift-columns")
+    blocks = ceil(columns * basis.assumed("drift-entry-bytes") / 4096)
+    yield Quantity("drift log, read", scope, "dynamodb-read", rounds * blocks / 2)
+    days = min(rounds, busy * _DAYS)
+    yield Quantity("drift log, written", scope, "dynamodb-write", days * columns)
 
 
 def _after_changes(commits: float, rounds: float, basis: Basis, busy: int) -> Iterator[Quantity]:

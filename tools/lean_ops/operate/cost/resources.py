@@ -28,7 +28,7 @@ BY_USE: Final = {
     "aws_sqs_queue": "messages sent, received, deleted; polls of the idle queue",
     "aws_lambda_event_source_mapping": "polls of the idle queue; its metrics among those of events",
     "aws_sfn_state_machine": "states of runs",
-    "aws_dynamodb_table": "leases, checkpoints and the breaker's record, read and written",
+    "aws_dynamodb_table": "leases, checkpoints, the breaker's record and the drift log, read and written",
     "aws_emrserverless_application": "jobs on Spark, where an environment has it: nothing while none runs",
     "aws_s3_bucket": "commits, files and reads of merges, metadata, a month of events",
     "aws_cloudwatch_log_group": "logs of functions and of states",
