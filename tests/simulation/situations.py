@@ -5,6 +5,8 @@ often), and alone where a planted fault names them (``MEETS``).
 
 ambush          somebody works from end to end right before a call of another that changes something
 claims          one has looked at the lease, another comes, and both go on
+unawaited       a run is about to commit, and others come that want its topic, or set its table back
+taken_up        a repetition of work that was left half done is refused, once it has taken the work up
 tidied          an operation is killed when its last change is done and it has not tidied up, and repeated
 again           a commit is lost, or nobody says what became of it, and its work is planned again
 beside          a rebuild is filled and waits to be agreed to, while everything else goes on
@@ -120,6 +122,40 @@ def claims(steps: "Sequence") -> None:
     aims = {0: Aim("dynamodb update", WAITS), 1: second}
     steps.work([("run",), other], aims=aims)
     steps.executions()
+
+
+def unawaited(steps: "Sequence") -> None:
+    """A run is about to commit: others wait for it or find it busy, but for another engine."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, draw.choice((1, 2)))
+    steps.send()
+    steps.world.produce(3)
+    steps.world.take_queue()
+    others: tuple[Words, ...] = (
+        ("run",),
+        steps.back(layer),
+        ("rebuild", "--layer", layer, "--yes", *WHY),
+        ("go-back", layer),
+    )
+    other = draw.choice(others)
+    call = f"catalog commit to {_live(steps, layer)}"
+    aims = {0: Aim(call, WAITS)}
+    if other[0] != "go-back":  # of two that wait for each other, chance decides
+        aims[1] = Aim(call, WAITS)
+    steps.work([("run",), other], aims=aims)
+    steps.executions()
+
+
+def taken_up(steps: "Sequence") -> None:
+    """An operation is killed when it has begun to change something, and what repeats it is refused."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, 2)
+    words = draw.choice((steps.back(layer), steps.back(layer), ("rebuild", "--layer", layer, "--yes", *WHY)))
+    call = f"catalog commit to {_live(steps, layer)}"
+    steps.work([words], aims={0: Aim(call, draw.choice(("killed", "killed after")))})
+    for _ in range(3):
+        if steps.killed:
+            steps.repeat(refused=True)
 
 
 def tidied(steps: "Sequence") -> None:
@@ -461,6 +497,8 @@ def _grow(steps: "Sequence", runs: int) -> None:
 SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
     "ambush": (ambush, 8),
     "claims": (claims, 4),
+    "unawaited": (unawaited, 3),
+    "taken_up": (taken_up, 2),
     "tidied": (tidied, 3),
     "again": (again, 4),
     "beside": (beside, 3),

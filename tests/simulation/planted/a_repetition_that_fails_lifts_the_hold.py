@@ -4,7 +4,7 @@ import pytest
 
 from lean_ops.operate.holds import Held
 
-MEETS = ("struck", "held")
+MEETS = ("taken_up",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

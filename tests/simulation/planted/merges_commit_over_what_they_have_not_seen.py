@@ -6,7 +6,7 @@ from common.lake.merge import snapshot
 
 from .requirements import Anything
 
-MEETS = ("ambush",)
+MEETS = ("unawaited",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:
