@@ -23,8 +23,8 @@ from lean_ops.operate.pipeline import Engine
 from ..conventions.policy_engine import decision, listed, policy
 from ..support.recorded import LOCAL, RECORDER, Recorded, judged
 
-# Of rows that make the code fail, of alarms and holds, of keys that were erased, of what failed, and of columns
-# without a contract that were known on an earlier day.
+# Of rows that make the code fail, of alarms and holds, of keys that were erased, of what failed, and of
+# columns without a contract that were known on an earlier day.
 NOT_SEEN = {
     "sqs:SendMessage", "dynamodb:UpdateItem", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListBucket",
     # Of the service, which the local stack is not.
