@@ -208,7 +208,8 @@ class Environment:
     def rests(self) -> None:
         """Nothing is left to read, no live file is gone, and every broken message is a letter."""
         last = ""
-        for _ in range(3):  # copies that a killed sender handed over may be committed after the run that looked
+        # Copies that a killed sender handed over may be committed after the run that looked.
+        for _ in range(3):
             if last != "NoNewData":
                 arn = pipeline.start(self.target, TOPIC)
                 last = [visit.name for visit in pipeline.follow(self.target, arn)][-1]
