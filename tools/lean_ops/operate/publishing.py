@@ -142,9 +142,8 @@ def put_in_place(
         one.changing()
     if found and (was := readable(found, topic)) is not None:
         known_by = {one.version: one.text for one in kept(target, topic)}
-        if (
-            known_by.get(was.version) != found
-        ):  # `terraform apply` keeps no texts; kept again, it would be dated anew
+        # `terraform apply` keeps no texts. What is kept is not kept again: it would be dated anew.
+        if known_by.get(was.version) != found:
             keep_contract(s3, bucket, topic, was.version, found)
     if found == text:
         return False

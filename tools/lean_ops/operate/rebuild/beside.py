@@ -184,13 +184,16 @@ def was_swapped_in(live: Table, after: Snapshot) -> bool:
 def fits(target: Target, topic: str, under: Under) -> bool:
     """Whether a rebuild of Semantic that was begun, if any, can be gone on with under this contract.
 
-    Not where it was begun under another one, or where the live table was given columns that clash with its.
+    Not where it was begun under another one, or was swapped in already (a kill came before its removal), or
+    where the live table was given columns that clash with its.
     """
     settings = target.settings
     table = _load(target.catalog(), settings.rebuild_table(MergedLayer.SEMANTIC, topic))
     live = open_table(target.catalog(), settings.table(MergedLayer.SEMANTIC, topic))
-    if table is None or _swapped_in(table, live):
+    if table is None:
         return True
+    if _swapped_in(table, live):
+        return False
     try:
         schema_for_live(live, table)
     except TableMismatch:
