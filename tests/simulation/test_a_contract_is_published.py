@@ -9,7 +9,7 @@ import pytest
 
 from common.contract.casting import MASK
 from common.contract.store import put_contract
-from common.runtime.errors import InvalidInput, LeanOpsError
+from common.runtime.errors import InvalidInput, LeanOpsError, ServiceFailure
 from lean_ops.operate import publishing
 from lean_ops.operate.rebuild import Comparison, doing
 
@@ -200,6 +200,25 @@ def test_a_publication_that_is_killed_is_whole_or_was_not_there(
     done(killed)
     done(in_place.command("run"))
     assert reader.seen == {("1.0.0", "int"), ("2.0.0", "str")}
+
+
+def test_one_that_ended_after_its_swap_takes_nothing_from_the_next(
+    in_place: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it left beside is no rebuild under the next contract."""
+
+    def dies(*_: object) -> None:
+        raise ServiceFailure("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(doing, "discard", dies)
+        failed = publish(in_place, next_version(in_place, "2.0.0", "string"), "--accept")
+        assert failed.error is not None
+    done(publish(in_place, next_version(in_place, "3.0.0", pii="hash"), "--accept"))
+    done(in_place.command("run"))
+    assert {row["_contract_version"] for row in in_place.rows("semantic")} == {"3.0.0"}
+    assert all(HASH.match(reading) for reading in readings(in_place))
+    assert not any("rebuild" in name[-1] for name in in_place.catalog.list_tables(in_place.target.database))
 
 
 def test_a_contract_that_would_lose_rows_leaves_what_is_there(
