@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from common.payload.columns import NOTE, Columns, Limits, notes_of, path_note
 from common.payload.flattening import flatten, flatten_rows
-from common.payload.leaves import PARTITION_FIELDS, RESERVED_COLUMNS, column_name, normalised, normalised_each
+from common.payload.leaves import (
+    PARTITION_FIELDS,
+    RESERVED_COLUMNS,
+    column_name,
+    json_text,
+    normalised,
+    normalised_each,
+    rescued_object,
+)
 
 from ...support.generated import cases
 
@@ -116,6 +124,28 @@ def test_of_two_paths_with_one_name_the_one_that_owns_the_column_has_it(row: Row
 def test_a_key_written_twice_loses_neither_value(row: Row) -> None:
     assert row('{"a":1,"a":2,"a":3,"a":4}') == {"a": "1", "_rescued": '{"/a":2,"/a#2":3,"/a#3":4}'}
     assert row('{"a":{"b":1},"a":{"c":2}}') == {"a__b": "1", "a__c": "2"}
+
+
+def numbered_one_by_one(pointers: Iterable[str]) -> list[str]:
+    """What each pointer is called: the next of ``p``, ``p#2``, ``p#3`` and so on that nothing has."""
+    taken: list[str] = []
+    for pointer in pointers:
+        names = (pointer if number == 1 else f"{pointer}#{number}" for number in range(1, 99))
+        taken.append(next(name for name in names if name not in taken))
+    return taken
+
+
+@settings(max_examples=cases(300), deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["/a", "/a#2", "/a#2#2", "/a!", "/a#", "/a/b", '/a"', "/é", "/a\t"]), max_size=30
+    )
+)
+def test_repeated_pointers_are_numbered_and_in_order_whatever_they_are_like(pointers: list[str]) -> None:
+    entries = [(pointer, str(place)) for place, pointer in enumerate(pointers)]
+    named = zip(numbered_one_by_one(pointers), entries, strict=True)
+    members = [f"{json_text(name)}:{raw}" for name, (_, raw) in sorted(named)]
+    assert rescued_object(entries) == ("{" + ",".join(members) + "}" if members else None)
 
 
 def test_a_repeated_key_is_seen_whatever_white_space_surrounds_it() -> None:

@@ -199,21 +199,22 @@ class Flattener:
         columns: dict[str, list[str | None]] = {"_rescued": [None] * len(texts)}
         for row, (text, leaves) in enumerate(zip(texts, read, strict=True)):
             rescued: list[tuple[str, str]] = []
+            pointers: dict[Path, str] = {}  # a long key may be written a hundred thousand times
             if text is not None and leaves is None:
                 rescued.append((UNPARSABLE, json_text(text)))
             for path, raw, value in leaves or ():
                 name = None if value is None else self.columns.column(path)
-                if name is None:
-                    rescued.append((pointer(path), raw))
-                    if value is None and raw[0] == "{":
-                        self.columns.rescue(Why.NESTED_TOO_DEEP)
-                    continue
-                if name not in columns:
-                    columns[name] = [None] * len(texts)
-                if columns[name][row] is None:
-                    columns[name][row] = value
-                else:  # the key is written twice
-                    rescued.append((pointer(path), raw))
+                if name is not None:
+                    if name not in columns:
+                        columns[name] = [None] * len(texts)
+                    if columns[name][row] is None:
+                        columns[name][row] = value
+                        continue  # any other value is of a key that is written twice
+                elif value is None and raw[0] == "{":
+                    self.columns.rescue(Why.NESTED_TOO_DEEP)
+                if path not in pointers:
+                    pointers[path] = pointer(path)
+                rescued.append((pointers[path], raw))
             columns["_rescued"][row] = rescued_object(rescued)
         return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 

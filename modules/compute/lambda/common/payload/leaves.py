@@ -9,6 +9,7 @@ much faster for payloads that look alike, and leaves the rest to this.
 import json
 import re
 from collections.abc import Collection
+from itertools import pairwise
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Final, NamedTuple, NoReturn
 
@@ -139,9 +140,34 @@ def rescued_object(entries: list[tuple[str, str]]) -> str | None:
     if not entries:
         return None
     values = dict(entries)
-    if len(values) < len(entries):
-        values = _numbered(entries)
-    return "{" + ",".join([f"{json_text(name)}:{raw}" for name, raw in sorted(values.items())]) + "}"
+    if len(values) == len(entries):
+        members = [f"{json_text(name)}:{raw}" for name, raw in sorted(values.items())]
+    else:
+        members = _repeated(entries)
+    return "{" + ",".join(members) + "}"
+
+
+def _repeated(entries: list[tuple[str, str]]) -> list[str]:
+    """The members of ``rescued_object`` where pointers occur again.
+
+    A long pointer may occur a hundred thousand times, so it is compared and escaped once, where its numbered
+    ones stand together: where no other pointer is one of them or between them.
+    """
+    values: dict[str, list[str]] = {}
+    for name, raw in entries:
+        values.setdefault(name, []).append(raw)
+    names = sorted(values)
+    for name, following in pairwise(names):
+        if len(values[name]) > 1 and following.startswith(name) and following[len(name)] <= "#":
+            return [f"{json_text(free)}:{raw}" for free, raw in sorted(_numbered(entries).items())]
+    members = []
+    for name in names:
+        again = f"{json_text(name)[:-1]}#"
+        numbered = sorted((str(number), raw) for number, raw in enumerate(values[name][1:], 2))
+        members.append(f"{json_text(name)}:{values[name][0]}")
+        if numbered:
+            members.append(again + f",{again}".join([f'{number}":{raw}' for number, raw in numbered]))
+    return members
 
 
 def _numbered(entries: list[tuple[str, str]]) -> dict[str, str]:
