@@ -69,6 +69,26 @@ def test_a_view_gains_the_columns_of_its_table_and_is_written_when_it_has_to_be(
     assert '"amount ☃"' in text["originalSql"]
 
 
+def test_a_view_that_somebody_else_made_meanwhile_is_left_as_it_is_or_written_again(
+    glue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two passes at once; or one whose answer was lost, so that the SDK asked again."""
+    look = glue.get_table
+    of_another = views.current("curated", "c", Schema(KEY))
+
+    def nothing_yet(**_: Any) -> Any:
+        monkeypatch.setattr(glue, "get_table", look)
+        views.keep(glue, DATABASE, of_another)
+        raise glue.exceptions.EntityNotFoundException({}, "GetTable")
+
+    monkeypatch.setattr(glue, "get_table", nothing_yet)
+    assert not views.keep(glue, DATABASE, of_another)
+    glue.delete_table(DatabaseName=DATABASE, Name=of_another.name)
+    monkeypatch.setattr(glue, "get_table", nothing_yet)
+    assert views.keep(glue, DATABASE, views.current("curated", "c", Schema(KEY, WHEN)))
+    assert set(kept(glue, of_another.name)[1]) == {"idempotency_key", "publish_time"}
+
+
 def test_a_table_of_the_name_of_a_view_stays(glue: Any) -> None:
     there = {"Name": "curated_b_current", "TableType": "EXTERNAL_TABLE"}
     glue.create_table(DatabaseName=DATABASE, TableInput=there)

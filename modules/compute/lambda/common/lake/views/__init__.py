@@ -176,10 +176,15 @@ def keep(glue: "GlueClient", database: str, view: View) -> bool:
     """
     wanted: Any = view.as_table(database)
     try:
-        found: Any = glue.get_table(DatabaseName=database, Name=view.name)["Table"]
+        found = _found(glue, database, view)
     except glue.exceptions.EntityNotFoundException:
-        glue.create_table(DatabaseName=database, TableInput=wanted)
-        return True
+        try:
+            glue.create_table(DatabaseName=database, TableInput=wanted)
+        except glue.exceptions.AlreadyExistsException:
+            # Another pass was first, or this one was: its answer was lost, and the SDK has asked again.
+            found = _found(glue, database, view)
+        else:
+            return True
     if found.get("TableType") != _KIND:
         raise TableMismatch(
             f"view {database}.{view.name}: expected a view or nothing of that name, found a table; rename it "
@@ -189,6 +194,11 @@ def keep(glue: "GlueClient", database: str, view: View) -> bool:
         return False
     glue.update_table(DatabaseName=database, TableInput=wanted)
     return True
+
+
+def _found(glue: "GlueClient", database: str, view: View) -> Any:
+    """What has the view's name; Glue's EntityNotFoundException where nothing has."""
+    return glue.get_table(DatabaseName=database, Name=view.name)["Table"]
 
 
 def _sql(name: str, **values: str) -> str:
