@@ -81,7 +81,7 @@ KINDS = {
 # What takes longer than others: part of few histories.
 LONG = ("erase", "forgotten")
 # What one planted fault or two are met by, and drawn histories by other kinds: part of none.
-NAMED = ("taken_up", "unawaited")
+NAMED = ("swept", "taken_up", "unawaited")
 # What has a topic to itself.
 ALONE = ("rollback", "rollback", "reset", "set")
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -362,6 +362,7 @@ class Sequence:
             failed = process.killed or (process.error is not None and process.met)
             if failed and words[0] not in BY_THEMSELVES:
                 self.killed.append((process.person, words))
+            self.is_true(process, words)
         self.world.watch.on_hold = False
         self.persons.gave(list(zip(processes, commands, strict=True)))
         if len(commands) == 1 and processes[0].error is None:
@@ -445,6 +446,16 @@ class Sequence:
             kept = [key for key in self.world.objects if key.startswith("erasures/certificates/")]
             newest = json.loads(self.world.objects[max(kept, key=self.world.put_at.__getitem__)])
             self.erased_keys_stay_out(everywhere=(words[2],) if newest["complete"] else ())
+
+    def is_true(self, process: Process, words: Words) -> None:
+        """A command that failed gave a true reason: RAW never goes back, and Curated only by these."""
+        if words[0] != "rebuild" or "the source was rolled back" not in str(process.error):
+            return
+        backwards = ("rollback curated", "go-back curated", "rebuild --layer curated", "contract", "erase")
+        went_back = [p for p in self.world.processes.values() if p.what.startswith(backwards)]
+        assert "semantic" in words and went_back, (
+            f"{process.what} was given up, since its source had gone back, and it had not: {process.error}"
+        )
 
     def checkpoints_are_not_ahead(self) -> None:
         """What is recorded of a layer speaks of a state that its table has, and has read no further."""

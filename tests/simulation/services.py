@@ -4,7 +4,7 @@ catalog         Iceberg's, on SQLite; commits are as optimistic as Glue's
 bucket          the lake bucket: objects beside the files of tables; it keeps no versions
 functions       invoke, and the event source mapping of the queue
 alarms          the breaker's two alarms and its metric, as the front fed them
-glue            where tables are
+glue            where tables are, and views of them
 """
 
 import hashlib
@@ -144,17 +144,48 @@ class Alarms:
 
 
 class Glue:
-    """Glue's client: the tables of the database."""
+    """Glue's client: the tables of the database, and views, which are kept nowhere else (``World.views``)."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        kinds = ("AlreadyExistsException", "EntityNotFoundException")
+        self.exceptions = SimpleNamespace(**{kind: type(kind, (ClientError,), {}) for kind in kinds})
+
+    def get_table(self, DatabaseName: str, Name: str) -> dict[str, Any]:
+        return {"Table": self._world.external(lambda: self._view(Name), "look at a view")}
+
+    def create_table(self, DatabaseName: str, TableInput: dict[str, Any]) -> None:
+        def call() -> None:
+            if TableInput["Name"] in self._world.views:
+                raise self._error("AlreadyExistsException", "CreateTable")
+            self._world.views[TableInput["Name"]] = TableInput
+
+        self._world.external(call, "create a view")
+
+    def update_table(self, DatabaseName: str, TableInput: dict[str, Any]) -> None:
+        def call() -> None:
+            self._view(TableInput["Name"])
+            self._world.views[TableInput["Name"]] = TableInput
+
+        self._world.external(call, "change a view")
+
+    def _view(self, name: str) -> dict[str, Any]:
+        modelled(name not in self._world.catalog.pointers(), f"Glue's word for the table {name}")
+        if name not in self._world.views:
+            raise self._error("EntityNotFoundException", "GetTable")
+        return self._world.views[name]
+
+    def _error(self, kind: str, operation: str) -> ClientError:
+        error: ClientError = getattr(self.exceptions, kind)({"Error": {"Code": kind}}, operation)
+        return error
 
     def get_paginator(self, name: str) -> Any:
         modelled(name == "get_tables", f"pages of {name}")
 
         def page() -> dict[str, Any]:
             found = self._world.catalog.pointers()
-            return {"TableList": [self._table(name, place) for name, place in sorted(found.items())]}
+            tables = [self._table(name, place) for name, place in sorted(found.items())]
+            return {"TableList": [*tables, *self._world.views.values()]}
 
         return SimpleNamespace(paginate=lambda **_: iter([self._world.external(page, "list tables")]))
 

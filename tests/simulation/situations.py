@@ -6,6 +6,7 @@ often), and alone where a planted fault names them (``MEETS``).
 ambush          somebody works from end to end right before a call of another that changes something
 claims          one has looked at the lease, another comes, and both go on
 unawaited       a run is about to commit, and others come that want its topic, or set its table back
+swept           a run or a rebuild has written files that no snapshot has yet, and upkeep looks for orphans
 taken_up        a repetition of work that was left half done is refused, once it has taken the work up
 tidied          an operation is killed when its last change is done and it has not tidied up, and repeated
 again           a commit is lost, or nobody says what became of it, and its work is planned again
@@ -146,6 +147,19 @@ def unawaited(steps: "Sequence") -> None:
     steps.executions()
 
 
+def swept(steps: "Sequence") -> None:
+    """Upkeep goes from end to end right before a commit, whose files nothing refers to yet."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, draw.choice((0, 1)))
+    steps.calm("upkeep")  # else its compaction is first, and what waits is planned and written anew
+    steps.world.produce(3)
+    steps.world.take_queue()
+    who: Words = draw.choice((("run",), ("rebuild", "--layer", layer, "--yes", *WHY)))
+    sweeps: Words = draw.choice((("upkeep",), ("upkeep",), ("maintain", "--snapshot-days", "0", *WHY)))
+    steps.work([who, sweeps], aims={0: Aim(f"catalog commit to {_live(steps, layer)}", WAITS)})
+    steps.executions()
+
+
 def taken_up(steps: "Sequence") -> None:
     """An operation is killed when it has begun to change something, and what repeats it is refused."""
     draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
@@ -223,8 +237,13 @@ def beside(steps: "Sequence") -> None:
             steps.back(layer),
         )
         steps.work([draw.choice(meanwhile)])
-    if draw.random() < 0.8:
-        steps.work([("rebuild", "--layer", layer, "--yes", *WHY)])
+    swap: Words = ("rebuild", "--layer", layer, "--yes", *WHY)
+    if draw.random() < 0.4:  # it is about to be swapped in, and is overtaken
+        steps.send()
+        aims = {0: Aim(f"catalog commit to {_live(steps, layer)}", WAITS)}
+        steps.work([swap, ("deliver",), ("run",)], aims=aims)
+    elif draw.random() < 0.7:
+        steps.work([swap])
     steps.send()
     steps.work([("run",)])
 
@@ -498,6 +517,7 @@ SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
     "ambush": (ambush, 8),
     "claims": (claims, 4),
     "unawaited": (unawaited, 3),
+    "swept": (swept, 3),
     "taken_up": (taken_up, 2),
     "tidied": (tidied, 3),
     "again": (again, 4),

@@ -7,6 +7,8 @@ half-done work keeps the topic      no run commits behind an operation that was 
 one swap a rebuild                  its rows become the live table's once
 numbers are given once              no two commits of a table carry the same merge sequence
 nothing is committed unseen         a commit to a table's rows is made on the state that its process has seen
+one run at a time                   nobody gets the lease, nor a topic to itself, while a run that was given
+                                    the lease goes on
 under the lease                     a run that gets the lease has it before it looks at any table, and when it
                                     commits
 held while it works                 an operation has its hold until its work is done, and what it leaves half
@@ -14,7 +16,7 @@ held while it works                 an operation has its hold until its work is 
 holds of persons                    one that was placed is there until somebody lifts it
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -55,6 +57,7 @@ class Watch:
     numbers: dict[str, int] = field(default_factory=dict)
     seen: dict[tuple[int, str], int | None] = field(default_factory=dict)
     early: dict[int, str] = field(default_factory=dict)
+    at_work: set[str] = field(default_factory=set)  # executions that were given the lease
 
     def raise_faults(self) -> None:
         """Fail with the first thing that was seen."""
@@ -72,6 +75,15 @@ class Watch:
             elif work != its_work:
                 self.faults.append(f"{process.what} goes over {before.what}, which left {place} half done")
         self.alone[place] = (process, work)
+        if place == "lease":
+            self._nobody_runs(process)
+
+    def _nobody_runs(self, process: "Process", *but: str) -> None:
+        """No execution that was given the lease goes on, ``but`` for some."""
+        statuses, lost = self.world.stepfunctions.statuses, self.world.covered["actor", "lose-lease"]
+        self.at_work = {arn for arn in self.at_work if statuses[arn] == "RUNNING"}
+        if not lost and (others := sorted(self.at_work.difference(but))):
+            self.faults.append(f"{process.what} has the topic while {others[0]} works on it")
 
     @contextmanager
     def inside(self, place: str, work: str, held: Held) -> Iterator[None]:
@@ -131,11 +143,15 @@ class Watch:
                 "" if holder == execution else f"{name}, with the lease of {holder!r}"
             )
 
-    def looked_up(self, process: "Process", *, held: bool) -> None:
-        """A run has looked everything up, and has the lease or not."""
+    def looked_up(self, process: "Process", asked: Mapping[str, str], *, held: bool) -> None:
+        """A run has looked everything up, and has the lease or not; ``asked``: by whom, and who began it."""
         early = self.early.pop(process.number, "")
         if held and early:
             self.faults.append(f"{process.what} looked at {early} before it had its own")
+        if held:
+            self._nobody_runs(process, asked["execution_arn"], asked["continued_from"])
+            self.at_work.add(asked["execution_arn"])
+            self.at_work.discard(asked["continued_from"])  # it does nothing any more
 
     def commits(self, before: Table, after: TableMetadata) -> None:
         """A process has committed to a table."""

@@ -49,7 +49,8 @@ from common.contract.contracts import load_contract
 from common.lake.merge import tiers
 from common.lake.specifications import TableSpec
 from common.lake.upkeep import keeping_up
-from common.runtime.errors import LeanOpsError
+from common.runtime import foreign_errors
+from common.runtime.errors import InternalFault, LeanOpsError
 from lean_ops.cli import app
 from lean_ops.environment.repository import TABLE_SPECIFICATIONS, function_catalogue, render
 from lean_ops.local.provision import placeholder_values
@@ -108,6 +109,9 @@ class Killed(BaseException):
 
 
 WAITS: Final = "waits"
+REPEATED: Final = -1
+# How many calls a late one is late.
+LATE: Final = (1, 2, 3, 8, 20, REPEATED, REPEATED, REPEATED)
 
 
 @dataclass
@@ -130,11 +134,23 @@ class Aim:
 
 @dataclass
 class _UnderWay:
-    """A call that its client has given up on, and that its service does after so many others."""
+    """A call that its client has given up on, and that its service does after so many others.
+
+    ``calls`` is ``REPEATED`` where it comes right before the next of the same name: before its repetition,
+    when its client has thrown away what it thinks is lost.
+    """
 
     process: "Process"
+    what: str
     call: Callable[[], Any]
     calls: int
+
+    def comes(self, before: str) -> bool:
+        """Whether it is done before this call; to be asked of each."""
+        if self.calls == REPEATED:
+            return self.what == before
+        self.calls -= 1
+        return self.calls <= 0
 
 
 @dataclass
@@ -214,6 +230,8 @@ class World:
         self.objects: dict[str, bytes] = {}
         self.put_at: dict[str, datetime] = {}
         self.erased: set[str] = set()
+        self.views: dict[str, dict[str, Any]] = {}
+        self.unforeseen: list[Exception] = []  # what the product calls InternalFault, as it was raised
         self.numbers = 0
         self._rows: dict[tuple[str, bool], tuple[str, list[dict[str, Any]]]] = {}
         shutil.copytree(_empty_tables(), folder, dirs_exist_ok=True)
@@ -282,9 +300,9 @@ class World:
         self.clock += CALL_S
         self.calls.update(f"{process.number} {what} {self.clock:.2f}\n".encode())
         fault = self._fault(process, what, "" if aimed == WAITS else aimed)
-        self._land()
+        self._land(what)
         if fault == "late":
-            self._under_way.append(_UnderWay(process, call, self.weather.choice((1, 2, 3, 8, 20))))
+            self._under_way.append(_UnderWay(process, what, call, self.weather.choice(LATE)))
         self._instead_of(fault, process, what)
         self._here.inside = True
         try:
@@ -339,21 +357,23 @@ class World:
             case "crashed after":
                 raise Crashed("Runtime.ExitError")
 
-    def _land(self, *, all_of_them: bool = False) -> None:
-        """Let services do what was asked of them a while ago, and what nobody waits for any more."""
+    def _land(self, before: str = "") -> None:
+        """Let services do what was asked of them a while ago, and what nobody waits for any more.
+
+        ``before``: the call that is about to be made; none: everything is done.
+        """
         for one in list(self._under_way):
-            one.calls -= 1
-            if one.calls > 0 and not all_of_them:
+            if before and not one.comes(before):
                 continue
             self._under_way.remove(one)
-            before, self.landing = self.process, True
+            current, self.landing = self.process, True
             self._here.process, self._here.inside = one.process, True
             try:
                 one.call()
             except _ANSWERS:
                 pass  # to nobody
             finally:
-                self._here.process, self._here.inside, self.landing = before, False, False
+                self._here.process, self._here.inside, self.landing = current, False, False
 
     def sleep(self, seconds: float) -> None:
         """Wait: the others work meanwhile."""
@@ -423,12 +443,14 @@ class World:
             self._work(started[0], commands[0])
         else:
             self._schedule(list(zip(started, commands, strict=True)))
-        self._land(all_of_them=True)
+        self._land()
         for process in started:
             end = "killed" if process.killed else repr(process.error) if process.error else "done"
             who = "" if process.person == PERSON else f"{process.person.rpartition('/')[2]}: "
             happened = f" [{'; '.join(process.met)}]" if process.met else ""
             self.history.append(f"{'  ' if len(started) > 1 else ''}{who}{process.what}: {end}{happened}")
+            if isinstance(process.error, InternalFault):  # whatever breaks, it is foreseen
+                raise self.unforeseen[-1] if self.unforeseen else process.error
             if not isinstance(process.error, LeanOpsError | Killed | None):
                 raise process.error
         return started
@@ -535,7 +557,7 @@ class World:
         finally:
             self._here.function = ""
         if function == "get_all_checkpoints" and self.process is not None:
-            self.watch.looked_up(self.process, held=answer["lease"] == "held")
+            self.watch.looked_up(self.process, event, held=answer["lease"] == "held")
         return answer
 
     @property
@@ -906,6 +928,15 @@ def _simulated(world: World) -> Iterator[World]:
         patches.enter_context(
             patch.object(workers, "this_process", lambda: Worker(MACHINE, _number(world), 0))
         )
+        sorting = foreign_errors._sorting
+
+        def noted(error: Exception) -> tuple[type[LeanOpsError], str]:
+            found = sorting(error)
+            if found[0] is InternalFault:
+                world.unforeseen.append(error)
+            return found
+
+        patches.enter_context(patch.object(foreign_errors, "_sorting", noted))
         gone = property(lambda worker: world.processes[worker.pid].ended)
         patches.enter_context(patch.object(Worker, "gone", gone))
         logging.disable()  # a line costs as much as a call

@@ -1,4 +1,4 @@
-"""What runs merged since it was filled is gone until somebody rebuilds."""
+"""What runs merged meanwhile is not in it: it is refused again and again, as if RAW had gone back."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from common.lake.specifications import open_table
 from lean_ops.operate.rebuild import swapping
 from lean_ops.operate.rebuild.filling import Filled
 
-MEETS = ("meet", "killed_midway", "same_twice")
+MEETS = ("beside", "meet")
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

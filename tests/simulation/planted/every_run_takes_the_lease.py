@@ -4,7 +4,7 @@ import pytest
 
 from common.layers import lease
 
-MEETS = ("ambush",)
+MEETS = ("unawaited",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from lean_ops.operate import leases
 
+MEETS = ("run_beside", "unawaited")
+
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""

@@ -7,7 +7,7 @@ import pytest
 
 from common.lake.upkeep import keeping_up
 
-MEETS = ("ambush",)
+MEETS = ("swept",)
 
 
 def plant(patch: pytest.MonkeyPatch) -> None:
