@@ -5,16 +5,21 @@ made again for each, in which the process is really gone (``kill -9``) before or
 again is what does so on AWS: the queue, the state machine, the next time of the schedule. Behind each round
 tables hold what a single pass over all events gives, and logs, letters and archive what a clean round leaves.
 
-Here a sample is killed of the three that rows go through: before the first call, and after the one in the
-middle of those that change something. ``make test-outside-faults`` kills every job at every call, and prints
-how many there were.
+So it is with commands of an operator that change something: one that is killed is given again, and ends well.
+
+Here a sample is killed of the three functions that rows go through, and of commands a rollback: before the
+first call, and after the one in the middle of those that change something. ``make test-outside-faults`` kills
+every function and command at every call, and prints how many there were.
 """
 
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,8 +29,11 @@ from typing import Any, Final
 
 import pytest
 
+from common.contract.contracts import load_contract
+from common.contract.store import contract_key
 from common.lake.upkeep import referenced_files
 from lean_ops.accounts import observation
+from lean_ops.commands.options import STACKS
 from lean_ops.environment.repository import function_catalogue
 from lean_ops.environment.target import Target
 from lean_ops.local.provision import Tuning, provision
@@ -59,6 +67,22 @@ ASKED: Final[dict[str, dict[str, Any]]] = {
     "observation": {"time": "2026-06-01T00:00:00+00:00"},
     "reconciliation": {},
 }
+# Commands that change something, as they are given in a round; what they name is filled in (``words``).
+GIVEN: Final[dict[str, tuple[str, ...]]] = {
+    "rollback": ("rollback", "curated", "--to", "{before}"),
+    "rebuild": ("rebuild", "--layer", "curated", "--yes"),
+    "rebuild-semantic": ("rebuild", "--layer", "semantic", "--yes"),
+    "reset": ("checkpoints", "reset", "semantic"),
+    "erase": ("erase", "--key", "{key}", "--yes"),
+    "publish": ("contract", "publish", "{contract}", "--accept"),
+    "replay-letters": ("replay", "dlq"),
+    "replay-refused": ("replay", "quarantine"),
+}
+WHY: Final = ("--reason", "a drill")
+COMMANDS: Final = sorted(GIVEN) if WHOLE else ["rollback"]
+# Letters that a killed one had hidden are there after five minutes: until then its repetition says that it
+# has not seen the whole queue (docs/runbook.md).
+NOT_OVER: Final = {"erase": 1}
 
 
 @dataclass
@@ -67,6 +91,7 @@ class Environment:
 
     target: Target
     folder: Path
+    stack: str
     sent: list[dict[str, Any]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime(2026, 6, 1, tzinfo=UTC))
@@ -87,6 +112,59 @@ class Environment:
             self._plan(suffix).unlink(missing_ok=True)
         self.run()
         return killed
+
+    def give(self, name: str, number: int = 0, when: str = "") -> bool:
+        """New events and a run, a command, and a run; whether the command was killed, and given again."""
+        self.send()
+        self.run()
+        words = self.words(name)
+        if number:
+            self._plan("").write_text(json.dumps({"function": name, "number": number, "when": when}))
+        recorded = {"RECORDED_AS": name, "RECORDED_CALLS": str(self.folder), "PYTHONPATH": str(RECORDER)}
+        ended = self._lean_ops(words, **recorded)
+        killed = self._plan(".killed").exists()
+        assert killed or not self._plan(".met").exists(), f"{name} went on behind call {number}"
+        for suffix in ("", ".met", ".killed"):
+            self._plan(suffix).unlink(missing_ok=True)
+        if killed:
+            assert ended.returncode == -signal.SIGKILL, ended
+            ended = self._lean_ops(words)
+        well = {0, NOT_OVER.get(name, 0)} if killed else {0}
+        assert ended.returncode in well, f"{' '.join(words)}: {ended.stdout}{ended.stderr}"
+        self.run()
+        return killed
+
+    def words(self, name: str) -> list[str]:
+        """A command, with what it names: a snapshot before, a key that nobody needs, another contract."""
+        table = self.target.catalog().load_table(self.target.settings.table("curated", TOPIC))
+        current = table.current_snapshot()
+        named: dict[str, Any] = {"before": current.parent_snapshot_id if current else ""}
+        if name == "erase":
+            named["key"] = f"k{3 + (len(self.broken) - 1) % 40}"
+            self.sent = [event for event in self.sent if event["idempotency_key"] != named["key"]]
+        if name == "publish":
+            named["contract"] = self._next_contract()
+        words = [word.format(**named) for word in GIVEN[name]]
+        return [*words, *(() if name.startswith("replay") else WHY), "--json", f"--stack={self.stack}"]
+
+    def _next_contract(self) -> Path:
+        """The contract in place, under its next patch version."""
+        s3, bucket = self.target.client("s3"), self.target.lake_bucket
+        text = s3.get_object(Bucket=bucket, Key=contract_key(TOPIC))["Body"].read().decode()
+        version = load_contract(text, TOPIC).version
+        *first, patch = version.split(".")
+        following = ".".join([*first, str(int(patch) + 1)])
+        file = self.folder / "contract.yaml"
+        file.write_text(
+            re.sub(rf"^version: .*{re.escape(version)}.*$", f"version: {following}", text, flags=re.M)
+        )
+        return file
+
+    def _lean_ops(self, words: Sequence[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+        program = [str(Path(sys.executable).with_name("lean-ops")), *words]
+        return subprocess.run(
+            program, env=os.environ | environment, capture_output=True, text=True, check=False
+        )
 
     def _plan(self, suffix: str) -> Path:
         return self.folder / f"last{suffix}"
@@ -154,15 +232,19 @@ class Environment:
     # What was called --------------------------------------------------------------------------------------
 
     def calls(self, job: str) -> list[Recorded]:
-        """The calls of a clean round of a job."""
+        """The calls of a clean round of a job, or of a command."""
         for path in self.folder.glob("*.ndjson"):
             path.unlink()
-        self.round(job)
+        name = job if job in GIVEN else self.target.function(job)
+        if job in GIVEN:
+            self.give(job)
+        else:
+            self.round(job)
         lines = [
             line for path in sorted(self.folder.glob("*.ndjson")) for line in path.read_text().splitlines()
         ]
         found = [json.loads(line) for line in lines]
-        return [one for one in found if one["function"] == self.target.function(job)]
+        return [one for one in found if one["function"] == name]
 
     # What it ends as --------------------------------------------------------------------------------------
 
@@ -241,11 +323,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     try:
         target = LocalTarget.running(stack.folder)
         provision(target, TUNING)
-        found = Environment(target, folder)
+        link = STACKS / f"last-calls-{os.getpid()}"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(stack.folder)
+        found = Environment(target, folder, link.name)
         for _ in range(2):  # every key and refusal has been there
             found.round("curation")
         found.work("notify_missing_schema")
         yield found
+        link.unlink()
     finally:
         stack.down(wipe=True)
 
@@ -258,7 +344,7 @@ def picked(calls: list[Recorded]) -> list[tuple[int, str]]:
     return [(1, "before"), ((changing or [len(calls)])[len(changing) // 2], "after")]
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, *COMMANDS])
 def test_a_job_that_is_killed_at_a_call_ends_as_if_it_had_not_been(
     job: str, environment: Environment, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,9 +352,10 @@ def test_a_job_that_is_killed_at_a_call_ends_as_if_it_had_not_been(
     assert calls, f"{job} has called nothing"
     assert environment.ends() == environment.expected(), "a clean round"
     told, kills = environment.told(), 0
+    again = environment.give if job in GIVEN else environment.round
     for number, when in picked(calls):
         where = f"{job} killed {when} call {number}: {calls[number - 1]['call']}"
-        kills += environment.round(job, number, when)
+        kills += again(job, number, when)
         assert environment.ends() == environment.expected(), where
         assert environment.told() == told, where
     environment.rests()

@@ -449,6 +449,11 @@ class World:
             who = "" if process.person == PERSON else f"{process.person.rpartition('/')[2]}: "
             happened = f" [{'; '.join(process.met)}]" if process.met else ""
             self.history.append(f"{'  ' if len(started) > 1 else ''}{who}{process.what}: {end}{happened}")
+            # But for who reads beside an erasure, or upkeep that was told to forget what is a moment old.
+            cleaned = any(one.what.startswith(("erase", "maintain", "upkeep")) for one in started)
+            assert cleaned or "a file is gone" not in str(process.error), (
+                f"{process.what} needs a file that is gone: {process.error}"
+            )
             if isinstance(process.error, InternalFault):  # whatever breaks, it is foreseen
                 raise self.unforeseen[-1] if self.unforeseen else process.error
             if not isinstance(process.error, LeanOpsError | Killed | None):

@@ -1,4 +1,4 @@
-"""Writes down every call of a function or a job on Spark, and can make one the last of its process.
+"""Writes down every call of a function, command or job on Spark, and can make one the last of its process.
 
 It is on the PYTHONPATH of a local stack, for tests.
 
@@ -22,8 +22,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 FOLDER = os.environ.get("RECORDED_CALLS")
-# Driver and workers of a job on Spark have no function's name.
-JOB = "spark-job" if "SPARK_HOME" in os.environ else None
+# Driver and workers of a job on Spark have no function's name; a command has the one that its test gives it.
+JOB = os.environ.get("RECORDED_AS") or ("spark-job" if "SPARK_HOME" in os.environ else None)
 # What identifies the resource of a call; anything else of a request is nobody's business.
 NAMES = {
     "Bucket", "CatalogId", "DatabaseName", "DeliveryStreamName", "EventSourceMapping", "EventSourceArn",
@@ -59,7 +59,7 @@ def fate() -> str:
         try:
             text = plan.read_text()
             asked = json.loads(text)
-            if asked["function"] != os.environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+            if asked["function"] != os.environ.get("AWS_LAMBDA_FUNCTION_NAME", JOB):
                 return ""
             _COUNTED[text] += 1
             if _COUNTED[text] != asked["number"]:
