@@ -4,17 +4,20 @@
 
 Start-up is the import of a function's handler in a fresh interpreter of this machine: what Lambda does first
 in a cold start, once it has fetched the code (its CPU differs, and grows with the memory of the function).
-Python keeps the bytecode of what it has imported; layers and functions have none (wheels bring none), and
-Lambda mounts them read-only, so that every cold start compiles. "Compiled anew" is that.
-The size is that of code and layers for Lambda's CPU, unpacked, as ``make build`` has built them.
+Libraries have bytecode, as in layers that were built where the functions' Python is; a function's own code
+has none, and Lambda mounts it read-only, so that every cold start compiles it. "Compiled anew" is where
+libraries have none either. The size is that of code and layers for Lambda's CPU, unpacked, as ``make build``
+has built them.
 """
 
 import argparse
+import io
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 from page import write_section
 
@@ -27,7 +30,8 @@ from lean_ops.build.building import (
     Built,
     unpacked_bytes,
 )
-from lean_ops.environment.repository import LAMBDA_CODE, FunctionEntry, function_catalogue
+from lean_ops.build.packaging import code_archive
+from lean_ops.environment.repository import FunctionEntry, function_catalogue
 
 IMPORT = """
 import sys, time
@@ -41,14 +45,15 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def start(entry: FunctionEntry, *, bytecode: bool = True) -> tuple[float, float]:
-    """Import a handler in a fresh interpreter; gives seconds, and MiB of memory afterwards.
+    """Import a handler of an archive in a fresh interpreter; gives seconds, and MiB of memory afterwards.
 
-    Without ``bytecode`` nothing is found that was compiled before.
+    Without ``bytecode`` nothing is found of the libraries either.
     """
     module = entry.handler.rpartition(".")[0]
-    with tempfile.TemporaryDirectory() as nothing:
-        options = [] if bytecode else ["-B", "-X", f"pycache_prefix={nothing}"]
-        command = [sys.executable, "-I", *options, "-c", IMPORT, str(LAMBDA_CODE), module]
+    with tempfile.TemporaryDirectory() as code, tempfile.TemporaryDirectory() as nothing:
+        zipfile.ZipFile(io.BytesIO(code_archive(entry.name))).extractall(code)
+        elsewhere = [] if bytecode else ["-X", f"pycache_prefix={nothing}"]
+        command = [sys.executable, "-I", "-B", *elsewhere, "-c", IMPORT, code, module]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds, kibibytes = done.stdout.split()
     return float(seconds), float(kibibytes) / 1024

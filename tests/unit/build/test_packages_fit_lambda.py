@@ -1,11 +1,15 @@
 """What Lambda would refuse or could not start is refused by the build: size, CPU, C library, imports."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lean_ops.build import building as build
-from lean_ops.build.binaries import ForeignBinary, check
+from lean_ops.build.binaries import ForeignBinary, check, loaded_part
 from lean_ops.build.building import Archive, BrokenPackage, Built, PackageTooLarge, check_sizes, import_alone
 from lean_ops.environment.repository import FunctionEntry
 
@@ -48,6 +52,24 @@ def test_a_newer_c_library_is_refused(tmp_path: Path) -> None:
     shared_object(tmp_path, 183, b"GLIBC_2.4 GLIBC_2.35")
     with pytest.raises(ForeignBinary, match=r"glibc 2\.34 or older, found 2\.35"):
         check(tmp_path, "aarch64", (2, 34))
+
+
+def test_of_a_shared_object_stays_what_is_loaded(tmp_path: Path) -> None:
+    shutil.copytree(Path(msgspec.__file__).parent, tmp_path / "msgspec")
+    (module,) = tmp_path.glob("msgspec/_core.*.so")
+    whole = module.read_bytes()
+    module.write_bytes(loaded_part(whole + b"symbols, as linkers and debuggers read them"))
+    assert module.stat().st_size <= len(whole)
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import msgspec; print(msgspec.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"no shared object", b"\x7fELF\x01\x01" + bytes(200)])
+def test_what_is_no_shared_object_of_64_bits_stays_as_it_is(content: bytes) -> None:
+    assert loaded_part(content) == content
 
 
 def test_a_handler_sees_nothing_that_is_installed_here(tmp_path: Path) -> None:

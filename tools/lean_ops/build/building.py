@@ -15,6 +15,7 @@ out, not that Lambda starts it.
 
 import base64
 import hashlib
+import inspect
 import json
 import platform as host
 import shutil
@@ -28,7 +29,8 @@ from pathlib import Path
 from typing import Final
 
 from common.runtime.errors import PermanentError
-from lean_ops.build import binaries, layers, packaging
+from lean_ops.build import binaries, bytecode, layers, packaging
+from lean_ops.build.bytecode import LAYER_PLACE, compile_all, compiler
 from lean_ops.build.layers import GLIBC, SERVICES, download, pack, unpack
 from lean_ops.build.lockfile import Pin, Platform, pins
 from lean_ops.build.packaging import code_archive
@@ -119,12 +121,15 @@ def _functions(catalogue: Sequence[FunctionEntry], target: Path) -> dict[str, Ar
 def _layers(catalogue: Sequence[FunctionEntry], target: Path, scratch: Path) -> dict[str, Archive]:
     ((runtime, architecture),) = {(entry.runtime, entry.architecture) for entry in catalogue}
     platform = Platform.of_lambda(runtime, architecture)
+    python = compiler(platform.python)
     archives = {}
     for name, own in layer_pins(catalogue, platform).items():
-        path = target / f"layer-{name}-{_recipe(own, platform)}.zip"
+        path = target / f"layer-{name}-{_recipe(own, platform, compiles=python is not None)}.zip"
         if not path.exists():
             folder = unpacked(own, platform, target, scratch / name)
             binaries.check(folder, platform.machine, GLIBC)
+            if python is not None:
+                compile_all(folder, python, f"{LAYER_PLACE}/python")
             for outdated in target.glob(f"layer-{name}-*.zip"):
                 outdated.unlink()
             pack(folder, scratch / path.name, "python")
@@ -194,10 +199,10 @@ def unpacked(own: Sequence[Pin], platform: Platform, cache: Path, folder: Path) 
     return folder
 
 
-def _recipe(own: Sequence[Pin], platform: Platform) -> str:
-    """A name for what a layer is made from: packages, platform, and the rules of trimming and packing."""
-    parts = [*(pin.line for pin in own), platform.machine, platform.python]
-    rules = Path(layers.__file__).read_bytes()
+def _recipe(own: Sequence[Pin], platform: Platform, *, compiles: bool = False) -> str:
+    """A name for what a layer is made from: packages, platform, rules of trimming and packing, bytecode."""
+    parts = [*(pin.line for pin in own), platform.machine, platform.python, f"bytecode: {compiles}"]
+    rules = b"".join(inspect.getsource(module).encode() for module in (layers, binaries, bytecode))
     return hashlib.sha256("".join(parts).encode() + rules).hexdigest()[:16]
 
 
@@ -279,6 +284,12 @@ def report(built: Built) -> list[str]:
     jobs = f"{built.spark.bytes / 1024:9,.0f} KiB, {built.spark.unpacked_bytes / 2**20:,.1f} MiB unpacked"
     lines.append(f"{'jobs on Spark':24} {jobs}, no pyspark and no jar")
     largest = max(unpacked_bytes(entry, built) for entry in function_catalogue()) / 1e6
+    version = function_catalogue()[0].runtime.removeprefix("python")
+    if compiler(version) is None:
+        lines.append(
+            f"layers have no bytecode, since no python{version} is on this machine: a cold start compiles "
+            "them (docs/deploy.md, Cold starts)"
+        )
     limits = f"of {MAX_UNPACKED_BYTES / 1e6:,.0f} allowed here and {LAMBDA_LIMIT_BYTES / 1e6:,.0f} by Lambda"
     return [*lines, f"largest function with its layers: {largest:,.1f} MB unpacked, {limits}"]
 

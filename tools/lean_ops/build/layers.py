@@ -17,6 +17,7 @@ from typing import Final
 from packaging.utils import parse_wheel_filename
 
 from common.runtime.errors import PermanentError
+from lean_ops.build import binaries
 from lean_ops.build.lockfile import Pin, Platform
 
 # The functions' image is Amazon Linux 2023 with glibc 2.34; the image of Python 3.11 has 2.26, with which
@@ -73,12 +74,14 @@ def download(pins: Sequence[Pin], platform: Platform, cache: Path) -> list[Path]
 
 
 def unpack(wheels: Iterable[Path], folder: Path) -> None:
-    """The wheels' files that the functions may load, under ``folder``."""
+    """The wheels' files that the functions may load, under ``folder``; of shared objects what is loaded."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 if not name.endswith("/") and is_kept(name):
-                    archive.extract(name, folder)
+                    path = Path(archive.extract(name, folder))
+                    if ".so" in path.suffixes:
+                        path.write_bytes(binaries.loaded_part(path.read_bytes()))
 
 
 def is_kept(name: str) -> bool:
