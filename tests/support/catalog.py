@@ -1,5 +1,6 @@
 """Iceberg's catalog on SQLite without what takes long in it: half the time of a small test was this."""
 
+import os
 import sqlite3
 import threading
 from functools import lru_cache
@@ -114,7 +115,7 @@ def _parts(identifier: str | Identifier) -> tuple[str, str]:
 
 def metadata_of(place: str) -> TableMetadata:
     """What a metadata file says, parsed once."""
-    found = Path(place.removeprefix("file://")).stat()
+    found = os.stat(place.removeprefix("file://"))  # noqa: PTH116 - of every load; a Path takes longer
     return _parsed(place, found.st_ino, found.st_mtime_ns, found.st_size)
 
 

@@ -32,6 +32,12 @@ LEAST_STEP_ROWS = 64
 MOST_STEP_ROWS = 8192
 """More rows a step gain nothing."""
 
+SHARED_OUT_BYTES = 2**20
+"""A row group of more bytes, uncompressed, is decoded by several threads.
+
+Of one with 25 columns and 20 rows, handing columns over to threads takes as long as all else of reading it.
+"""
+
 TEXT_BYTES = 5
 """What a text takes in Arrow beside its characters, and a null too: where it ends, whether it is there."""
 
@@ -49,8 +55,9 @@ class StoredFile:
         self._path = file.file_path
         last = bytes_to_the_end(file, target.field_ids, first) if first else None
         self._stream = open_input(target.table.io, file.file_path, file.file_size_in_bytes, last)
-        # What a RangedFile fetches is at hand; reading ahead would run it in Arrow's threads.
-        self._parquet = pq.ParquetFile(self._stream, pre_buffer=not isinstance(self._stream, RangedFile))
+        # What is in memory, or a RangedFile fetches, is at hand; reading ahead would run in Arrow's threads.
+        ahead = not isinstance(self._stream, RangedFile | pa.BufferReader)
+        self._parquet = pq.ParquetFile(self._stream, pre_buffer=ahead)
         self._names = _names_by_id(target, self._parquet.schema_arrow)
         ends = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in self._groups()])
         self._ends: npt.NDArray[np.int64] = ends.astype(np.int64)
@@ -99,8 +106,9 @@ class StoredFile:
         first = 0
         for group in self._groups():
             rows = rows_at_once(self._parquet, group)
+            large = self._parquet.metadata.row_group(group).total_byte_size > SHARED_OUT_BYTES
             with self._fetched([group], columns):
-                for batch in self._parquet.iter_batches(rows, row_groups=[group], columns=columns):
+                for batch in self._parquet.iter_batches(rows, [group], columns, use_threads=large):
                     found = self._typed(pa.Table.from_batches([batch]), present)
                     yield first, self._with_nulls(found, batch.num_rows, names)
                     first += batch.num_rows
