@@ -17,7 +17,7 @@ from random import Random
 from common.intake.breaker.record import RecordStore
 from common.intake.breaker.rules import Phase
 from common.lake.checkpoints import NOTHING
-from common.lake.history import lineage, since_last_merge
+from common.lake.history import lineage, stands_for
 from common.runtime.errors import ContractError
 from lean_ops.operate import checkpoints
 from lean_ops.operate.checkpoints import MergedLayer
@@ -272,12 +272,17 @@ class Sequence:
         self.world.front.produce([body])
 
     def pass_time(self, seconds: float) -> None:
-        """Nothing happens for a while."""
-        for _ in range(int(seconds // (5 * DAY))):  # the archive's schedule
+        """Nothing happens for a while; what came late to the source is read in the first hour of a day."""
+        left = seconds
+        if seconds >= DAY:
+            self.world.clock += HOUR
+            self.world.take_queue()
+            left -= HOUR
+        for _ in range(int(left // (5 * DAY))):  # the archive's schedule
             self.world.clock += 5 * DAY
             self.world.queues.forget()
             self.calm("archive")
-        self.world.clock += seconds % (5 * DAY)
+        self.world.clock += left % (5 * DAY)
         self.world.queues.forget()
         if seconds >= HOUR:
             self.world.history.append(f"{seconds / HOUR:.0f} hours pass")
@@ -465,7 +470,8 @@ class Sequence:
                 lineage(self.world.catalog.load_table(self.world.target.settings.table(layer, TOPIC)))
             )
             # An erasure's commit stands for those that it has made the table forget.
-            known = {str(one.snapshot_id) for one in history} | set(since_last_merge(history))
+            known = {name for one in history for name in (str(one.snapshot_id), *stands_for(one))}
+            known |= {NOTHING} if not history else set()
             assert recorded is None or recorded.target_snapshot_id in known, (
                 f"the recorded checkpoint of {layer.value} speaks of a snapshot that was undone"
             )
