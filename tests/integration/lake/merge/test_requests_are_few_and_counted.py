@@ -16,6 +16,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 
+from common.lake import gets
 from common.lake.files import (
     HOLE_BYTES,
     PART_BYTES,
@@ -276,8 +277,28 @@ def test_what_is_not_plain_is_left_to_arrow(
     location: str, properties: dict[str, str], address: str | None
 ) -> None:
     keys = {"s3.access-key-id": "test", "s3.secret-access-key": "test"}  # no secret: nobody asks for it
-    gets = Gets({"s3.region": "eu-west-1", **keys, **properties})
-    assert gets.address(location) == address
+    plain = Gets({"s3.region": "eu-west-1", **keys, **properties})
+    assert plain.address(location) == address
+
+
+def test_keys_and_region_of_all_clients_are_those_of_s3_where_it_has_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gets, "credentials", lambda: pytest.fail("the environment was asked"))
+    of_all = {f"client.{name}": "test" for name in ("region", "access-key-id", "secret-access-key")}
+    assert Gets(of_all).address("s3://b/k") == "https://b.s3.test.amazonaws.com/k"
+    assert (
+        Gets({**of_all, "s3.region": "eu-west-1"}).address("s3://b/k")
+        == "https://b.s3.eu-west-1.amazonaws.com/k"
+    )
+
+
+def test_an_environment_without_credentials_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr(gets, "credentials", lambda: asked.append(None))
+    files = Gets({"s3.region": "eu-west-1"})
+    assert [files.address("s3://b/one"), files.address("s3://b/two")] == [None, None]
+    assert len(asked) == 1
 
 
 def test_no_thread_of_arrow_runs_python(

@@ -33,6 +33,7 @@ CONNECTIONS: Final = 32
 """Kept open to one host, as many as files are read at once on an object store."""
 
 _WHOLE, _PART = 200, 206
+_NOT_ASKED: Final = object()
 # Properties of pyiceberg that say how Arrow's client reaches S3 otherwise than is done here.
 _OTHERWISE: Final = ("s3.role-arn", "client.role-arn", "s3.proxy-uri", "s3.anonymous", "s3.resolve-region")
 
@@ -42,7 +43,7 @@ class Gets:
     """Ranges of objects, for a table's file store with these ``properties`` (pyiceberg's, ``s3.*``)."""
 
     properties: Properties
-    _keys: Any = None
+    _keys: Any = _NOT_ASKED
     _failed: bool = False
 
     def get(self, address: str, begin: int, size: int | None) -> pa.Buffer | None:
@@ -50,7 +51,7 @@ class Gets:
         span = {} if size is None else {"Range": f"bytes={begin}-{begin + size - 1}"}
         request = AWSRequest("GET", address, headers=span)
         keys = self._credentials().get_frozen_credentials()
-        S3SigV4Auth(keys, "s3", self.properties["s3.region"]).add_auth(request)
+        S3SigV4Auth(keys, "s3", self._property("region")).add_auth(request)
         try:
             answer = _pool().request("GET", address, headers=dict(request.headers), decode_content=False)
         except HTTPError as error:
@@ -69,7 +70,7 @@ class Gets:
         """
         scheme, _, path = location.partition("://")
         bucket, _, key = path.partition("/")
-        region = self.properties.get("s3.region", "")
+        region = self._property("region")
         if scheme not in ("s3", "s3a") or not region or any(name in self.properties for name in _OTHERWISE):
             return None
         if self._credentials() is None:
@@ -83,14 +84,19 @@ class Gets:
         return f"https://{bucket}.s3.{region}.amazonaws.com/{key}"
 
     def _credentials(self) -> Any:
-        """Those of the table, or of the environment; None for none. Two threads may find them twice."""
-        if self._keys is None:
-            key, secret = (
-                self.properties.get(f"s3.{name}") for name in ("access-key-id", "secret-access-key")
-            )
-            token = self.properties.get("s3.session-token")
+        """Those of the table, or of the environment; None for none. Two threads may find them twice.
+
+        That the environment has none is remembered too: it looks for them at an address of the network.
+        """
+        if self._keys is _NOT_ASKED:
+            key, secret = self._property("access-key-id"), self._property("secret-access-key")
+            token = self._property("session-token") or None
             self._keys = Credentials(key, secret, token) if key and secret else credentials()
         return self._keys
+
+    def _property(self, name: str) -> str:
+        """What a table says of S3, or else of all clients of AWS, as pyiceberg takes it; "" for nothing."""
+        return self.properties.get(f"s3.{name}") or self.properties.get(f"client.{name}") or ""
 
     def _say(self, address: str, found: str) -> None:
         """That a range is left to Arrow, the first time: if all were, it would be twice the requests."""
