@@ -116,6 +116,12 @@ def grows_with_its_bytes(reader: str, frame: str, unit: Callable[[int], str]) ->
         pytest.param(
             "members below a key of full length", lambda _: '"a":1,', id="a pointer again and again"
         ),
+        pytest.param(
+            "members below a key of full length", lambda n: f'"a#{n}":1,"a":1,', id="and others like it"
+        ),
+        pytest.param(
+            "members below a key of full length", lambda n: f'"k{n}":1,', id="wide below a key of full length"
+        ),
         pytest.param("a member", lambda _: '{"a":', id="deep objects that never end"),
         pytest.param("a member", lambda _: "[", id="deep arrays that never end"),
         pytest.param("a member", lambda _: "1", id="long number"),
