@@ -5,7 +5,7 @@ Their errors hang in the tree of ``common.runtime.errors``, which decides how a 
     PermanentError      TargetRefused, TableUnreadable, UnknownPlaceholder, CatalogueError (environment),
                         LocalStackError, JobRefused (local), SnowflakeNotConfigured (commands),
                         CheckFailed, UnmarkedPage, PlanFailed (checks), DownloadFailed, MissingSource,
-                        ForeignArchive, ForeignBinary, UnlockedDependency, PackageTooLarge,
+                        ForeignArchive, ForeignBinary, UnlockedDependency, PackageTooLarge, NotCompiled,
                         BrokenPackage (build), MissingPrice, SettingUnknown, WorkUnreadable (operate)
     InvalidInput        NoRelease (operate)
     TransientError      TargetUnreachable (environment), HoldLost, OrderFailed, CheckpointMoved (operate)
