@@ -288,7 +288,7 @@ def report(built: Built) -> list[str]:
     if compiler(version) is None:
         lines.append(
             f"layers have no bytecode, since no python{version} is on this machine: a cold start compiles "
-            "them (docs/deploy.md, Cold starts)"
+            "them (docs/deploy.md, Once: tools)"
         )
     limits = f"of {MAX_UNPACKED_BYTES / 1e6:,.0f} allowed here and {LAMBDA_LIMIT_BYTES / 1e6:,.0f} by Lambda"
     return [*lines, f"largest function with its layers: {largest:,.1f} MB unpacked, {limits}"]
