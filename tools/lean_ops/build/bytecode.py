@@ -7,7 +7,6 @@ Bytecode is of one minor version of Python and of no machine, so any interpreter
 make it. It does not look at its source again ("unchecked", PEP 552): both lie in one read-only layer.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +42,6 @@ def compile_all(folder: Path, python: str, place: str) -> None:
         [python, "-I", "-W", "ignore", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
          "-s", str(folder), "-p", place, str(folder)],
         capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONHASHSEED": "0"},  # sets in the code are written in one order
     )  # fmt: skip
     if done.returncode:
         raise NotCompiled(
