@@ -618,6 +618,7 @@ class Sequence:
     def settle(self) -> None:
         """Let the dispatcher start runs until it starts none; another type waits for a rebuild."""
         worked = 0
+        self.world.idle = False  # what came since the last run is not known
         for _ in range(12):
             self.world.clock += MINUTE  # what was written before is read by all
             self.good(self.world.command("dispatch"))

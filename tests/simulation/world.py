@@ -541,6 +541,7 @@ class World:
     def run(self, arn: str) -> None:
         """Do the work of an execution."""
         execution = self.stepfunctions.known[arn]
+        self.idle = False  # what a run that fails has left is not known
         try:
             self.stepfunctions.run(execution)
         finally:

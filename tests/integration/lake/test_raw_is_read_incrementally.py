@@ -1,27 +1,30 @@
 """Whatever happened to RAW between two runs, the portions together hold every row."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyiceberg.expressions.parser import parse
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.incremental import Bounds, appended, new_appends, read
+from common.lake.incremental import Bounds, Portion, appended, appends_again, new_appends, read
 from common.lake.reading import read_files
 
 from ...support.catalog import LocalCatalog
 
 ALL = Bounds(rows=10**9, bytes=10**12)
 SCHEMA = pa.schema([("n", pa.int64())])
+Portions = Callable[[Table, SourceCheckpoint | None, Bounds], Portion]
 
 
 @pytest.fixture
@@ -77,9 +80,9 @@ def expire_all_but_newest(table: Table) -> None:
 
 
 def take(
-    table: Table, since: SourceCheckpoint | None, bounds: Bounds = ALL
+    table: Table, since: SourceCheckpoint | None, bounds: Bounds = ALL, portions: Portions = new_appends
 ) -> tuple[list[int], SourceCheckpoint | None, str | None]:
-    portion = new_appends(table, since, bounds)
+    portion = portions(table, since, bounds)
     rows: list[Any] = [n for batch in read(table, portion) for n in batch.column("n").to_pylist()]
     return rows, portion.checkpoint, portion.fallback
 
@@ -280,3 +283,90 @@ def test_any_mix_of_appends_compactions_deletes_expiry_and_bounds_loses_no_row(
     assert written - deleted <= seen <= written
     current = table.current_snapshot()
     assert current is None or (since is not None and since.token == str(current.snapshot_id))
+
+
+def again(table: Table) -> Portions:
+    """Reading as a rebuild does that leaves out numbers below 0, of what is in the table now."""
+    current = table.current_snapshot()
+    assert current is not None and current.sequence_number is not None
+    return partial(appends_again, read=current.sequence_number, only=parse("n >= 0"))
+
+
+def take_all(table: Table, portions: Portions, rows: int = 1) -> list[int]:
+    seen: list[int] = []
+    since: SourceCheckpoint | None = None
+    for _ in range(60):
+        found, after, _ = take(table, since, Bounds(rows=rows, bytes=10**12), portions)
+        seen += found
+        if after == since:
+            return sorted(seen)
+        since = after
+    raise AssertionError(f"expected an end of reading, found {since} after 60 portions")
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10**9])
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_reading_again_leaves_out_rows_of_what_was_read_and_none_of_what_was_not(
+    table: Table, rows: int, forgotten: bool
+) -> None:
+    append(table, -1, 1)
+    append_files(table, -2, 2, 3)
+    portions = again(table)
+    append(table, -3, 4)
+    append(table, -4)
+    if forgotten:
+        expire_all_but_newest(table)
+    assert take_all(table, portions, rows) == [-4, -3, 1, 2, 3, 4]
+
+
+def test_a_snapshot_that_is_forgotten_while_it_is_read_again_takes_no_row_along(table: Table) -> None:
+    append_files(table, -2, -1, 1, 2)
+    portions = again(table)
+    append_files(table, -4, -3, 3)
+    seen, since, _ = take(table, None, Bounds(rows=2, bytes=10**12), portions)
+    expire_all_but_newest(table)
+    while (found := take(table, since, Bounds(rows=1, bytes=10**12), portions))[1] != since:
+        seen += found[0]
+        since = found[1]
+    assert {-4, -3, 1, 2, 3} == set(seen)
+
+
+def test_a_file_that_was_compacted_since_its_snapshot_was_forgotten_is_read_whole(table: Table) -> None:
+    append(table, -1, 1)
+    portions = again(table)
+    append(table, -2, 2)
+    compact(table)
+    assert take_all(table, portions) == [-2, 1, 2]
+    expire_all_but_newest(table)
+    assert take_all(table, portions) == [-2, -1, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_reading_again_ends_with_every_row_that_is_not_known(table: Table, seed: int) -> None:
+    draw = random.Random(seed)
+    written: set[int] = set()
+    changes: list[Callable[[Table], None]] = [
+        partial(_write, draw, written),
+        compact,
+        expire_all_but_newest,
+    ]
+    for _ in range(draw.randint(1, 4)):
+        changes[0](table)
+        draw.choices(changes, (5, 2, 0))[0](table)
+    portions, known = again(table), set(written)
+    seen: set[int] = set()
+    since: SourceCheckpoint | None = None
+    for turn in range(120):
+        if turn < 20:
+            draw.choices(changes, (5, 2, 1))[0](table)
+        rows, since, _ = take(table, since, Bounds(draw.randint(1, 6), 10**12), portions)
+        seen |= set(rows)
+    assert {n for n in written if n > 0 or n not in known} <= seen <= written
+    current = table.current_snapshot()
+    assert current is not None and since is not None and since.token == str(current.snapshot_id)
+
+
+def _write(draw: random.Random, written: set[int], table: Table) -> None:
+    numbers = [draw.choice((-1, 1)) * (len(written) + i + 1) for i in range(draw.randint(1, 4))]
+    written.update(numbers)
+    draw.choice([append, append_files])(table, *numbers)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +28,11 @@ from pyiceberg.typedef import Record
 
 from common.contract.contracts import load_contract
 from common.lake.checkpoints import SourceCheckpoint
-from common.lake.incremental import Bounds, Portion, new_appends, new_merges, read
+from common.lake.incremental import Bounds, Portion, appends_again, new_appends, new_merges, read
 from common.lake.rule import EVENT_RULE
 from common.lake.upkeep import CompactionPolicy, compact
-from common.layers.curated import EVERY_ROW, Curated
-from common.layers.semantic import Published
+from common.layers.curated import Curated
+from common.layers.semantic import EVERY_ROW, Published
 from common.runtime.errors import TableMismatch
 
 from ...support.generated import cases
@@ -103,8 +104,11 @@ class Lake(LocalLake):
         )
 
     def curate(self, rows: int = 10**9, only: BooleanExpression = EVERY_ROW) -> int:
-        """Read RAW from the start to its end; gives the number of portions."""
-        return run_to_the_end(lambda since: self.run_curation(since, rows, only=only))
+        """Read RAW from the start to its end by rows of ``only``; gives the number of portions."""
+        current = self.table("raw").current_snapshot()
+        there = (current.sequence_number or 0) if current else 0
+        portions = partial(appends_again, read=there, only=only)
+        return run_to_the_end(lambda since: self.run_curation(since, rows, portions=portions))
 
     def publish(self, rows: int, only: BooleanExpression = EVERY_ROW) -> int:
         return run_to_the_end(lambda since: self.run_publication(CONTRACT, since, rows, only=only))

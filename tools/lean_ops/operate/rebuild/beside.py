@@ -379,7 +379,7 @@ def _check_first_day(
             "(a publication: give the type a new name, or leave rows with --leave-rows)"
         )
     if layer is MergedLayer.CURATED:
-        read_whole(identifier, read)
+        _read_whole(identifier, read)
 
 
 def _check_dropped(identifier: str, live: Table, raw: Table, first_day: date | None) -> None:
@@ -406,7 +406,7 @@ def _closed(target: Target, topic: str, layer: MergedLayer, live: Table, first_d
     return said if first_day is None else max(said, closed_before(live) or OPEN)
 
 
-def read_whole(identifier: str, read: SourceCheckpoint | None) -> SourceCheckpoint:
+def _read_whole(identifier: str, read: SourceCheckpoint | None) -> SourceCheckpoint:
     """How far Curated has read RAW; raises InvalidInput where that is not up to a whole snapshot."""
     if read is None or read.files is not None:
         raise InvalidInput(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.history import from_lineage, lineage
+from common.lake.incremental import appends_again, new_appends
 from common.lake.merge import StagedSource, merge
 from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows
@@ -25,9 +27,9 @@ from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.lake.specifications import open_table
 from common.layers import curated as curated_layer
 from common.layers import semantic as semantic_layer
-from common.layers.curated import EVERY_ROW, curate, flatten_here
+from common.layers.curated import curate, flatten_here
 from common.layers.erased import Erased
-from common.layers.semantic import judge_here, publish
+from common.layers.semantic import EVERY_ROW, judge_here, publish
 from common.layers.uncurable import send_letters
 from common.runtime.arrowtypes import Column
 from common.runtime.settings import PREFIX, JobSettings
@@ -40,7 +42,6 @@ from lean_ops.operate.rebuild.beside import (
     Rebuild,
     Under,
     emptied_columns,
-    read_whole,
     replaced_columns,
     share_columns,
 )
@@ -88,7 +89,8 @@ def fill(target: Target, rebuild: Rebuild, run_id: str, place: Workplace = HERE)
     Safe to run again at any time: it goes on with what is new.
     """
     catalog, settings = target.catalog(), job_settings(target, rebuild.layer, place)
-    since = _begin(target, catalog, rebuild)
+    entry = from_lineage(lineage(open_table(catalog, rebuild.beside)))
+    since = entry.checkpoint if entry is not None else None
     if since is None and rebuild.admits_anew:
         for left in admit(
             catalog,
@@ -131,24 +133,6 @@ def erased_of(target: Target, topic: str) -> Erased:
     return Erased.load(target.client("s3"), target.lake_bucket, topic, lambda: hashing_secret(target))
 
 
-def _begin(target: Target, catalog: Catalog, rebuild: Rebuild) -> SourceCheckpoint | None:
-    """Where to read on.
-
-    With a first day, RAW is read up to where Curated has read it, leaving out what was published before; what
-    Curated holds of that time stays. From there on every event is read, late ones too.
-    """
-    beside = open_table(catalog, rebuild.beside)
-    entry = from_lineage(lineage(beside))
-    if entry is not None:
-        return entry.checkpoint
-    if rebuild.first_day is None or rebuild.layer is MergedLayer.SEMANTIC:
-        return None
-    live = open_table(catalog, rebuild.live)
-    counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
-    read = read_whole(rebuild.beside, counts.checkpoint if counts else None)
-    return SourceCheckpoint(read.snapshot_id, read.sequence, 0, full_scan=True)
-
-
 Portion = Callable[[SourceCheckpoint | None], Filled]
 
 
@@ -161,10 +145,14 @@ def _curated_portion(
     check_contract(rebuild.beside, beside.properties.get(ADMITTED), contracted)
 
     record_new = _recording(target, rebuild, run_id)
+    # What Curated holds of before the first day stays, so that of what it had read these rows are left out.
+    # Of what it had not, every event is read, late ones too.
+    portions: curated_layer.Portions = new_appends
+    if rebuild.first_day is not None:
+        portions = partial(appends_again, read=rebuild.live_sequence, only=published_since(rebuild))
 
     def next_portion(since: SourceCheckpoint | None) -> Filled:
         share_columns(catalog, rebuild, {}, record_new=record_new, contracted=contracted)
-        first_pass = since is not None and since.full_scan
         done = curate(
             rebuild.topic,
             since,
@@ -179,7 +167,7 @@ def _curated_portion(
             ),
             contracted=contracted,
             into=rebuild.beside,
-            only=published_since(rebuild) if first_pass else EVERY_ROW,
+            portions=portions,
             erased=erased_of(target, rebuild.topic),
             staging=place.flatten,
         )

@@ -16,7 +16,7 @@ statistics leave out the files that hold no such row.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -114,9 +114,38 @@ def new_appends(table: Table, since: SourceCheckpoint | None, bounds: Bounds) ->
         if added is not None:
             return _portion_of_range(table, added, since, bounds)
         if is_noted(since, table.properties):
-            return _portion_of_all(table, current, _older_files(table, current, since), bounds, None)
+            return _portion_of_all(table, current, _older_files(table, current, since), bounds)
         fallback = f"checkpoint {since.token} is not in the history of {_name(table)}; reading all again"
-    return _portion_of_all(table, current, since, bounds, fallback)
+    return _portion_of_all(table, current, since, bounds, fallback=fallback)
+
+
+def appends_again(
+    table: Table, since: SourceCheckpoint | None, bounds: Bounds, *, read: int, only: BooleanExpression
+) -> Portion:
+    """The next portion after ``since`` for a reader that knows the start: up to ``read`` by rows of ``only``.
+
+    ``read``: the sequence number of a snapshot of ``table`` up to which rows that ``only`` does not admit are
+    known otherwise; what was appended later is read whole. The table is read as it was in that snapshot, then
+    what is new. Where the snapshot is forgotten the age of files says what is later: one that a compaction
+    has written since then is read whole as well, since it may hold both.
+    """
+    current = table.current_snapshot()
+    if current is None:
+        return Portion((), AlwaysTrue(), since, 0, 0)
+    if since is None:
+        then = next((s for s in table.snapshots() if s.sequence_number == read), None)
+        since = _checkpoint(then or current, 0, full_scan=True, by_age=then is None)
+    elif since.full_scan and table.snapshot_by_id(since.snapshot_id) is None:
+        since = _checkpoint(current, 0, full_scan=True, by_age=True)
+    if not since.full_scan:
+        return new_appends(table, since, bounds)
+    if not since.by_age:
+        portion = _portion_of_all(table, current, since, bounds)
+        return replace(portion, row_filter=only) if since.sequence <= read else portion
+    older = _number_of_older(table, table.snapshot_by_id(since.snapshot_id) or current, read)
+    if (since.files or 0) >= older:
+        return _portion_of_all(table, current, since, bounds)
+    return replace(_portion_of_all(table, current, since, bounds, files=older), row_filter=only)
 
 
 def new_merges(table: Table, since_sequence: int, bounds: Bounds) -> Portion:
@@ -234,9 +263,18 @@ def _portion_of_range(
 
 
 def _portion_of_all(
-    table: Table, current: Snapshot, since: SourceCheckpoint | None, bounds: Bounds, fallback: str | None
+    table: Table,
+    current: Snapshot,
+    since: SourceCheckpoint | None,
+    bounds: Bounds,
+    *,
+    fallback: str | None = None,
+    files: int | None = None,
 ) -> Portion:
-    """A portion of all live files of one snapshot; goes on where the last portion of it ended."""
+    """A portion of all live files of one snapshot; goes on where the last portion of it ended.
+
+    It takes none but the first ``files`` of them (None: any).
+    """
     snapshot, done = current, 0
     if since is not None and since.full_scan:
         begun = table.snapshot_by_id(since.snapshot_id)
@@ -252,7 +290,7 @@ def _portion_of_all(
     measure = _Measure(table, (task.file for task in tasks[done:]), bounds, gone)
     taken: list[FileScanTask] = []
     end = done
-    while end < len(tasks) and not measure.full:
+    while end < len(tasks[:files]) and not measure.full:
         if measure.take(tasks[end].file):
             taken.append(tasks[end])
         end += 1
@@ -272,8 +310,13 @@ def _portion_of_all(
 
 def _older_files(table: Table, current: Snapshot, since: SourceCheckpoint) -> SourceCheckpoint:
     """``since``, of a snapshot that is forgotten, as a place among the live files of ``current``."""
-    read = sum(age <= _whole(since) for age in _ages(table, current).values())
+    read = _number_of_older(table, current, _whole(since))
     return _checkpoint(current, read, full_scan=True, by_age=True)
+
+
+def _number_of_older(table: Table, snapshot: Snapshot, sequence: int) -> int:
+    """How many live files of a snapshot were there at a sequence number."""
+    return sum(age <= sequence for age in _ages(table, snapshot).values())
 
 
 def _whole(checkpoint: SourceCheckpoint) -> int:

@@ -6,18 +6,18 @@ once, which are sent the same ``RawRows`` in parts. What becomes of a row is sai
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression
+from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import BooleanType
 
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.history import check_holds, last_merge
-from common.lake.incremental import Bounds, new_appends
+from common.lake.incremental import Bounds, Portion, new_appends
 from common.lake.merge import TEXT_BYTES, MergeOutcome, RemoteSource, SentTable, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
 from common.lake.reading import any_of, read_files, read_rows
@@ -32,8 +32,6 @@ from common.payload.rescued import Rescued, Why
 from common.runtime.arrowtypes import Array
 from common.runtime.errors import CommitConflict
 from common.runtime.settings import JobSettings
-
-EVERY_ROW: Final = AlwaysTrue()
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,9 @@ class Flattened:
     left_out: int = 0
 
 
+Portions = Callable[[Table, SourceCheckpoint | None, Bounds], Portion]
+"""What of RAW comes next after a checkpoint."""
+
 Staging = Callable[[RawRows, Columns, JobSettings], Flattened]
 """Reads and flattens rows, with columns to begin with. Whoever asks closes the source."""
 
@@ -143,15 +144,15 @@ def curate(
     refused_after: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     into: str | None = None,
-    only: BooleanExpression = EVERY_ROW,
+    portions: Portions = new_appends,
     erased: Erased = NOTHING_ERASED,
     staging: Staging = flatten_here,
     target_snapshot: str = NOTHING,
 ) -> Curated:
     """Merge the next portion of RAW after ``since`` into Curated.
 
-    ``into`` and ``only`` are for rebuilding it: a table beside Curated that takes its place, and which rows
-    of RAW to take.
+    ``into`` and ``portions`` are for rebuilding it: a table beside Curated that takes its place, and what of
+    RAW comes next.
     ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
     twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. An
@@ -166,7 +167,7 @@ def curate(
     check_holds(curated, target_snapshot)
     width = len(curated.schema().column_names)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes, TEXT_BYTES * width)
-    portion = new_appends(raw, since, bounds)
+    portion = portions(raw, since, bounds)
     nothing = Curated(
         _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
     )
@@ -177,7 +178,7 @@ def curate(
     taken = RawRows(
         SentTable.of(raw),
         portion.tasks,
-        And(portion.row_filter, only),
+        portion.row_filter,
         portion.row_bytes,
         portion.bytes,
         refused_after,
