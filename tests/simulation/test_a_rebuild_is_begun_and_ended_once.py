@@ -1,5 +1,6 @@
 """A rebuild that was refused leaves nothing, one that was killed goes on, and two at once are one."""
 
+import warnings
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from common.runtime.errors import InvalidInput
 from lean_ops.operate.rebuild import beside, filling
 
+from .clock import START
 from .services import TOPIC
 from .world import Process, World
 
@@ -49,6 +51,34 @@ def test_a_refused_rebuild_leaves_nothing_that_refuses_the_next(world: World) ->
     assert left_behind(world) == []
     ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
     assert left_behind(world) == []
+
+
+def test_semantic_of_which_nothing_is_left_is_rebuilt(world: World) -> None:
+    world.contract = ("2.0.0", "string")
+    later = START + timedelta(days=2)
+    world.deliver(
+        [
+            world.event(idempotency_key=key, json_payload=None, operation="delete", publish_time=later)
+            for key in world.expected()
+        ]
+    )
+    ok(world.command(*CURATED))
+    assert world.rows("semantic")
+    for _ in range(2):
+        ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
+        assert world.rows("semantic") == []
+        assert left_behind(world) == []
+    right(world)
+    world.deliver([world.event(idempotency_key="new", json_payload='{"reading": "5"}', operation=None)])
+    right(world)
+    assert [row["idempotency_key"] for row in world.rows("semantic")] == ["new"]
+
+
+def test_a_rebuild_of_nothing_is_refused(world: World) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        world.catalog.load_table(world.target.settings.table("raw", TOPIC)).delete()
+    assert "an empty table is not swapped in" in refusal(world.command(*CURATED))
+    assert world.rows("curated")
 
 
 def test_no_row_without_a_value_comes_over_when_a_column_was_replaced(world: World) -> None:

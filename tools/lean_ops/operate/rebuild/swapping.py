@@ -50,21 +50,22 @@ def swap(
     """Catch up, tidy, and replace the live table's files in one commit.
 
     ``told`` is called for every portion of catching up, which is done at ``place``. Raises InvalidInput where
-    the rebuild is empty, TableMismatch where the live schema changed so that the files do not fit,
+    the source is empty, TableMismatch where the live schema changed so that the files do not fit,
     CommitConflict where other writers kept winning; the live table is untouched then.
     """
     catalog = target.catalog()
 
     def plan(live: Table, number: int) -> Planned[Swapped]:
         counts = checkpoint_of(live, rebuild.layer, rebuild.topic, target.settings, target.client("dynamodb"))
-        checkpoint = None
+        checkpoint, rows_read = None, 0
         for portion in fill(target, rebuild, run_id, place):
             told(portion)
             checkpoint = portion.checkpoint
+            rows_read += portion.rows_read
         compact(catalog, rebuild.beside, RULES[rebuild.layer], run_id=run_id, policy=_TIDY)
         beside = open_table(catalog, rebuild.beside)
         merged = last_merge(beside)
-        if merged is None or checkpoint is None:
+        if checkpoint is None or (merged is None and not rows_read):
             raise InvalidInput(
                 f"rebuild {rebuild.beside}: expected rows to put into {rebuild.live}, found none; the source "
                 "is empty, and an empty table is not swapped in"
@@ -87,7 +88,9 @@ def swap(
             before, after = live_files(live, pool), live_files(beside, pool)
         old, new = {f.file_path for f in before.listed}, after.listed
         # The mark tells a repetition that only the removal is left: a second swap would use numbers twice.
-        mark = {MERGE_SEQ: str(merged[1]), SWAPPED_IN: str(beside.metadata.table_uuid)}
+        # Where the contract refuses every row, or all are deletes, nothing was merged, and no number is used.
+        sequence = merged[1] if merged else int(beside.properties[MERGE_SEQ])
+        mark = {MERGE_SEQ: str(sequence), SWAPPED_IN: str(beside.metadata.table_uuid)}
         change = Change(
             operation=Operation.OVERWRITE,
             added=new,
