@@ -180,22 +180,27 @@ def _batched(seeds: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
 
 
 def run(seeds: Iterable[int], processes: int, until: float | None = None) -> int:
-    """Play seeds until the first that fails, or ``until`` a time; the exit code."""
+    """Play seeds, all of them or ``until`` a time and the first that fails; the exit code.
+
+    Says each that fails as it comes, and how far it is every five hundred; the first of them is shrunk.
+    """
     began, covered, count = time.monotonic(), Counter[tuple[str, str]](), 0
-    failed = None
+    failed: list[Played] = []
     for played in many(seeds, processes):
         count += 1
         covered += played.covered
         if played.error:
-            failed = played
-            break
-        if until is not None and time.monotonic() > until:
+            failed.append(played)
+            print(f"seed {played.seed} failed: {played.error}", flush=True)
+        if count % 500 == 0:
+            print(f"{count:,} seeds in {time.monotonic() - began:,.0f} s, {len(failed)} failed", flush=True)
+        if until is not None and (failed or time.monotonic() > until):
             break
     tell_coverage(covered, count, time.monotonic() - began)
-    if failed is None:
+    if not failed:
         return 0
-    print(f"\nseed {failed.seed} failed: {failed.error}; shrinking it")
-    tell(shrink(failed))
+    print(f"\nfailed: {', '.join(str(one.seed) for one in failed)}; shrinking {failed[0].seed}", flush=True)
+    tell(shrink(failed[0]))
     return 1
 
 
