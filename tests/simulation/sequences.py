@@ -471,6 +471,7 @@ class Sequence:
             )
             # An erasure's commit stands for those that it has made the table forget.
             known = {name for one in history for name in (str(one.snapshot_id), *stands_for(one))}
+            known |= set(map(str, self.world.watch.forebears(history[-1]))) if history else set()
             known |= {NOTHING} if not history else set()
             assert recorded is None or recorded.target_snapshot_id in known, (
                 f"the recorded checkpoint of {layer.value} speaks of a snapshot that was undone"
@@ -586,6 +587,7 @@ class Sequence:
                 self.calm("rebuild", "--layer", layer, "--discard", *WHY)
         if self.changed_contract:  # with another type, every run waits for the rebuild
             self.world.contract = ("99.0.0", "integer")
+            self.world.command("run")  # where Curated went back, runs bring it forward first
             self.calm("rebuild", "--layer", "semantic", "--yes", *WHY)
         self.settle()
         self.erased_keys_stay_out()

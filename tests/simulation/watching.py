@@ -58,10 +58,18 @@ class Watch:
     seen: dict[tuple[int, str], int | None] = field(default_factory=dict)
     early: dict[int, str] = field(default_factory=dict)
     at_work: set[str] = field(default_factory=set)  # executions that were given the lease
+    parents: dict[int, int | None] = field(default_factory=dict)  # of snapshots, those that expired included
 
     def raise_faults(self) -> None:
         """Fail with the first thing that was seen."""
         assert not self.faults, self.faults[0]
+
+    def forebears(self, snapshot: Snapshot) -> Iterator[int]:
+        """Ids of the snapshots that one is made on, whether they are kept or have expired."""
+        parent = self.parents.get(snapshot.snapshot_id, snapshot.parent_snapshot_id)  # expiry takes it away
+        while parent is not None:
+            yield parent
+            parent = self.parents.get(parent)
 
     def enters(self, place: str, work: str) -> None:
         """The current process has ``place`` to itself, for this work."""
@@ -160,6 +168,7 @@ class Watch:
             self._over_what_it_has_seen(process, before, after)
         known = {snapshot.snapshot_id for snapshot in before.metadata.snapshots}
         new = [s for s in after.snapshots if s.snapshot_id not in known]
+        self.parents |= {s.snapshot_id: s.parent_snapshot_id for s in new}
         holder = self.alone.get("lease")
         live = not name.startswith("rebuild") and name.startswith(MERGED)
         if process is None or not live or not new:

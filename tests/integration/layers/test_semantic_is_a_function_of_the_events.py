@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from common.lake.incremental import appended
@@ -76,6 +76,31 @@ def test_the_newest_good_version_stands_however_runs_are_cut(
     for cut in cuts:
         lake.run(*cut)
     assert lake.semantic() == expected([e for cut in cuts for e in cut], 99)
+
+
+# All of one moment, but for what is refused: good versions, a delete, and copies of each.
+MOMENT = [
+    *(event("k", "good", 3, 1, second) for second in (1, 5, 7)),
+    event("k", "other", 3, 2, 2),
+    *(event("k", "delete", 3, DELETE, second) for second in (3, 8)),
+    event("k", "b", 5, "bad", 4),
+    event("k2", "good", 3, 1, 6),
+    event("k2", "b", 5, "bad", 6),
+]
+
+
+@settings(max_examples=cases(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(order=st.lists(st.sampled_from(MOMENT), unique_by=lambda e: (e["idempotency_key"], e["ingestion_ts"])))
+@example(order=[MOMENT[n] for n in (6, 0, 4, 1)])  # a copy of what was deleted meanwhile
+@example(order=[MOMENT[n] for n in (6, 3, 0, 4, 1)])
+def test_a_late_copy_is_no_newer_version_than_the_first(
+    tmp_path_factory: pytest.TempPathFactory, order: list[Event]
+) -> None:
+    lake = TopicLake(tmp_path_factory.mktemp("lake"), STRICT)
+    for number, one in enumerate(order, 1):
+        lake.run(one)
+        assert lake.semantic() == expected(order[:number], 99)
+    lake.close()
 
 
 def test_a_newer_good_version_replaces_what_stood_in_for_a_refused_one(lake: TopicLake) -> None:

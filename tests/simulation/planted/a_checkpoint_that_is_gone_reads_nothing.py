@@ -14,7 +14,8 @@ MEETS = ("behind", "long_ago")
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    read_next = curated.new_appends
+    defaults: dict[str, Any] = curated.curate.__kwdefaults__ or {}
+    read_next: curated.Portions = defaults["portions"]
 
     def forgetful(table: Any, *since_and_bounds: Any) -> Portion:
         portion = read_next(table, *since_and_bounds)
@@ -24,4 +25,4 @@ def plant(patch: pytest.MonkeyPatch) -> None:
         now = SourceCheckpoint(current.snapshot_id, current.sequence_number)
         return replace(portion, tasks=(), checkpoint=now, rows=0, backlog_rows=0)
 
-    patch.setattr(curated, "new_appends", forgetful)
+    patch.setitem(defaults, "portions", forgetful)

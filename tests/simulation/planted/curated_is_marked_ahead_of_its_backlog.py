@@ -12,7 +12,8 @@ from common.layers import curated
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    read_next = curated.new_appends
+    defaults: dict[str, Any] = curated.curate.__kwdefaults__ or {}
+    read_next: curated.Portions = defaults["portions"]
 
     def ahead(table: Any, *since_and_bounds: Any) -> Portion:
         portion = read_next(table, *since_and_bounds)
@@ -25,4 +26,4 @@ def plant(patch: pytest.MonkeyPatch) -> None:
             backlog_rows=0,
         )
 
-    patch.setattr(curated, "new_appends", ahead)
+    patch.setitem(defaults, "portions", ahead)

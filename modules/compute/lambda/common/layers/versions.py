@@ -7,7 +7,8 @@ versions that were judged before, Semantic holds the best, so only what RAW rece
 
 A delete is a version too, and Semantic, which does not hold what it took away, cannot tell that there was
 one: where good versions are found, all deletes since the oldest of them are looked up in RAW. Statistics rule
-out the files without any.
+out the files without any. Where such a delete is of the very moment of a good version, all of that moment are
+looked up: what was found may be a late copy, of which the first received counts.
 
 Which of two versions of a key is newer, ties and copies included, is decided by the merge, as in Curated. A
 version found here is numbered just below the refused row of Curated that it stands in for: that row, accepted
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
@@ -45,6 +48,9 @@ from common.runtime.settings import JobSettings
 
 _KEYS_AT_ONCE: Final = 1_000_000
 """So many keys of Quarantine are held at once: about 100 MB."""
+
+_TIME: Final[pa.DataType] = pa.timestamp("us", "UTC")
+_MOMENTS: Final = pa.schema({"idempotency_key": pa.string(), "publish_time": _TIME})
 
 REFUSED: Final = ("idempotency_key", "_source_merge_seq")
 """Columns of a refused row that a look-up of its older versions needs."""
@@ -97,25 +103,31 @@ class Versions:
         all parts says so.
         """
         raw = open_table(self.catalog, self.settings.table("raw", self.contract.topic))
-        oldest: datetime | None = None
-        keys: list[Array] = []
         good = StagedSource(VERSION_RULE, self.settings.memory_budget_mb)
-        try:
-            for rows in self._good(read(raw, appended(raw, since, upto)), refused):
+
+        def staged(versions: Iterable[pa.Table]) -> pa.Table:
+            """Keys and times of these versions, which are staged."""
+            found = [_MOMENTS.empty_table()]
+            for rows in versions:
                 good.write_all(rows.to_batches())
-                keys += rows["idempotency_key"].chunks
-                first: Any = pc.min(rows["publish_time"])
-                oldest = min(filter(None, (oldest, first.as_py())), default=None)
+                found.append(rows.select(_MOMENTS.names).cast(_MOMENTS))
+            return pa.concat_tables(found)
+
+        try:
+            found = staged(self._good(read(raw, appended(raw, since, upto)), refused))
+            oldest: Any = pc.min(found["publish_time"]).as_py()
             if oldest is None:
                 good.close()
                 return None
-            for rows in self._good(_deletes(raw, oldest, upto), refused):
-                good.write_all(rows.to_batches())
-                keys += rows["idempotency_key"].chunks
+            deleted = staged(self._good(_deletes(raw, oldest, upto), refused))
+            if (tied := _in_both(found, deleted)).num_rows:
+                moments = (tied[name].combine_chunks() for name in _MOMENTS.names)
+                staged([self._tied(raw, refused, *moments)])
         except BaseException:
             good.close()
             raise
-        of = refused.filter(pc.is_in(refused["idempotency_key"], pc.unique(pa.chunked_array(keys))))
+        keys = pc.unique(pa.concat_tables([found, deleted])["idempotency_key"])
+        of = refused.filter(pc.is_in(refused["idempotency_key"], keys))
         return Beside(good, lambda keys, times: self._tied(raw, of, keys, times))
 
     def merge(self, found: Beside, run_id: str) -> tuple[MergeOutcome | None, int]:
@@ -171,11 +183,25 @@ class Versions:
             rows = pa.Table.from_batches([batch]).append_column("_merge_seq", number)
             yield judge(rows, self.contract, self.pii_key, only_good=True).good
 
-    def _tied(self, raw: Table, refused: pa.Table, keys: Array, publish_times: Array) -> pa.Table | None:
+    def _tied(self, raw: Table, refused: pa.Table, keys: Array, publish_times: Array) -> pa.Table:
         """Good versions and deletes of these keys at these times (``common.lake.merge.decide.History``)."""
         times = publish_times.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         tied = And(any_of("publish_time", times), any_of("idempotency_key", keys.to_pylist()))
         return pa.concat_tables(self._good(read_rows(raw, tied), refused), promote_options="default")
+
+
+def _in_both(some: pa.Table, others: pa.Table) -> pa.Table:
+    """Rows of ``some`` with a key and a time that ``others`` have together."""
+    keys = pc.unique(others["idempotency_key"])
+
+    def numbered(rows: pa.Table) -> npt.NDArray[np.void]:
+        """Key, by its number, and time."""
+        places = pc.index_in(rows["idempotency_key"], value_set=keys).fill_null(-1).to_numpy()
+        pairs = np.empty(rows.num_rows, dtype=[("key", np.int64), ("time", np.int64)])
+        pairs["key"], pairs["time"] = places, rows["publish_time"].cast(pa.int64()).to_numpy()
+        return pairs
+
+    return some.filter(np.isin(numbered(some), numbered(others)))
 
 
 def _deletes(raw: Table, since: datetime, upto: SourceCheckpoint | None) -> pa.RecordBatchReader:
