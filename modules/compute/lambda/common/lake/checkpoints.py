@@ -32,7 +32,7 @@ MERGE_SEQ = "lean-ops.merge-seq"
 ERASED_INGESTED = "lean-ops.erased-ingested"
 """Of an erasure's commit in RAW: erased rows by the minute of ingestion, ``<minute since 1970>:<rows>``."""
 STANDS_FOR = "lean-ops.stands-for"
-"""Of an erasure's commit: snapshots before it that held what the newest merge left, and are forgotten."""
+"""Of a commit that merges nothing: the snapshots before it, back to the newest merge; they may expire."""
 READ_BEFORE_ERASURE = "lean-ops.read-before-erasure"
 """Property of a table: checkpoints of its readers whose snapshots an erasure made it forget (``noted``)."""
 

@@ -26,6 +26,8 @@ from common.lake.checkpoints import (
 from common.runtime.errors import TableMismatch
 
 _OF_A_MERGE = (SOURCE_SNAPSHOT_ID, SOURCE_TOKEN, SOURCE_POSITION, MERGE_SEQ)
+# So many commits after a merge can expire, and what was recorded of the table after it still counts.
+_STOOD_FOR = 100
 
 
 def lineage(table: Table, start: Snapshot | None = None) -> Iterator[Snapshot]:
@@ -91,10 +93,10 @@ def check_holds(table: Table, snapshot: str) -> None:
 
 
 def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
-    """Ids of the snapshots that hold what the newest merge left: it, and compactions after it.
+    """Ids of the snapshots that hold what the newest merge left, newest first: it, and compactions after it.
 
-    Those that an erasure has made the table forget are among them. An empty table answers NOTHING, its only
-    state.
+    Those that have expired, or that an erasure has made the table forget, are among them. An empty table
+    answers NOTHING, its only state.
     """
     ids: list[str] = []
     newest: str | None = None
@@ -104,11 +106,11 @@ def since_last_merge(lineage: Iterable[Snapshot]) -> list[str]:
             break
         newest = newest or number
         ids += [str(snapshot.snapshot_id), *stands_for(snapshot)]
-    return ids or [NOTHING]
+    return list(dict.fromkeys(ids)) or [NOTHING]
 
 
 def stands_for(snapshot: Snapshot) -> list[str]:
-    """Ids of the snapshots that an erasure's commit has taken the place of; none for another's."""
+    """Ids of the snapshots that a commit which merges nothing has taken the place of; none for another's."""
     return said_by(snapshot).get(STANDS_FOR, "").split()
 
 
@@ -150,6 +152,9 @@ def carried_on(table: Table) -> dict[str, str]:
     """What a commit that merges nothing says of the newest merge, and of how far the source has been read."""
     merged, read = (newest(lineage(table), name) for name in (MERGE_SEQ, SOURCE_TOKEN))
     kept = {name: said_by(read)[name] for name in _OF_A_MERGE if name in said_by(read)} or kept_beside(table)
+    if MERGE_SEQ_COLUMN in table.schema().column_names:
+        # A run that found nothing to merge has recorded how far it read, by a snapshot that may expire.
+        kept = {**kept, STANDS_FOR: " ".join(since_last_merge(lineage(table))[:_STOOD_FOR])}
     # A merge without a checkpoint may be newer.
     return kept if merged is None else {**kept, MERGE_SEQ: said_by(merged)[MERGE_SEQ]}
 

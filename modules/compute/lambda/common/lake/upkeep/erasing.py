@@ -39,12 +39,11 @@ from common.lake.checkpoints import (
     MERGE_SEQ_COLUMN,
     READ_BEFORE_ERASURE,
     RUN_ID,
-    STANDS_FOR,
     SourceCheckpoint,
     is_noted,
     noted,
 )
-from common.lake.history import carried_on, erased_by_minute, lineage, since_last_merge
+from common.lake.history import carried_on, erased_by_minute
 from common.lake.merge.committing import Planned, commit_until_done
 from common.lake.merge.datafiles import DataFileWriter
 from common.lake.merge.layout import ENDING
@@ -252,13 +251,10 @@ class _Erasure:
         return Planned(done, commit, [new.file_path for _, new in rewritten])
 
     def _left_word(self, showing: Showing, live: LiveFiles) -> dict[str, str]:
-        """What others have to know: of a merged table which snapshots of its newest merge are forgotten.
-
-        Of RAW how many rows are gone from hours whose arrivals are still counted, those of before included.
-        """
+        """Of RAW: rows that are gone, now or before, from hours whose arrivals are still counted."""
         table = self.target.table
         if MERGE_SEQ_COLUMN in table.schema().column_names:
-            return {STANDS_FOR: " ".join(since_last_merge(lineage(table)))}
+            return {}
         first = int((outside.now() - _COUNTED).timestamp()) // 60
         minutes = Counter({at: rows for at, rows in erased_by_minute(table).items() if at >= first})
         for file in (one for one in live.files if one.path in showing.live):
