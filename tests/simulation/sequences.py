@@ -561,10 +561,7 @@ class Sequence:
         self.world.front.down, self.world.queues.unreliable = 0.0, False
         while self.killed:
             self.repeat()
-        for place in places(self.world.target, TOPIC):  # whose repetition is refused: its snapshot is no more
-            for hold in place.holds():
-                if hold.operation_id:
-                    self.calm("resume", "--operation", hold.operation_id, "--json")
+        self.give_up()
         self.arrive()
         if self.world.queues.expired:
             self.calm("replay", "dlq", "--from-archive", "--days", "365", "--json")
@@ -578,6 +575,13 @@ class Sequence:
             self.calm("resume", "--everybody", "--json")
         self.holds_are_gone()
         self.tables_catch_up()
+
+    def give_up(self) -> None:
+        """Lift the holds of what was left half-way and cannot be repeated: its snapshot is no more."""
+        for place in places(self.world.target, TOPIC):
+            for hold in place.holds():
+                if hold.operation_id:
+                    self.calm("resume", "--operation", hold.operation_id, "--json")
 
     def tables_catch_up(self) -> None:
         """What was begun is given up or done, then runs until nothing is left to read."""

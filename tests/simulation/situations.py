@@ -386,6 +386,7 @@ def forgotten(steps: "Sequence") -> None:
     if draw.random() < 0.4:
         steps.calm("archive")
     world.clock += HOUR  # functions that a run has left behind are over
+    steps.give_up()
     world.erased.add(key)
     words: Words = ("erase", "--key", key, "--yes", *WHY)
     if draw.random() < 0.4:

@@ -2,8 +2,10 @@
 
 import json
 import random
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from common.lake.checkpoints import SourceCheckpoint
 from common.lake.incremental import appended
 
 from ...support.contracts import up_to
@@ -101,6 +104,37 @@ def test_a_late_copy_is_no_newer_version_than_the_first(
         lake.run(one)
         assert lake.semantic() == expected(order[:number], 99)
     lake.close()
+
+
+def _goes_back(lake: TopicLake, first: tuple[int, SourceCheckpoint | None], kept: str) -> None:
+    """Curated goes back, and how far it has read RAW: as by a rollback, or so that it is read as a whole."""
+    snapshot, read = first
+    lake.table("curated").manage_snapshots().rollback_to_snapshot(snapshot).commit()
+    lake.raw_read = {"rolled back": read, "reset": None, "expired": SourceCheckpoint(4711, 1)}[kept]
+
+
+@pytest.mark.parametrize("kept", ["rolled back", "reset", "expired"])
+@pytest.mark.parametrize("rows", [1, 2, 10**9])
+@pytest.mark.parametrize("between", [[], [event("k", "g3", 4, 4)], [event("k", "late", 1, 7)]])
+def test_what_stood_in_is_found_again_where_curated_reads_again(
+    lake: TopicLake, kept: str, rows: int, between: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Files of RAW are read as a whole by their names: in this order versions come as they came before.
+    numbers = count(1)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
+    lake.run(event("other", "o", 0, 1))
+    current = lake.table("curated").current_snapshot()
+    assert current is not None
+    first = (current.snapshot_id, lake.raw_read)
+    events = [event("k", "g1", 1, 1), event("k", "b", 5, "bad", 1), event("k", "g2", 3, 2, 2)]
+    for one in events:
+        lake.run(one)
+    assert lake.semantic()["k"][0] == "g2"
+    _goes_back(lake, first, kept)
+    if between:
+        lake.append(between)
+    lake.settle(rows)
+    assert lake.semantic() == expected([event("other", "o", 0, 1), *events, *between], 99)
 
 
 def test_a_newer_good_version_replaces_what_stood_in_for_a_refused_one(lake: TopicLake) -> None:

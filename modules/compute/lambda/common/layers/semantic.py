@@ -192,7 +192,7 @@ def publish(
     job = _Job(
         Versions(contract, settings, catalog, pii_key, identifier, erased),
         run_id,
-        replace(portion.checkpoint, versions=since.versions if since else None),
+        replace(portion.checkpoint, versions=_looked_up(since, raw_read)),
         None if portion.backlog_rows else raw_read,
         staging,
         target_snapshot,
@@ -216,6 +216,18 @@ def publish(
     if done.snapshot_id == NOTHING:
         done = replace(done, snapshot_id=_snapshot_id(semantic))
     return replace(done, backlog_rows=portion.backlog_rows)
+
+
+def _looked_up(since: SourceCheckpoint | None, raw_read: SourceCheckpoint | None) -> SourceCheckpoint | None:
+    """How far older versions were looked up, as far as Semantic still holds the best of them.
+
+    Where Curated has gone back and reads RAW again, it gives Semantic rows that are older than what it had
+    given by then, and these take the place of what had stood in for refused ones.
+    """
+    versions = since.versions if since is not None else None
+    if versions is None or raw_read is None or raw_read.full_scan:
+        return None
+    return min(versions, raw_read, key=lambda checkpoint: checkpoint.position)
 
 
 @dataclass(frozen=True)
