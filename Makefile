@@ -91,8 +91,8 @@ test-operations-long: install ## Kill operations at each of their calls, and pla
 
 # SEED as it was given: below it has a default for the generated tests.
 GIVEN_SEED = $(if $(filter command environment,$(firstword $(origin SEED))),$(SEED))
-FROM_SEED = seeds --first $(or $(GIVEN_SEED),1) --number $(or $(SEEDS),300)
-ONE_SEED = seed $(GIVEN_SEED) $(if $(STEPS),--steps $(STEPS)) $(if $(CALM),--calm $(CALM)) $(if $(FAULT),--fault $(FAULT))
+FROM_SEED = seeds --first $(or $(GIVEN_SEED),1) --number $(or $(SEEDS),300) $(if $(KINDS),--kinds $(KINDS))
+ONE_SEED = seed $(GIVEN_SEED) $(if $(STEPS),--steps $(STEPS)) $(if $(CALM),--calm $(CALM)) $(if $(KINDS),--kinds $(KINDS)) $(if $(FAULT),--fault $(FAULT))
 
 .PHONY: simulate
 simulate: install ## Play histories of everything at once from seeds, with all that breaks (SEEDS=300; SEED=42: in words)

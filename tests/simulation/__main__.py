@@ -1,6 +1,7 @@
 """``make simulate``, ``make soak``, ``make simulate-planted``: play many seeds, say what they came by.
 
     python -m tests.simulation seeds --first 1 --number 300
+    python -m tests.simulation seeds --first 1 --number 40 --kinds versions,letters
     python -m tests.simulation seed 42 [--steps 0,2] [--calm 2]
     python -m tests.simulation soak --minutes 60
     python -m tests.simulation planted --budget 60
@@ -147,7 +148,8 @@ def tell(played: Played) -> None:
         return
     steps = ",".join(map(str, played.cut.steps))
     calm = f" CALM={','.join(map(str, sorted(played.cut.calm)))}" if played.cut.calm else ""
-    print(f"\n{played.words}\nagain: make simulate SEED={played.seed} STEPS={steps or 'none'}{calm}\n")
+    kinds = f" KINDS={','.join(played.cut.kinds)}" if played.cut.kinds else ""
+    print(f"\n{played.words}\nagain: make simulate SEED={played.seed} STEPS={steps or 'none'}{calm}{kinds}\n")
 
 
 def tell_coverage(covered: Covered, seeds: int, seconds: float) -> None:
@@ -163,14 +165,19 @@ def tell_coverage(covered: Covered, seeds: int, seconds: float) -> None:
     print("not taken:", "; ".join(sorted(every - taken)) or "none")
 
 
-def many(seeds: Iterable[int], processes: int) -> Iterator[Played]:
-    """Play seeds, a few at the same time."""
+def many(seeds: Iterable[int], processes: int, kinds: tuple[str, ...] = ()) -> Iterator[Played]:
+    """Play seeds, a few at the same time; ``kinds`` as of a ``Cut``."""
+    play_one = functools.partial(_of_kinds, kinds)
     if processes == 1:
-        yield from map(once, seeds)
+        yield from map(play_one, seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
         for some in _batched(seeds, 8 * processes):
-            yield from pool.map(once, some)
+            yield from pool.map(play_one, some)
+
+
+def _of_kinds(kinds: tuple[str, ...], seed: int) -> Played:
+    return once(seed, replace(whole(seed), kinds=kinds))
 
 
 def _batched(seeds: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
@@ -179,14 +186,14 @@ def _batched(seeds: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
         yield some
 
 
-def run(seeds: Iterable[int], processes: int, until: float | None = None) -> int:
+def run(seeds: Iterable[int], processes: int, until: float | None = None, kinds: tuple[str, ...] = ()) -> int:
     """Play seeds, all of them or ``until`` a time and the first that fails; the exit code.
 
     Says each that fails as it comes, and how far it is every five hundred; the first of them is shrunk.
     """
     began, covered, count = time.monotonic(), Counter[tuple[str, str]](), 0
     failed: list[Played] = []
-    for played in many(seeds, processes):
+    for played in many(seeds, processes, kinds):
         count += 1
         covered += played.covered
         if played.error:
@@ -241,6 +248,10 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(one) for one in text.split(",") if one and one != "none")
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
@@ -249,6 +260,7 @@ def main() -> int:
     of.add_argument("--first", type=int, default=1)
     of.add_argument("--number", type=int, default=300)
     of.add_argument("--processes", type=int, default=2)
+    of.add_argument("--kinds", default="")
     of = kinds.add_parser("seed")
     of.add_argument("seed", type=int)
     of.add_argument("--steps", default="")
@@ -265,7 +277,8 @@ def main() -> int:
     asked = parser.parse_args()
     match asked.kind:
         case "seeds":
-            return run(range(asked.first, asked.first + asked.number), asked.processes)
+            seeds = range(asked.first, asked.first + asked.number)
+            return run(seeds, asked.processes, kinds=_words(asked.kinds))
         case "soak":
             first = asked.first or int(time.time())
             print(f"from seed {first}")
@@ -276,7 +289,7 @@ def main() -> int:
     if asked.steps:
         cut = Cut(_numbers(asked.steps), frozenset(_numbers(asked.calm)))
     if asked.kinds:
-        cut = replace(cut, kinds=tuple(asked.kinds.split(",")))
+        cut = replace(cut, kinds=_words(asked.kinds))
     played = once(asked.seed, cut, asked.fault)
     tell(played)
     return 1 if played.error else 0
