@@ -14,8 +14,7 @@ MEETS = ("behind", "long_ago")
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    defaults: dict[str, Any] = curated.curate.__kwdefaults__ or {}
-    read_next: curated.Portions = defaults["portions"]
+    read_next = curated.new_appends
 
     def forgetful(table: Any, *since_and_bounds: Any) -> Portion:
         portion = read_next(table, *since_and_bounds)
@@ -25,4 +24,4 @@ def plant(patch: pytest.MonkeyPatch) -> None:
         now = SourceCheckpoint(current.snapshot_id, current.sequence_number)
         return replace(portion, tasks=(), checkpoint=now, rows=0, backlog_rows=0)
 
-    patch.setitem(defaults, "portions", forgetful)
+    patch.setattr(curated, "new_appends", forgetful)

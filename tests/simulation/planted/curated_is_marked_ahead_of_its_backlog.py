@@ -12,8 +12,7 @@ from common.layers import curated
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    defaults: dict[str, Any] = curated.curate.__kwdefaults__ or {}
-    read_next: curated.Portions = defaults["portions"]
+    read_next = curated.new_appends
 
     def ahead(table: Any, *since_and_bounds: Any) -> Portion:
         portion = read_next(table, *since_and_bounds)
@@ -26,4 +25,4 @@ def plant(patch: pytest.MonkeyPatch) -> None:
             backlog_rows=0,
         )
 
-    patch.setitem(defaults, "portions", ahead)
+    patch.setattr(curated, "new_appends", ahead)

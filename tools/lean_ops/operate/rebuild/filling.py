@@ -19,7 +19,7 @@ from common.contract.contracts import load_contract
 from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.history import from_lineage, lineage
-from common.lake.incremental import appends_again, new_appends
+from common.lake.incremental import appends_again
 from common.lake.merge import StagedSource, merge
 from common.lake.progress import checkpoint_of
 from common.lake.reading import read_rows
@@ -147,7 +147,7 @@ def _curated_portion(
     record_new = _recording(target, rebuild, run_id)
     # What Curated holds of before the first day stays, so that of what it had read these rows are left out.
     # Of what it had not, every event is read, late ones too.
-    portions: curated_layer.Portions = new_appends
+    portions = None
     if rebuild.first_day is not None:
         portions = partial(appends_again, read=rebuild.live_sequence, only=published_since(rebuild))
 

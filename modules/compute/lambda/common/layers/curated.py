@@ -144,7 +144,7 @@ def curate(
     refused_after: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     into: str | None = None,
-    portions: Portions = new_appends,
+    portions: Portions | None = None,
     erased: Erased = NOTHING_ERASED,
     staging: Staging = flatten_here,
     target_snapshot: str = NOTHING,
@@ -152,7 +152,7 @@ def curate(
     """Merge the next portion of RAW after ``since`` into Curated.
 
     ``into`` and ``portions`` are for rebuilding it: a table beside Curated that takes its place, and what of
-    RAW comes next.
+    RAW comes next (``new_appends``).
     ``record_columns`` is told of columns that Curated does not have yet and of leaves that have none, before
     the commit, ``set_aside`` of rows that cannot be curated, before the commit that leaves them out: told
     twice is harmless, never told would not be. ``contracted`` are the columns that the contract names. An
@@ -167,7 +167,7 @@ def curate(
     check_holds(curated, target_snapshot)
     width = len(curated.schema().column_names)
     bounds = Bounds(settings.batch_rows, settings.batch_bytes, TEXT_BYTES * width)
-    portion = portions(raw, since, bounds)
+    portion = (portions or new_appends)(raw, since, bounds)
     nothing = Curated(
         _snapshot_id(curated), portion.checkpoint, 0, portion.backlog_rows, fallback=portion.fallback
     )
