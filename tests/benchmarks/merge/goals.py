@@ -43,7 +43,8 @@ LEVERS = {
     "as for random keys, and fewer files (one for several buckets of a day that get few rows)",
     "semantic": "we use 1.26 of two cores and DuckDB 1.67; in processor seconds we take 0.93 of its; next: cast a portion while the one before "
     "it is written",
-    "curation": "not measured by its parts yet; next: flatten a portion while the one before it is merged",
+    "curation": "reading, flattening and staging take 9.2 of 19.9 s and one of the two cores, merging 10.5 s and 1.45 of them; next: flatten "
+    "two batches at once",
     "flattening": "joining and decoding values as JSON, exactly, is half of it (28 and 25 %), cutting blocks a sixth; next: cut and join in Arrow's "
     "own buffers instead of Python's bytes",
     "sqs_processor": "a quarter is JSON in and out (msgspec), three quarters checks of each event in Python; next: check a batch at once",
