@@ -289,8 +289,8 @@ def _portion_of_all(
     gone = _gone_since(table, snapshot.snapshot_id)
     measure = _Measure(table, (task.file for task in tasks[done:]), bounds, gone)
     taken: list[FileScanTask] = []
-    end = done
-    while end < len(tasks[:files]) and not measure.full:
+    end, last = done, len(tasks) if files is None else files
+    while end < last and not measure.full:
         if measure.take(tasks[end].file):
             taken.append(tasks[end])
         end += 1
