@@ -3,7 +3,8 @@
 Curated holds the newest version of a key. Where the contract refuses that one, what stands in Semantic is the
 newest version that it accepts, and RAW alone has the versions between. It need not be read as a whole: of all
 versions that were judged before, Semantic holds the best, so only what RAW received since is looked up
-(``SourceCheckpoint.versions`` says since when), and only for keys that Quarantine knows.
+(``SourceCheckpoint.versions`` says since when), and only for keys that Quarantine knows. Where Curated goes
+back and reads RAW again, so does this (``common.layers.semantic``).
 
 A delete is a version too, and Semantic, which does not hold what it took away, cannot tell that there was
 one: where good versions are found, all deletes since the oldest of them are looked up in RAW. Statistics rule
