@@ -36,7 +36,7 @@ from common.runtime.errors import LeanOpsError
 from .clock import UnmodelledError
 from .machine import branches
 from .planted import faults, meets
-from .sequences import Cut, play, whole
+from .sequences import KINDS, Cut, play, whole
 from .world import FAULTS
 
 Covered = Counter[tuple[str, str]]
@@ -248,8 +248,13 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(one) for one in text.split(",") if one and one != "none")
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split(",") if word)
+def _kinds_of_steps(text: str) -> tuple[str, ...]:
+    kinds = tuple(word for word in text.split(",") if word)
+    if unknown := set(kinds) - KINDS.keys():
+        raise argparse.ArgumentTypeError(
+            f"expected kinds among {', '.join(sorted(KINDS))}, found {', '.join(sorted(unknown))}"
+        )
+    return kinds
 
 
 def main() -> int:
@@ -260,12 +265,12 @@ def main() -> int:
     of.add_argument("--first", type=int, default=1)
     of.add_argument("--number", type=int, default=300)
     of.add_argument("--processes", type=int, default=2)
-    of.add_argument("--kinds", default="")
+    of.add_argument("--kinds", default=(), type=_kinds_of_steps)
     of = kinds.add_parser("seed")
     of.add_argument("seed", type=int)
     of.add_argument("--steps", default="")
     of.add_argument("--calm", default="")
-    of.add_argument("--kinds", default="")
+    of.add_argument("--kinds", default=(), type=_kinds_of_steps)
     of.add_argument("--fault", default="")
     of = kinds.add_parser("soak")
     of.add_argument("--minutes", type=float, required=True)
@@ -278,7 +283,7 @@ def main() -> int:
     match asked.kind:
         case "seeds":
             seeds = range(asked.first, asked.first + asked.number)
-            return run(seeds, asked.processes, kinds=_words(asked.kinds))
+            return run(seeds, asked.processes, kinds=asked.kinds)
         case "soak":
             first = asked.first or int(time.time())
             print(f"from seed {first}")
@@ -289,7 +294,7 @@ def main() -> int:
     if asked.steps:
         cut = Cut(_numbers(asked.steps), frozenset(_numbers(asked.calm)))
     if asked.kinds:
-        cut = replace(cut, kinds=_words(asked.kinds))
+        cut = replace(cut, kinds=asked.kinds)
     played = once(asked.seed, cut, asked.fault)
     tell(played)
     return 1 if played.error else 0
