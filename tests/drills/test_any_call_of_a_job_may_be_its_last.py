@@ -320,10 +320,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         patch.setenv("PYTHONPATH", str(RECORDER))
         patch.setenv("RECORDED_CALLS", str(folder))
         stack.up()
+    link = STACKS / f"last-calls-{os.getpid()}"
     try:
         target = LocalTarget.running(stack.folder)
         provision(target, TUNING)
-        link = STACKS / f"last-calls-{os.getpid()}"
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(stack.folder)
         found = Environment(target, folder, link.name)
@@ -331,8 +331,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
             found.round("curation")
         found.work("notify_missing_schema")
         yield found
-        link.unlink()
     finally:
+        link.unlink(missing_ok=True)
         stack.down(wipe=True)
 
 
