@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
+from common.lake import views
 from common.layers.curated import curate
 from common.payload.columns import DEFAULT_LIMITS, Limits, leaf_columns, path_note
 from common.runtime.errors import ContractError, InvalidInput
@@ -88,6 +89,12 @@ def leaves(world: World) -> dict[str, str]:
     return leaf_columns(schema(world))
 
 
+def viewed(world: World) -> set[str]:
+    """The columns of Athena's view of Curated."""
+    found = world.views[f"curated_{TOPIC}{views.CURRENT}"]
+    return {column["Name"] for column in found["StorageDescriptor"]["Columns"]}
+
+
 def whole(world: World) -> None:
     """Every payload can be put together again, from columns and `_rescued`, as it was sent."""
     columns = leaves(world)
@@ -110,8 +117,11 @@ def admitted_by_use(world: World) -> None:
 
 def test_strays_give_way_to_what_is_used_more_and_no_value_is_lost(full: World) -> None:
     ids = {field.name: field.field_id for field in schema(full).fields}
+    ok(full.command("maintain"))
+    assert viewed(full) >= {"stray019"}
     ok(full.command(*SWAP))
     admitted_by_use(full)
+    assert viewed(full) == {field.name for field in schema(full).fields} - {"_merge_seq", "_tombstone"}
     kept = {field.name: field.field_id for field in schema(full).fields if field.name in ids}
     assert kept.items() <= ids.items()
     assert {row["humidity"] for row in full.rows("curated")} == {None, *map(str, range(10))}

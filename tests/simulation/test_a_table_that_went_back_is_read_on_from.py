@@ -4,13 +4,17 @@ Another engine did it, or a rollback that was killed and given up. The runs that
 changes nothing, and so makes no commit; a checkpoint only moves forward, so they would read it for ever.
 """
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from common.lake.history import committed
+from common.layers.versions import Versions
 from lean_ops.environment import audit
 
+from .clock import START
 from .conftest import done
 from .front import body_of
 from .services import TOPIC
@@ -57,6 +61,42 @@ def test_a_rollback_was_killed_and_given_up(copies_come_first: World) -> None:
     (left,) = audit.entries(world.target, operation="rollback")
     done(world.command("resume", "--operation", left.operation_id, "--json"))
     catches_up(world)
+
+
+def test_another_engine_set_semantic_back_right_before_older_versions_are_merged_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those that RAW received since the state that the table no longer has (seed 72405)."""
+    arrives(world, 30, "broken")
+    arrives(world, 20, 20)
+    assert stands_in(world) == 20
+    merge = Versions.merge
+
+    def set_back(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(Versions, "merge", merge)
+        world.go_back("semantic")
+        assert stands_in(world) is None, "it did not go back"
+        return merge(*arguments, **named)
+
+    monkeypatch.setattr(Versions, "merge", set_back)
+    late = world.event(idempotency_key="late", publish_time=START + timedelta(minutes=10))
+    world.deliver([{**late, "json_payload": '{"reading": 10}', "operation": None}])
+    assert "next run reads on from where the table is" in str(world.command("run").error)
+    assert Versions.merge is merge, "nothing came between"
+    done(world.command("run"))
+    assert stands_in(world) == 20
+
+
+def arrives(world: World, minute: int, reading: object) -> None:
+    """An event of one key, and a run."""
+    event = world.event(idempotency_key="late", publish_time=START + timedelta(minutes=minute))
+    payload = json.dumps({"reading": reading})
+    world.deliver([{**event, "json_payload": payload, "operation": None}])
+    done(world.command("run"))
+
+
+def stands_in(world: World) -> object:
+    return {row["idempotency_key"]: row["reading"] for row in world.rows("semantic")}.get("late")
 
 
 def catches_up(world: World) -> None:

@@ -149,6 +149,35 @@ def test_a_compaction_neither_repeats_nor_hides_rows_still_to_be_read(table: Tab
     assert sorted(take(table, since)[0]) == [2, 3, 4]
 
 
+def test_a_full_portion_that_leaves_no_row_passes_by_what_brings_none(table: Table) -> None:
+    """The next run would find a snapshot that is new, and nothing in it (seed 72646)."""
+    append(table, 1)
+    since = take(table, None)[1]
+    append(table, 2)
+    append(table, 3)
+    compact(table)
+    current = table.current_snapshot()
+    assert current is not None
+    rows, since, _ = take(table, since, Bounds(rows=2, bytes=10**12))
+    assert sorted(rows) == [2, 3]
+    assert since is not None
+    assert since.token == str(current.snapshot_id)
+
+
+def test_a_full_portion_passes_by_files_that_are_gone(table: Table) -> None:
+    append(table, 1)
+    since = take(table, None)[1]
+    append(table, 2)
+    append(table, 3)
+    table.delete("n = 3")
+    portion = new_appends(table, since, Bounds(rows=1, bytes=10**12))
+    current = table.current_snapshot()
+    assert current is not None
+    assert (portion.rows, portion.backlog_rows, portion.gone_rows) == (1, 0, 1)
+    assert portion.checkpoint is not None
+    assert portion.checkpoint.token == str(current.snapshot_id)
+
+
 def test_a_file_that_a_compaction_left_alone_is_read_once(table: Table) -> None:
     append(table, 0)
     since = take(table, None)[1]

@@ -99,6 +99,30 @@ def test_a_table_of_the_name_of_a_view_stays(glue: Any) -> None:
     )
 
 
+def test_a_view_that_is_there_follows_a_column_of_another_type_and_none_is_made(glue: Any) -> None:
+    """A run that changes a column may not make tables in Glue, and must not fail for a view."""
+    amount = NestedField(4, "amount", LongType(), required=False)
+    views.follow(glue, DATABASE, "semantic", "d", Schema(KEY, amount))
+    with pytest.raises(glue.exceptions.EntityNotFoundException):
+        kept(glue, "semantic_d_current")
+    views.keep(glue, DATABASE, views.current("semantic", "d", Schema(KEY, amount)))
+    views.follow(glue, DATABASE, "semantic", "d", Schema(KEY, NestedField(5, "amount", StringType())))
+    text, columns = kept(glue, "semantic_d_current")
+    assert columns == {"idempotency_key": "string", "amount": "string"}
+    assert text["columns"][1] == {"name": "amount", "type": "varchar"}
+
+
+def test_what_can_be_no_view_stops_nobody_who_changes_columns(glue: Any) -> None:
+    there = {"Name": "semantic_e_current", "TableType": "EXTERNAL_TABLE"}
+    glue.create_table(DatabaseName=DATABASE, TableInput=there)
+    views.follow(glue, DATABASE, "semantic", "e", Schema(KEY))
+    found = glue.get_table(DatabaseName=DATABASE, Name="semantic_e_current")["Table"]
+    assert found["TableType"] == "EXTERNAL_TABLE"
+    views.keep(glue, DATABASE, views.current("semantic", "f", Schema(KEY)))
+    views.follow(glue, DATABASE, "semantic", "f", Schema(KEY, NestedField(2, "raw", BinaryType())))
+    assert set(kept(glue, "semantic_f_current")[1]) == {"idempotency_key"}
+
+
 def test_what_no_contract_gives_is_refused_in_a_sentence() -> None:
     with pytest.raises(TableMismatch, match="column raw: expected a type that contracts give"):
         views.current("semantic", "t", Schema(NestedField(1, "raw", BinaryType(), required=False)))

@@ -22,7 +22,8 @@ from lean_ops.console.printing import progress, say, show_json, show_table
 from lean_ops.environment.repository import contract_files
 from lean_ops.local.provision import Tuning, provision
 from lean_ops.local.target import LocalTarget
-from lean_ops.operate import contracts, exporting, plan_markdown, promoting, publishing, quality
+from lean_ops.operate import contracts, exporting, plan_markdown, promoting, publishing, quality, views
+from lean_ops.operate.checkpoints import MergedLayer
 
 FileArgument = Annotated[
     Path | None, typer.Argument(help="The contract; default: contracts/<topic>.yaml of this checkout.")
@@ -274,6 +275,8 @@ def publish(
             most=1 if accept else most,
         )
         entry.counts["rows_left"] = sum(done.left.rows.values())
+        if done.swapped is not None:
+            views.follow_table(call.target, call.topic, MergedLayer.SEMANTIC)
     return Answer(asdict(done), lambda: _tell_published(done), _not_swapped(done))
 
 

@@ -16,6 +16,7 @@ from lean_ops.console.printing import err, harmless, say
 from lean_ops.environment.repository import spark_entry, spark_from_rows
 from lean_ops.local import spark
 from lean_ops.operate import rebuild as rebuilding
+from lean_ops.operate import views
 from lean_ops.operate.checkpoints import MergedLayer
 from lean_ops.operate.holds import Place
 from lean_ops.operate.pipeline import Engine
@@ -58,29 +59,31 @@ def rebuild(
             files = entry.counts["files_removed"] = rebuilding.discard(target, topic, layer)
         done = f"The rebuild is removed, {files} files." if files else "There was no rebuild to remove."
         return Answer({"files_removed": files}, lambda: say(done))
-    with (
-        call.operation("rebuild", **selection) as entry,
-        place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
-        _workplace(call, layer, engine) as workplace,
-    ):
 
-        def agreed(found: Comparison) -> bool:
-            if not call.json:
-                _show(found)
-            return yes or (not call.json and _agreed())
+    def agreed(found: Comparison) -> bool:
+        if not call.json:
+            _show(found)
+        return yes or (not call.json and _agreed())
 
-        found, swapped = rebuilding.rebuild_layer(
-            target,
-            topic,
-            layer,
-            entry,
-            held,
-            first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
-            agreed=agreed,
-            told=(lambda _portion: None) if call.json else _told,
-            replaced=_say_replaced,
-            place=workplace,
-        )
+    with call.operation("rebuild", **selection) as entry:
+        with (
+            place.worked_on(entry, f"rebuild of {layer}", wait_s=0) as held,
+            _workplace(call, layer, engine) as workplace,
+        ):
+            found, swapped = rebuilding.rebuild_layer(
+                target,
+                topic,
+                layer,
+                entry,
+                held,
+                first_day=first_day.replace(tzinfo=UTC).date() if first_day else None,
+                agreed=agreed,
+                told=(lambda _portion: None) if call.json else _told,
+                replaced=_say_replaced,
+                place=workplace,
+            )
+        # Also without a swap: the contract may have replaced columns of the live table.
+        views.follow_table(target, topic, layer)
     documents = {"comparison": found, "swapped": swapped}
     return Answer(
         {name: asdict(document) if document else None for name, document in documents.items()},

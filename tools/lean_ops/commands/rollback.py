@@ -10,7 +10,7 @@ from lean_ops.commands.options import WaitOption, check_reason
 from lean_ops.console.printing import say, show_table
 from lean_ops.environment import audit
 from lean_ops.environment.target import Target
-from lean_ops.operate import leases
+from lean_ops.operate import leases, views
 from lean_ops.operate import rollback as operation
 from lean_ops.operate.checkpoints import MergedLayer
 
@@ -39,6 +39,7 @@ def rollback(
         with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold) as held:
             done = operation.roll_back(target, topic, layer, to, held.changing)
         entry.counts["snapshots_undone"] = done.snapshots_undone
+        views.follow_table(target, topic, layer)
     return Answer(asdict(done), lambda: _tell(done, topic, layer, hold=hold))
 
 

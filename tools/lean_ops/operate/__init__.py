@@ -25,6 +25,7 @@ Open to others:
     trial         what would become of messages
     quality       rules of contracts about all rows together, measured now
     trace         one event through all layers
+    views         Athena's view of a table whose columns were changed
     history       all versions of one key
     export        a query's rows as a file
     cost          what a month costs
@@ -59,4 +60,5 @@ __all__ = [
     "snowflake",
     "trace",
     "trial",
+    "views",
 ]

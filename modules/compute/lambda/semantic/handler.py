@@ -8,9 +8,12 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from pyiceberg.schema import Schema
+
 from common.contract import drift
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
+from common.lake import views
 from common.lake.catalog import lake_catalog
 from common.lake.checkpoints import NOTHING, START, SourceCheckpoint
 from common.lake.specifications import open_table
@@ -89,6 +92,7 @@ def run(event: dict[str, Any], staging: Staging, go_on: Callable[[], bool] = lam
         pii_key=_pii_key(),
         record_uncontracted=record_uncontracted,
         record_replaced=_record_replaced(contract, run_id),
+        columns_changed=_keep_view(topic),
         # An execution that began before its definition knew of these does not say.
         raw_read=SourceCheckpoint.parse(event.get("raw_token", NOTHING), event.get("raw_position", START)),
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
@@ -137,6 +141,7 @@ def _judge_again(event: dict[str, Any]) -> dict[str, Any]:
         catalog=lake_catalog(),
         pii_key=_pii_key(),
         record_replaced=_record_replaced(contract, run_id),
+        columns_changed=_keep_view(topic),
         erased=Erased.load(_client("s3"), settings.lake_bucket, topic, _pii_key),
     )
     answer = verdicts.as_json()
@@ -152,6 +157,11 @@ def _record_replaced(contract: Contract, run_id: str) -> Callable[[Sequence[str]
         drift.record(_client("dynamodb"), _settings().drift_log_table, entries)
 
     return record
+
+
+def _keep_view(topic: str) -> Callable[[Schema], None]:
+    """Athena's view of Semantic, for columns of which one may have another type."""
+    return lambda schema: views.follow(_client("glue"), _settings().database, "semantic", topic, schema)
 
 
 def _report(topic: str, done: Published) -> None:

@@ -35,6 +35,7 @@ from common.lake.upkeep import (
     shape,
 )
 from common.lake.upkeep.compaction import CompactionOutcome
+from common.lake.upkeep.retention import find_orphans
 from common.runtime.retrying import RetryPolicy
 
 from ....support.generated import cases
@@ -189,6 +190,34 @@ def test_statistics_of_partitions_are_no_orphans(lake: Lake) -> None:
     later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
     assert path not in {o.path for o in remove_orphans(lake.catalog, lake.identifier, older_than=later)}
     assert path.removeprefix("file://") in lake.files()
+
+
+def test_files_of_a_table_beside_are_no_orphans_and_it_may_go_or_be_made_anew_meanwhile(lake: Lake) -> None:
+    """A rebuild is discarded, and another begun, while upkeep works on the live table (seed 72794)."""
+    fill(lake, merges=1)
+    data = f"{lake.table.location()}/data"
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+
+    def made() -> str:
+        """A table beside, with one file where the live table's lie."""
+        properties = {"write.data.path": data}
+        beside = lake.catalog.create_table("lake.beside", lake.table.schema(), properties=properties)
+        beside.append(lake.table.scan().to_arrow().slice(0, 1))
+        (task,) = beside.scan().plan_files()
+        return task.file.file_path
+
+    def orphans() -> set[str]:
+        found = find_orphans(lake.table, later, ["lake.beside"])
+        return {orphan.path.removeprefix("file://") for orphan in found}
+
+    assert orphans() == set()
+    first = made().removeprefix("file://")
+    assert first in lake.files()
+    assert orphans() == set()
+    lake.catalog.drop_table("lake.beside")
+    second = made().removeprefix("file://")
+    assert orphans() == {first}
+    assert second in lake.files()
 
 
 def test_young_files_are_never_orphans(lake: Lake) -> None:

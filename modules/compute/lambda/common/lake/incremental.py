@@ -239,16 +239,19 @@ def _portion_of_range(
     measure = _Measure(table, files_left, bounds, gone)
     backlog = 0
     checkpoint = since
+    ended = False
     for snapshot, files in added:
         first = done.get(snapshot.snapshot_id, 0)
         for number, file in enumerate(files[first:], first + 1):
-            if measure.full:
+            # What is gone needs no portion of its own, as little as a snapshot that brought no file.
+            ended = ended or (measure.full and file.file_path not in gone)
+            if ended:
                 backlog += 0 if file.file_path in gone else file.record_count
                 continue
             if measure.take(file):
                 tasks.append(FileScanTask(file))
             checkpoint = _checkpoint(snapshot, number)
-        if not measure.full or checkpoint == _checkpoint(snapshot, len(files)):
+        if not ended:
             checkpoint = _checkpoint(snapshot, None)
     return Portion(
         tasks,

@@ -7,7 +7,8 @@ for topics of low volume, whose contract says so (docs/adr/0006).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +127,13 @@ def open_table(catalog: Catalog, identifier: str) -> Table:
             f"table {identifier}: expected it in the catalog, found none; "
             "create it with `terraform apply` (or `lean-ops up` for the local stack)"
         ) from error
+
+
+def existing(catalog: Catalog, identifiers: Iterable[str]) -> Iterator[Table]:
+    """Those of the tables that are there: somebody may make, remove or replace one at any moment."""
+    for identifier in identifiers:
+        with suppress(TableMissing):
+            yield open_table(catalog, identifier)
 
 
 def old_names(table: Table) -> dict[str, str]:

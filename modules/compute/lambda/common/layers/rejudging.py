@@ -22,6 +22,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from common.contract.casting import cast_or_set_aside
@@ -135,12 +136,14 @@ def judge_again(
     catalog: Catalog,
     pii_key: bytes,
     record_replaced: Callable[[Sequence[str]], None],
+    columns_changed: Callable[[Schema], None] = lambda _schema: None,
     erased: Erased = NOTHING_ERASED,
 ) -> Verdicts:
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.
 
-    ``pii_key``, ``record_replaced`` and ``erased`` as for ``common.layers.semantic.publish``. Raises the
-    errors of ``common.lake.merge.merge``; whatever it raises, doing it again is safe.
+    ``pii_key``, ``record_replaced``, ``columns_changed`` and ``erased`` as for
+    ``common.layers.semantic.publish``. Raises the errors of ``common.lake.merge.merge``; whatever it raises,
+    doing it again is safe.
     """
     topic = contract.topic
     quarantine = open_table(catalog, settings.table("quarantine", topic))
@@ -155,7 +158,7 @@ def judge_again(
     _describe(waiting, verdicts, appeal.samples)
     if appeal.dry_run or not waiting.num_rows:
         return verdicts
-    align_columns(semantic, contract, record_replaced)
+    align_columns(semantic, contract, record_replaced, columns_changed)
     wanted = _version(waiting)
     refused: list[pa.Table] = []
     with StagedSource(SOURCE_RULE, settings.memory_budget_mb) as good:

@@ -152,6 +152,7 @@ def publish(
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
     record_replaced: Callable[[Sequence[str]], None],
+    columns_changed: Callable[[Schema], None] = lambda _schema: None,
     raw_read: SourceCheckpoint | None = None,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
@@ -168,9 +169,10 @@ def publish(
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
-    replace (``align_columns``). ``erased``: rows of RAW that are no versions. ``staging``:
-    where the work is done. ``target_snapshot``: the snapshot of Semantic that ``since`` speaks of, as text;
-    NOTHING where it was empty. Raises the errors of ``common.lake.merge.merge``.
+    replace, ``columns_changed`` of the columns that it has then (``align_columns``). ``erased``: rows of RAW
+    that are no versions. ``staging``: where the work is done. ``target_snapshot``: the snapshot of Semantic
+    that ``since`` speaks of, as text; NOTHING where it was empty. Raises the errors of
+    ``common.lake.merge.merge``.
     """
     topic = contract.topic
     identifier = into or settings.table("semantic", topic)
@@ -198,7 +200,7 @@ def publish(
         target_snapshot,
     )
     if portion.tasks or job.raw_read is not None:
-        align_columns(semantic, contract, record_replaced)
+        align_columns(semantic, contract, record_replaced, columns_changed)
         contracted = {property_.source for property_ in contract.properties}
         if uncontracted := sorted(set(curated.schema().column_names) - RESERVED_COLUMNS - contracted):
             record_uncontracted(uncontracted)
@@ -316,7 +318,7 @@ class _Job:
         """What was done, and ``older`` versions merged by themselves."""
         if older is None:
             return done
-        outcome, aside = self.of.merge(older, self.run_id)
+        outcome, aside = self.of.merge(older, self.run_id, self.target_snapshot)
         done = replace(done, set_aside=done.set_aside + aside)
         if outcome is None:
             return done
@@ -356,7 +358,10 @@ class _Job:
 
 
 def align_columns(
-    semantic: Table, contract: Contract, record_replaced: Callable[[Sequence[str]], None]
+    semantic: Table,
+    contract: Contract,
+    record_replaced: Callable[[Sequence[str]], None],
+    columns_changed: Callable[[Schema], None] = lambda _schema: None,
 ) -> None:
     """Give the table the contract's columns, types and comments, in a commit that adds no rows.
 
@@ -364,7 +369,8 @@ def align_columns(
     its name and another field id, and is null in rows that were published before, until Semantic is rebuilt
     (docs/adr/0009). A column that is wider than the contract's stays, which is what going back to an earlier
     version of the contract meets. ``record_replaced`` is told before the commit: told twice is harmless,
-    never told would not be. Raises CommitConflict where another writer was first.
+    never told would not be; ``columns_changed`` behind it. Raises CommitConflict where another writer was
+    first.
     """
     changes = column_changes(semantic.schema(), contract)
     if replaced := [change.column.name for change in changes if change.kind == "replace"]:
@@ -388,6 +394,7 @@ def align_columns(
             f"table {'.'.join(semantic.name())}: expected to be the only one that changes its columns, found "
             "another writer's commit first; the next try plans on it"
         ) from error
+    columns_changed(semantic.schema())
 
 
 @dataclass(frozen=True)

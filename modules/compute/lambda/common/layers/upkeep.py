@@ -13,7 +13,7 @@ from common.lake import views
 from common.lake.incremental import without_rows_after
 from common.lake.progress import checkpoint_of, read_by_every_state
 from common.lake.rule import EVENT_RULE, OPERATIONS_RULE, SOURCE_RULE, MergeRule
-from common.lake.specifications import OPERATIONS_LAYER, open_table
+from common.lake.specifications import OPERATIONS_LAYER, existing, open_table
 from common.lake.upkeep import RowRetention, Upkeep, UpkeepPolicy, foresee, keep_up, shape
 from common.runtime.settings import LakeSettings
 
@@ -81,7 +81,7 @@ def maintain(
         identifier = settings.table(layer, topic)
         try:
             read = _still_read(settings, catalog, dynamodb, topic) if layer == "raw" else ()
-            rebuild = _rebuild(settings, catalog, topic, layer)
+            rebuild = _rebuild(settings, topic, layer)
             rows = None
             if (days := _days(layer, topic, retention_of)) is not None:
                 upto = _read_upto(settings, catalog, dynamodb, topic) if layer == "raw" else None
@@ -172,16 +172,13 @@ def _readers(settings: LakeSettings, catalog: Catalog, topic: str) -> list[tuple
     curated = open_table(catalog, settings.table("curated", topic))
     return [
         (curated, "curated"),
-        *((table, "rebuild") for table in _rebuild(settings, catalog, topic, "curated")),
+        *((table, "rebuild") for table in existing(catalog, _rebuild(settings, topic, "curated"))),
     ]
 
 
-def _rebuild(settings: LakeSettings, catalog: Catalog, topic: str, layer: str) -> tuple[Table, ...]:
-    """The table in which ``layer`` is being rebuilt: its data files lie in the live table's location.
+def _rebuild(settings: LakeSettings, topic: str, layer: str) -> tuple[str, ...]:
+    """The table in which ``layer`` is rebuilt, if it is: its data files lie in the live table's location.
 
     Of layers that are never rebuilt none is looked for: the role may not ask for such a table.
     """
-    if layer not in _REBUILT:
-        return ()
-    identifier = settings.rebuild_table(layer, topic)
-    return (open_table(catalog, identifier),) if catalog.table_exists(identifier) else ()
+    return (settings.rebuild_table(layer, topic),) if layer in _REBUILT else ()

@@ -31,7 +31,7 @@ from pyiceberg.table import Table
 
 from common.contract.contracts import Contract
 from common.intake.events import DELETE
-from common.lake.checkpoints import SourceCheckpoint
+from common.lake.checkpoints import NOTHING, SourceCheckpoint
 from common.lake.incremental import appended, read
 from common.lake.merge import Beside, MergeOutcome, StagedSource, merge
 from common.lake.merging_by_halves import merge_what_can_be_merged
@@ -131,11 +131,13 @@ class Versions:
         of = refused.filter(pc.is_in(refused["idempotency_key"], keys))
         return Beside(good, lambda keys, times: self._tied(raw, of, keys, times))
 
-    def merge(self, found: Beside, run_id: str) -> tuple[MergeOutcome | None, int]:
+    def merge(self, found: Beside, run_id: str, holds: str = NOTHING) -> tuple[MergeOutcome | None, int]:
         """Merge ``found`` versions alone, all or what of them can be merged, and close their source.
 
-        The outcome is None where none could be; the number counts versions that no merge takes, of keys that
-        Quarantine has already. Raises the errors of ``common.lake.merge.merge``.
+        ``holds``: the snapshot of Semantic that has the best of what RAW had received before those that were
+        looked up; NOTHING where all were looked up. The outcome is None where none could be merged; the
+        number counts versions that no merge takes, of keys that Quarantine has already. Raises the errors of
+        ``common.lake.merge.merge``.
         """
 
         def merge_all(rows: StagedSource) -> MergeOutcome:
@@ -147,6 +149,7 @@ class Versions:
                 run_id=run_id,
                 evolve=False,
                 history=found.history,
+                holds=holds,
             )
 
         def merge_part(rows: pa.Table) -> MergeOutcome | None:

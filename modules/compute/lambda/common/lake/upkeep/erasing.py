@@ -162,7 +162,6 @@ def erase(
     *,
     run_id: str,
     readers: Sequence[SourceCheckpoint] = (),
-    also_used_by: Collection[Table] = (),
     statistics: bool = True,
 ) -> TableErased:
     """Take the rows out of the table's files, forget all snapshots before, and remove what only they had.
@@ -170,9 +169,8 @@ def erase(
     ``statistics``: do so also where no file holds such a row, but manifests have statistics of files that
     left, which may quote one.
     ``readers``: checkpoints of those who read the table by snapshots (RAW's); they find their way afterwards.
-    ``also_used_by``: tables that keep files in this table's location. Raises TableMissing, TableMismatch, and
-    CommitConflict or CommitUnknown where other writers kept winning: what was done before stays done, and the
-    same call again goes on.
+    Raises TableMissing, TableMismatch, and CommitConflict or CommitUnknown where other writers kept winning:
+    what was done before stays done, and the same call again goes on.
     """
     with ThreadPoolExecutor(concurrency(open_table(catalog, identifier).location())) as pool:
 
@@ -186,8 +184,7 @@ def erase(
         table = open_table(catalog, identifier)
         before = referenced_files(table, pool)
         forgotten = _forget_all_before(catalog, table, done.snapshot_id)
-        kept = [open_table(catalog, identifier), *(other.refresh() for other in also_used_by)]
-        needed = set().union(*(referenced_files(one, pool) for one in kept))
+        needed = referenced_files(open_table(catalog, identifier), pool)
     removed = tuple(sorted(before - needed))
     remove_files(table.io, removed)
     return TableErased(

@@ -96,7 +96,7 @@ def keep_up(
     now: datetime,
     policy: UpkeepPolicy,
     still_read: Collection[int] = (),
-    also_used_by: Collection[Table] = (),
+    also_used_by: Collection[str] = (),
     rows: RowRetention | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Upkeep:
@@ -151,7 +151,7 @@ def foresee(
     now: datetime,
     policy: UpkeepPolicy,
     still_read: Collection[int] = (),
-    also_used_by: Collection[Table] = (),
+    also_used_by: Collection[str] = (),
     rows: RowRetention | None = None,
 ) -> Upkeep:
     """What ``keep_up`` would do to one table now; changes nothing."""

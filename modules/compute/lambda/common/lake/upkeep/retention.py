@@ -22,7 +22,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate
 
 from common.lake.merge.streams import concurrency, remove_files
-from common.lake.specifications import open_table
+from common.lake.specifications import existing, open_table
 from common.runtime.errors import CommitConflict, TableMismatch
 
 _ATTEMPTS: Final = 6
@@ -114,13 +114,14 @@ def snapshots_to_expire(
 
 
 def remove_orphans(
-    catalog: Catalog, identifier: str, *, older_than: datetime, also_used_by: Collection[Table] = ()
+    catalog: Catalog, identifier: str, *, older_than: datetime, also_used_by: Collection[str] = ()
 ) -> list[Orphan]:
     """Remove files under the table's location that no snapshot and no metadata file refers to.
 
     ``older_than``: last-modified times; it must lie before the start of the longest write that may still
-    commit, so hours, better days, ago. ``also_used_by``: tables that keep files in this table's location (a
-    rebuild in progress). Raises TableMissing, and TableMismatch where the store cannot be listed.
+    commit, so hours, better days, ago. ``also_used_by``: names of tables that keep files in this table's
+    location, those of them that are there then (a rebuild in progress). Raises TableMissing, and
+    TableMismatch where the store cannot be listed.
     """
     table = open_table(catalog, identifier)
     orphans = find_orphans(table, older_than, also_used_by)
@@ -128,7 +129,7 @@ def remove_orphans(
     return orphans
 
 
-def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[Table] = ()) -> list[Orphan]:
+def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[str] = ()) -> list[Orphan]:
     """The files that ``remove_orphans`` would remove."""
     if not isinstance(table.io, PyArrowFileIO):
         raise TableMismatch(
@@ -140,8 +141,10 @@ def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[Ta
     found = table.io.fs_by_scheme(scheme, host).get_file_info(
         pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=True)
     )
+    # The table itself last: what has come from one beside it meanwhile is in it.
+    users = [*existing(table.catalog, also_used_by), table.refresh()]
     with ThreadPoolExecutor(concurrency(table.location())) as pool:
-        referenced = set().union(*(referenced_files(t.refresh(), pool) for t in (table, *also_used_by)))
+        referenced = set().union(*(referenced_files(user, pool) for user in users))
     needed = {PyArrowFileIO.parse_location(path, table.io.properties)[2] for path in referenced}
     prefix = table.location().removesuffix(root)
     return [

@@ -6,7 +6,8 @@
 
 A view lists its columns, with their types: Athena refuses one whose columns are not those that its SELECT
 gives. Curated gains columns by itself, and so upkeep writes the view again after each pass over a changed
-table (docs/adr/0025). Until then the view lacks the new columns, and is right.
+table (docs/adr/0025). Until then the view lacks the new columns, and is right. Where a column goes, or gets
+another type, whoever changes it writes the view that is there at once (``follow``).
 
 Glue keeps a view of Athena as a table of the type VIRTUAL_VIEW, whose text is the SELECT with the names and
 types of its columns, as JSON in base64: what Athena writes for CREATE VIEW, and Trino reads (its
@@ -190,6 +191,26 @@ def keep(glue: "GlueClient", database: str, view: View) -> bool:
             f"view {database}.{view.name}: expected a view or nothing of that name, found a table; rename it "
             "(a topic may not end in _current)"
         )
+    return _written(glue, database, found, wanted)
+
+
+def follow(glue: "GlueClient", database: str, layer: str, topic: str, schema: Schema) -> None:
+    """Write the view of what counts now again, where it is there, for the columns that its table has now.
+
+    For whoever takes a column away or gives it another type: with the columns of before the view fails. One
+    that is not there is upkeep's to make, and what cannot be one is upkeep's to complain about.
+    """
+    try:
+        view = current(layer, topic, schema)
+        found = _found(glue, database, view)
+    except (TableMismatch, glue.exceptions.EntityNotFoundException):
+        return
+    if found.get("TableType") == _KIND:
+        _written(glue, database, found, view.as_table(database))
+
+
+def _written(glue: "GlueClient", database: str, found: Any, wanted: Any) -> bool:
+    """Write a view that is there, where it has another text; gives whether that was needed."""
     if found.get("ViewOriginalText") == wanted["ViewOriginalText"]:
         return False
     glue.update_table(DatabaseName=database, TableInput=wanted)
