@@ -151,6 +151,10 @@ class Watch:
                 "" if holder == execution else f"{name}, with the lease of {holder!r}"
             )
 
+    def looks_up(self, process: "Process") -> None:
+        """A run begins to look everything up: what a try that failed has seen is of no use to it."""
+        self.early.pop(process.number, None)
+
     def looked_up(self, process: "Process", asked: Mapping[str, str], *, held: bool) -> None:
         """A run has looked everything up, and has the lease or not; ``asked``: by whom, and who began it."""
         early = self.early.pop(process.number, "")
