@@ -109,6 +109,11 @@ class Front:
 
     # Firehose -------------------------------------------------------------------------------------------
 
+    @property
+    def refuses(self) -> float:
+        """The share of records that it takes from nobody now."""
+        return self.down if self.world.clock < self.down_until else 0.0
+
     def put_record_batch(self, DeliveryStreamName: str, Records: list[dict[str, bytes]]) -> dict[str, Any]:
         """As the service's client; each record is taken or refused by itself."""
         assert DeliveryStreamName.endswith(TOPIC)
@@ -116,7 +121,7 @@ class Front:
 
         def call() -> dict[str, Any]:
             answers: list[dict[str, str]] = []
-            share = self.down if self.world.clock < self.down_until else 0.0
+            share = self.refuses
             if share == 1.0:
                 raise ClientError(
                     {"Error": {"Code": "ServiceUnavailableException", "Message": ""}}, "PutRecordBatch"

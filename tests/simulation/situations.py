@@ -365,7 +365,7 @@ def versions(steps: "Sequence") -> None:
         world.front.flush(twice=draw.random() < 0.2)
         world.history.append(f"versions of {key}")
         steps.work([("run",)])
-        if world.front.undelivered and draw.random() < 0.7:
+        if world.front.undelivered and draw.random() < 0.7 and not world.front.refuses:
             steps.calm("replay", "delivery", "--json")
             world.front.flush()
             steps.work([("run",)])
