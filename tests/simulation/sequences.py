@@ -435,8 +435,9 @@ class Sequence:
             # Of the other layer, which another engine may have set back, the next run brings it in order.
             self.checkpoint_is_not_ahead(MergedLayer(words[1]))
         elif words[0] == "run" and not self.changed_contract:
+            # Behind one that was begun and goes on another time, there is something to read.
             *_, execution = self.world.stepfunctions.known.values()
-            if execution.visited[-1] != "AnotherRunActive":
+            if execution.visited and execution.visited[-1] != "AnotherRunActive":
                 before = [self.world.snapshots(layer) for layer in MergedLayer]
                 self.calm("run")
                 # One that passes by a compaction, behind which nothing is, has nothing to merge.

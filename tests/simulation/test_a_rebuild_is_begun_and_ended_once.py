@@ -2,6 +2,7 @@
 
 import warnings
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,24 @@ def test_a_refused_rebuild_leaves_nothing_that_refuses_the_next(world: World) ->
     assert left_behind(world) == []
     ok(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
     assert left_behind(world) == []
+
+
+def test_a_rebuild_goes_on_where_an_earlier_one_is_begun_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command had no answer, and the table came about when the next one was to make it (seed 80462)."""
+    register = type(world.catalog).register_table
+
+    def begun_meanwhile(catalog: Any, identifier: str, path: str) -> Any:
+        monkeypatch.setattr(type(world.catalog), "register_table", register)
+        register(catalog, identifier, path)
+        return register(catalog, identifier, path)
+
+    monkeypatch.setattr(type(world.catalog), "register_table", begun_meanwhile)
+    ok(world.command(*CURATED))
+    assert type(world.catalog).register_table is register, "nothing came between"
+    assert left_behind(world) == []
+    right(world)
 
 
 def test_semantic_of_which_nothing_is_left_is_rebuilt(world: World) -> None:

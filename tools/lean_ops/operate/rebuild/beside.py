@@ -17,7 +17,7 @@ from typing import Final
 
 from pyarrow.fs import FileSelector, FileType
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import ToOutputFile
@@ -142,7 +142,11 @@ class Rebuild:
                 _READ: str(read.sequence if read else 0),
                 CLOSED_BEFORE: _closed(target, topic, layer, live, first_day).isoformat(),
             }
-            table = _create(catalog, live, identifier, schema, notes)
+            try:
+                table = _create(catalog, live, identifier, schema, notes)
+            except TableAlreadyExistsError:
+                # Begun before, by a command that was given no answer: it has come about after all.
+                return cls.open(target, topic, layer, first_day=first_day, under=under)
         found = cls(
             topic,
             layer,
