@@ -394,7 +394,7 @@ class Sequence:
         if killed or draw < 0.3:
             return {somewhere(): self.random.choice(("killed", "killed after"))}
         if draw < 0.5:
-            kinds: tuple[str, ...] = ("refused", "refused", "unseen", "unseen")
+            kinds: tuple[str, ...] = ("refused", "refused", "unseen", "unseen", "twice", "twice")
             kinds += ("crashed", "crashed after", "hung")
             kinds += ("late", "late", "silent", "jumped")
             return {somewhere(): self.random.choice(kinds) for _ in range(self.random.choice((1, 1, 2)))}

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
 
@@ -79,9 +80,15 @@ def _watched(name: str) -> Any:
 
 
 def _commit(catalog: "WatchedCatalog", table: Table, *changes: Any) -> CommitTableResponse:
+    done = False
+
     def call() -> CommitTableResponse:
+        nonlocal done
+        if done:  # the same request names the version of the table that the first one has replaced
+            raise CommitFailedException("the table was updated concurrently")
         before = catalog.load_table(table.name())
         answer = LocalCatalog.commit_table(catalog, table, *changes)
+        done = True
         catalog._world.watch.commits(before, answer.metadata)
         return answer
 

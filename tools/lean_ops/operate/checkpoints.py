@@ -249,6 +249,8 @@ def _write(target: Target, topic: str, layer: MergedLayer, entry: Entry, seen: E
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
+        if load(target.client("dynamodb"), target.checkpoints_table, topic, layer) == entry:
+            return  # by this very request, which the SDK made again when it had no answer
         raise CheckpointMoved(
             f"checkpoint {topic}#{layer}: expected it as it was a moment ago, found it changed by a run; "
             "look at it (`lean-ops checkpoints`) and try again"

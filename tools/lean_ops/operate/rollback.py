@@ -179,6 +179,8 @@ def _set_current(
             ),
         )
     except CommitFailedException as error:
+        if _is_current(table.refresh(), after, schema):
+            return  # by this very request, which the SDK made again when it had no answer
         raise CommitConflict(
             f"table {'.'.join(table.name())}: expected snapshot {before.snapshot_id} to be current until the "
             "rollback, found another writer first (a compaction?); look again and repeat the rollback"
@@ -191,6 +193,14 @@ def _set_current(
             "rollback, found it expired by a maintenance a moment ago; `lean-ops rollback` without --to "
             "lists those that are left"
         ) from error
+
+
+def _is_current(table: Table, after: Snapshot, schema: Schema | None) -> bool:
+    current = table.current_snapshot()
+    columns = table.schema().fields if schema is None else schema.fields
+    return (
+        current is not None and current.snapshot_id == after.snapshot_id and columns == table.schema().fields
+    )
 
 
 def _schema_updates(table: Table, schema: Schema | None) -> Iterator[TableUpdate]:

@@ -11,6 +11,7 @@ ever used twice.
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -145,7 +146,7 @@ class Rebuild:
             try:
                 table = _create(catalog, live, identifier, schema, notes)
             except TableAlreadyExistsError:
-                # Begun before, by a command that was given no answer: it has come about after all.
+                # Begun before, by a command that had no answer, or by this one, whose SDK asked again.
                 return cls.open(target, topic, layer, first_day=first_day, under=under)
         found = cls(
             topic,
@@ -244,31 +245,41 @@ def share_columns(
     ``properties`` of the table beside are set in the same commit.
     """
     live = _add_columns(catalog, rebuild.live, notes, record_new)
-    table = open_table(catalog, rebuild.beside)
     docs = {field.name: field.doc for field in live.schema().fields}
-    known = [
-        field.model_copy(update={"doc": docs.get(field.name, field.doc)}) for field in table.schema().fields
-    ]
-    names = {field.name for field in known}
     to_decide = leaf_columns(live.schema()).keys() - contracted if rebuild.admits_anew else set()
-    left_out = names | (to_decide - notes.keys())
-    missing = [field for field in live.schema().fields if field.name not in left_out]
-    if not missing and known == list(table.schema().fields) and not properties:
-        return
-    schema = Schema(
-        *known,
-        *missing,
-        schema_id=1 + max(s.schema_id for s in table.metadata.schemas),
-        identifier_field_ids=table.schema().identifier_field_ids,
-    )
-    catalog.commit_table(
-        table,
-        (AssertCurrentSchemaId(current_schema_id=table.metadata.current_schema_id),),
-        (
-            AddSchemaUpdate(schema_=schema),
-            SetCurrentSchemaUpdate(schema_id=-1),
-            *([SetPropertiesUpdate(updates=dict(properties))] if properties else []),
-        ),
+    wanted = dict(properties or {})
+    for _ in range(_ATTEMPTS):
+        table = open_table(catalog, rebuild.beside)
+        known = [
+            field.model_copy(update={"doc": docs.get(field.name, field.doc)})
+            for field in table.schema().fields
+        ]
+        left_out = {field.name for field in known} | (to_decide - notes.keys())
+        missing = [field for field in live.schema().fields if field.name not in left_out]
+        is_set = wanted.items() <= table.properties.items()
+        if not missing and known == list(table.schema().fields) and is_set:
+            return
+        schema = Schema(
+            *known,
+            *missing,
+            schema_id=1 + max(s.schema_id for s in table.metadata.schemas),
+            identifier_field_ids=table.schema().identifier_field_ids,
+        )
+        # The SDK asks again where it had no answer, and is told that somebody, itself, was first.
+        with suppress(CommitFailedException):
+            catalog.commit_table(
+                table,
+                (AssertCurrentSchemaId(current_schema_id=table.metadata.current_schema_id),),
+                (
+                    AddSchemaUpdate(schema_=schema),
+                    SetCurrentSchemaUpdate(schema_id=-1),
+                    *([SetPropertiesUpdate(updates=wanted)] if wanted else []),
+                ),
+            )
+            return
+    raise CommitConflict(
+        f"rebuild {rebuild.beside}: expected to be the only one that gives it columns, found other writers "
+        f"first {_ATTEMPTS} times; run the rebuild again, it goes on where it ended"
     )
 
 
@@ -336,7 +347,8 @@ def discard(target: Target, topic: str, layer: MergedLayer) -> int:
         return _remove_folder(live, _place(live, identifier))
     with ThreadPoolExecutor(concurrency(live.location())) as pool:
         unneeded = referenced_files(table, pool) - referenced_files(live, pool)
-    catalog.drop_table(identifier)
+    with suppress(NoSuchTableError):  # gone by the same request, to which the SDK had no answer
+        catalog.drop_table(identifier)
     unneeded = {path for path in unneeded if not path.startswith(f"{table.location()}/")}
     remove_files(table.io, unneeded)
     return len(unneeded) + _remove_folder(table, table.location())
