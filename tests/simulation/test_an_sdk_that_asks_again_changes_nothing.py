@@ -4,6 +4,7 @@ botocore does so up to twice where a connection breaks or no answer comes (``com
 condition does not hold any more then, a table exists or is gone, and it was this very request.
 """
 
+import json
 from typing import Final
 
 import pytest
@@ -31,6 +32,24 @@ WORK: Final = {
     "pause": ("pause", *WHY),
     "upkeep": ("upkeep",),
 }  # fmt: skip
+
+
+def test_a_rollback_tells_what_it_undid_all_the_same(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It compares the table of before, not the one that it finds when it looks whose commit that was."""
+    before = world.snapshots("semantic")[0]
+    world.contract = ("2.0.0", "string")
+    world.send(4)
+    world.command("run")
+    done(world.command("rebuild", "--layer", "semantic", "--yes", *WHY))
+    capsys.readouterr()
+    back = ("rollback", "semantic", "--to", before, *WHY)
+    (process,) = world.beside([back], aims={0: Aim("catalog commit", "twice")})
+    done(process)
+    assert process.met
+    told = json.loads(capsys.readouterr().out)
+    assert (told["columns_restored"], told["rebuild_undone"]) == (["reading"], True)
 
 
 @pytest.mark.parametrize("work", WORK)

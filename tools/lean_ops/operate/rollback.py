@@ -179,7 +179,8 @@ def _set_current(
             ),
         )
     except CommitFailedException as error:
-        if _is_current(table.refresh(), after, schema):
+        # ``table`` stays as it was before: what was undone is told by it.
+        if _is_current(catalog.load_table(table.name()), after, schema):
             return  # by this very request, which the SDK made again when it had no answer
         raise CommitConflict(
             f"table {'.'.join(table.name())}: expected snapshot {before.snapshot_id} to be current until the "
