@@ -1,7 +1,9 @@
 """A rebuild that was refused leaves nothing, one that was killed goes on, and two at once are one."""
 
+import shutil
 import warnings
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +70,43 @@ def test_a_rebuild_goes_on_where_an_earlier_one_is_begun_late(
     monkeypatch.setattr(type(world.catalog), "register_table", begun_meanwhile)
     ok(world.command(*CURATED))
     assert type(world.catalog).register_table is register, "nothing came between"
+    assert left_behind(world) == []
+    right(world)
+
+
+def late_registration(world: World) -> None:
+    """A rebuild is begun, its registration has no answer, and lands when the rebuild has been removed."""
+    register, asked = type(world.catalog).register_table, list[tuple[str, str]]()
+
+    def unanswered(_catalog: Any, identifier: str, path: str) -> Any:
+        asked.append((identifier, path))
+        raise _Gone("no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(world.catalog), "register_table", unanswered)
+        assert isinstance(world.command(*CURATED).error, _Gone)
+    ((identifier, path),) = asked
+    metadata = Path(path.removeprefix("file://"))
+    content = metadata.read_bytes()
+    ok(world.command("rebuild", "--layer", "curated", "--discard", *WHY))
+    assert left_behind(world) == []
+    metadata.parent.mkdir(parents=True)
+    metadata.write_bytes(content)  # the request was made when it was there
+    register(world.catalog, identifier, path)
+    shutil.rmtree(metadata.parent.parent)
+    assert left_behind(world), "nothing landed"
+
+
+@pytest.mark.parametrize(
+    "then", [CURATED, ("rebuild", "--layer", "curated", "--discard", *WHY)], ids=["again", "discard"]
+)
+def test_a_registration_that_lands_after_the_removal_is_in_no_way(
+    world: World, then: tuple[str, ...]
+) -> None:
+    late_registration(world)
+    ok(world.command("maintain"))
+    ok(world.command("run"))
+    ok(world.command(*then))
     assert left_behind(world) == []
     right(world)
 

@@ -1,8 +1,10 @@
-"""Work of shards that ends its process, or finds its disk full, in a module that tasks can import."""
+"""Work of shards that ends its process, finds its disk full, or is late; tasks can import this module."""
 
 import errno
 import os
 import signal
+import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,3 +56,37 @@ class Full:
     def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
         self.work(rows, live, attempt)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@dataclass(frozen=True)
+class Late:
+    """``work`` of which one task writes its files when another has failed as often as it may.
+
+    ``folder`` gets a file for each failure. ``tries``: how many of one task end its job.
+    """
+
+    work: ShardWork
+    folder: Path
+    tries: int
+
+    @property
+    def table(self) -> Any:
+        return self.work.table
+
+    def near(self, live: LiveFiles, shards: int) -> list[LiveFiles]:
+        return self.work.near(live, shards)
+
+    def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
+        try:
+            (self.folder / "late").touch(exist_ok=False)
+        except FileExistsError:
+            (self.folder / f"failed-{attempt}").touch()  # the shard's number, and Spark's of this try
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        while max(self.failures().values(), default=0) < self.tries:
+            time.sleep(0.01)
+        time.sleep(0.5)  # Spark gives up meanwhile; it kills this process after two seconds
+        return self.work(rows, live, attempt)
+
+    def failures(self) -> Counter[str]:
+        """How often each shard has failed."""
+        return Counter(path.name.split("-")[1] for path in self.folder.glob("failed-*"))

@@ -1,5 +1,6 @@
 """Tasks die, others commit meanwhile: the table is whole, with its checkpoint, and no file is left."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from common.runtime.errors import ServiceFailure, TableMismatch
 from common.runtime.retrying import RetryPolicy
 
 from ..support.topic import TopicLake, event
-from .dying import Dying, Full
+from .dying import Dying, Full, Late
 
 
 @pytest.fixture
@@ -105,6 +106,26 @@ def test_a_full_disk_leaves_the_table_as_it_was_and_a_function_goes_on(
             lake.run_curation(lake.raw_read, staging=cluster.flatten)
     assert lake.table("curated").metadata_location == before
     assert unreferenced(lake) == []
+    lake.curate()
+    assert lake.rows("curated") == by_function(tmp_path)
+
+
+def test_a_task_that_writes_when_its_job_was_given_up_leaves_no_file(
+    lake: TopicLake, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spark.cluster import _Shards
+
+    folder, write = tmp_path / "late", _Shards.write
+    folder.mkdir()
+    with monkeypatch.context() as patch:
+        late: Any = Late
+        patch.setattr(_Shards, "write", lambda self, work, live: write(self, late(work, folder, 4), live))
+        with pytest.raises(ServiceFailure, match="nothing was committed"):
+            lake.run_curation(lake.raw_read, staging=cluster.flatten)
+    # Whatever became of that task, and however long it took: nothing comes about any more.
+    for _ in range(30):
+        assert unreferenced(lake) == []
+        time.sleep(0.1)
     lake.curate()
     assert lake.rows("curated") == by_function(tmp_path)
 

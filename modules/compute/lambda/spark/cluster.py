@@ -9,6 +9,7 @@ nothing (``common.lake.merge.elsewhere``). RDDs of bytes, and no data frames: pa
 partition is exactly a shard, and what Spark does not look into it cannot change.
 """
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from common.lake.rule import EVENT_RULE, SOURCE_RULE, MergeRule
 from common.layers.curated import Flattened, RawRows
 from common.layers.semantic import CuratedRows, Judged
 from common.payload.columns import Columns
+from common.runtime import outside
 from common.runtime.errors import InternalFault, ServiceFailure
 from common.runtime.settings import JobSettings
 from spark.parts import (
@@ -53,6 +55,11 @@ _PART_BYTES: Final = 32 * 2**20
 _PARTS_A_CORE: Final = 3
 _SHARE: Final = 4
 """A shard may take this share of the memory budget of the job, as a staged source does (``StagedSource``)."""
+
+_ENDING_S: Final = 30.0
+"""Longest wait for tasks that are being killed; Spark ends their Python after two seconds."""
+
+_LOOK_S: Final = 0.1
 
 _T = TypeVar("_T")
 
@@ -242,10 +249,28 @@ def _run(
     try:
         return list(context.runJob(rdd, work, list(places)))
     except Py4JError as error:
+        _let_tasks_end(context)
         raise ServiceFailure(
             f"Spark: expected every task to end within its tries, found {_told(error)}; nothing was "
             "committed, and the next run begins at the same checkpoint"
         ) from None
+
+
+def _let_tasks_end(context: SparkContext) -> None:
+    """Wait for the tasks of a job that was given up: Spark tells of its end at once, and they write on until
+    it has killed them. What one writes after that wait is over is upkeep's, by its age.
+    """
+    tracker = context.statusTracker()
+    until = outside.monotonic() + _ENDING_S
+    with contextlib.suppress(Py4JError):  # no answer: the context is gone, and its tasks with it
+        while outside.monotonic() < until:
+            jobs = [job for number in tracker.getJobIdsForGroup() if (job := tracker.getJobInfo(number))]
+            stages = {stage for job in jobs for stage in job.stageIds}
+            found = [info for stage in stages if (info := tracker.getStageInfo(stage))]
+            # A stage counts as active until Spark's listener knows of its end, and so of all its tasks.
+            if not tracker.getActiveStageIds() and not any(info.numActiveTasks for info in found):
+                return
+            outside.sleep(_LOOK_S)
 
 
 def _told(error: Py4JError) -> str:

@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.statistics import PartitionStatisticsFile
 from pyiceberg.table.update import SetPartitionStatisticsUpdate
 
@@ -218,6 +220,44 @@ def test_files_of_a_table_beside_are_no_orphans_and_it_may_go_or_be_made_anew_me
     second = made().removeprefix("file://")
     assert orphans() == {first}
     assert second in lake.files()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_table_beside_that_is_removed_while_its_files_are_read_is_not_there(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    fill(lake, merges=1)
+    made = [lake.catalog.create_table("lake.beside", lake.table.schema())]
+    made[0].append(lake.table.scan().to_arrow().slice(0, 1))
+    manifests = Snapshot.manifests
+
+    def removed_first(snapshot: Snapshot, io: FileIO) -> Any:
+        monkeypatch.undo()
+        lake.catalog.drop_table("lake.beside")
+        Path(snapshot.manifest_list.removeprefix("file://")).unlink()
+        if anew:
+            made.append(lake.catalog.create_table("lake.beside", lake.table.schema()))
+        return manifests(snapshot, io)
+
+    monkeypatch.setattr(Snapshot, "manifests", removed_first)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    assert find_orphans(lake.table, later, ["lake.beside"]) == []
+    assert Snapshot.manifests is manifests, "nothing came between"
+    assert len(made) == 1 + anew
+
+
+def test_files_that_a_table_beside_lacks_are_said_and_nothing_is_removed(lake: Lake) -> None:
+    fill(lake, merges=1)
+    beside = lake.catalog.create_table("lake.beside", lake.table.schema())
+    beside.append(lake.table.scan().to_arrow().slice(0, 1))
+    snapshot = beside.current_snapshot()
+    assert snapshot is not None
+    Path(snapshot.manifest_list.removeprefix("file://")).unlink()
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+    before = lake.files()
+    with pytest.raises(FileNotFoundError):
+        remove_orphans(lake.catalog, lake.identifier, older_than=later, also_used_by=["lake.beside"])
+    assert lake.files() == before
 
 
 def test_young_files_are_never_orphans(lake: Lake) -> None:

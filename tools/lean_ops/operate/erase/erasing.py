@@ -28,7 +28,7 @@ from pyiceberg.table import Table
 from common.intake.sources.registry import sources_if_any
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.progress import checkpoint_of
-from common.lake.specifications import open_table
+from common.lake.specifications import existing, open_table
 from common.lake.upkeep import Doomed, erase, foresee_erasure, referenced_files
 from common.layers.erased import AHEAD, Erasure, Hasher, microseconds, remember, remembered
 from common.layers.upkeep import RULES
@@ -379,8 +379,7 @@ def _tables(target: Target, topic: str, layers: Collection[str] = _ORDER) -> dic
 
 
 def _beside(target: Target, topic: str, layer: MergedLayer) -> Table | None:
-    catalog, name = target.catalog(), target.settings.rebuild_table(layer, topic)
-    return open_table(catalog, name) if catalog.table_exists(name) else None
+    return next(existing(target.catalog(), [target.settings.rebuild_table(layer, topic)]), None)
 
 
 def _queue(target: Target) -> str:

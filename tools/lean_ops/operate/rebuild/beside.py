@@ -44,7 +44,7 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import RowRetention, referenced_files
 from common.payload.columns import NOTE, leaf_columns
 from common.runtime import outside
-from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch
+from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch, TableMissing
 from lean_ops.environment.target import Target
 from lean_ops.operate.checkpoints import MergedLayer
 
@@ -355,9 +355,17 @@ def discard(target: Target, topic: str, layer: MergedLayer) -> int:
 
 
 def _load(catalog: Catalog, identifier: str) -> Table | None:
+    """The table, if it is there. An entry of which no metadata is left is removed: nothing refers to it.
+
+    Its registration had no answer, and came about when the rebuild had been removed.
+    """
     try:
-        return catalog.load_table(identifier)
-    except NoSuchTableError:
+        return open_table(catalog, identifier)
+    except TableMissing:
+        return None
+    except FileNotFoundError:
+        with suppress(NoSuchTableError):
+            catalog.drop_table(identifier)
         return None
 
 

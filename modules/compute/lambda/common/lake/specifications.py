@@ -130,9 +130,13 @@ def open_table(catalog: Catalog, identifier: str) -> Table:
 
 
 def existing(catalog: Catalog, identifiers: Iterable[str]) -> Iterator[Table]:
-    """Those of the tables that are there: somebody may make, remove or replace one at any moment."""
+    """Those of the tables that are there: somebody may make, remove or replace one at any moment.
+
+    One whose metadata is gone is not: it is being removed, or its registration, to which there was no answer,
+    came about when its files had been removed.
+    """
     for identifier in identifiers:
-        with suppress(TableMissing):
+        with suppress(TableMissing, FileNotFoundError):
             yield open_table(catalog, identifier)
 
 

@@ -141,10 +141,10 @@ def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[st
     found = table.io.fs_by_scheme(scheme, host).get_file_info(
         pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=True)
     )
-    # The table itself last: what has come from one beside it meanwhile is in it.
-    users = [*existing(table.catalog, also_used_by), table.refresh()]
     with ThreadPoolExecutor(concurrency(table.location())) as pool:
-        referenced = set().union(*(referenced_files(user, pool) for user in users))
+        beside = [_referenced_if_there(table.catalog, other, pool) for other in also_used_by]
+        # The table itself last: what has come from one beside it meanwhile is in it.
+        referenced = referenced_files(table.refresh(), pool).union(*beside)
     needed = {PyArrowFileIO.parse_location(path, table.io.properties)[2] for path in referenced}
     prefix = table.location().removesuffix(root)
     return [
@@ -154,6 +154,19 @@ def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[st
         and info.path not in needed
         and (info.mtime_ns or 0) < older_than.timestamp() * 1e9
     ]
+
+
+def _referenced_if_there(catalog: Catalog, identifier: str, pool: Executor) -> set[str]:
+    """As ``referenced_files``; of a table that is removed while it is read, or has been, nothing."""
+    for found in existing(catalog, [identifier]):
+        try:
+            return referenced_files(found, pool)
+        except FileNotFoundError:
+            known = found.metadata.table_uuid
+            if any(again.metadata.table_uuid == known for again in existing(catalog, [identifier])):
+                raise
+            return _referenced_if_there(catalog, identifier, pool)  # another one may be there by now
+    return set()
 
 
 def referenced_files(table: Table, pool: Executor) -> set[str]:
