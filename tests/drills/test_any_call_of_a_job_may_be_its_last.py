@@ -106,10 +106,7 @@ class Environment:
             name = self.target.function(job)
             self._plan("").write_text(json.dumps({"function": name, "number": number, "when": when}))
         self.send() if job == "sqs_processor" else self.work(job)
-        killed = self._plan(".killed").exists()
-        assert killed or not self._plan(".met").exists(), f"{job} went on behind call {number}"
-        for suffix in ("", ".met", ".killed"):
-            self._plan(suffix).unlink(missing_ok=True)
+        killed = self._was_killed(job, number)
         self.run()
         return killed
 
@@ -122,10 +119,7 @@ class Environment:
             self._plan("").write_text(json.dumps({"function": name, "number": number, "when": when}))
         recorded = {"RECORDED_AS": name, "RECORDED_CALLS": str(self.folder), "PYTHONPATH": str(RECORDER)}
         ended = self._lean_ops(words, **recorded)
-        killed = self._plan(".killed").exists()
-        assert killed or not self._plan(".met").exists(), f"{name} went on behind call {number}"
-        for suffix in ("", ".met", ".killed"):
-            self._plan(suffix).unlink(missing_ok=True)
+        killed = self._was_killed(name, number)
         if killed:
             assert ended.returncode == -signal.SIGKILL, ended
             ended = self._lean_ops(words)
@@ -165,6 +159,14 @@ class Environment:
         return subprocess.run(
             program, env=os.environ | environment, capture_output=True, text=True, check=False
         )
+
+    def _was_killed(self, name: str, number: int) -> bool:
+        """Whether what was planned came about; for the next round nothing is planned."""
+        met, killed = self._plan(".met").exists(), self._plan(".killed").exists()
+        for suffix in ("", ".met", ".killed"):
+            self._plan(suffix).unlink(missing_ok=True)
+        assert killed or not met, f"{name} went on behind call {number}"
+        return killed
 
     def _plan(self, suffix: str) -> Path:
         return self.folder / f"last{suffix}"

@@ -8,8 +8,8 @@ service, call, and what its request says about the resource.
 
 Where there is a file ``<folder>/last``, ``{"function", "number", "when"}``, the process of that function is
 killed (``kill -9``) before or after the call of that number, counted from when the file was there. It becomes
-``last.met`` when the call comes, and ``last.killed`` right before the end. A file that is written is done
-when it is closed.
+``last.met`` when the call comes, and ``last.killed`` right before the end. A call that is answered with an
+error is done as well, and a file that is written when it is closed.
 """
 
 import json
@@ -107,10 +107,11 @@ def watch_sdk() -> None:
         ends = fate()
         if ends == "before":
             die()
-        answer = make(self, operation, request)
-        if ends == "after":
-            die()
-        return answer
+        try:
+            return make(self, operation, request)
+        finally:
+            if ends == "after":
+                die()
 
     BaseClient._make_api_call = made  # type: ignore[attr-defined] # as above
 
@@ -128,12 +129,13 @@ def watch_files() -> None:
             ends = fate()
             if ends == "before":
                 die()
-            answer = original(self, *arguments, **options)
-            if ends == "after":
-                if call == "PutObject":
-                    return LastFile(answer)
-                die()
-            return answer
+            if ends == "after" and call == "PutObject":
+                return LastFile(original(self, *arguments, **options))
+            try:
+                return original(self, *arguments, **options)
+            finally:
+                if ends == "after":
+                    die()
 
         setattr(kind, name, wrapped)
 
@@ -156,10 +158,11 @@ def watch_ranges() -> None:
             ends = fate()
             if ends == "before":
                 die()
-            answer = ask(self, method, url, **options)
-            if ends == "after":
-                die()
-            return answer
+            try:
+                return ask(self, method, url, **options)
+            finally:
+                if ends == "after":
+                    die()
         return ask(self, method, url, **options)
 
     urllib3.PoolManager.request = asked  # type: ignore[method-assign,assignment] # as above
