@@ -52,7 +52,7 @@ test-drills: install ## Work on running stacks as the runbook says, break them a
 
 .PHONY: test-outside-faults
 test-outside-faults: install ## Kill every function before and after each of its calls on a running stack (hours; JOB=<function>)
-	OUTSIDE_FAULTS=whole $(BIN)/pytest -v $(if $(JOB),-k "$(JOB)]") tests/drills/test_any_call_of_a_job_may_be_its_last.py $(PYTEST_ARGUMENTS)
+	OUTSIDE_FAULTS=whole $(BIN)/pytest -v -o faulthandler_timeout=14400 $(if $(JOB),-k "$(JOB)]") tests/drills/test_any_call_of_a_job_may_be_its_last.py $(PYTEST_ARGUMENTS)
 
 .PHONY: test-readers
 test-readers: install ## Let Trino, the engine of Athena, and Spark read what the pipeline writes (fetches 1.2 GB once; needs Java 22 and 17)

@@ -103,13 +103,14 @@ def move_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int |
 
     To be called while no run of the topic is in progress (``leases.exclusively``): a run that started from
     the old checkpoint would overwrite this one. Raises InvalidInput where the source has no such snapshot, or
-    where it lies ahead of the checkpoint that counts; CheckpointMoved where somebody else was faster.
+    where it was not passed by the checkpoint that counts; CheckpointMoved where somebody else was faster.
     """
     _, source = _tables(target, topic, layer)
     now = read(target, topic, layer)
     checkpoint = None
     if snapshot_id is not None:
         checkpoint = _checkpoint_at(source, layer, snapshot_id)
+        reads_anew(now.counts, f"checkpoint {topic}#{layer}: expected a snapshot that it has passed")
         if now.counts is None or now.counts.position < checkpoint.position:
             raise InvalidInput(
                 f"checkpoint {topic}#{layer}: expected a snapshot that it has passed, found {snapshot_id} "
@@ -117,6 +118,20 @@ def move_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int |
                 "read: let the pipeline move it forward (`lean-ops run`)"
             )
     return _rewind(target, now, checkpoint)
+
+
+def reads_anew(counts: Entry | None, expected: str) -> None:
+    """Raise InvalidInput where Curated reads RAW from the start again, and has not come to the end.
+
+    It does so in portions of the files that are live, in no order of snapshots: of none is it known that it
+    was passed. (Semantic reads by merges, in their order, also from the start.)
+    """
+    read = counts.checkpoint if counts else None
+    if read is not None and read.full_scan:
+        raise InvalidInput(
+            f"{expected}, found that it reads its source from the start again and is at {read.plain_token}, "
+            "by which none is passed; let the pipeline read to the end first (`lean-ops run`)"
+        )
 
 
 def follow_table(target: Target, topic: str, layer: MergedLayer) -> None:
