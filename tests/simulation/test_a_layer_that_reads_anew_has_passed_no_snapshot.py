@@ -26,16 +26,8 @@ def half(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def begin() -> None:
         done(world.command("checkpoints", "reset", "curated", *WHY))
-        times = list[int]()
-
-        def once(*arguments: Any, **options: Any) -> Any:
-            if times:
-                raise InvalidInput("stopped")
-            times.append(1)
-            return curate(*arguments, **options)
-
         with monkeypatch.context() as patch:
-            patch.setattr("curation.handler.curate", once)
+            stopped_behind_a_portion(patch)
             assert world.command("run").error is not None
         counts = read(world.target, TOPIC, MergedLayer.CURATED).counts
         assert counts is not None
@@ -43,6 +35,19 @@ def half(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         assert counts.checkpoint.full_scan, "it has read everything in one portion"
 
     return begin
+
+
+def stopped_behind_a_portion(patch: pytest.MonkeyPatch) -> None:
+    """Let a run curate one portion, and fail at the next."""
+    times = list[int]()
+
+    def once(*arguments: Any, **options: Any) -> Any:
+        if times:
+            raise InvalidInput("stopped")
+        times.append(1)
+        return curate(*arguments, **options)
+
+    patch.setattr("curation.handler.curate", once)
 
 
 def refusal(process: Process) -> str:
@@ -70,6 +75,30 @@ def test_its_checkpoint_is_set_to_none_of_them(world: World, half: Callable[[], 
     right(world)
     done(world.command("checkpoints", "set", "curated", "--to", world.snapshots("raw")[-1], *WHY))
     right(world)
+
+
+def test_it_is_behind_until_it_has_come_to_the_end(world: World, half: Callable[[], None]) -> None:
+    assert behind(world) == (0, 0)
+    half()
+    assert behind(world) == (len(world.snapshots("raw")), len(world.rows("raw")))
+    right(world)
+    assert behind(world) == (0, 0)
+
+
+def test_a_snapshot_that_is_read_in_part_is_behind(world: World) -> None:
+    world.send(3 * world.portion)
+    with pytest.MonkeyPatch.context() as patch:
+        stopped_behind_a_portion(patch)
+        assert world.command("run").error is not None
+    assert behind(world)[0] == 1
+    done(world.command("run"))
+    assert behind(world) == (0, 0)
+
+
+def behind(world: World) -> tuple[int | None, int | None]:
+    """Snapshots and rows of RAW that Curated has not read."""
+    found = read(world.target, TOPIC, MergedLayer.CURATED)
+    return found.snapshots_behind, found.rows_behind
 
 
 def test_no_rebuild_with_a_first_day_takes_its_place(world: World, half: Callable[[], None]) -> None:

@@ -61,10 +61,10 @@ class LayerCheckpoint:
     """Where one layer stands in its source.
 
     ``counts``: the checkpoint that the next run starts from; ``committed`` and ``recorded`` are what table
-    and DynamoDB say. ``snapshots_behind`` and ``rows_behind`` count what the source has committed after it
-    (rows: as added, before de-duplication); None where its snapshot is no longer in the source's history, so
-    that the source will be read in full. ``damage``: one sentence about a record that cannot be read, or
-    empty.
+    and DynamoDB say. ``snapshots_behind`` and ``rows_behind`` count what the source has committed that is not
+    read, or in part only (rows: as added, before de-duplication); None where its snapshot is no longer in the
+    source's history, so that the source will be read in full. ``damage``: one sentence about a record that
+    cannot be read, or empty.
     """
 
     topic: str
@@ -206,17 +206,22 @@ def _checkpoint_at(source: Table, layer: MergedLayer, snapshot_id: int) -> Sourc
 def _after(source: Table, checkpoint: Entry | None) -> list[Snapshot] | None:
     """Snapshots of the source after the checkpoint's, newest first; None where it is not in the history.
 
-    One that an erasure made the source forget has left word there.
+    One that an erasure made the source forget has left word there. One of which a part is read counts with
+    those after it; where all of the source is read again, none was passed.
     """
-    wanted = checkpoint.checkpoint if checkpoint else None
+    wanted, history = checkpoint.checkpoint if checkpoint else None, list(lineage(source))
     if wanted is None:
-        return list(lineage(source))
+        return history
     if is_noted(wanted, source.properties):
-        return list(takewhile(lambda s: (s.sequence_number or 0) > wanted.sequence, lineage(source)))
-    own = str(wanted.snapshot_id)
-    newer = list(takewhile(lambda s: own not in (str(s.snapshot_id), *stands_for(s)), lineage(source)))
-    reached_the_end = len(newer) == sum(1 for _ in lineage(source))
-    return None if reached_the_end else newer
+        newer = list(takewhile(lambda s: (s.sequence_number or 0) > wanted.sequence, history))
+    else:
+        own = str(wanted.snapshot_id)
+        newer = list(takewhile(lambda s: own not in (str(s.snapshot_id), *stands_for(s)), history))
+        if len(newer) == len(history):
+            return None
+    if wanted.files is None:
+        return newer
+    return history if wanted.full_scan else history[: len(newer) + 1]
 
 
 def _rewind(target: Target, found: LayerCheckpoint, checkpoint: SourceCheckpoint | None) -> Entry:
