@@ -110,7 +110,7 @@ def move_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int |
     checkpoint = None
     if snapshot_id is not None:
         checkpoint = _checkpoint_at(source, layer, snapshot_id)
-        reads_anew(now.counts, f"checkpoint {topic}#{layer}: expected a snapshot that it has passed")
+        refuse_reading_anew(now.counts, f"checkpoint {topic}#{layer}: expected a snapshot that it has passed")
         if now.counts is None or now.counts.position < checkpoint.position:
             raise InvalidInput(
                 f"checkpoint {topic}#{layer}: expected a snapshot that it has passed, found {snapshot_id} "
@@ -120,7 +120,7 @@ def move_back(target: Target, topic: str, layer: MergedLayer, snapshot_id: int |
     return _rewind(target, now, checkpoint)
 
 
-def reads_anew(counts: Entry | None, expected: str) -> None:
+def refuse_reading_anew(counts: Entry | None, expected: str) -> None:
     """Raise InvalidInput where Curated reads RAW from the start again, and has not come to the end.
 
     It does so in portions of the files that are live, in no order of snapshots: of none is it known that it

@@ -22,7 +22,7 @@ from common.lake.specifications import open_table
 from common.lake.upkeep import CompactionPolicy, compact
 from common.runtime.errors import InvalidInput, TableMismatch
 from lean_ops.environment.target import Target
-from lean_ops.operate.checkpoints import reads_anew
+from lean_ops.operate.checkpoints import refuse_reading_anew
 from lean_ops.operate.rebuild.beside import SWAPPED_IN, Rebuild, columns_to_go, schema_for_live
 from lean_ops.operate.rebuild.filling import HERE, RULES, Filled, Workplace, fill
 
@@ -79,7 +79,7 @@ def swap(
             )
         committed = from_lineage(lineage(live))
         if rebuild.first_day is not None:
-            reads_anew(
+            refuse_reading_anew(
                 counts, f"rebuild {rebuild.beside}: expected {rebuild.live} to have all rows of before"
             )
         if rebuild.first_day is not None and counts and committed and counts.position < committed.position:
