@@ -50,6 +50,7 @@ test-simulation: install ## Play histories of everything at once, 300 of them dr
 test-drills: install ## Work on running stacks as the runbook says, break them and heal them (half an hour)
 	$(BIN)/pytest $(BY_FILE) tests/drills $(PYTEST_ARGUMENTS)
 
+# One test is all kills of a function, which takes longer than a test that hangs is given elsewhere.
 .PHONY: test-outside-faults
 test-outside-faults: install ## Kill every function before and after each of its calls on a running stack (hours; JOB=<function>)
 	OUTSIDE_FAULTS=whole $(BIN)/pytest -v -o faulthandler_timeout=14400 $(if $(JOB),-k "$(JOB)]") tests/drills/test_any_call_of_a_job_may_be_its_last.py $(PYTEST_ARGUMENTS)
