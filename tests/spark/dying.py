@@ -15,12 +15,10 @@ from common.lake.merge import LiveFiles, ShardDone, ShardWork
 
 
 @dataclass(frozen=True)
-class Dying:
-    """``work`` of which the first ``times`` tasks are killed when their files are written."""
+class _Instead:
+    """Stands in for ``work``."""
 
     work: ShardWork
-    folder: Path
-    times: int
 
     @property
     def table(self) -> Any:
@@ -28,6 +26,14 @@ class Dying:
 
     def near(self, live: LiveFiles, shards: int) -> list[LiveFiles]:
         return self.work.near(live, shards)
+
+
+@dataclass(frozen=True)
+class Dying(_Instead):
+    """``work`` of which the first ``times`` tasks are killed when their files are written."""
+
+    folder: Path
+    times: int
 
     def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
         done = self.work(rows, live, attempt)
@@ -41,17 +47,8 @@ class Dying:
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(_Instead):
     """``work`` whose disk is full once files are written, whoever does it."""
-
-    work: ShardWork
-
-    @property
-    def table(self) -> Any:
-        return self.work.table
-
-    def near(self, live: LiveFiles, shards: int) -> list[LiveFiles]:
-        return self.work.near(live, shards)
 
     def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
         self.work(rows, live, attempt)
@@ -59,22 +56,14 @@ class Full:
 
 
 @dataclass(frozen=True)
-class Late:
+class Late(_Instead):
     """``work`` of which one task writes its files when another has failed as often as it may.
 
     ``folder`` gets a file for each failure. ``tries``: how many of one task end its job.
     """
 
-    work: ShardWork
     folder: Path
     tries: int
-
-    @property
-    def table(self) -> Any:
-        return self.work.table
-
-    def near(self, live: LiveFiles, shards: int) -> list[LiveFiles]:
-        return self.work.near(live, shards)
 
     def __call__(self, rows: pa.Table, live: LiveFiles, attempt: str) -> ShardDone:
         try:
