@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from .world import World, simulated
+from common.runtime.errors import InvalidInput
+
+from .world import Process, World, simulated
 
 
 @pytest.fixture
@@ -20,3 +22,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def done(process: object) -> None:
     assert getattr(process, "error", None) is None, process
+
+
+def refusal(process: Process) -> str:
+    """What a command said that was refused."""
+    assert isinstance(process.error, InvalidInput), process
+    return str(process.error)

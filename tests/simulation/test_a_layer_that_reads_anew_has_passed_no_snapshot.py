@@ -13,9 +13,9 @@ from common.layers.curated import curate
 from common.runtime.errors import InvalidInput
 from lean_ops.operate.checkpoints import MergedLayer, read
 
-from .conftest import done
+from .conftest import done, refusal
 from .services import TOPIC
-from .world import Process, World
+from .world import World
 
 WHY = ("--reason", "a test", "--json")
 
@@ -48,11 +48,6 @@ def stopped_behind_a_portion(patch: pytest.MonkeyPatch) -> None:
         return curate(*arguments, **options)
 
     patch.setattr("curation.handler.curate", once)
-
-
-def refusal(process: Process) -> str:
-    assert isinstance(process.error, InvalidInput), process
-    return str(process.error)
 
 
 def right(world: World) -> None:

@@ -12,6 +12,7 @@ from common.runtime.errors import InvalidInput
 from lean_ops.operate.rebuild import beside, filling
 
 from .clock import START
+from .conftest import refusal
 from .services import TOPIC
 from .world import Process, World
 
@@ -21,11 +22,6 @@ CURATED = ("rebuild", "--layer", "curated", "--yes", *WHY)
 
 def ok(process: Process) -> None:
     assert process.error is None, process.error
-
-
-def refusal(process: Process) -> str:
-    assert isinstance(process.error, InvalidInput), process
-    return str(process.error)
 
 
 def left_behind(world: World) -> list[str]:
