@@ -107,6 +107,17 @@ def test_a_registration_that_lands_after_the_removal_is_in_no_way(
     right(world)
 
 
+@pytest.mark.parametrize(
+    "words", ["erase --key k1 --yes", "rollback curated --to {before}", "doctor", "reconcile"]
+)
+def test_what_landed_is_in_the_way_of_no_other_command(world: World, words: str) -> None:
+    before = world.snapshots("curated")[-1]
+    late_registration(world)
+    why = WHY if words.startswith(("erase", "rollback")) else ("--json",)
+    ok(world.command(*words.format(before=before).split(), *why))
+    ok(world.command("run"))
+
+
 def test_semantic_of_which_nothing_is_left_is_rebuilt(world: World) -> None:
     world.contract = ("2.0.0", "string")
     later = START + timedelta(days=2)

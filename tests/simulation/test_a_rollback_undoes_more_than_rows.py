@@ -160,7 +160,7 @@ def test_files_are_merged_into_again_after_the_partition_spec_was_changed(world:
     assert {key: row["message_id"] for key, row in keyed(world).items()} == expected
 
 
-def test_semantic_reads_on_from_where_curated_goes(world: World) -> None:
+def test_semantic_reads_on_from_where_curated_goes(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     ok(world.command("rollback", "curated", "--to", world.snapshots("curated")[1], *WHY))
     counts = checkpoints.read(world.target, TOPIC, MergedLayer.SEMANTIC).counts
     assert counts is not None
@@ -168,6 +168,10 @@ def test_semantic_reads_on_from_where_curated_goes(world: World) -> None:
     ok(world.command("run"))
     ok(world.command("run"))
     assert world.idle
+    # Its record still has the mark, and that is in order: there is nothing that it is to read again.
+    capsys.readouterr()
+    ok(world.command("checkpoints"))
+    assert "rewound" not in capsys.readouterr().out
 
 
 def test_a_rebuild_of_semantic_is_possible_after_a_rebuild_of_curated_was_undone(
@@ -188,12 +192,17 @@ def test_a_rebuild_of_semantic_is_possible_after_a_rebuild_of_curated_was_undone
     assert world.idle
 
 
-def test_a_rollback_to_the_current_snapshot_does_not_take_back_a_reset(world: World) -> None:
+def test_a_rollback_to_the_current_snapshot_does_not_take_back_a_reset(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     ok(world.command("checkpoints", "reset", "curated", *WHY))
     ok(world.command("rollback", "curated", "--to", world.snapshots("curated")[0], *WHY))
     counts = checkpoints.read(world.target, TOPIC, MergedLayer.CURATED).counts
     assert counts is not None
     assert (counts.token, counts.rewound) == (NOTHING, True)
+    capsys.readouterr()
+    ok(world.command("checkpoints"))
+    assert "DynamoDB (rewound)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_maintenance_never_forgets_the_snapshot_that_a_rollback_has_just_made_current(world: World) -> None:

@@ -106,7 +106,8 @@ def _layers(target: Target, topic: str) -> list[MergedLayer]:
 def _row(found: LayerCheckpoint) -> list[object]:
     behind = "expired: reads all" if found.snapshots_behind is None else found.snapshots_behind
     source = "table" if found.counts == found.committed else "DynamoDB"
-    if found.counts is not None and found.counts.rewound:
+    # One that has nothing to read again, as after a rollback and a run, is in order.
+    if found.counts is not None and found.counts.rewound and found.snapshots_behind != 0:
         source = "DynamoDB (rewound)"
     return [
         found.layer.value,
