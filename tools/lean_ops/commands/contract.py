@@ -275,9 +275,10 @@ def publish(
             most=1 if accept else most,
         )
         entry.counts["rows_left"] = sum(done.left.rows.values())
+        left = _not_swapped(done)
         if done.swapped is not None:
-            views.follow_table(call.target, call.topic, MergedLayer.SEMANTIC)
-    return Answer(asdict(done), lambda: _tell_published(done), _not_swapped(done))
+            left += views.follow_table(call.target, call.topic, MergedLayer.SEMANTIC)
+    return Answer(asdict(done), lambda: _tell_published(done), left)
 
 
 @app.command("show")

@@ -83,11 +83,12 @@ def rebuild(
                 place=workplace,
             )
         # Also without a swap: the contract may have replaced columns of the live table.
-        views.follow_table(target, topic, layer)
+        left = views.follow_table(target, topic, layer)
     documents = {"comparison": found, "swapped": swapped}
     return Answer(
         {name: asdict(document) if document else None for name, document in documents.items()},
         lambda: _tell(topic, layer, found, swapped),
+        left,
     )
 
 

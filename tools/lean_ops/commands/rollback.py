@@ -39,8 +39,8 @@ def rollback(
         with leases.exclusively(target, topic, entry, work, wait_s=wait, keep_hold=hold) as held:
             done = operation.roll_back(target, topic, layer, to, held.changing)
         entry.counts["snapshots_undone"] = done.snapshots_undone
-        views.follow_table(target, topic, layer)
-    return Answer(asdict(done), lambda: _tell(done, topic, layer, hold=hold))
+        left = views.follow_table(target, topic, layer)
+    return Answer(asdict(done), lambda: _tell(done, topic, layer, hold=hold), left)
 
 
 def _tell(done: operation.RolledBack, topic: str, layer: MergedLayer, *, hold: bool) -> None:

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from pyiceberg.schema import Schema
-
 from common.contract import drift
 from common.contract.contracts import Contract, load_contract
 from common.contract.store import read_contract
@@ -159,9 +157,15 @@ def _record_replaced(contract: Contract, run_id: str) -> Callable[[Sequence[str]
     return record
 
 
-def _keep_view(topic: str) -> Callable[[Schema], None]:
-    """Athena's view of Semantic, for columns of which one may have another type."""
-    return lambda schema: views.follow(_client("glue"), _settings().database, "semantic", topic, schema)
+def _keep_view(topic: str) -> Callable[[], None]:
+    """Write Athena's view of Semantic, for columns of which one may have another type."""
+    settings = _settings()
+
+    def write() -> bool:
+        schema = open_table(lake_catalog(), settings.table("semantic", topic)).schema()
+        return views.follow(_client("glue"), settings.database, "semantic", topic, schema)
+
+    return lambda: views.until_true(write)
 
 
 def _report(topic: str, done: Published) -> None:

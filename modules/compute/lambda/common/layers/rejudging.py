@@ -22,7 +22,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from common.contract.casting import cast_or_set_aside
@@ -136,7 +135,7 @@ def judge_again(
     catalog: Catalog,
     pii_key: bytes,
     record_replaced: Callable[[Sequence[str]], None],
-    columns_changed: Callable[[Schema], None] = lambda _schema: None,
+    columns_changed: Callable[[], None] = lambda: None,
     erased: Erased = NOTHING_ERASED,
 ) -> Verdicts:
     """Judge the selected rows of Quarantine again, and merge the good ones into Semantic in one commit.

@@ -152,7 +152,7 @@ def publish(
     pii_key: bytes,
     record_uncontracted: Callable[[Sequence[str]], None],
     record_replaced: Callable[[Sequence[str]], None],
-    columns_changed: Callable[[Schema], None] = lambda _schema: None,
+    columns_changed: Callable[[], None] = lambda: None,
     raw_read: SourceCheckpoint | None = None,
     into: str | None = None,
     only: BooleanExpression = EVERY_ROW,
@@ -169,9 +169,9 @@ def publish(
     of Curated to take.
     ``pii_key`` is the key of the hashes that stand for personal data. ``record_uncontracted`` is told of
     Curated columns that the contract leaves out, ``record_replaced`` of those of Semantic that its types
-    replace, ``columns_changed`` of the columns that it has then (``align_columns``). ``erased``: rows of RAW
-    that are no versions. ``staging``: where the work is done. ``target_snapshot``: the snapshot of Semantic
-    that ``since`` speaks of, as text; NOTHING where it was empty. Raises the errors of
+    replace, ``columns_changed`` when it has them (``align_columns``). ``erased``: rows of RAW that are no
+    versions. ``staging``: where the work is done. ``target_snapshot``: the snapshot of Semantic that
+    ``since`` speaks of, as text; NOTHING where it was empty. Raises the errors of
     ``common.lake.merge.merge``.
     """
     topic = contract.topic
@@ -361,7 +361,7 @@ def align_columns(
     semantic: Table,
     contract: Contract,
     record_replaced: Callable[[Sequence[str]], None],
-    columns_changed: Callable[[Schema], None] = lambda _schema: None,
+    columns_changed: Callable[[], None] = lambda: None,
 ) -> None:
     """Give the table the contract's columns, types and comments, in a commit that adds no rows.
 
@@ -394,7 +394,7 @@ def align_columns(
             f"table {'.'.join(semantic.name())}: expected to be the only one that changes its columns, found "
             "another writer's commit first; the next try plans on it"
         ) from error
-    columns_changed(semantic.schema())
+    columns_changed()
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,13 @@ def _keep_views(
     """Make the views of a table true that may have gained columns."""
     if glue is None:
         return
-    table = open_table(catalog, settings.table(layer, topic))
-    for view in views.of_table(layer, topic, table.schema()):
-        views.keep(glue, settings.database, view)
+
+    def write() -> bool:
+        schema = open_table(catalog, settings.table(layer, topic)).schema()
+        kept = [views.keep(glue, settings.database, view) for view in views.of_table(layer, topic, schema)]
+        return any(kept)
+
+    views.until_true(write)
 
 
 def _days(layer: str, topic: str, retention_of: Callable[[str], Retention]) -> int | None:

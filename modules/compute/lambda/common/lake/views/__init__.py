@@ -17,7 +17,7 @@ given in UTC, without one.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,6 +50,8 @@ HISTORY: Final = "history_"
 
 _FOLDER: Final = Path(__file__).parent
 _KIND: Final = "VIRTUAL_VIEW"
+# How often a view is written at most while its table changes.
+_TIMES: Final = 5
 # Of one layer: what the pipeline notes for itself, and in Semantic where a row comes from.
 _OWN: Final = {
     "curated": frozenset({"_merge_seq", DELETED}),
@@ -194,19 +196,30 @@ def keep(glue: "GlueClient", database: str, view: View) -> bool:
     return _written(glue, database, found, wanted)
 
 
-def follow(glue: "GlueClient", database: str, layer: str, topic: str, schema: Schema) -> None:
+def follow(glue: "GlueClient", database: str, layer: str, topic: str, schema: Schema) -> bool:
     """Write the view of what counts now again, where it is there, for the columns that its table has now.
 
     For whoever takes a column away or gives it another type: with the columns of before the view fails. One
-    that is not there is upkeep's to make, and what cannot be one is upkeep's to complain about.
+    that is not there is upkeep's to make, and what cannot be one is upkeep's to complain about. Gives whether
+    it was written.
     """
     try:
         view = current(layer, topic, schema)
         found = _found(glue, database, view)
     except (TableMismatch, glue.exceptions.EntityNotFoundException):
-        return
-    if found.get("TableType") == _KIND:
-        _written(glue, database, found, view.as_table(database))
+        return False
+    return found.get("TableType") == _KIND and _written(glue, database, found, view.as_table(database))
+
+
+def until_true(write: Callable[[], bool]) -> None:
+    """Let ``write`` look at a table and write its views, until it says that there was nothing to write.
+
+    Who writes a view while another gives its table other columns may do so behind the other, and leave what
+    it had seen first: so each looks again when it has written. (Should it never end, upkeep comes again.)
+    """
+    for _ in range(_TIMES):
+        if not write():
+            return
 
 
 def _written(glue: "GlueClient", database: str, found: Any, wanted: Any) -> bool:
