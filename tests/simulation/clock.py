@@ -55,7 +55,26 @@ class Clock(outside.Outside):
         # Apart from what is drawn for the history: a fault in the product does not change who goes on.
         self._chance = Random(f"names of {seed}")
 
-    def now(self) -> datetime:
+    def machine_clock(self) -> datetime:
+        process = self._world.on_own_machine
+        return self.service_clock() + timedelta(seconds=process.clock_off_s if process else 0)
+
+    @property
+    def off(self) -> timedelta:  # each process is a machine here
+        process = self._world.on_own_machine
+        return process.corrected if process else timedelta(0)
+
+    @off.setter
+    def off(self, off: timedelta) -> None:
+        if process := self._world.on_own_machine:
+            process.corrected = off
+
+    def committers_clock(self) -> datetime:
+        """What pyiceberg's process sees, which writes a table's metadata itself."""
+        return self.service_clock() + timedelta(seconds=self._world.off_while_it_commits_s)
+
+    def service_clock(self) -> datetime:
+        """What the clocks of services say."""
         return BEGINNING + timedelta(seconds=self._world.clock)
 
     def monotonic(self) -> float:
@@ -117,14 +136,14 @@ def on_simulated_time(clock: Clock) -> Iterator[None]:
     class Date(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
-            found = clock.now().astimezone(tz)
+            found = clock.committers_clock().astimezone(tz)
             return cls.fromtimestamp(found.timestamp(), tz)
 
     fresh: dict[str, float] = {}
     make, find = PyArrowFileIO.new_output, retention.find_orphans
 
     def noted(io: PyArrowFileIO, location: str) -> Any:
-        fresh[location.removeprefix("file://")] = clock.now().timestamp()
+        fresh[location.removeprefix("file://")] = clock.service_clock().timestamp()
         return make(io, location)
 
     def as_old_as_they_are(*arguments: Any) -> Any:
@@ -136,7 +155,9 @@ def on_simulated_time(clock: Clock) -> Iterator[None]:
 
     with ExitStack() as patches:
         patches.enter_context(outside.standing_in(clock))
-        seconds = SimpleNamespace(time=lambda: clock.now().timestamp(), perf_counter=clock.monotonic)
+        seconds = SimpleNamespace(
+            time=lambda: clock.committers_clock().timestamp(), perf_counter=clock.monotonic
+        )
         patches.enter_context(patch.object(snapshots, "time", seconds))
         patches.enter_context(patch.object(update, "datetime", Date))
         patches.enter_context(patch.object(uuid, "uuid4", clock.new_id))

@@ -95,12 +95,19 @@ class Front:
         queue.done(SOURCE, [message for message in messages if message.id not in failed])
         return len(messages)
 
+    def seen_until(self) -> datetime:
+        """Up to which minute metrics have arrived: some take minutes (CloudWatch user guide, "Metrics")."""
+        if not self.world.drawn or self.world.process is None:
+            return self.world.now
+        return self.world.now - timedelta(minutes=self.world.weather.choice((0, 0, 1, 2, 3)))
+
     def ringing(self) -> tuple[bool, bool]:
         """Whether the breaker's alarms are up: two bad minutes of the last ten, by their definitions."""
-        first = minute_of(self.world.now) - timedelta(minutes=10)
+        now = self.seen_until()
+        first = minute_of(now) - timedelta(minutes=10)
         minutes: dict[datetime, list[Batch]] = {}
         for batch in self.batches:
-            if batch.minute >= first:
+            if first <= batch.minute <= now:
                 minutes.setdefault(batch.minute, []).append(batch)
         told = [[b for b in some if not b.crashed] for some in minutes.values()]
         failing = [sum(b.failed for b in some) >= sum(b.received for b in some) > 0 for some in told]

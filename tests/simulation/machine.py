@@ -11,7 +11,7 @@ had sent arrives), and it hangs until Lambda ends it.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 sys.setrecursionlimit(1_000)
 
 NAME: Final = "pipeline"
+# For how long who asks for an execution may be told what it was before it began, or ended.
+SEEN_WITHIN_S: Final = 2.0
 
 
 class Crashed(BaseException):
@@ -65,12 +67,18 @@ def _error(code: str) -> ClientError:
 
 
 class StepFunctions:
-    """The service's client, and who does its work: ``run``."""
+    """The service's client, and who does its work: ``run``.
 
-    def __init__(self, world: "World") -> None:
+    ``lags``: whether who asks for an execution that has just begun, or ended, is told what was before; asked
+    for each. Answers are eventually consistent (API reference, DescribeExecution and ListExecutions).
+    """
+
+    def __init__(self, world: "World", lags: Callable[[], bool]) -> None:
         self._world = world
+        self.lags = lags
         self.known: dict[str, Execution] = {}
         self.statuses: dict[str, str] = {}
+        self._before: dict[str, tuple[float, str]] = {}
         kinds = ("ExecutionAlreadyExists", "ExecutionDoesNotExist", "InvalidArn")
         self.exceptions = SimpleNamespace(**{kind: type(kind, (ClientError,), {}) for kind in kinds})
 
@@ -90,24 +98,38 @@ class StepFunctions:
                 {"Error": {"Code": "ExecutionAlreadyExists", "Message": name}}, "StartExecution"
             )
         self.known.setdefault(arn, Execution(arn, name, asked))
-        self.statuses[arn] = "RUNNING"
+        self._becomes(arn, "RUNNING")
         return {"executionArn": arn}
 
     def describe_execution(self, executionArn: str) -> dict[str, Any]:
         def call() -> dict[str, Any]:
-            if executionArn not in self.statuses:
+            status = self._seen(executionArn)
+            if not status:
                 kind = "ExecutionDoesNotExist" if executionArn.startswith("arn:") else "InvalidArn"
                 raise getattr(self.exceptions, kind)({"Error": {"Code": kind}}, "DescribeExecution")
+            if status == "RUNNING":
+                return {"status": status}
             execution = self.known.get(executionArn)
             output = {"output": execution.output} if execution and execution.output else {}
             ended = execution.ended if execution and execution.ended else self._world.now
-            return {"status": self.statuses[executionArn], "stopDate": ended, **output}
+            return {"status": status, "stopDate": ended, **output}
 
         return self._world.external(call, "describe execution")
 
     def list_executions(self, stateMachineArn: str, statusFilter: str) -> dict[str, Any]:
-        found = [arn for arn, status in self.statuses.items() if status == statusFilter and stateMachineArn]
+        found = [arn for arn in self.statuses if self._seen(arn) == statusFilter and stateMachineArn]
         return {"executions": [{"executionArn": arn} for arn in found]}
+
+    def _becomes(self, arn: str, status: str) -> None:
+        if status != (before := self.statuses.get(arn, "")):
+            self._before[arn] = (self._world.clock, before)
+        self.statuses[arn] = status
+
+    def _seen(self, arn: str) -> str:
+        """The status that who asks is told; empty where there is no such execution yet."""
+        changed_at, before = self._before.get(arn, (-SEEN_WITHIN_S, ""))
+        late = self._world.clock - changed_at < SEEN_WITHIN_S and self.lags()
+        return before if late else self.statuses.get(arn, "")
 
     def arn(self, name: str) -> str:
         """ARN of the execution of that name."""
@@ -137,7 +159,8 @@ class StepFunctions:
                 raise ServiceFailure(f"{execution.name} failed: {error.error}") from error
             raise AssertionError(f"{execution.name} failed: {error.error}: {error.cause}") from error
         finally:
-            execution.status = self.statuses[execution.arn] = ended
+            execution.status = ended
+            self._becomes(execution.arn, ended)
             execution.ended = self._world.now
 
     def _states(self, execution: Execution) -> dict[str, Any]:

@@ -142,7 +142,8 @@ class Alarms:
         self, MetricDataQueries: list[Any], StartTime: datetime, EndTime: datetime
     ) -> dict[str, Any]:
         def call() -> dict[str, Any]:
-            batches = [b for b in self._world.front.batches if StartTime <= b.minute < EndTime]
+            until = min(EndTime, self._world.front.seen_until())
+            batches = [b for b in self._world.front.batches if StartTime <= b.minute < until]
             values = {"batches": len(batches), "failed": sum(b.failed > 0 for b in batches)}
             return {"MetricDataResults": [{"Id": name, "Values": [n]} for name, n in values.items()]}
 

@@ -5,6 +5,7 @@ often), and alone where a planted fault names them (``MEETS``).
 
 ambush          somebody works from end to end right before a call of another that changes something
 claims          one has looked at the lease, another comes, and both go on
+fresh           a run has just begun and has the topic, and others come that may not see it yet
 unawaited       a run is about to commit, and others come that want its topic, or set its table back
 swept           a run or a rebuild has written files that no snapshot has yet, and upkeep looks for orphans
 taken_up        a repetition of work that was left half done is refused, once it has taken the work up
@@ -122,6 +123,24 @@ def claims(steps: "Sequence") -> None:
     second = first.get(other[0]) or Aim("dynamodb update", WAITS, draw.choice((2, 3, 4)))
     aims = {0: Aim("dynamodb update", WAITS), 1: second}
     steps.work([("run",), other], aims=aims)
+    steps.executions()
+
+
+def fresh(steps: "Sequence") -> None:
+    """A run has had the topic for a moment: Step Functions may say to who asks that there is no such run."""
+    draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
+    _grow(steps, draw.choice((0, 1)))
+    steps.send()
+    steps.world.produce(3)
+    steps.world.take_queue()
+    others: tuple[Words, ...] = (
+        ("run",),
+        steps.back(layer),
+        ("rebuild", "--layer", layer, "--yes", *WHY),
+        ("checkpoints", "reset", layer, *WHY),
+    )
+    aims = {0: Aim("catalog load table", WAITS, draw.choice((1, 2, 3)))}
+    steps.work([("run",), draw.choice(others)], aims=aims)
     steps.executions()
 
 
@@ -517,6 +536,7 @@ def _grow(steps: "Sequence", runs: int) -> None:
 SITUATIONS: Final[Mapping[str, tuple[Callable[["Sequence"], None], int]]] = {
     "ambush": (ambush, 8),
     "claims": (claims, 4),
+    "fresh": (fresh, 3),
     "unawaited": (unawaited, 3),
     "swept": (swept, 3),
     "taken_up": (taken_up, 2),

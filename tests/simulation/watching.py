@@ -14,11 +14,14 @@ under the lease                     a run that gets the lease has it before it l
 held while it works                 an operation has its hold until its work is done, and what it leaves half
                                     done is held until it is repeated or given up
 holds of persons                    one that was placed is there until somebody lifts it
+times in order                      no commit leaves a table that Iceberg's Java library refuses to read, or
+                                    to commit to, for its times
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 from unittest.mock import patch
 
@@ -33,6 +36,8 @@ from lean_ops.environment.target import Target
 from lean_ops.operate import leases
 from lean_ops.operate.holds import Held, Hold, HoldLost, Kind, Place
 from lean_ops.operate.rebuild.beside import SWAPPED_IN
+
+from ..support.java_metadata import of_times
 
 if TYPE_CHECKING:
     from .world import Process, World
@@ -170,6 +175,8 @@ class Watch:
         process, name = self.world.process, before.name()[-1]
         if process is not None:
             self._over_what_it_has_seen(process, before, after)
+        if said := refused_by_java(after, self.world.now):
+            self.faults.append(f"{process.what if process else 'somebody'} committed to {name}: {said[0]}")
         known = {snapshot.snapshot_id for snapshot in before.metadata.snapshots}
         new = [s for s in after.snapshots if s.snapshot_id not in known]
         self.parents |= {s.snapshot_id: s.parent_snapshot_id for s in new}
@@ -275,3 +282,14 @@ def watched(world: "World") -> Iterator[None]:
         patches.enter_context(patch.object(Place, "worked_on", filling))
         patches.enter_context(patch.object(Place, "give_up", given_up))
         yield
+
+
+def refused_by_java(metadata: TableMetadata, now: datetime) -> list[str]:
+    """What Iceberg's Java library says of a table's times.
+
+    ``now``: of a machine whose clock is right, such as Firehose's, whose next commit is refused as well where
+    the table is ahead of it.
+    """
+    logs = [[one.timestamp_ms for one in log] for log in (metadata.snapshot_log, metadata.metadata_log)]
+    ahead = of_times([[metadata.last_updated_ms]], now.timestamp() * 1000)
+    return [*of_times(logs, metadata.last_updated_ms), *ahead]

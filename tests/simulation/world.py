@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import random
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -158,7 +159,8 @@ class Process:
     """One command, run or function.
 
     ``faults``: what becomes of its n-th external call (``FAULTS``); ``aim``: of one that is named. ``waits``:
-    for everybody beside it.
+    for everybody beside it. ``clock_off_s``: how far the clock of a person's machine is ahead; ``corrected``:
+    by how much its process corrects that, having been told.
     """
 
     number: int
@@ -172,6 +174,8 @@ class Process:
     met: list[str] = field(default_factory=list)
     aim: Aim | None = None
     waits: bool = False
+    clock_off_s: float = 0.0
+    corrected: timedelta = timedelta(0)
     turn: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -179,6 +183,11 @@ class Process:
         """Whether it is on its way to a call before which it waits for those beside it."""
         return self.aim is not None and self.aim.fault == WAITS and self.aim.number > 0
 
+
+# What no person's machine does.
+_OF_SERVICES: Final = frozenset({"run", "execution", "poll", "deliver", "go-back", "lose-lease"})
+CLOCKS_S: Final = (0.0, 0.0, -200.0, -45.0, 40.0, 240.0)
+"""How far the clock of a person's machine is ahead of the services'."""
 
 FAULTS: Final = {
     "killed": "killed before {}",
@@ -241,7 +250,7 @@ class World:
         self.catalog = WatchedCatalog(self, folder)
         self.dynamodb = DynamoDB(self.external, lags=self._lags, now=lambda: self.clock)
         self.target = _SimulatedTarget(self)
-        self.stepfunctions = StepFunctions(self)
+        self.stepfunctions = StepFunctions(self, self._lags)
         began_ms = int(BEGINNING.timestamp() * 1000)
         self.queues = Queues(
             self.target.dead_letter_queue, lambda: self.clock, began_ms, self.external, self.weather
@@ -252,8 +261,8 @@ class World:
 
     @property
     def now(self) -> datetime:
-        """The world's time."""
-        return self.outside.now()
+        """The world's time, by which services go."""
+        return self.outside.service_clock()
 
     @property
     def executions(self) -> dict[str, str]:
@@ -287,6 +296,19 @@ class World:
         """Whether the current thread is in the middle of an external call: at work in the service."""
         return bool(getattr(self._here, "inside", False))
 
+    @property
+    def on_own_machine(self) -> "Process | None":
+        """The process of the current thread, where it is a person's and no service works for it."""
+        process = self.process
+        elsewhere = self.inside or bool(getattr(self._here, "function", ""))
+        return None if elsewhere or process is None or not process.clock_off_s else process
+
+    @property
+    def off_while_it_commits_s(self) -> float:
+        """How far the clock is ahead that pyiceberg has, whoever is at work in a service meanwhile."""
+        process, function = self.process, getattr(self._here, "function", "")
+        return 0.0 if process is None or function else process.clock_off_s
+
     def external(self, call: Callable[[], T], what: str = "a call") -> T:
         """Make an external call of the current process, unless something happens to it."""
         process = self.process
@@ -314,6 +336,7 @@ class World:
         finally:  # an error is an answer too
             self._here.inside = False
             self._in_place_of_the_answer(fault, process)
+            self.outside.told(self.now)
 
     def _fault(self, process: Process, what: str, aimed: str) -> str:
         """What happens at the next call of the process; a function that is nobody's is a process itself."""
@@ -440,6 +463,9 @@ class World:
             person = (persons[index] if persons else "") or self.person
             process = Process(len(self.processes) + 1, " ".join(words), met, person=person)
             process.aim = (aims or {}).get(index)
+            process.clock_off_s = (
+                0.0 if words[0] in {*_OF_SERVICES, *_SCHEDULED} else self._clock_of(process.person)
+            )
             self.processes[process.number] = process
             self.cover("actor", words[0])
             started.append(process)
@@ -463,6 +489,10 @@ class World:
             if not isinstance(process.error, LeanOpsError | Killed | None):
                 raise process.error
         return started
+
+    def _clock_of(self, person: str) -> float:
+        """How far the clock of a person's machine is ahead; AWS takes requests within five minutes."""
+        return random.Random(f"clock of {person} in {self.seed}").choice(CLOCKS_S) if self.drawn else 0.0
 
     def _schedule(self, work: list[tuple[Process, tuple[str, ...]]]) -> None:
         self._scheduled = [process for process, _ in work]
@@ -810,9 +840,11 @@ def _empty_tables() -> Path:
 
 
 def _move(folder: Path, source: Path) -> None:
-    """Let a copy of tables, in which no file of rows is, know where it lies."""
+    """Let a copy of tables, in which no file of rows is, know where it lies, made when the world begins."""
+    made = f'"last-updated-ms":{BEGINNING.timestamp() * 1000:.0f}'
     for metadata in folder.rglob("*.metadata.json"):
-        metadata.write_text(metadata.read_text().replace(str(source), str(folder)))
+        text = metadata.read_text().replace(str(source), str(folder))
+        metadata.write_text(re.sub(r'"last-updated-ms":\d+', made, text))
     with contextlib.closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
         catalog.execute(
             "UPDATE iceberg_tables SET metadata_location = replace(metadata_location, ?, ?)",

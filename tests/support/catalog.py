@@ -17,6 +17,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import EMPTY_DICT, Identifier
 from sqlalchemy.event import listen
 
+from common.lake.times import InOrder
+
 # What a process that is killed leaves behind is in the operating system's hands, not on a disk.
 _UNSYNCED: Final = ("synchronous=OFF", "journal_mode=MEMORY")
 _TABLE: Final = "catalog_name = ? AND table_namespace = ? AND table_name = ?"
@@ -28,7 +30,7 @@ _MOVED: Final = (
 _NAMESPACE: Final = "SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?"
 
 
-class LocalCatalog(SqlCatalog):
+class LocalCatalog(InOrder, SqlCatalog):
     """A catalog of tables in a folder; another one on the same folder is another process's.
 
     Tables are found and moved on as SqlCatalog does it, by the same statements, which are not built anew from

@@ -2,18 +2,22 @@
 
 Athena, Spark, Glue and Snowflake read tables by that library. The rules are those of
 ``PartitionSpec.Builder``, which ``TableMetadataParser.fromJson`` calls for every partition spec with the
-current schema, and of ``Schema``, which indexes the names of its columns.
+current schema, of ``Schema``, which indexes the names of its columns, and of ``TableMetadata``, which wants
+the entries of its logs in their order.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 # ``MetadataColumns`` of Iceberg 1.10; Spark refuses to read them (``SparkSchemaUtil``, column references).
 METADATA_COLUMNS: Final = frozenset(
     {"_file", "_pos", "_deleted", "_spec_id", "_partition", "_row_id", "_last_updated_sequence_number"}
 )
+
+_MINUTE_MS: Final = 60_000
 
 if TYPE_CHECKING:
     from lean_ops.environment.target import Target
@@ -23,7 +27,18 @@ def refusals(metadata: str | bytes) -> list[str]:
     """Why Java would not read this metadata file; empty where it would."""
     table: dict[str, Any] = json.loads(metadata)
     schema = next(s for s in table["schemas"] if s["schema-id"] == table["current-schema-id"])
-    return [*_of_names(schema["fields"]), *(r for s in table["partition-specs"] for r in _of_spec(s, schema))]
+    logs = [[one["timestamp-ms"] for one in table.get(name, ())] for name in ("snapshot-log", "metadata-log")]
+    specs = (r for s in table["partition-specs"] for r in _of_spec(s, schema))
+    return [*_of_names(schema["fields"]), *specs, *of_times(logs, table["last-updated-ms"])]
+
+
+def of_times(logs: Sequence[Sequence[int]], last_updated_ms: float) -> Iterator[str]:
+    """Of the times of both logs and of the last change, in milliseconds since 1970; a minute is tolerated."""
+    for times in logs:
+        if any(later - earlier < -_MINUTE_MS for earlier, later in pairwise(times)):
+            yield "the entries of a log are not in the order of their times"
+        if times and last_updated_ms - times[-1] < -_MINUTE_MS:
+            yield "the last change was before the newest entry of a log"
 
 
 def check_stack(target: "Target") -> None:

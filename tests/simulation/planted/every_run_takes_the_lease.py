@@ -9,4 +9,4 @@ MEETS = ("unawaited",)
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    patch.setattr(lease, "_is_running", lambda *_: False)
+    patch.setattr(lease, "described", lambda *_: None)

@@ -9,4 +9,4 @@ MEETS = ("schedule", "meet")
 
 def plant(patch: pytest.MonkeyPatch) -> None:
     """Plant it."""
-    patch.setattr(lease, "_is_running", lambda *_: True)
+    patch.setattr(lease, "described", lambda *_: {"status": "RUNNING"})

@@ -68,7 +68,7 @@ def run_and_follow(
         visits.append(visit)
         if not quiet:
             _show(visit)
-    ended = pipeline.outcome(target, execution_arn)
+    ended = pipeline.ended(target, execution_arn)
     if not quiet and visits and visits[-1].name == BUSY:
         _say_who_works(leases.read(target, topic), execution_arn)
     if not quiet:

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, overload
 
+from common.runtime import outside
 from common.runtime.errors import PermanentError, TransientError
 from common.runtime.settings import LakeSettings
 from lean_ops.environment.repository import known_topics
@@ -53,6 +55,22 @@ class TargetUnreachable(TransientError):  # noqa: N818 - the target is unreachab
 
 class TargetRefused(PermanentError):  # noqa: N818 - the target refused; "error" would say less
     """An AWS service refused a call; the message says which and why."""
+
+
+def told_the_time(session: "boto3.Session") -> "boto3.Session":  # noqa: TID251 - as for Target.session
+    """Let the clients of ``session`` pass on what time services say that it is (``outside.told``).
+
+    A laptop's clock may be minutes off, and AWS still takes its requests. What a command compares with times
+    of AWS, and writes down for others, is to be AWS's time all the same.
+    """
+
+    def tell(http_response: Any, **_: Any) -> None:
+        # No answer of AWS lacks it (RFC 9110, section 6.6.1); others in its place may.
+        if date := http_response.headers.get("date"):
+            outside.told(parsedate_to_datetime(date))
+
+    session.events.register("after-call", tell)
+    return session
 
 
 class QueueClient(Protocol):
@@ -229,7 +247,7 @@ class Target:
         """The boto3 session of whoever runs the command."""
         import boto3  # noqa: PLC0415 - heavy
 
-        return boto3.Session(region_name=self.region)  # noqa: TID251 - likewise
+        return told_the_time(boto3.Session(region_name=self.region))  # noqa: TID251 - likewise
 
     @overload
     def client(self, service: Literal["athena"]) -> Any: ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlparse
 
 from lean_ops.environment.repository import known_topics
-from lean_ops.environment.target import Backlog, QueueClient, Target, TargetUnreachable
+from lean_ops.environment.target import Backlog, QueueClient, Target, TargetUnreachable, told_the_time
 from lean_ops.local import admin, alarms, disk, record
 from lean_ops.local.stack import ACCOUNT, CREDENTIAL, DEFAULT_FOLDER
 
@@ -111,12 +111,13 @@ class LocalTarget(Target):
         import botocore.session  # noqa: PLC0415
 
         no_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        return boto3.Session(
+        session = boto3.Session(
             aws_access_key_id=CREDENTIAL,
             aws_secret_access_key=CREDENTIAL,
             region_name=self.region,
             botocore_session=no_profile,
         )
+        return told_the_time(session)
 
     def _new_client(self, service: Any) -> Any:
         from botocore.config import Config  # noqa: PLC0415 - heavy

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from common.layers.lease import same_machine
+from common.layers.lease import described, same_machine
 from common.runtime import outside
 from common.runtime.errors import InvalidInput
 from lean_ops.environment import audit
@@ -144,15 +144,11 @@ def _running(target: Target, topic: str) -> str:
     listed = client.list_executions(stateMachineArn=target.state_machine_arn, statusFilter="RUNNING")
     for execution in listed["executions"]:
         arn = execution["executionArn"]
-        if topic_of(client.describe_execution(executionArn=arn).get("input")) == topic:
+        if (found := described(client, arn)) and topic_of(found.get("input")) == topic:
             return arn
     return ""
 
 
 def _execution(target: Target, arn: str) -> tuple[str, datetime | None]:
-    client = target.client("stepfunctions")
-    try:
-        found = client.describe_execution(executionArn=arn)
-    except client.exceptions.ExecutionDoesNotExist:
-        return _FORGOTTEN, None
-    return found["status"], found.get("stopDate")
+    found = described(target.client("stepfunctions"), arn)
+    return (found["status"], found.get("stopDate")) if found else (_FORGOTTEN, None)

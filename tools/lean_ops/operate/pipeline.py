@@ -1,4 +1,8 @@
-"""Pipeline runs: start the state machine for a topic and follow it, state by state."""
+"""Pipeline runs: start the state machine for a topic and follow it, state by state.
+
+Step Functions answers with what was a moment ago (``common.layers.lease.described``): an execution that has
+just begun may be unknown, and one that has ended be said to run.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,12 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from common.layers.lease import described
 from common.runtime import outside
+from common.runtime.errors import InvalidInput
 from lean_ops.environment.target import Target
 
 if TYPE_CHECKING:
     from types_boto3_stepfunctions.client import SFNClient
-    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, HistoryEventTypeDef
 
 # The state in which a run ends when the topic's lease is not to be had.
 BUSY: Final = "AnotherRunActive"
@@ -80,7 +86,7 @@ def follow(
     seen = 0
     while True:
         # Asked before the history is read: what ends in between is read in this round.
-        running = client.describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
+        running = _described(target, execution_arn)["status"] == "RUNNING"
         for event in _history(client, execution_arn, after=seen):
             seen = event["id"]
             yield from _left(event, entered)
@@ -109,9 +115,16 @@ def recent(target: Target, limit: int) -> list[tuple[str, datetime]]:
     return [(one["executionArn"], one["startDate"]) for one in newest[:limit]]
 
 
+def ended(target: Target, execution_arn: str) -> Outcome:
+    """How an execution that was followed to its end did end; waits while it is said to run still."""
+    while (found := outcome(target, execution_arn)).status == "RUNNING":
+        outside.sleep(target.look_s / 2)
+    return found
+
+
 def outcome(target: Target, execution_arn: str) -> Outcome:
-    """How the execution ended (or that it still runs)."""
-    answer = target.client("stepfunctions").describe_execution(executionArn=execution_arn)
+    """How the execution ended (or that it still runs); raises InvalidInput where there is none."""
+    answer = _described(target, execution_arn)
     stopped = answer.get("stopDate")
     return Outcome(
         arn=execution_arn,
@@ -129,6 +142,16 @@ def topic_of(asked: str | None) -> str:
     return str(wanted.get("topic", _DEFAULT_TOPIC)) if isinstance(wanted, dict) else _DEFAULT_TOPIC
 
 
+def _described(target: Target, execution_arn: str) -> "DescribeExecutionOutputTypeDef":
+    found = described(target.client("stepfunctions"), execution_arn)
+    if found is None:
+        raise InvalidInput(
+            f"execution {execution_arn}: expected one that Step Functions knows, found none; it forgets them "
+            "90 days after they ended"
+        )
+    return found
+
+
 def _left(event: "HistoryEventTypeDef", entered: "dict[str, HistoryEventTypeDef]") -> Iterator[StateVisit]:
     """The visit that an event of a history ends; those that have begun are kept in ``entered``."""
     if details := event.get("stateEnteredEventDetails"):
@@ -141,8 +164,11 @@ def _history(client: "SFNClient", execution_arn: str, after: int) -> Iterator["H
     pages = client.get_paginator("get_execution_history").paginate(
         executionArn=execution_arn, includeExecutionData=True, PaginationConfig={"PageSize": 1000}
     )
-    for page in pages:
-        yield from (event for event in page["events"] if event["id"] > after)
+    try:
+        for page in pages:
+            yield from (event for event in page["events"] if event["id"] > after)
+    except client.exceptions.ExecutionDoesNotExist:
+        return  # it has just begun
 
 
 def _sentence(cause: str) -> str:

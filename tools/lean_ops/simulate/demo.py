@@ -153,7 +153,7 @@ def _run(target: Target, topic: str, watcher: Watcher) -> Run:
     for visit in pipeline.follow(target, arn):
         visits.append(visit)
         watcher.state(visit)
-    ended = pipeline.outcome(target, arn)
+    ended = pipeline.ended(target, arn)
     if not ended.succeeded:
         raise TransientError(
             f"execution {arn}: expected it to succeed, found {ended.status}: {ended.error}: {ended.cause}; "

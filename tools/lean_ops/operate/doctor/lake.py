@@ -13,6 +13,7 @@ from common.contract.store import contract_exists, read_contract
 from common.lake.checkpoints import NOTHING
 from common.lake.history import lineage
 from common.lake.specifications import LAYERS, OPERATIONS, OPERATIONS_LAYER, TableSpec
+from common.layers.lease import described
 from common.runtime import outside
 from common.runtime.errors import ContractError, TableMissing
 from lean_ops.environment import audit
@@ -172,7 +173,8 @@ def holds(target: Target) -> Iterator[Finding]:
             for hold in place.holds() if place.kind != "lease" else ():
                 yield Finding(place.name, hold.describe(), hold.way_out(topic), Severity.NOTE)
         if lease.status == "RUNNING":
-            begun = client.describe_execution(executionArn=lease.holder)["startDate"]
+            found = described(client, lease.holder)
+            begun = found["startDate"] if found else outside.now()
             if outside.now() - begun > _LONG_RUN:
                 yield Finding(
                     f"topic {topic}",

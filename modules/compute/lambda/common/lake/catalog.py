@@ -8,9 +8,14 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
 
 from common.lake.avro import read_whole_files_only
+from common.lake.times import InOrder
 from common.runtime.clients import client
 
 _FILES: Final = "common.lake.files.LakeFileIO"  # by name: who reads no file need not import Arrow
+
+
+class LakeCatalog(InOrder, GlueCatalog):
+    """Glue's catalog, whose commits are in the order of their times."""
 
 
 def lake_catalog(
@@ -37,4 +42,4 @@ def lake_catalog(
     if endpoint := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
         properties |= {"s3.endpoint": endpoint, "s3.force-virtual-addressing": "false"}
     asked = glue or client("glue", region_name=region, endpoint_url=properties.get("glue.endpoint"))
-    return GlueCatalog("lake", asked, **properties, **(extra_properties or {}))
+    return LakeCatalog("lake", asked, **properties, **(extra_properties or {}))

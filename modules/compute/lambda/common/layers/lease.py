@@ -9,13 +9,19 @@ lifted. The attribute ``on_hold`` of the lease item says since when and why; wha
 A holder that is no execution of the same state machine, by its ARN, has no claim either.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
+
+from common.runtime import outside
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
     from types_boto3_stepfunctions.client import SFNClient
+    from types_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
+# How long is waited before an execution that nobody knows of is asked for again, in seconds.
+_ASKED_AGAIN_S: Final = (1.0, 1.0, 2.0)
 
 
 def acquire(
@@ -43,7 +49,7 @@ def acquire(
     if holder == execution_arn:
         return True
     claims = same_machine(holder, execution_arn) and holder != continued_from
-    if claims and _is_running(stepfunctions, holder):
+    if claims and (found := described(stepfunctions, holder)) and found["status"] == "RUNNING":
         return False
     try:
         dynamodb.update_item(
@@ -70,8 +76,17 @@ def same_machine(one: str, other: str) -> bool:
     return one.rpartition(":")[0] == other.rpartition(":")[0]
 
 
-def _is_running(stepfunctions: "SFNClient", execution_arn: str) -> bool:
-    try:
-        return stepfunctions.describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
-    except stepfunctions.exceptions.ExecutionDoesNotExist:
-        return False  # Step Functions forgets executions 90 days after they ended
+def described(stepfunctions: "SFNClient", execution_arn: str) -> "DescribeExecutionOutputTypeDef | None":
+    """What Step Functions says of an execution; None where it knows of none, as 90 days after its end.
+
+    Its answers are eventually consistent (API reference, DescribeExecution): it may know of none that has
+    just begun, so that is believed when it is said for four seconds. One that has just ended may still be
+    said to run: who asks comes again.
+    """
+    for pause in (*_ASKED_AGAIN_S, None):
+        try:
+            return stepfunctions.describe_execution(executionArn=execution_arn)
+        except stepfunctions.exceptions.ExecutionDoesNotExist:
+            if pause is not None:
+                outside.sleep(pause)
+    return None

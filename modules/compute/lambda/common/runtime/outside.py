@@ -10,15 +10,34 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+# Answers of services say their time to the second, and are under way for a while: what is less is no error of
+# this machine's clock.
+_TOLD_APART: Final = timedelta(seconds=10)
 
 
 class Outside:
-    """What there is outside of this process. Others that are to stand in for it override all of it."""
+    """What there is outside of this process. Others that are to stand in for it override all of it.
+
+    ``off``: by how much the clock of this machine is to be corrected, as far as somebody has told.
+    """
+
+    off = timedelta(0)
 
     def now(self) -> datetime:
         """The time, in UTC."""
+        return self.machine_clock() + self.off
+
+    def machine_clock(self) -> datetime:
+        """What the clock of this machine says."""
         return datetime.now(UTC)
+
+    def told(self, at: datetime) -> None:
+        """A service says what time it is: that counts where this machine's clock is off by seconds."""
+        off = at - self.machine_clock()
+        self.off = off if abs(off) > _TOLD_APART else timedelta(0)
 
     def monotonic(self) -> float:
         """Seconds since some moment, of a clock that nobody sets."""
@@ -43,6 +62,11 @@ _outside = Outside()
 def now() -> datetime:
     """The time, in UTC."""
     return _outside.now()
+
+
+def told(at: datetime) -> None:
+    """A service says what time it is; for commands, since the clocks of functions are AWS's own."""
+    _outside.told(at)
 
 
 def monotonic() -> float:
