@@ -272,12 +272,20 @@ class Sequence:
         self.world.front.produce([body])
 
     def pass_time(self, seconds: float) -> None:
-        """Nothing happens for a while; what came late to the source is read in the first hour of a day."""
+        """Nothing happens for a while; of days, breaker and queue's function work in the first hours."""
         left = seconds
         if seconds >= DAY:
+            began = self.world.clock
             self.world.clock += HOUR
-            self.world.take_queue()
-            left -= HOUR
+            for _ in range(
+                24
+            ):  # an outage may have opened the breaker, and what waits is forgotten in two weeks
+                self.world.command("breaker-turn")
+                self.world.take_queue()
+                if not self.world.front.waiting:
+                    break
+                self.world.clock += 5 * MINUTE
+            left -= self.world.clock - began
         for _ in range(int(left // (5 * DAY))):  # the archive's schedule
             self.world.clock += 5 * DAY
             self.world.queues.forget()

@@ -70,7 +70,7 @@ def _watched(name: str) -> Any:
 
         def call() -> Any:
             answer = plain(self, *arguments, **options)
-            if isinstance(answer, Table):
+            if isinstance(answer, Table) and not self._world.landing:  # else nobody gets to see it
                 self._world.watch.loads(answer)
             return answer
 

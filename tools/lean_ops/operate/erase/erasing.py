@@ -29,7 +29,7 @@ from common.intake.sources.registry import sources_if_any
 from common.lake.checkpoints import SourceCheckpoint
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import existing, open_table
-from common.lake.upkeep import Doomed, erase, foresee_erasure, referenced_files
+from common.lake.upkeep import Doomed, erase, foresee_erasure, referenced_now
 from common.layers.erased import AHEAD, Erasure, Hasher, microseconds, remember, remembered
 from common.layers.upkeep import RULES
 from common.runtime import outside
@@ -311,7 +311,7 @@ class Erasing:
         found: set[str] = set()
         with ThreadPoolExecutor() as pool:
             for table in _tables(self.target, self.topic).values():
-                for path in referenced_files(table, pool):
+                for path in referenced_now(table, pool):
                     if (key := self._objects.key_of(path)) is None:
                         raise TableMismatch(
                             f"table {table.name()[-1]}: expected its files in s3://{self._objects.bucket}, "

@@ -41,7 +41,7 @@ from common.lake.history import last_merge, lineage, said_by
 from common.lake.merge import concurrency, remove_files
 from common.lake.progress import checkpoint_of
 from common.lake.specifications import open_table
-from common.lake.upkeep import RowRetention, referenced_files
+from common.lake.upkeep import RowRetention, referenced_files, referenced_now
 from common.payload.columns import NOTE, leaf_columns
 from common.runtime import outside
 from common.runtime.errors import CommitConflict, InvalidInput, TableMismatch, TableMissing
@@ -346,7 +346,7 @@ def discard(target: Target, topic: str, layer: MergedLayer) -> int:
     if table is None:
         return _remove_folder(live, _place(live, identifier))
     with ThreadPoolExecutor(concurrency(live.location())) as pool:
-        unneeded = referenced_files(table, pool) - referenced_files(live, pool)
+        unneeded = referenced_files(table, pool) - referenced_now(live, pool)
     with suppress(NoSuchTableError):  # gone by the same request, to which the SDK had no answer
         catalog.drop_table(identifier)
     unneeded = {path for path in unneeded if not path.startswith(f"{table.location()}/")}

@@ -13,7 +13,12 @@ a snapshot is needed for, the leases, and the rebuilds in progress.
 from common.lake.upkeep.compaction import CompactionOutcome, CompactionPolicy, compact, compaction_groups
 from common.lake.upkeep.erasing import ERASED_ROWS, Doomed, Showing, TableErased, erase, foresee_erasure
 from common.lake.upkeep.keeping_up import Shape, Upkeep, UpkeepPolicy, foresee, keep_up, shape
-from common.lake.upkeep.retention import expire_snapshots, referenced_files, remove_orphans
+from common.lake.upkeep.retention import (
+    expire_snapshots,
+    referenced_files,
+    referenced_now,
+    remove_orphans,
+)
 from common.lake.upkeep.row_retention import Past, RowRetention, drop_past
 
 __all__ = [
@@ -37,6 +42,7 @@ __all__ = [
     "foresee_erasure",
     "keep_up",
     "referenced_files",
+    "referenced_now",
     "remove_orphans",
     "shape",
 ]

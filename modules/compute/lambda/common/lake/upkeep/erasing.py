@@ -58,7 +58,7 @@ from common.lake.merge.target import Target
 from common.lake.rule import MergeRule, flags
 from common.lake.specifications import open_table
 from common.lake.upkeep.compaction import target_of
-from common.lake.upkeep.retention import forget_snapshots, referenced_files
+from common.lake.upkeep.retention import forget_snapshots, referenced_now
 from common.runtime import outside
 from common.runtime.arrowtypes import Array
 from common.runtime.errors import TableMismatch
@@ -182,9 +182,9 @@ def erase(
         if done.snapshot_id is None:
             return done
         table = open_table(catalog, identifier)
-        before = referenced_files(table, pool)
+        before = referenced_now(table, pool)
         forgotten = _forget_all_before(catalog, table, done.snapshot_id)
-        needed = referenced_files(open_table(catalog, identifier), pool)
+        needed = referenced_now(open_table(catalog, identifier), pool)
     removed = tuple(sorted(before - needed))
     remove_files(table.io, removed)
     return TableErased(

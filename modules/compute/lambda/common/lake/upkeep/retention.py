@@ -144,7 +144,7 @@ def find_orphans(table: Table, older_than: datetime, also_used_by: Collection[st
     with ThreadPoolExecutor(concurrency(table.location())) as pool:
         beside = [_referenced_if_there(table.catalog, other, pool) for other in also_used_by]
         # The table itself last: what has come from one beside it meanwhile is in it.
-        referenced = referenced_files(table.refresh(), pool).union(*beside)
+        referenced = referenced_now(table.refresh(), pool).union(*beside)
     needed = {PyArrowFileIO.parse_location(path, table.io.properties)[2] for path in referenced}
     prefix = table.location().removesuffix(root)
     return [
@@ -169,8 +169,22 @@ def _referenced_if_there(catalog: Catalog, identifier: str, pool: Executor) -> s
     return set()
 
 
+def referenced_now(table: Table, pool: Executor) -> set[str]:
+    """As ``referenced_files``, of a table that others work on: what expires meanwhile is not looked for.
+
+    ``table`` is refreshed then. Raises FileNotFoundError where a file is gone that the table still needs.
+    """
+    while True:
+        try:
+            return referenced_files(table, pool)
+        except FileNotFoundError:
+            seen = table.metadata_location
+            if table.refresh().metadata_location == seen:
+                raise
+
+
 def referenced_files(table: Table, pool: Executor) -> set[str]:
-    """Every file that some snapshot of the table, or its metadata, refers to."""
+    """Every file that some snapshot of the table, as it was loaded, or its metadata, refers to."""
     metadata = table.metadata
     paths = {table.metadata_location, *(e.metadata_file for e in metadata.metadata_log)}
     paths |= {s.statistics_path for s in (*metadata.statistics, *metadata.partition_statistics)}
