@@ -277,9 +277,8 @@ class Sequence:
         if seconds >= DAY:
             began = self.world.clock
             self.world.clock += HOUR
-            for _ in range(
-                24
-            ):  # an outage may have opened the breaker, and what waits is forgotten in two weeks
+            # An outage may have opened the breaker, and what waits is forgotten in two weeks.
+            for _ in range(24):
                 self.world.command("breaker-turn")
                 self.world.take_queue()
                 if not self.world.front.waiting:

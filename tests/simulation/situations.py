@@ -106,10 +106,7 @@ def ambush(steps: "Sequence") -> None:
 def claims(steps: "Sequence") -> None:
     """One is about to claim the topic, having seen it free, when another has come so far as to change it."""
     draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
-    _grow(steps, draw.choice((0, 1, 2)))
-    steps.send()
-    steps.world.produce(3)
-    steps.world.take_queue()
+    _come(steps, draw.choice((0, 1, 2)))
     others: tuple[Words, ...] = (
         ("run",),
         ("run",),
@@ -129,10 +126,7 @@ def claims(steps: "Sequence") -> None:
 def fresh(steps: "Sequence") -> None:
     """A run has had the topic for a moment: Step Functions may say to who asks that there is no such run."""
     draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
-    _grow(steps, draw.choice((0, 1)))
-    steps.send()
-    steps.world.produce(3)
-    steps.world.take_queue()
+    _come(steps, draw.choice((0, 1)))
     others: tuple[Words, ...] = (
         ("run",),
         steps.back(layer),
@@ -147,10 +141,7 @@ def fresh(steps: "Sequence") -> None:
 def unawaited(steps: "Sequence") -> None:
     """A run is about to commit: others wait for it or find it busy, but for another engine."""
     draw, layer = steps.random, steps.random.choice(("curated", "semantic"))
-    _grow(steps, draw.choice((1, 2)))
-    steps.send()
-    steps.world.produce(3)
-    steps.world.take_queue()
+    _come(steps, draw.choice((1, 2)))
     others: tuple[Words, ...] = (
         ("run",),
         steps.back(layer),
@@ -523,6 +514,14 @@ def gone_back(steps: "Sequence") -> None:
 def _live(steps: "Sequence", layer: str) -> str:
     """Name of a layer's table, as calls name it."""
     return steps.world.target.settings.table(layer, TOPIC).rpartition(".")[2]
+
+
+def _come(steps: "Sequence", runs: int) -> None:
+    """Give the tables some more snapshots, and let there be something new for a run."""
+    _grow(steps, runs)
+    steps.send()
+    steps.world.produce(3)
+    steps.world.take_queue()
 
 
 def _grow(steps: "Sequence", runs: int) -> None:

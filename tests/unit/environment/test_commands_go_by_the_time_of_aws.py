@@ -18,13 +18,15 @@ from lean_ops.environment.target import told_the_time
 class Service(BaseHTTPRequestHandler):
     """Answers nothing, and says what time it is, unless it says none."""
 
-    ahead: timedelta | None = timedelta(0)
+    ahead: timedelta | str | None = timedelta(0)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         self.send_response_only(200)
-        if self.ahead is not None:
+        if isinstance(self.ahead, timedelta):
             self.send_header("Date", format_datetime(datetime.now(UTC) + self.ahead, usegmt=True))
+        elif self.ahead is not None:
+            self.send_header("Date", self.ahead)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
@@ -39,11 +41,14 @@ def service() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize(("ahead_s", "counts_s"), [(240, 240), (-240, -240), (3, 0), (None, 0)], ids=str)
+@pytest.mark.parametrize(
+    ("ahead_s", "counts_s"), [(240, 240), (-240, -240), (3, 0), (None, 0), ("no date", 0)], ids=str
+)
 def test_the_time_of_a_service_counts_where_it_is_another(
-    service: str, ahead_s: int | None, counts_s: int, monkeypatch: pytest.MonkeyPatch
+    service: str, ahead_s: int | str | None, counts_s: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Service, "ahead", None if ahead_s is None else timedelta(seconds=ahead_s))
+    ahead = timedelta(seconds=ahead_s) if isinstance(ahead_s, int) else ahead_s
+    monkeypatch.setattr(Service, "ahead", ahead)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "none")
     session = told_the_time(boto3.Session(region_name="eu-west-1"))

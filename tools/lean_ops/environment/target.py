@@ -13,8 +13,8 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import mktime_tz, parsedate_tz
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, overload
@@ -65,9 +65,9 @@ def told_the_time(session: "boto3.Session") -> "boto3.Session":  # noqa: TID251 
     """
 
     def tell(http_response: Any, **_: Any) -> None:
-        # No answer of AWS lacks it (RFC 9110, section 6.6.1); others in its place may.
-        if date := http_response.headers.get("date"):
-            outside.told(parsedate_to_datetime(date))
+        # Every answer of AWS has it (RFC 9110, section 6.6.1); a proxy may answer without one.
+        if said := parsedate_tz(http_response.headers.get("date", "")):
+            outside.told(datetime.fromtimestamp(mktime_tz(said), UTC))
 
     session.events.register("after-call", tell)
     return session

@@ -174,8 +174,7 @@ def holds(target: Target) -> Iterator[Finding]:
                 yield Finding(place.name, hold.describe(), hold.way_out(topic), Severity.NOTE)
         if lease.status == "RUNNING":
             found = described(client, lease.holder)
-            begun = found["startDate"] if found else outside.now()
-            if outside.now() - begun > _LONG_RUN:
+            if found and outside.now() - (begun := found["startDate"]) > _LONG_RUN:
                 yield Finding(
                     f"topic {topic}",
                     f"a run is in progress since {begun:%Y-%m-%d %H:%M}: {lease.holder}",
